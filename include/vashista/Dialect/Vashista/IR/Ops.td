@@ -1,0 +1,899 @@
+//===- Ops.td - Operations of the vashista dialect ---------*- tablegen -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_DIALECT_VASHISTA_IR_OPS_TD
+#define VASHISTA_DIALECT_VASHISTA_IR_OPS_TD
+
+include "mlir/Dialect/Linalg/IR/LinalgInterfaces.td"
+include "mlir/IR/OpAsmInterface.td"
+include "mlir/IR/OpBase.td"
+include "mlir/Interfaces/DestinationStyleOpInterface.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "mlir/Interfaces/TilingInterface.td"
+include "vashista/Dialect/Vashista/IR/Attrs.td"
+
+//===----------------------------------------------------------------------===//
+// Operand types
+//===----------------------------------------------------------------------===//
+
+/// Element types of queries, keys, values and page summaries.
+defvar Storage = [F32, F16, BF16];
+
+def Vashista_Vectors : TensorRankOf<Storage, [3]>;      // [R, H, D]
+def Vashista_State : TensorRankOf<[F32], [3]>;          // [R, H, Dv]
+def Vashista_PerHead : TensorRankOf<[F32], [2]>;        // [R, H]
+def Vashista_Scores : TensorRankOf<[F32], [3]>;         // [R, H, L]
+def Vashista_Cache : TensorRankOf<Storage, [4]>;        // [N, Hkv, S, D]
+def Vashista_PageNorms : TensorRankOf<[F32], [3]>;      // [N, Hkv, 2]
+def Vashista_PageTable : TensorRankOf<[I32], [2]>;      // [B, M]
+def Vashista_PerRow : TensorRankOf<[I32], [1]>;         // [R]
+def Vashista_List : TensorRankOf<[I32], [3]>;           // [R, Hkv, C]
+def Vashista_PerKvHead : TensorRankOf<[I32], [2]>;      // [R, Hkv]
+
+/// The same as a tensor or, after bufferization, a memref.
+class Vashista_TensorOrMemRef<list<Type> types, list<int> ranks>
+    : AnyTypeOf<[TensorRankOf<types, ranks>, MemRefRankOf<types, ranks>]>;
+def Vashista_VectorsBuf : Vashista_TensorOrMemRef<Storage, [3]>;
+def Vashista_CacheBuf : Vashista_TensorOrMemRef<Storage, [4]>;
+def Vashista_PageTableBuf : Vashista_TensorOrMemRef<[I32], [2]>;
+def Vashista_PerRowBuf : Vashista_TensorOrMemRef<[I32], [1]>;
+def Vashista_ListBuf : Vashista_TensorOrMemRef<[I32], [3]>;
+def Vashista_PerKvHeadBuf : Vashista_TensorOrMemRef<[I32], [2]>;
+def Vashista_PageNormsBuf : Vashista_TensorOrMemRef<[F32], [3]>;
+def Vashista_AnyBuf : AnyTypeOf<[AnyRankedTensor, AnyMemRef]>;
+
+//===----------------------------------------------------------------------===//
+// Operands that many ops share
+//===----------------------------------------------------------------------===//
+
+defvar KvTableArgs = (ins
+  Arg<Vashista_PageTable, "physical page of each logical page of a sequence `[B, M]`">:$page_table,
+  Arg<Vashista_PerRow, "visible tokens of each row `[R]`">:$seq_lens,
+  Arg<Optional<Vashista_PerRow>, "page table row of each row `[R]`; default: row r has table row r">:$row_to_seq);
+
+defvar KvTableBufArgs = (ins
+  Arg<Vashista_PageTableBuf, "physical page of each logical page of a sequence `[B, M]`">:$page_table,
+  Arg<Vashista_PerRowBuf, "visible tokens of each row `[R]`">:$seq_lens,
+  Arg<Optional<Vashista_PerRowBuf>, "page table row of each row `[R]`; default: row r has table row r">:$row_to_seq);
+
+defvar CacheArgs = (ins
+  Arg<Vashista_Cache, "K cache `[N, Hkv, S, D]` (hnd) or `[N, S, Hkv, D]` (nhd)">:$k_cache,
+  Arg<Vashista_Cache, "V cache, likewise with `Dv`">:$v_cache);
+
+defvar WithinArgs = (ins
+  Arg<Optional<Vashista_List>, "logical pages to look in `[R, Hkv, P]`; default: all">:$pages,
+  Arg<Optional<Vashista_PerKvHead>, "how many of them to read `[R, Hkv]`">:$page_count);
+
+/// What earlier picks left behind, so that picks chain.
+defvar ChainArgs = (ins
+  Arg<Optional<Vashista_List>, "slots picked before, never picked again and not in the tail `[R, Hkv, C']`">:$taken,
+  Arg<Optional<Vashista_PerHead>, "tail of tokens that are not scored here `[R, H]`; the result's tail includes it">:$outside,
+  Arg<Optional<Vashista_PerHead>, "lse of what is attended already `[R, H]`; counts towards the tolerance">:$attended);
+
+defvar LogitArgs = (ins
+  Arg<F32Attr, "factor of every logit, usually `1 / sqrt(D)`">:$scale,
+  Arg<OptionalAttr<F32Attr>, "cap of every logit: `cap * tanh(logit / cap)`">:$soft_cap);
+
+defvar LayoutArg = (ins
+  Arg<DefaultValuedAttr<Vashista_LayoutAttr, "::vashista::Layout::hnd">, "order of the cache's dimensions">:$layout);
+
+defvar SolverArg = (ins
+  Arg<DefaultValuedAttr<Vashista_SolverAttr, "getSoftmax">, "how weights are found">:$solver);
+
+defvar ScheduleArg = (ins
+  Arg<OptionalAttr<Vashista_ScheduleAttr>, "layout of the kernel on the target">:$schedule);
+
+//===----------------------------------------------------------------------===//
+// Base classes
+//===----------------------------------------------------------------------===//
+
+class Vashista_Op<string mnemonic, list<Trait> traits = []>
+    : Op<Vashista_Dialect, mnemonic, traits # [
+        DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
+  let hasVerifier = 1;
+}
+
+/// An op with ordinary tensor results whose types follow from its operands.
+///
+/// Ops that read through a page table have no memory effect but are not
+/// speculatable: a guarded op must not read a table that its guard rejects.
+class Vashista_TensorOp<string mnemonic, list<Trait> traits = []>
+    : Vashista_Op<mnemonic, traits # [
+        InferTypeOpAdaptorWithIsCompatible,
+        DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]>;
+
+/// An op that writes into its `outs`, on tensors or on memrefs.
+class Vashista_DestinationOp<string mnemonic, list<Trait> traits = []>
+    : Vashista_Op<mnemonic, traits # [
+        AttrSizedOperandSegments, DestinationStyleOpInterface,
+        DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>,
+        DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+}
+
+//===----------------------------------------------------------------------===//
+// Building and maintaining summaries
+//===----------------------------------------------------------------------===//
+
+def Vashista_SummarizeOp : Vashista_DestinationOp<"summarize"> {
+  let summary = "builds page summaries, page norms and key sketches from a cache";
+  let description = [{
+    Rebuilds what is kept beside the cache for every page that the table names
+    for a visible token; other pages of the destinations keep their contents.
+    Only written tokens of a page count: a partial page is summarised over the
+    tokens that the longest row of its sequence sees.
+
+    `norms` holds, per page and KV head, the largest Euclidean norm of a key and
+    of a value, rounded up (`[N, Hkv, 2]`, key first).
+
+    ```mlir
+    func.func @summarize(
+        %k: tensor<?x8x16x128xbf16>, %v: tensor<?x8x16x128xbf16>,
+        %table: tensor<4x?xi32>, %lens: tensor<4xi32>,
+        %mean: tensor<?x8x128xbf16>, %std: tensor<?x8x128xbf16>,
+        %norms: tensor<?x8x2xf32>)
+        -> (tensor<?x8x128xbf16>, tensor<?x8x128xbf16>, tensor<?x8x2xf32>) {
+      %0:3 = vashista.summarize keys(%k) values(%v) table(%table) lens(%lens)
+          summary <mean_std>(%mean, %std) norms(%norms)
+          : (tensor<?x8x16x128xbf16>, tensor<?x8x16x128xbf16>, tensor<4x?xi32>,
+             tensor<4xi32>, tensor<?x8x128xbf16>, tensor<?x8x128xbf16>,
+             tensor<?x8x2xf32>)
+          -> (tensor<?x8x128xbf16>, tensor<?x8x128xbf16>, tensor<?x8x2xf32>)
+      return %0#0, %0#1, %0#2
+          : tensor<?x8x128xbf16>, tensor<?x8x128xbf16>, tensor<?x8x2xf32>
+    }
+    ```
+
+    Constraints:
+    * `summarize_c1`: dimensions of the same name agree.
+    * `summarize_c2`: the page size is static and at least 1.
+    * `summarize_c3`: all shaped operands are tensors, or all are memrefs.
+    * `summarize_c4`: the tensors after `summary` and `sketch` are those that
+      the attribute lists, with its element types.
+    * `summarize_c5`: there is at least one destination.
+    * `summarize_c6`: `norms` needs `values`, and `values` need `norms`.
+  }];
+  let arguments = !con(
+    (ins Arg<Vashista_CacheBuf, "K cache">:$k_cache,
+         Arg<Optional<Vashista_CacheBuf>, "V cache, read for its norms">:$v_cache),
+    KvTableBufArgs,
+    (ins Arg<Variadic<Vashista_AnyBuf>, "page summary, written">:$summary_parts,
+         Arg<Optional<Vashista_PageNormsBuf>, "page norms `[N, Hkv, 2]`, written">:$norms,
+         Arg<Variadic<Vashista_AnyBuf>, "key sketch, written">:$sketch_parts,
+         Arg<OptionalAttr<Vashista_SummaryAttr>, "which summary to build">:$summary,
+         Arg<OptionalAttr<Vashista_SketchAttr>, "which sketch to build">:$sketch),
+    LayoutArg);
+  let assemblyFormat = [{
+    `keys` `(` $k_cache `)` (`values` `(` $v_cache^ `)`)?
+    `table` `(` $page_table `)` `lens` `(` $seq_lens `)`
+    (`rows` `(` $row_to_seq^ `)`)?
+    (`summary` $summary^ `` `(` $summary_parts `)`)?
+    (`norms` `(` $norms^ `)`)?
+    (`sketch` $sketch^ `` `(` $sketch_parts `)`)?
+    (`layout` `` $layout^)? attr-dict `:` functional-type(operands, results)
+  }];
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable();
+  }];
+}
+
+def Vashista_AppendOp : Vashista_DestinationOp<"append"> {
+  let summary = "writes one token per row into the cache, in place";
+  let description = [{
+    Writes row r's key and value at `positions[r]` of its sequence, and brings
+    the page's summary, norms and sketch up to date. A negative position skips
+    the row. The first token of a page (`position mod S = 0`) starts the page
+    clean, so that a reused page carries nothing over; what cannot shrink (box,
+    radius, norms) is recomputed from the page's tokens up to the position when
+    a position is written again. Rows are applied in order.
+
+    Reads and writes only the page that holds the position.
+
+    ```mlir
+    func.func @append(
+        %k: tensor<4x8x128xbf16>, %v: tensor<4x8x128xbf16>,
+        %positions: tensor<4xi32>, %table: tensor<4x?xi32>,
+        %kc: tensor<?x8x16x128xbf16>, %vc: tensor<?x8x16x128xbf16>,
+        %mean: tensor<?x8x128xbf16>, %std: tensor<?x8x128xbf16>)
+        -> (tensor<?x8x16x128xbf16>, tensor<?x8x16x128xbf16>,
+            tensor<?x8x128xbf16>, tensor<?x8x128xbf16>) {
+      %0:4 = vashista.append key(%k) value(%v) at(%positions) table(%table)
+          into(%kc, %vc) summary <mean_std>(%mean, %std)
+          : (tensor<4x8x128xbf16>, tensor<4x8x128xbf16>, tensor<4xi32>,
+             tensor<4x?xi32>, tensor<?x8x16x128xbf16>, tensor<?x8x16x128xbf16>,
+             tensor<?x8x128xbf16>, tensor<?x8x128xbf16>)
+          -> (tensor<?x8x16x128xbf16>, tensor<?x8x16x128xbf16>,
+              tensor<?x8x128xbf16>, tensor<?x8x128xbf16>)
+      return %0#0, %0#1, %0#2, %0#3
+          : tensor<?x8x16x128xbf16>, tensor<?x8x16x128xbf16>,
+            tensor<?x8x128xbf16>, tensor<?x8x128xbf16>
+    }
+    ```
+
+    Constraints:
+    * `append_c1`: dimensions of the same name agree.
+    * `append_c2`: the page size is static and at least 1.
+    * `append_c3`: all shaped operands are tensors, or all are memrefs.
+    * `append_c4`: the tensors after `summary` and `sketch` are those that the
+      attribute lists, with its element types.
+    * `append_c5`: `key` has the element type of the K cache and `value` that of
+      the V cache.
+  }];
+  let arguments = !con(
+    (ins Arg<Vashista_VectorsBuf, "new keys `[R, Hkv, D]`">:$key,
+         Arg<Vashista_VectorsBuf, "new values `[R, Hkv, Dv]`">:$value,
+         Arg<Vashista_PerRowBuf, "position of each new token, or negative `[R]`">:$positions,
+         Arg<Vashista_PageTableBuf, "physical page of each logical page `[B, M]`">:$page_table,
+         Arg<Optional<Vashista_PerRowBuf>, "page table row of each row `[R]`">:$row_to_seq,
+         Arg<Vashista_CacheBuf, "K cache, written">:$k_cache,
+         Arg<Vashista_CacheBuf, "V cache, written">:$v_cache,
+         Arg<Variadic<Vashista_AnyBuf>, "page summary, brought up to date">:$summary_parts,
+         Arg<Optional<Vashista_PageNormsBuf>, "page norms, brought up to date">:$norms,
+         Arg<Variadic<Vashista_AnyBuf>, "key sketch, brought up to date">:$sketch_parts,
+         Arg<OptionalAttr<Vashista_SummaryAttr>, "which summary is kept">:$summary,
+         Arg<OptionalAttr<Vashista_SketchAttr>, "which sketch is kept">:$sketch),
+    LayoutArg);
+  let assemblyFormat = [{
+    `key` `(` $key `)` `value` `(` $value `)` `at` `(` $positions `)`
+    `table` `(` $page_table `)` (`rows` `(` $row_to_seq^ `)`)?
+    `into` `(` $k_cache `,` $v_cache `)`
+    (`summary` $summary^ `` `(` $summary_parts `)`)?
+    (`norms` `(` $norms^ `)`)?
+    (`sketch` $sketch^ `` `(` $sketch_parts `)`)?
+    (`layout` `` $layout^)? attr-dict `:` functional-type(operands, results)
+  }];
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable();
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// Scoring and picking
+//===----------------------------------------------------------------------===//
+
+def Vashista_ScoreOp : Vashista_TensorOp<"score",
+    [AttrSizedOperandSegments, NoMemoryEffect]> {
+  let summary = "logits, and bounds of logits, for a direction";
+  let description = [{
+    Scores every slot of each row's sequence against a direction, separately for
+    each query head: one slot per page from a page summary, one per token from
+    a key sketch or from exact keys, in the whole sequence or `within` given
+    pages (slot `p * S + i` is token i of the p-th listed page).
+
+    `scores` holds logits or estimates of them, `bounds` upper bounds of the
+    true logits of all that a slot stands for: +inf for a source without bounds
+    (`mean`, `mean_std`), equal to the scores for `box`, `ball` and exact keys.
+    Invisible slots hold -inf in both. The soft cap is applied to both (it is
+    monotone).
+
+    ```mlir
+    func.func @score_pages(
+        %q: tensor<4x32x128xbf16>, %lo: tensor<?x8x128xbf16>,
+        %hi: tensor<?x8x128xbf16>, %table: tensor<4x256xi32>,
+        %lens: tensor<4xi32>) -> (tensor<4x32x256xf32>, tensor<4x32x256xf32>) {
+      %scores, %bounds = vashista.score %q
+          from #vashista.summary<box>(%lo, %hi) table(%table) lens(%lens)
+          scale 0.0883883461
+          : (tensor<4x32x128xbf16>, tensor<?x8x128xbf16>, tensor<?x8x128xbf16>,
+             tensor<4x256xi32>, tensor<4xi32>)
+          -> (tensor<4x32x256xf32>, tensor<4x32x256xf32>)
+      return %scores, %bounds : tensor<4x32x256xf32>, tensor<4x32x256xf32>
+    }
+    ```
+
+    Constraints:
+    * `score_c1`: dimensions of the same name agree.
+    * `score_c2`: query heads are a multiple of KV heads.
+    * `score_c3`: the tensors after `from` are those that its attribute lists,
+      with its element types.
+    * `score_c4`: the page size is static and at least 1.
+    * `score_c5`: `within` goes with a source of tokens.
+    * `score_c6`: `scale` is a positive normal f32, `soft_cap` likewise.
+    * `score_c7`: results have the inferred types: `[R, H, M]` for pages,
+      `[R, H, M * S]` for tokens, `[R, H, P * S]` within P pages, f32.
+  }];
+  let arguments = !con(
+    (ins Arg<Vashista_Vectors, "direction `[R, H, D]`">:$direction,
+         Arg<Variadic<AnyRankedTensor>, "tensors of the source">:$parts),
+    KvTableArgs, WithinArgs,
+    (ins Arg<Vashista_KeySource, "what the direction is scored against">:$from),
+    LogitArgs, ScheduleArg);
+  let results = (outs
+    Res<Vashista_Scores, "logits or estimates `[R, H, L]`">:$scores,
+    Res<Vashista_Scores, "upper bounds of the true logits `[R, H, L]`">:$bounds);
+  let assemblyFormat = [{
+    $direction `from` $from `` `(` $parts `)`
+    `table` `(` $page_table `)` `lens` `(` $seq_lens `)`
+    (`rows` `(` $row_to_seq^ `)`)?
+    (`within` `(` $pages^ (`,` $page_count^)? `)`)?
+    `scale` $scale (`soft_cap` $soft_cap^)? (`schedule` $schedule^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+}
+
+def Vashista_PickOp : Vashista_TensorOp<"pick",
+    [AttrSizedOperandSegments, Pure]> {
+  let summary = "from scores to a list of pages or tokens, and a bound of the rest";
+  let description = [{
+    One list per row and KV head, shared by the G query heads of the group: the
+    union only adds mass, so each head's tail stays sound.
+
+    Slots are ranked by `max_h (score_h + log n - ref_h)` over the heads h of
+    the group, where n counts the visible tokens of a slot and `ref_h` is the
+    log-sum-exp of head h's `score + log n`: raw scores would starve heads of
+    small norm. Sinks and the window come first and count towards the budget.
+
+    * `top` picks the best `budget` slots.
+    * `proving` picks the fewest slots, by rank, after which every head's
+      left-over *bound* is at most `tolerance` of the whole, against the
+      *estimated* mass of what is picked plus `attended`; none where that holds
+      already. At most `budget`.
+
+    `tail[r, h] = log( exp(outside) + sum over visible slots that are neither
+    picked nor taken of n exp(bound_h) )`: -inf when nothing is left out, +inf
+    when a left-out bound is +inf or a score or bound is NaN.
+
+    ```mlir
+    func.func @pick(%scores: tensor<4x32x256xf32>, %bounds: tensor<4x32x256xf32>,
+                    %lens: tensor<4xi32>)
+        -> (tensor<4x8x64xi32>, tensor<4x8xi32>, tensor<4x32xf32>) {
+      %ids, %count, %tail = vashista.pick top 64 pages of(%scores, %bounds)
+          lens(%lens) kv_heads 8 page_size 16 sinks 4 window 64
+          : (tensor<4x32x256xf32>, tensor<4x32x256xf32>, tensor<4xi32>)
+          -> (tensor<4x8x64xi32>, tensor<4x8xi32>, tensor<4x32xf32>)
+      return %ids, %count, %tail
+          : tensor<4x8x64xi32>, tensor<4x8xi32>, tensor<4x32xf32>
+    }
+    ```
+
+    Constraints:
+    * `pick_c1`: dimensions of the same name agree.
+    * `pick_c2`: query heads are a multiple of `kv_heads`, which is positive.
+    * `pick_c3`: `budget` is 0 to 2^31 - 1, and holds the sinks and the window
+      (a window of w tokens touches up to `(w + S - 2) / S + 1` pages).
+    * `pick_c4`: `page_size` is 1 to 2^31 - 1; `sinks` and `window` are 0 to
+      2^31 - 1.
+    * `pick_c5`: `proving` has a tolerance between 0 and 1; `top` has none, and
+      no `attended`.
+    * `pick_c6`: `within` goes with tokens, and then L is `P * page_size`.
+    * `pick_c7`: results have the inferred types `[R, kv_heads, budget]` i32,
+      `[R, kv_heads]` i32 and `[R, H]` f32.
+  }];
+  let arguments = !con(
+    (ins Arg<Vashista_Scores, "logits or estimates `[R, H, L]`">:$scores,
+         Arg<Vashista_Scores, "upper bounds of the true logits `[R, H, L]`">:$bounds,
+         Arg<Vashista_PerRow, "visible tokens of each row `[R]`">:$seq_lens,
+         Arg<Optional<Vashista_List>, "the pages that were scored within `[R, Hkv, P]`">:$pages,
+         Arg<Optional<Vashista_PerKvHead>, "how many of them `[R, Hkv]`">:$page_count),
+    ChainArgs,
+    (ins Arg<Vashista_PickModeAttr, "how the budget is spent">:$mode,
+         Arg<I64Attr, "capacity of the list">:$budget,
+         Arg<Vashista_SlotUnitAttr, "what a score stands for">:$unit,
+         Arg<I64Attr, "KV heads Hkv">:$kv_heads,
+         Arg<I64Attr, "tokens per page S">:$page_size,
+         Arg<DefaultValuedAttr<I64Attr, "0">, "first tokens that are always picked">:$sinks,
+         Arg<DefaultValuedAttr<I64Attr, "0">, "last tokens that are always picked">:$window,
+         Arg<OptionalAttr<F32Attr>, "share of the mass that may be left out">:$tolerance));
+  let results = (outs
+    Res<Vashista_List, "logical pages or tokens, ascending, -1 padded `[R, Hkv, budget]`">:$ids,
+    Res<Vashista_PerKvHead, "how many are picked `[R, Hkv]`">:$count,
+    Res<Vashista_PerHead, "log of an upper bound of the mass left out `[R, H]`">:$tail);
+  let assemblyFormat = [{
+    `` $mode $budget `` $unit `of` `(` $scores `,` $bounds `)` `lens` `(` $seq_lens `)`
+    (`within` `(` $pages^ (`,` $page_count^)? `)`)?
+    (`taken` `(` $taken^ `)`)? (`outside` `(` $outside^ `)`)?
+    (`attended` `(` $attended^ `)`)?
+    `kv_heads` $kv_heads `page_size` $page_size
+    (`sinks` $sinks^)? (`window` $window^)? (`tolerance` $tolerance^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasCanonicalizer = 1;
+}
+
+def Vashista_RouteOp : Vashista_TensorOp<"route",
+    [AttrSizedOperandSegments, NoMemoryEffect,
+     DeclareOpInterfaceMethods<AggregatedOpInterface, ["decomposeOperation"]>]> {
+  let summary = "paged routing: picks pages by their summaries";
+  let description = [{
+    `score` of every page of the row's sequence from a page summary, then `pick`
+    of `pages` of them. Frank-Wolfe's linear oracle is this op with the residual
+    as its direction.
+
+    ```mlir
+    func.func @route(%q: tensor<4x32x128xbf16>, %mean: tensor<?x8x128xbf16>,
+                     %std: tensor<?x8x128xbf16>, %table: tensor<4x?xi32>,
+                     %lens: tensor<4xi32>)
+        -> (tensor<4x8x64xi32>, tensor<4x8xi32>, tensor<4x32xf32>) {
+      %pages, %count, %tail = vashista.route %q
+          from <mean_std>(%mean, %std) table(%table) lens(%lens)
+          top 64 page_size 16 sinks 4 window 64 scale 0.0883883461
+          : (tensor<4x32x128xbf16>, tensor<?x8x128xbf16>, tensor<?x8x128xbf16>,
+             tensor<4x?xi32>, tensor<4xi32>)
+          -> (tensor<4x8x64xi32>, tensor<4x8xi32>, tensor<4x32xf32>)
+      return %pages, %count, %tail
+          : tensor<4x8x64xi32>, tensor<4x8xi32>, tensor<4x32xf32>
+    }
+    ```
+
+    Constraints:
+    * `route_c1`: dimensions of the same name agree.
+    * `route_c2`: query heads are a multiple of KV heads.
+    * `route_c3`: the tensors after `from` are those that its attribute lists,
+      with its element types.
+    * `route_c4`: `page_size` is 1 to 2^31 - 1; `sinks` and `window` are 0 to
+      2^31 - 1.
+    * `route_c5`: `budget` is 0 to 2^31 - 1, and holds the sinks and the window.
+    * `route_c6`: `proving` has a tolerance between 0 and 1; `top` has none, and
+      no `attended`.
+    * `route_c7`: `scale` is a positive normal f32, `soft_cap` likewise.
+    * `route_c8`: results have the inferred types `[R, Hkv, budget]` i32,
+      `[R, Hkv]` i32 and `[R, H]` f32.
+  }];
+  let arguments = !con(
+    (ins Arg<Vashista_Vectors, "direction `[R, H, D]`">:$direction,
+         Arg<Variadic<AnyRankedTensor>, "tensors of the summary">:$parts),
+    KvTableArgs, ChainArgs,
+    (ins Arg<Vashista_SummaryAttr, "the page summary">:$from,
+         Arg<Vashista_PickModeAttr, "how the budget is spent">:$mode,
+         Arg<I64Attr, "pages per KV head: capacity of the list">:$budget,
+         Arg<I64Attr, "tokens per page S">:$page_size,
+         Arg<DefaultValuedAttr<I64Attr, "0">, "first tokens whose pages are always picked">:$sinks,
+         Arg<DefaultValuedAttr<I64Attr, "0">, "last tokens whose pages are always picked">:$window,
+         Arg<OptionalAttr<F32Attr>, "share of the mass that may be left out">:$tolerance),
+    LogitArgs, ScheduleArg);
+  let results = (outs
+    Res<Vashista_List, "logical pages, ascending, -1 padded `[R, Hkv, budget]`">:$ids,
+    Res<Vashista_PerKvHead, "how many are picked `[R, Hkv]`">:$count,
+    Res<Vashista_PerHead, "log of an upper bound of the mass left out `[R, H]`">:$tail);
+  let assemblyFormat = [{
+    $direction `from` $from `` `(` $parts `)`
+    `table` `(` $page_table `)` `lens` `(` $seq_lens `)`
+    (`rows` `(` $row_to_seq^ `)`)?
+    (`taken` `(` $taken^ `)`)? (`outside` `(` $outside^ `)`)?
+    (`attended` `(` $attended^ `)`)?
+    `` $mode $budget `page_size` $page_size (`sinks` $sinks^)? (`window` $window^)?
+    (`tolerance` $tolerance^)?
+    `scale` $scale (`soft_cap` $soft_cap^)? (`schedule` $schedule^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasCanonicalizer = 1;
+}
+
+def Vashista_SelectOp : Vashista_TensorOp<"select",
+    [AttrSizedOperandSegments, NoMemoryEffect,
+     DeclareOpInterfaceMethods<AggregatedOpInterface, ["decomposeOperation"]>]> {
+  let summary = "candidate selection: picks tokens by a sketch or by exact keys";
+  let description = [{
+    `score` of every token, `within` routed pages or everywhere, then `pick` of
+    `budget` of them.
+
+    ```mlir
+    func.func @select(%q: tensor<4x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
+                      %table: tensor<4x?xi32>, %lens: tensor<4xi32>,
+                      %pages: tensor<4x8x64xi32>, %n: tensor<4x8xi32>,
+                      %page_tail: tensor<4x32xf32>)
+        -> (tensor<4x8x128xi32>, tensor<4x8xi32>, tensor<4x32xf32>) {
+      %tokens, %count, %tail = vashista.select %q
+          from #vashista.keys<hnd>(%k) table(%table) lens(%lens)
+          within(%pages, %n) outside(%page_tail)
+          top 128 sinks 4 window 64 scale 0.0883883461
+          : (tensor<4x32x128xbf16>, tensor<?x8x16x128xbf16>, tensor<4x?xi32>,
+             tensor<4xi32>, tensor<4x8x64xi32>, tensor<4x8xi32>,
+             tensor<4x32xf32>)
+          -> (tensor<4x8x128xi32>, tensor<4x8xi32>, tensor<4x32xf32>)
+      return %tokens, %count, %tail
+          : tensor<4x8x128xi32>, tensor<4x8xi32>, tensor<4x32xf32>
+    }
+    ```
+
+    Constraints:
+    * `select_c1`: dimensions of the same name agree.
+    * `select_c2`: query heads are a multiple of KV heads.
+    * `select_c3`: the tensors after `from` are those that its attribute lists,
+      with its element types.
+    * `select_c4`: the source scores tokens (keys or a sketch).
+    * `select_c5`: the page size is static and at least 1; `sinks` and `window`
+      are 0 to 2^31 - 1.
+    * `select_c6`: `budget` is 0 to 2^31 - 1, and holds the sinks and the window.
+    * `select_c7`: `proving` has a tolerance between 0 and 1; `top` has none,
+      and no `attended`.
+    * `select_c8`: `scale` is a positive normal f32, `soft_cap` likewise.
+    * `select_c9`: results have the inferred types `[R, Hkv, budget]` i32,
+      `[R, Hkv]` i32 and `[R, H]` f32.
+  }];
+  let arguments = !con(
+    (ins Arg<Vashista_Vectors, "direction `[R, H, D]`">:$direction,
+         Arg<Variadic<AnyRankedTensor>, "tensors of the source">:$parts),
+    KvTableArgs, WithinArgs, ChainArgs,
+    (ins Arg<Vashista_KeySource, "keys or a sketch">:$from,
+         Arg<Vashista_PickModeAttr, "how the budget is spent">:$mode,
+         Arg<I64Attr, "tokens per KV head: capacity of the list">:$budget,
+         Arg<DefaultValuedAttr<I64Attr, "0">, "first tokens that are always picked">:$sinks,
+         Arg<DefaultValuedAttr<I64Attr, "0">, "last tokens that are always picked">:$window,
+         Arg<OptionalAttr<F32Attr>, "share of the mass that may be left out">:$tolerance),
+    LogitArgs, ScheduleArg);
+  let results = (outs
+    Res<Vashista_List, "logical positions, ascending, -1 padded `[R, Hkv, budget]`">:$ids,
+    Res<Vashista_PerKvHead, "how many are picked `[R, Hkv]`">:$count,
+    Res<Vashista_PerHead, "log of an upper bound of the mass left out `[R, H]`">:$tail);
+  let assemblyFormat = [{
+    $direction `from` $from `` `(` $parts `)`
+    `table` `(` $page_table `)` `lens` `(` $seq_lens `)`
+    (`rows` `(` $row_to_seq^ `)`)?
+    (`within` `(` $pages^ (`,` $page_count^)? `)`)?
+    (`taken` `(` $taken^ `)`)? (`outside` `(` $outside^ `)`)?
+    (`attended` `(` $attended^ `)`)?
+    `` $mode $budget (`sinks` $sinks^)? (`window` $window^)?
+    (`tolerance` $tolerance^)?
+    `scale` $scale (`soft_cap` $soft_cap^)? (`schedule` $schedule^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasCanonicalizer = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Attending
+//===----------------------------------------------------------------------===//
+
+def Vashista_AttendOp : Vashista_DestinationOp<"attend", [
+    DeclareOpInterfaceMethods<TilingInterface, [
+      "getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
+      "getResultTilePosition", "generateResultTileValue",
+      "getIterationDomainTileFromResultTile"]>,
+    DeclareOpInterfaceMethods<PartialReductionOpInterface, [
+      "generateInitialTensorForPartialReduction", "tileToPartialReduction",
+      "mergeReductions", "getPartialResultTilePosition"]>]> {
+  let summary = "the state of attention over tokens, over pages or over everything";
+  let description = [{
+    Merges the attention state of a set of tokens into `outs(o, lse)`: the
+    `tokens` of a list, all tokens of listed `pages`, or the whole sequence. The
+    identity is `o = 0`, `lse = -inf`. An optional `range(begin, end)` restricts
+    the op to the slots `[begin, end)` of its list (or of the sequence, in
+    tokens; of `pages`, in tokens too), so that it can be split and tiled. A
+    list must not name a token twice.
+
+    Iteration space: `(R, Hkv, slots)`, the last a reduction. Tiles of it merge
+    into the same state; a partial reduction makes one state per split, joined
+    by `vashista.merge`.
+
+    With a projection solver, `outs` has two more tensors, overwritten: the
+    direction `[R, H, D]` (the residual of the solution, f32) and the duality
+    gap on the attended set `[R, H]`. The state is that of the solver's weights;
+    its lse is the log-sum-exp of the logits at the direction and, for epsilon =
+    0, their maximum. A projection is solved over its whole set at once: it has
+    no range, and its slots do not tile.
+
+    ```mlir
+    func.func @attend(%q: tensor<4x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
+                      %v: tensor<?x8x16x128xbf16>, %table: tensor<4x?xi32>,
+                      %lens: tensor<4xi32>, %tokens: tensor<4x8x128xi32>,
+                      %n: tensor<4x8xi32>, %o0: tensor<4x32x128xf32>,
+                      %lse0: tensor<4x32xf32>)
+        -> (tensor<4x32x128xf32>, tensor<4x32xf32>) {
+      %o, %lse = vashista.attend %q keys(%k) values(%v) table(%table)
+          lens(%lens) tokens(%tokens, %n) outs(%o0, %lse0) scale 0.0883883461
+          : (tensor<4x32x128xbf16>, tensor<?x8x16x128xbf16>,
+             tensor<?x8x16x128xbf16>, tensor<4x?xi32>, tensor<4xi32>,
+             tensor<4x8x128xi32>, tensor<4x8xi32>, tensor<4x32x128xf32>,
+             tensor<4x32xf32>) -> (tensor<4x32x128xf32>, tensor<4x32xf32>)
+      return %o, %lse : tensor<4x32x128xf32>, tensor<4x32xf32>
+    }
+    ```
+
+    Constraints:
+    * `attend_c1`: dimensions of the same name agree.
+    * `attend_c2`: query heads are a multiple of KV heads.
+    * `attend_c3`: the page size is static and at least 1.
+    * `attend_c4`: all shaped operands are tensors, or all are memrefs.
+    * `attend_c5`: at most one of `pages` and `tokens` is given.
+    * `attend_c6`: `outs` are o and lse, and for a projection direction and gap,
+      f32.
+    * `attend_c7`: a projection has no `range` and no `soft_cap`.
+    * `attend_c8`: `scale` is a positive normal f32, `soft_cap` likewise.
+  }];
+  let arguments = !con(
+    (ins Arg<Vashista_VectorsBuf, "queries `[R, H, D]`">:$query,
+         Arg<Vashista_CacheBuf, "K cache `[N, Hkv, S, D]` (hnd) or `[N, S, Hkv, D]` (nhd)">:$k_cache,
+         Arg<Vashista_CacheBuf, "V cache, likewise with `Dv`">:$v_cache),
+    KvTableBufArgs,
+    (ins Arg<Optional<Vashista_ListBuf>, "logical pages to attend `[R, Hkv, P]`">:$pages,
+         Arg<Optional<Vashista_PerKvHeadBuf>, "how many of them `[R, Hkv]`">:$page_count,
+         Arg<Optional<Vashista_ListBuf>, "logical positions to attend `[R, Hkv, C]`">:$tokens,
+         Arg<Optional<Vashista_PerKvHeadBuf>, "how many of them `[R, Hkv]`">:$token_count,
+         Arg<Optional<Index>, "first slot">:$begin,
+         Arg<Optional<Index>, "slot after the last">:$end,
+         Arg<Variadic<Vashista_AnyBuf>, "o `[R, H, Dv]`, lse `[R, H]`; for a projection direction `[R, H, D]`, gap `[R, H]`">:$outs),
+    LogitArgs, SolverArg, LayoutArg, ScheduleArg);
+  let assemblyFormat = [{
+    $query `keys` `(` $k_cache `)` `values` `(` $v_cache `)`
+    `table` `(` $page_table `)` `lens` `(` $seq_lens `)`
+    (`rows` `(` $row_to_seq^ `)`)?
+    (`pages` `(` $pages^ (`,` $page_count^)? `)`)?
+    (`tokens` `(` $tokens^ (`,` $token_count^)? `)`)?
+    (`range` `(` $begin^ `,` $end `)`)?
+    `outs` `(` $outs `)` `scale` $scale (`soft_cap` $soft_cap^)?
+    (`solver` $solver^)? (`layout` `` $layout^)? (`schedule` $schedule^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasCanonicalizer = 1;
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutsMutable(); }
+    /// Query heads per KV head, or kDynamic.
+    int64_t getGroupSize();
+    /// Whether the operand is written without being read: the direction and
+    /// the gap of a projection.
+    bool isOverwritten(::mlir::OpOperand &operand) {
+      return operand.getOperandNumber() >=
+             getOuts().getBeginOperandIndex() + 2;
+    }
+  }];
+}
+
+def Vashista_MergeOp : Vashista_TensorOp<"merge",
+    [SameVariadicOperandSize, Pure]> {
+  let summary = "joins states of disjoint sets of tokens";
+  let description = [{
+    `lse = log sum_k exp(lse_k)`, `o = sum_k exp(lse_k - lse) o_k`; empty states
+    (`o_k = 0`, `lse_k = -inf`) have no influence, and the merge of empty states
+    is empty. An operand may be a stack of states with a leading
+    dimension. A merge with empty states is exact, and a merge of one state is that
+    state; any order agrees to rounding.
+
+    ```mlir
+    func.func @merge(%o1: tensor<4x32x128xf32>, %lse1: tensor<4x32xf32>,
+                     %splits: tensor<8x4x32x128xf32>, %lses: tensor<8x4x32xf32>)
+        -> (tensor<4x32x128xf32>, tensor<4x32xf32>) {
+      %o, %lse = vashista.merge outputs(%o1, %splits) lses(%lse1, %lses)
+          : (tensor<4x32x128xf32>, tensor<8x4x32x128xf32>, tensor<4x32xf32>,
+             tensor<8x4x32xf32>) -> (tensor<4x32x128xf32>, tensor<4x32xf32>)
+      return %o, %lse : tensor<4x32x128xf32>, tensor<4x32xf32>
+    }
+    ```
+
+    Constraints:
+    * `merge_c1`: dimensions of the same name agree, those of the stack within
+      one state.
+    * `merge_c2`: there is at least one state.
+    * `merge_c3`: the lse of a stack `[K, R, H, Dv]` is `[K, R, H]`, of a single
+      state `[R, H]`.
+    * `merge_c4`: results have the inferred types `[R, H, Dv]` and `[R, H]`, f32.
+  }];
+  let arguments = (ins
+    Arg<Variadic<TensorRankOf<[F32], [3, 4]>>, "outputs `[R, H, Dv]` or `[K, R, H, Dv]`">:$outputs,
+    Arg<Variadic<TensorRankOf<[F32], [2, 3]>>, "their log-sum-exps `[R, H]` or `[K, R, H]`">:$lses);
+  let results = (outs
+    Res<Vashista_State, "output `[R, H, Dv]`">:$o,
+    Res<Vashista_PerHead, "log-sum-exp `[R, H]`">:$lse);
+  let assemblyFormat = [{
+    `outputs` `(` $outputs `)` `lses` `(` $lses `)`
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasCanonicalizer = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Proving and falling back
+//===----------------------------------------------------------------------===//
+
+def Vashista_CertifyOp : Vashista_TensorOp<"certify",
+    [AttrSizedOperandSegments, NoMemoryEffect]> {
+  let summary = "bounds of the mass and of the output that were missed";
+  let description = [{
+    For softmax attention, with the direction equal to the query:
+    `tau = sigmoid(tail - lse + 2 e)` bounds the share of the mass that was not
+    attended and `error = tau (vmax + norm(o))` the Euclidean norm of the error
+    of o. `e` bounds the rounding of a logit and comes from the norms of the
+    direction and of the row's keys; vmax is the row's largest value norm. Both
+    norms are maxima over the row's pages.
+
+    With a projection solver the direction is the solver's residual and `gap` its
+    duality gap on the attended set: `tau` then bounds the total variation
+    distance to the solution over all keys, and `error = 2 tau vmax`.
+
+    `tail = -inf` gives 0 and 0. An empty state with something left out, a NaN
+    or an infinity anywhere give `tau = 1` and `error = +inf`: never less.
+
+    ```mlir
+    func.func @certify(%q: tensor<4x32x128xbf16>, %o: tensor<4x32x128xf32>,
+                       %lse: tensor<4x32xf32>, %tail: tensor<4x32xf32>,
+                       %norms: tensor<?x8x2xf32>, %table: tensor<4x?xi32>,
+                       %lens: tensor<4xi32>)
+        -> (tensor<4x32xf32>, tensor<4x32xf32>) {
+      %tau, %error = vashista.certify %q state(%o, %lse) tail(%tail)
+          norms(%norms) table(%table) lens(%lens) page_size 16
+          scale 0.0883883461
+          : (tensor<4x32x128xbf16>, tensor<4x32x128xf32>, tensor<4x32xf32>,
+             tensor<4x32xf32>, tensor<?x8x2xf32>, tensor<4x?xi32>,
+             tensor<4xi32>) -> (tensor<4x32xf32>, tensor<4x32xf32>)
+      return %tau, %error : tensor<4x32xf32>, tensor<4x32xf32>
+    }
+    ```
+
+    Sources: theorem 5 (softmax) and section 5b (projection) of docs/theory.
+
+    Constraints:
+    * `certify_c1`: dimensions of the same name agree.
+    * `certify_c2`: query heads are a multiple of KV heads.
+    * `certify_c3`: `page_size` is 1 to 2^31 - 1.
+    * `certify_c4`: `gap` is given for a projection, and only then.
+    * `certify_c5`: `scale` is a positive normal f32, `soft_cap` likewise; a
+      projection has no soft cap.
+    * `certify_c6`: results have the inferred types `[R, H]`, f32.
+  }];
+  let arguments = !con(
+    (ins Arg<Vashista_Vectors, "direction that the state was attended with `[R, H, D]`">:$direction,
+         Arg<Vashista_State, "output of the state `[R, H, Dv]`">:$o,
+         Arg<Vashista_PerHead, "log-sum-exp of the state `[R, H]`">:$lse,
+         Arg<Vashista_PerHead, "log of an upper bound of the mass left out `[R, H]`">:$tail,
+         Arg<Optional<Vashista_PerHead>, "duality gap on the attended set `[R, H]`">:$gap,
+         Arg<Vashista_PageNorms, "largest key and value norm per page `[N, Hkv, 2]`">:$norms),
+    KvTableArgs,
+    (ins Arg<I64Attr, "tokens per page S">:$page_size),
+    LogitArgs, SolverArg);
+  let results = (outs
+    Res<Vashista_PerHead, "upper bound of the share of the mass not attended `[R, H]`">:$tau,
+    Res<Vashista_PerHead, "upper bound of the norm of the error of o `[R, H]`">:$error);
+  let assemblyFormat = [{
+    $direction `state` `(` $o `,` $lse `)` `tail` `(` $tail `)`
+    (`gap` `(` $gap^ `)`)? `norms` `(` $norms `)`
+    `table` `(` $page_table `)` `lens` `(` $seq_lens `)`
+    (`rows` `(` $row_to_seq^ `)`)? `page_size` $page_size
+    `scale` $scale (`soft_cap` $soft_cap^)? (`solver` $solver^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasCanonicalizer = 1;
+}
+
+def Vashista_FallbackOp : Vashista_TensorOp<"fallback", [NoMemoryEffect]> {
+  let summary = "dense attention for the groups that miss a limit";
+  let description = [{
+    A (row, KV head) group is flagged unless `measure <= limit` for all of its
+    query heads: a NaN is flagged. Flagged groups are attended densely, from the
+    original queries and caches; the others pass their state through unchanged.
+    The decision stays on the device.
+
+    ```mlir
+    func.func @fallback(%q: tensor<4x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
+                        %v: tensor<?x8x16x128xbf16>, %table: tensor<4x?xi32>,
+                        %lens: tensor<4xi32>, %o: tensor<4x32x128xf32>,
+                        %lse: tensor<4x32xf32>, %tau: tensor<4x32xf32>)
+        -> (tensor<4x32x128xf32>, tensor<4x32xf32>, tensor<4x8xi1>) {
+      %out, %out_lse, %flag = vashista.fallback %q keys(%k) values(%v)
+          table(%table) lens(%lens) state(%o, %lse) unless(%tau) at_most 0.1
+          scale 0.0883883461
+          : (tensor<4x32x128xbf16>, tensor<?x8x16x128xbf16>,
+             tensor<?x8x16x128xbf16>, tensor<4x?xi32>, tensor<4xi32>,
+             tensor<4x32x128xf32>, tensor<4x32xf32>, tensor<4x32xf32>)
+          -> (tensor<4x32x128xf32>, tensor<4x32xf32>, tensor<4x8xi1>)
+      return %out, %out_lse, %flag
+          : tensor<4x32x128xf32>, tensor<4x32xf32>, tensor<4x8xi1>
+    }
+    ```
+
+    Constraints:
+    * `fallback_c1`: dimensions of the same name agree.
+    * `fallback_c2`: query heads are a multiple of KV heads.
+    * `fallback_c3`: the page size is static and at least 1.
+    * `fallback_c4`: `limit` is finite and not negative.
+    * `fallback_c5`: `scale` is a positive normal f32, `soft_cap` likewise; a
+      projection has no soft cap.
+    * `fallback_c6`: results have the inferred types `[R, H, Dv]` f32, `[R, H]`
+      f32 and `[R, Hkv]` i1.
+  }];
+  let arguments = !con(
+    (ins Arg<Vashista_Vectors, "queries `[R, H, D]`">:$query),
+    CacheArgs, KvTableArgs,
+    (ins Arg<Vashista_State, "output of the sparse state `[R, H, Dv]`">:$o,
+         Arg<Vashista_PerHead, "log-sum-exp of the sparse state `[R, H]`">:$lse,
+         Arg<Vashista_PerHead, "what must not exceed the limit `[R, H]`">:$measure,
+         Arg<F32Attr, "largest measure to accept">:$limit),
+    LogitArgs, SolverArg, LayoutArg, ScheduleArg);
+  let results = (outs
+    Res<Vashista_State, "output `[R, H, Dv]`">:$out,
+    Res<Vashista_PerHead, "log-sum-exp `[R, H]`">:$out_lse,
+    Res<TensorRankOf<[I1], [2]>, "whether the group fell back `[R, Hkv]`">:$flag);
+  let assemblyFormat = [{
+    $query `keys` `(` $k_cache `)` `values` `(` $v_cache `)`
+    `table` `(` $page_table `)` `lens` `(` $seq_lens `)`
+    (`rows` `(` $row_to_seq^ `)`)? `state` `(` $o `,` $lse `)`
+    `unless` `(` $measure `)` `at_most` $limit
+    `scale` $scale (`soft_cap` $soft_cap^)?
+    (`solver` $solver^)? (`layout` `` $layout^)? (`schedule` $schedule^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasCanonicalizer = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// All of it
+//===----------------------------------------------------------------------===//
+
+def Vashista_AttentionOp : Vashista_TensorOp<"attention",
+    [AttrSizedOperandSegments, NoMemoryEffect,
+     DeclareOpInterfaceMethods<AggregatedOpInterface, ["decomposeOperation"]>]> {
+  let summary = "a decode step of attention under a policy";
+  let description = [{
+    Routes, selects, attends, certifies, grows and falls back as its policy
+    says. Decomposes to the ops that do so.
+
+    `tau` and `error` bound what the sparse state missed: they also hold, not
+    tightly, for groups that fell back, whose output is dense. Without a
+    tolerance they are 1 and +inf: nothing is proved. For a dense policy they
+    are 0. `rounds` counts the times a group's budget was spent.
+
+    ```mlir
+    func.func @attention(
+        %q: tensor<8x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
+        %v: tensor<?x8x16x128xbf16>, %table: tensor<8x?xi32>,
+        %lens: tensor<8xi32>, %mean: tensor<?x8x128xbf16>,
+        %std: tensor<?x8x128xbf16>) -> tensor<8x32x128xf32> {
+      %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q keys(%k)
+          values(%v) table(%table) lens(%lens) summary <mean_std>(%mean, %std)
+          policy <pages = 64, candidates = 128, sinks = 4, window = 64>
+          scale 0.0883883461
+          : (tensor<8x32x128xbf16>, tensor<?x8x16x128xbf16>,
+             tensor<?x8x16x128xbf16>, tensor<8x?xi32>, tensor<8xi32>,
+             tensor<?x8x128xbf16>, tensor<?x8x128xbf16>)
+          -> (tensor<8x32x128xf32>, tensor<8x32xf32>, tensor<8x32xf32>,
+              tensor<8x32xf32>, tensor<8x8xi32>, tensor<8x8xi1>)
+      return %o : tensor<8x32x128xf32>
+    }
+    ```
+
+    Constraints:
+    * `attention_c1`: dimensions of the same name agree.
+    * `attention_c2`: query heads are a multiple of KV heads.
+    * `attention_c3`: the page size is static and at least 1.
+    * `attention_c4`: the tensors after `summary` and `sketch` are those that
+      the attribute lists, with its element types.
+    * `attention_c5`: a policy with pages needs a summary, and one without takes
+      none.
+    * `attention_c6`: a policy with candidates may have a sketch, and one
+      without takes none.
+    * `attention_c7`: `norms` are given when the policy has a tolerance (and is
+      not dense), and only then.
+    * `attention_c8`: the page budget holds the pages of the sinks and window.
+    * `attention_c9`: `scale` is a positive normal f32, `soft_cap` likewise; a
+      projection has no soft cap.
+    * `attention_c10`: a projection has `rounds = 1` and `pick = top`.
+    * `attention_c11`: results have the inferred types `[R, H, Dv]`, three times
+      `[R, H]` f32, `[R, Hkv]` i32 and `[R, Hkv]` i1.
+  }];
+  let arguments = !con(
+    (ins Arg<Vashista_Vectors, "queries `[R, H, D]`">:$query),
+    CacheArgs, KvTableArgs,
+    (ins Arg<Variadic<AnyRankedTensor>, "page summary">:$summary_parts,
+         Arg<Variadic<AnyRankedTensor>, "key sketch">:$sketch_parts,
+         Arg<Optional<Vashista_PageNorms>, "largest key and value norm per page `[N, Hkv, 2]`">:$norms,
+         Arg<Vashista_PolicyAttr, "what is read, proved and fallen back to">:$policy,
+         Arg<OptionalAttr<Vashista_SummaryAttr>, "which summary routes">:$summary,
+         Arg<OptionalAttr<Vashista_SketchAttr>, "which sketch selects; default: exact keys">:$sketch),
+    LogitArgs, SolverArg, LayoutArg, ScheduleArg);
+  let results = (outs
+    Res<Vashista_State, "output `[R, H, Dv]`">:$o,
+    Res<Vashista_PerHead, "log-sum-exp of what was attended `[R, H]`">:$lse,
+    Res<Vashista_PerHead, "upper bound of the share of the mass not attended `[R, H]`">:$tau,
+    Res<Vashista_PerHead, "upper bound of the norm of the error of o `[R, H]`">:$error,
+    Res<Vashista_PerKvHead, "rounds spent `[R, Hkv]`">:$rounds,
+    Res<TensorRankOf<[I1], [2]>, "whether the group fell back `[R, Hkv]`">:$flag);
+  let assemblyFormat = [{
+    $query `keys` `(` $k_cache `)` `values` `(` $v_cache `)`
+    `table` `(` $page_table `)` `lens` `(` $seq_lens `)`
+    (`rows` `(` $row_to_seq^ `)`)?
+    (`summary` $summary^ `` `(` $summary_parts `)`)?
+    (`sketch` $sketch^ `` `(` $sketch_parts `)`)?
+    (`norms` `(` $norms^ `)`)?
+    `policy` $policy `scale` $scale (`soft_cap` $soft_cap^)?
+    (`solver` $solver^)? (`layout` `` $layout^)? (`schedule` $schedule^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasCanonicalizer = 1;
+}
+
+#endif // VASHISTA_DIALECT_VASHISTA_IR_OPS_TD

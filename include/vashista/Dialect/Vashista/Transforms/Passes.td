@@ -1,0 +1,68 @@
+//===- Passes.td - Passes on the vashista dialect ----------*- tablegen -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_DIALECT_VASHISTA_TRANSFORMS_PASSES_TD
+#define VASHISTA_DIALECT_VASHISTA_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def VashistaDecomposePass : Pass<"vashista-decompose"> {
+  let summary = "replaces ops that stand for several by those several";
+  let description = [{
+    Decomposes the ops of this dialect that implement `AggregatedOpInterface`,
+    by one level or all the way:
+
+    ```
+    attention  =>  route, select, attend, certify, fallback
+    route      =>  score, pick
+    select     =>  score, pick
+    ```
+
+    A policy with several rounds becomes as many picks in a row, each of which
+    picks nothing for a group that the state so far proves already: there are
+    no branches.
+
+    **Preconditions.** The number of KV heads is static; otherwise the pass
+    fails and says which op it left.
+
+    **Numerics.** None change: an aggregated op means its decomposition.
+
+    Example:
+
+    ```mlir
+    %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q ...
+        policy <pages = 64> ...
+    ```
+
+    becomes, with `depth=one`,
+
+    ```mlir
+    %pages, %count, %tail = vashista.route %q ... top 64 ...
+    %o, %lse = vashista.attend %q ... pages(%pages, %count) outs(%zero, %ninf) ...
+    ```
+  }];
+  let options = [
+    Option<"depth", "depth", "::vashista::DecomposeDepth",
+           "::vashista::DecomposeDepth::all",
+           "How far to go (default: all)",
+           [{::llvm::cl::values(
+             clEnumValN(::vashista::DecomposeDepth::one, "one",
+                        "replace each op once"),
+             clEnumValN(::vashista::DecomposeDepth::all, "all",
+                        "replace until nothing stands for several ops"))}]>
+  ];
+  let statistics = [
+    Statistic<"numDecomposed", "decomposed", "Ops that were replaced">
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::tensor::TensorDialect"
+  ];
+}
+
+#endif // VASHISTA_DIALECT_VASHISTA_TRANSFORMS_PASSES_TD

@@ -1,0 +1,360 @@
+//===- AggregatedOpInterfaceImpl.cpp - Decomposition of vashista ops -*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// One level at a time: `attention` into route, select, attend, certify and
+// fallback; `route` and `select` into score and pick.
+//
+//===----------------------------------------------------------------------===//
+
+#include "vashista/Dialect/Vashista/IR/Vashista.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace vashista;
+
+/// Result types may know less, or more, than what the decomposition infers.
+static SmallVector<Value> castToTypes(OpBuilder &b, Location loc,
+                                      ValueRange values, TypeRange types) {
+  SmallVector<Value> result;
+  for (auto [value, type] : llvm::zip_equal(values, types))
+    result.push_back(value.getType() == type
+                         ? value
+                         : tensor::CastOp::create(b, loc, type, value));
+  return result;
+}
+
+/// A tensor of the given sizes that holds a constant.
+static Value createFilled(OpBuilder &b, Location loc,
+                          ArrayRef<OpFoldResult> sizes, TypedAttr element) {
+  Value init = tensor::EmptyOp::create(b, loc, sizes, element.getType());
+  Value constant = arith::ConstantOp::create(b, loc, element);
+  return linalg::FillOp::create(b, loc, constant, init).getResult(0);
+}
+
+//===----------------------------------------------------------------------===//
+// route, select -> score, pick
+//===----------------------------------------------------------------------===//
+
+/// The list of a pick has one row per KV head: their number must be known.
+static FailureOr<int64_t> getStaticKvHeads(Operation *op, Value list) {
+  int64_t kvHeads = cast<RankedTensorType>(list.getType()).getDimSize(1);
+  if (ShapedType::isDynamic(kvHeads)) {
+    op->emitOpError("expected a static number of KV heads (Hkv) to decompose, "
+                    "got a dynamic one");
+    return failure();
+  }
+  return kvHeads;
+}
+
+/// `within` is (pages, page_count) for a select, empty for a route.
+template <typename OpTy>
+static FailureOr<SmallVector<Value>>
+decomposeToScoreAndPick(OpTy op, OpBuilder &b, KeySource source, SlotUnit unit,
+                        int64_t pageSize, Value pages, Value pageCount) {
+  FailureOr<int64_t> kvHeads = getStaticKvHeads(op, op.getIds());
+  if (failed(kvHeads))
+    return failure();
+  Location loc = op.getLoc();
+  auto score = ScoreOp::create(b, loc, op.getDirection(), op.getParts(),
+                               op.getPageTable(), op.getSeqLens(),
+                               op.getRowToSeq(), pages, pageCount, source,
+                               op.getScaleAttr(), op.getSoftCapAttr(),
+                               op.getScheduleAttr());
+  auto pick = PickOp::create(
+      b, loc, score.getScores(), score.getBounds(), op.getSeqLens(), pages,
+      pageCount, op.getTaken(), op.getOutside(), op.getAttended(),
+      op.getModeAttr(), op.getBudgetAttr(),
+      SlotUnitAttr::get(b.getContext(), unit), b.getI64IntegerAttr(*kvHeads),
+      b.getI64IntegerAttr(pageSize), op.getSinksAttr(), op.getWindowAttr(),
+      op.getToleranceAttr());
+  return castToTypes(b, loc, pick->getResults(), op->getResultTypes());
+}
+
+FailureOr<SmallVector<Value>> RouteOp::decomposeOperation(OpBuilder &b) {
+  return decomposeToScoreAndPick(*this, b, getFrom(), SlotUnit::pages,
+                                 getPageSize(), Value(), Value());
+}
+
+FailureOr<SmallVector<Value>> SelectOp::decomposeOperation(OpBuilder &b) {
+  SourcePart part = getFrom().getParts().front();
+  auto position = llvm::find(part.dims, Dim::pageSize) - part.dims.begin();
+  int64_t pageSize =
+      cast<ShapedType>(getParts().front().getType()).getDimSize(position);
+  return decomposeToScoreAndPick(*this, b, getFrom(), SlotUnit::tokens,
+                                 pageSize, getPages(), getPageCount());
+}
+
+//===----------------------------------------------------------------------===//
+// attention -> route, select, attend, certify, fallback
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// A list of pages or tokens, and how many entries of it to read (null: all).
+struct List {
+  Value ids, count;
+  explicit operator bool() const { return static_cast<bool>(ids); }
+};
+
+/// What a round of picking yields.
+struct Picked {
+  List pages, tokens;
+  Value tail;
+};
+
+class AttentionDecomposition {
+public:
+  AttentionDecomposition(AttentionOp op, OpBuilder &b)
+      : op(op), b(b), loc(op.getLoc()), policy(op.getPolicy()) {}
+
+  FailureOr<SmallVector<Value>> run();
+
+private:
+  Picked pick(Value direction, bool firstRound);
+  void attend();
+  Value measureTailAtDirection();
+  void rememberPicks(const Picked &picked);
+  Value countRound(Value rounds, Value count);
+
+  FloatAttr getTolerance() {
+    return b.getF32FloatAttr(policy.getTolerance().convertToDouble());
+  }
+  Value fill(unsigned resultLike, TypedAttr element) {
+    return createFilled(b, loc, shapes[resultLike], element);
+  }
+  int64_t getPageSize();
+  /// What tokens are scored against: the sketch, else the exact keys.
+  std::pair<KeySource, ValueRange> getTokenSource() {
+    if (op.getSketchAttr())
+      return {op.getSketchAttr(), op.getSketchParts()};
+    return {KeysAttr::get(b.getContext(), op.getLayout()),
+            op->getOperands().slice(op.getKCacheMutable().getOperandNumber(), 1)};
+  }
+
+  AttentionOp op;
+  OpBuilder &b;
+  Location loc;
+  PolicyAttr policy;
+  ReifiedRankedShapedTypeDims shapes; // of the op's results
+
+  // The state so far, and for a projection what its solver found.
+  Value o, lse, direction, gap;
+  Picked last;            // of the latest round
+  Value pagesSoFar;       // lists of all rounds
+  Value tokensSoFar;
+};
+
+} // namespace
+
+int64_t AttentionDecomposition::getPageSize() {
+  SmallVector<Dim, 4> dims = getCacheDims(op.getLayout(), Dim::keyDim);
+  auto position = llvm::find(dims, Dim::pageSize) - dims.begin();
+  return cast<ShapedType>(op.getKCache().getType()).getDimSize(position);
+}
+
+/// Lists of earlier rounds stay lists when joined: negative entries are skipped.
+static Value concatLists(OpBuilder &b, Location loc, Value lhs, Value rhs) {
+  if (!lhs)
+    return rhs;
+  return tensor::ConcatOp::create(b, loc, /*dim=*/2, ValueRange{lhs, rhs});
+}
+
+/// Routes and selects for a direction. The first round spends the budgets as
+/// the policy says and holds sinks and window; later rounds pick from what is
+/// left, and only where the state so far does not prove the tolerance.
+Picked AttentionDecomposition::pick(Value w, bool firstRound) {
+  bool routes = policy.getPages() > 0, selects = policy.getCandidates() > 0;
+  auto getMode = [&](bool lastStage) {
+    bool proving = !firstRound ||
+                   (lastStage && policy.getPick() == PickMode::proving);
+    return proving ? PickMode::proving : PickMode::top;
+  };
+  int64_t sinks = firstRound ? policy.getSinks() : 0;
+  int64_t window = firstRound ? policy.getWindow() : 0;
+  Value attended = firstRound ? Value() : lse;
+
+  Picked picked;
+  if (routes) {
+    PickMode mode = getMode(/*lastStage=*/!selects);
+    auto route = RouteOp::create(
+        b, loc, w, op.getSummaryParts(), op.getPageTable(), op.getSeqLens(),
+        op.getRowToSeq(), pagesSoFar, /*outside=*/Value(), attended,
+        op.getSummaryAttr(), PickModeAttr::get(b.getContext(), mode),
+        b.getI64IntegerAttr(policy.getPages()),
+        b.getI64IntegerAttr(getPageSize()), b.getI64IntegerAttr(sinks),
+        b.getI64IntegerAttr(window),
+        mode == PickMode::proving ? getTolerance() : FloatAttr(),
+        op.getScaleAttr(), op.getSoftCapAttr(), op.getScheduleAttr());
+    picked.pages = {route.getIds(), route.getCount()};
+    picked.tail = route.getTail();
+  }
+  if (selects) {
+    // Tokens that earlier rounds left in their pages may be picked now.
+    List within = picked.pages;
+    if (within && pagesSoFar)
+      within = {concatLists(b, loc, pagesSoFar, within.ids), Value()};
+    auto [source, parts] = getTokenSource();
+    PickMode mode = getMode(/*lastStage=*/true);
+    auto select = SelectOp::create(
+        b, loc, w, parts, op.getPageTable(), op.getSeqLens(), op.getRowToSeq(),
+        within.ids, within.count, tokensSoFar, /*outside=*/picked.tail,
+        attended, source, PickModeAttr::get(b.getContext(), mode),
+        b.getI64IntegerAttr(policy.getCandidates()),
+        b.getI64IntegerAttr(sinks), b.getI64IntegerAttr(window),
+        mode == PickMode::proving ? getTolerance() : FloatAttr(),
+        op.getScaleAttr(), op.getSoftCapAttr(), op.getScheduleAttr());
+    picked.tokens = {select.getIds(), select.getCount()};
+    picked.tail = select.getTail();
+  }
+  return picked;
+}
+
+/// Merges attention over the latest picks into the state.
+void AttentionDecomposition::attend() {
+  bool projection = op.getSolver().isProjection();
+  SmallVector<Value> outs = {o, lse};
+  if (projection) {
+    // Overwritten by the solver: the direction and the gap.
+    SmallVector<OpFoldResult> sizes =
+        tensor::getMixedSizes(b, loc, op.getQuery());
+    outs.push_back(tensor::EmptyOp::create(b, loc, sizes, b.getF32Type()));
+    outs.push_back(tensor::EmptyOp::create(b, loc, shapes[1], b.getF32Type()));
+  }
+  // Tokens, where there are any, were selected from the pages.
+  List pages = last.tokens ? List() : last.pages;
+  auto attend = AttendOp::create(
+      b, loc, TypeRange(ValueRange(outs)), op.getQuery(), op.getKCache(),
+      op.getVCache(), op.getPageTable(), op.getSeqLens(), op.getRowToSeq(),
+      pages.ids, pages.count, last.tokens.ids, last.tokens.count,
+      /*begin=*/Value(), /*end=*/Value(), outs, op.getScaleAttr(),
+      op.getSoftCapAttr(), op.getSolverAttr(), op.getLayoutAttr(),
+      op.getScheduleAttr());
+  o = attend.getResult(0);
+  lse = attend.getResult(1);
+  if (projection) {
+    direction = attend.getResult(2);
+    gap = attend.getResult(3);
+  }
+}
+
+void AttentionDecomposition::rememberPicks(const Picked &picked) {
+  if (picked.pages)
+    pagesSoFar = concatLists(b, loc, pagesSoFar, picked.pages.ids);
+  if (picked.tokens)
+    tokensSoFar = concatLists(b, loc, tokensSoFar, picked.tokens.ids);
+}
+
+/// A projection picks by the query but is certified at its residual: what was
+/// left out is scored again for that direction, and nothing is picked.
+Value AttentionDecomposition::measureTailAtDirection() {
+  auto top = PickModeAttr::get(b.getContext(), PickMode::top);
+  IntegerAttr zero = b.getI64IntegerAttr(0);
+  Value tail;
+  if (pagesSoFar)
+    tail = RouteOp::create(b, loc, direction, op.getSummaryParts(),
+                           op.getPageTable(), op.getSeqLens(), op.getRowToSeq(),
+                           pagesSoFar, /*outside=*/Value(),
+                           /*attended=*/Value(), op.getSummaryAttr(), top,
+                           /*budget=*/zero, b.getI64IntegerAttr(getPageSize()),
+                           /*sinks=*/zero, /*window=*/zero,
+                           /*tolerance=*/FloatAttr(), op.getScaleAttr(),
+                           op.getSoftCapAttr(), op.getScheduleAttr())
+               .getTail();
+  if (tokensSoFar) {
+    auto [source, parts] = getTokenSource();
+    tail = SelectOp::create(b, loc, direction, parts, op.getPageTable(),
+                            op.getSeqLens(), op.getRowToSeq(), last.pages.ids,
+                            last.pages.count, tokensSoFar, /*outside=*/tail,
+                            /*attended=*/Value(), source, top, /*budget=*/zero,
+                            /*sinks=*/zero, /*window=*/zero,
+                            /*tolerance=*/FloatAttr(), op.getScaleAttr(),
+                            op.getSoftCapAttr(), op.getScheduleAttr())
+               .getTail();
+  }
+  return tail;
+}
+
+/// rounds + (count > 0)
+Value AttentionDecomposition::countRound(Value rounds, Value count) {
+  Value none = fill(4, b.getI32IntegerAttr(0));
+  Value picked = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt,
+                                       count, none);
+  Value one = arith::ExtUIOp::create(b, loc, rounds.getType(), picked);
+  return arith::AddIOp::create(b, loc, rounds, one);
+}
+
+FailureOr<SmallVector<Value>> AttentionDecomposition::run() {
+  if (!policy.isDense() && failed(getStaticKvHeads(op, op.getRounds())))
+    return failure();
+  if (failed(op.reifyResultShapes(b, shapes)))
+    return failure();
+  float inf = std::numeric_limits<float>::infinity();
+  o = fill(0, b.getF32FloatAttr(0.0f));
+  lse = fill(1, b.getF32FloatAttr(-inf));
+
+  Value tau, error, rounds, flag;
+  if (policy.isDense()) {
+    attend();
+    tau = fill(2, b.getF32FloatAttr(0.0f));
+    error = fill(3, b.getF32FloatAttr(0.0f));
+    rounds = fill(4, b.getI32IntegerAttr(0));
+    flag = fill(5, b.getBoolAttr(false));
+    return castToTypes(b, loc, {o, lse, tau, error, rounds, flag},
+                       op->getResultTypes());
+  }
+
+  rounds = fill(4, b.getI32IntegerAttr(1));
+  for (int64_t round = 0; round < policy.getRounds(); ++round) {
+    last = pick(op.getQuery(), /*firstRound=*/round == 0);
+    attend();
+    rememberPicks(last);
+    if (round > 0)
+      rounds = countRound(rounds, last.tokens ? last.tokens.count
+                                              : last.pages.count);
+  }
+
+  if (policy.isCertified()) {
+    bool projection = op.getSolver().isProjection();
+    Value tail = projection ? measureTailAtDirection() : last.tail;
+    auto certify = CertifyOp::create(
+        b, loc, projection ? direction : op.getQuery(), o, lse, tail, gap,
+        op.getNorms(), op.getPageTable(), op.getSeqLens(), op.getRowToSeq(),
+        b.getI64IntegerAttr(getPageSize()), op.getScaleAttr(),
+        op.getSoftCapAttr(), op.getSolverAttr());
+    tau = certify.getTau();
+    error = certify.getError();
+  } else {
+    tau = fill(2, b.getF32FloatAttr(1.0f));
+    error = fill(3, b.getF32FloatAttr(inf));
+  }
+
+  if (policy.getFallback() == FallbackKind::dense) {
+    auto fallback = FallbackOp::create(
+        b, loc, op.getQuery(), op.getKCache(), op.getVCache(),
+        op.getPageTable(), op.getSeqLens(), op.getRowToSeq(), o, lse,
+        policy.getTarget() == Target::tau ? tau : error, getTolerance(),
+        op.getScaleAttr(), op.getSoftCapAttr(), op.getSolverAttr(),
+        op.getLayoutAttr(), op.getScheduleAttr());
+    o = fallback.getOut();
+    lse = fallback.getOutLse();
+    flag = fallback.getFlag();
+  } else {
+    flag = fill(5, b.getBoolAttr(false));
+  }
+  return castToTypes(b, loc, {o, lse, tau, error, rounds, flag},
+                     op->getResultTypes());
+}
+
+FailureOr<SmallVector<Value>> AttentionOp::decomposeOperation(OpBuilder &b) {
+  return AttentionDecomposition(*this, b).run();
+}
