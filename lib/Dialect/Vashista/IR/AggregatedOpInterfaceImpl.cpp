@@ -69,7 +69,7 @@ decomposeToScoreAndPick(OpTy op, OpBuilder &b, KeySource source, SlotUnit unit,
                                op.getPageTable(), op.getSeqLens(),
                                op.getRowToSeq(), pages, pageCount, source,
                                op.getScaleAttr(), op.getSoftCapAttr(),
-                               op.getScheduleAttr());
+                               op.getEpsilonAttr(), op.getScheduleAttr());
   auto pick = PickOp::create(
       b, loc, score.getScores(), score.getBounds(), op.getSeqLens(), pages,
       pageCount, op.getTaken(), op.getOutside(), op.getAttended(),
@@ -126,8 +126,19 @@ private:
   void rememberPicks(const Picked &picked);
   Value countRound(Value rounds, Value count);
 
+  /// Rounded down: never more than was asked for.
   FloatAttr getTolerance() {
-    return b.getF32FloatAttr(policy.getTolerance().convertToDouble());
+    APFloat tolerance = policy.getTolerance();
+    bool losesInfo;
+    tolerance.convert(APFloat::IEEEsingle(), APFloat::rmTowardZero, &losesInfo);
+    return FloatAttr::get(b.getF32Type(), tolerance);
+  }
+  /// Scores have the temperature of the state. Without an entropy they stay
+  /// undivided, as does the state's lse.
+  FloatAttr getEpsilon() {
+    const APFloat &epsilon = op.getSolver().getEpsilon();
+    return b.getF32FloatAttr(epsilon.isZero() ? 1.0f
+                                              : epsilon.convertToDouble());
   }
   Value fill(unsigned resultLike, TypedAttr element) {
     return createFilled(b, loc, shapes[resultLike], element);
@@ -194,7 +205,8 @@ Picked AttentionDecomposition::pick(Value w, bool firstRound) {
         b.getI64IntegerAttr(getPageSize()), b.getI64IntegerAttr(sinks),
         b.getI64IntegerAttr(window),
         mode == PickMode::proving ? getTolerance() : FloatAttr(),
-        op.getScaleAttr(), op.getSoftCapAttr(), op.getScheduleAttr());
+        op.getScaleAttr(), op.getSoftCapAttr(), getEpsilon(),
+        op.getScheduleAttr());
     picked.pages = {route.getIds(), route.getCount()};
     picked.tail = route.getTail();
   }
@@ -212,7 +224,8 @@ Picked AttentionDecomposition::pick(Value w, bool firstRound) {
         b.getI64IntegerAttr(policy.getCandidates()),
         b.getI64IntegerAttr(sinks), b.getI64IntegerAttr(window),
         mode == PickMode::proving ? getTolerance() : FloatAttr(),
-        op.getScaleAttr(), op.getSoftCapAttr(), op.getScheduleAttr());
+        op.getScaleAttr(), op.getSoftCapAttr(), getEpsilon(),
+        op.getScheduleAttr());
     picked.tokens = {select.getIds(), select.getCount()};
     picked.tail = select.getTail();
   }
@@ -268,7 +281,8 @@ Value AttentionDecomposition::measureTailAtDirection() {
                            /*budget=*/zero, b.getI64IntegerAttr(getPageSize()),
                            /*sinks=*/zero, /*window=*/zero,
                            /*tolerance=*/FloatAttr(), op.getScaleAttr(),
-                           op.getSoftCapAttr(), op.getScheduleAttr())
+                           op.getSoftCapAttr(), getEpsilon(),
+                           op.getScheduleAttr())
                .getTail();
   if (tokensSoFar) {
     auto [source, parts] = getTokenSource();
@@ -278,7 +292,8 @@ Value AttentionDecomposition::measureTailAtDirection() {
                             /*attended=*/Value(), source, top, /*budget=*/zero,
                             /*sinks=*/zero, /*window=*/zero,
                             /*tolerance=*/FloatAttr(), op.getScaleAttr(),
-                            op.getSoftCapAttr(), op.getScheduleAttr())
+                            op.getSoftCapAttr(), getEpsilon(),
+                           op.getScheduleAttr())
                .getTail();
   }
   return tail;

@@ -58,6 +58,23 @@ static OpFoldResult subtract(OpBuilder &b, Location loc, OpFoldResult lhs,
                {lhs, rhs});
 }
 
+/// The quotient, where affine arithmetic shows that nothing remains.
+static FailureOr<OpFoldResult> divide(OpBuilder &b, Location loc,
+                                      OpFoldResult value, int64_t divisor) {
+  if (auto constant = getConstantIntValue(value)) {
+    if (*constant % divisor != 0)
+      return failure();
+    return OpFoldResult(b.getIndexAttr(*constant / divisor));
+  }
+  AffineMap map = AffineMap::get(/*dimCount=*/0, /*symbolCount=*/1,
+                                 b.getAffineSymbolExpr(0));
+  SmallVector<Value> operands = {cast<Value>(value)};
+  affine::fullyComposeAffineMapAndOperands(&map, &operands);
+  if (!map.getResult(0).isMultipleOf(divisor))
+    return failure();
+  return apply(b, loc, b.getAffineSymbolExpr(0).floorDiv(divisor), {value});
+}
+
 static SmallVector<OpFoldResult> getSizes(OpBuilder &b, Location loc,
                                           Value value) {
   return isa<TensorType>(value.getType())
@@ -114,12 +131,19 @@ public:
     }
   }
 
-  /// The tile of an operand; null for an absent one.
+  /// The tile of an operand: itself where the tile is all of it, null for an
+  /// absent one.
   Value slice(Value value, Access access) {
     if (!value)
       return value;
+    SmallVector<OpFoldResult> whole = getSizes(b, loc, value);
     SmallVector<OpFoldResult> tileOffsets, tileSizes;
-    getTile(access, getSizes(b, loc, value), tileOffsets, tileSizes);
+    getTile(access, whole, tileOffsets, tileSizes);
+    if (llvm::all_of(tileOffsets, [](OpFoldResult offset) {
+          return isConstantIntValue(offset, 0);
+        }) &&
+        llvm::equal(tileSizes, whole, isSame))
+      return value;
     SmallVector<OpFoldResult> strides(tileSizes.size(), b.getIndexAttr(1));
     Operation *made;
     if (isa<TensorType>(value.getType()))
@@ -275,16 +299,8 @@ LogicalResult AttendOp::getIterationDomainTileFromResultTile(
   for (unsigned i = 2, e = offsets.size(); i < e; ++i)
     if (!isConstantIntValue(offsets[i], 0) || !isSame(sizes[i], whole[i]))
       return failure();
-  auto divideByGroup = [&](OpFoldResult heads) -> FailureOr<OpFoldResult> {
-    if (group == 1)
-      return heads;
-    auto constant = getConstantIntValue(heads);
-    if (!constant || *constant % group != 0)
-      return failure();
-    return OpFoldResult(b.getIndexAttr(*constant / group));
-  };
-  FailureOr<OpFoldResult> kvOffset = divideByGroup(offsets[1]);
-  FailureOr<OpFoldResult> kvSize = divideByGroup(sizes[1]);
+  FailureOr<OpFoldResult> kvOffset = divide(b, getLoc(), offsets[1], group);
+  FailureOr<OpFoldResult> kvSize = divide(b, getLoc(), sizes[1], group);
   if (failed(kvOffset) || failed(kvSize))
     return failure();
   Range slots = getIterationDomain(b)[kSlots];
@@ -314,6 +330,18 @@ AttendOp::generateResultTileValue(OpBuilder &b, unsigned resultNumber,
 // PartialReductionOpInterface: one state per split, stacked, then merged
 //===----------------------------------------------------------------------===//
 
+/// The sizes of o (0) or lse (1), from the inputs: while a reduction is split,
+/// upstream gives the op the stack of all states as its destinations.
+static SmallVector<OpFoldResult> getStateSizes(AttendOp op, OpBuilder &b,
+                                               unsigned number) {
+  Location loc = op.getLoc();
+  SmallVector<OpFoldResult> sizes = getSizes(b, loc, op.getQuery());
+  sizes.pop_back();
+  if (number == 0)
+    sizes.push_back(getSizes(b, loc, op.getVCache()).back());
+  return sizes;
+}
+
 /// Splits are independent states: only the parallel form has a meaning.
 static bool isSplit(ReductionTilingStrategy strategy,
                     const SetVector<unsigned> &reductionDims) {
@@ -330,8 +358,8 @@ AttendOp::generateInitialTensorForPartialReduction(
     return failure();
   const float identities[] = {0.0f, -std::numeric_limits<float>::infinity()};
   SmallVector<Value> inits;
-  for (auto [out, identity] : llvm::zip(getOuts(), identities)) {
-    SmallVector<OpFoldResult> sizes = getSizes(b, loc, out);
+  for (auto [number, identity] : llvm::enumerate(identities)) {
+    SmallVector<OpFoldResult> sizes = getStateSizes(*this, b, number);
     sizes.insert(sizes.begin(), tileSizes[kSlots]);
     Value empty = tensor::EmptyOp::create(b, loc, sizes, b.getF32Type());
     Value constant =
@@ -348,8 +376,8 @@ static void getSplitPosition(AttendOp op, OpBuilder &b, unsigned number,
                              SmallVector<OpFoldResult> &splitOffsets,
                              SmallVector<OpFoldResult> &splitSizes) {
   Tiler(op, b, offsets, sizes)
-      .getTile(kPerQueryHead, getSizes(b, op.getLoc(), op.getOuts()[number]),
-               splitOffsets, splitSizes);
+      .getTile(kPerQueryHead, getStateSizes(op, b, number), splitOffsets,
+               splitSizes);
   splitOffsets.insert(splitOffsets.begin(), split);
   splitSizes.insert(splitSizes.begin(), b.getIndexAttr(1));
 }

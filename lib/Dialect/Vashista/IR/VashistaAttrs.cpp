@@ -207,9 +207,10 @@ LogicalResult PolicyAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     if (value < 0 || value > std::numeric_limits<int32_t>::max())
       return emitError() << "[policy_c1] expected " << name
                          << " to be 0 to 2^31 - 1, got " << value;
-  if (!tolerance.isFinite() || tolerance.isNegative())
+  if (!tolerance.isPosZero() && !isPositiveInF32(tolerance))
     return emitError()
-           << "[policy_c2] expected a finite tolerance of at least 0, got "
+           << "[policy_c2] expected a tolerance of 0 or a positive normal f32, "
+              "got "
            << toDouble(tolerance);
   if (target == Target::tau && toDouble(tolerance) >= 1.0)
     return emitError()

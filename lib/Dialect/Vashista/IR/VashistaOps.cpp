@@ -467,20 +467,25 @@ static bool isUsableFactor(const APFloat &value) {
 static LogicalResult verifyLogits(Operation *op, int number,
                                   const APFloat &scale,
                                   std::optional<APFloat> softCap,
-                                  bool projection = false) {
-  if (!isUsableFactor(scale))
-    return violates(op, number)
-           << "expected scale to be a positive normal f32, got "
-           << scale.convertToFloat();
-  if (softCap && !isUsableFactor(*softCap))
-    return violates(op, number)
-           << "expected soft_cap to be a positive normal f32, got "
-           << softCap->convertToFloat();
-  if (softCap && projection)
+                                  std::optional<APFloat> epsilon = {}) {
+  std::pair<StringRef, std::optional<APFloat>> factors[] = {
+      {"scale", scale}, {"soft_cap", softCap}, {"epsilon", epsilon}};
+  for (auto &[name, value] : factors)
+    if (value && !isUsableFactor(*value))
+      return violates(op, number) << "expected " << name
+                                  << " to be a positive normal f32, got "
+                                  << value->convertToFloat();
+  return success();
+}
+
+/// A cap is not linear in the key: the projection has none.
+template <typename OpTy>
+static LogicalResult verifyLogitsAndSolver(OpTy op, int number) {
+  if (op.getSolver().isProjection() && op.getSoftCap())
     return violates(op, number)
            << "expected no soft_cap for the projection objective, got "
-           << softCap->convertToFloat();
-  return success();
+           << op.getSoftCap()->convertToFloat();
+  return verifyLogits(op, number, op.getScale(), op.getSoftCap());
 }
 
 /// Bufferization rewrites an op whole: halves do not mix.
@@ -592,7 +597,7 @@ LogicalResult ScoreOp::verify() {
   } else if (failed(verifyPageSize(*this, 4, dims))) {
     return failure();
   }
-  return verifyLogits(*this, 6, getScale(), getSoftCap());
+  return verifyLogits(*this, 6, getScale(), getSoftCap(), getEpsilon());
 }
 
 LogicalResult PickOp::verify() {
@@ -635,7 +640,7 @@ LogicalResult RouteOp::verify() {
                           getPageSize())) ||
       failed(verifyMode(*this, 6)))
     return failure();
-  return verifyLogits(*this, 7, getScale(), getSoftCap());
+  return verifyLogits(*this, 7, getScale(), getSoftCap(), getEpsilon());
 }
 
 LogicalResult SelectOp::verify() {
@@ -654,7 +659,7 @@ LogicalResult SelectOp::verify() {
                           /*slotTokens=*/1)) ||
       failed(verifyMode(*this, 7)))
     return failure();
-  return verifyLogits(*this, 8, getScale(), getSoftCap());
+  return verifyLogits(*this, 8, getScale(), getSoftCap(), getEpsilon());
 }
 
 LogicalResult AttendOp::verify() {
@@ -687,8 +692,7 @@ LogicalResult AttendOp::verify() {
   if (projection && getBegin())
     return violates(*this, 7)
            << "expected no `range` for the projection objective, got one";
-  return verifyLogits(*this, projection && getSoftCap() ? 7 : 8, getScale(),
-                      getSoftCap(), projection);
+  return verifyLogitsAndSolver(*this, 8);
 }
 
 LogicalResult MergeOp::verify() {
@@ -725,7 +729,7 @@ LogicalResult CertifyOp::verify() {
   if (!projection && getGap())
     return violates(*this, 4)
            << "expected no `gap` for the linear objective, got one";
-  return verifyLogits(*this, 5, getScale(), getSoftCap(), projection);
+  return verifyLogitsAndSolver(*this, 5);
 }
 
 LogicalResult FallbackOp::verify() {
@@ -737,8 +741,7 @@ LogicalResult FallbackOp::verify() {
   if (!limit.isFinite() || limit.isNegative())
     return violates(*this, 4) << "expected a finite limit of at least 0, got "
                               << limit.convertToFloat();
-  return verifyLogits(*this, 5, getScale(), getSoftCap(),
-                      getSolver().isProjection());
+  return verifyLogitsAndSolver(*this, 5);
 }
 
 LogicalResult AttentionOp::verify() {
@@ -770,10 +773,9 @@ LogicalResult AttentionOp::verify() {
                                     policy.getSinks(), policy.getWindow(),
                                     dims.size(Dim::pageSize))))
     return failure();
-  bool projection = getSolver().isProjection();
-  if (failed(verifyLogits(*this, 9, getScale(), getSoftCap(), projection)))
+  if (failed(verifyLogitsAndSolver(*this, 9)))
     return failure();
-  if (projection &&
+  if (getSolver().isProjection() &&
       (policy.getRounds() != 1 || policy.getPick() != PickMode::top))
     return violates(*this, 10)
            << "expected rounds = 1 and pick = top for the projection objective, "

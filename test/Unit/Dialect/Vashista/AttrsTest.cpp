@@ -54,7 +54,7 @@ TEST_F(AttrsTest, WindowTouchesOnePageMoreThanItFills) {
 }
 
 TEST_F(AttrsTest, SketchPadsTheHeadDimensionToWholeGroups) {
-  auto sketch = cast<SketchAttr>(parse("#vashista.sketch<bits = 4>"));
+  auto sketch = cast<SketchAttr>(parse("#vashista.sketch<bits = 4, group = 32>"));
   EXPECT_EQ(sketch.getNumGroups(128), 4);
   EXPECT_EQ(sketch.getCodeBytes(128), 64);
   EXPECT_EQ(sketch.getNumGroups(80), 3);
@@ -74,8 +74,8 @@ TEST_F(AttrsTest, SourcesListTheirTensors) {
   EXPECT_EQ(countParts("#vashista.summary<box>"), 2u);
   EXPECT_EQ(countParts("#vashista.summary<ball>"), 2u);
   EXPECT_EQ(countParts("#vashista.keys<hnd>"), 1u);
-  EXPECT_EQ(countParts("#vashista.sketch<bits = 4>"), 3u);
-  EXPECT_EQ(countParts("#vashista.sketch<centre = page>"), 4u);
+  EXPECT_EQ(countParts("#vashista.sketch<bits = 4, group = 32>"), 3u);
+  EXPECT_EQ(countParts("#vashista.sketch<bits = 4, group = 32, centre = page>"), 4u);
 }
 
 TEST_F(AttrsTest, OnlyWhatBoundsEveryKeyHasBounds) {
@@ -87,7 +87,7 @@ TEST_F(AttrsTest, OnlyWhatBoundsEveryKeyHasBounds) {
   EXPECT_TRUE(hasBounds("#vashista.summary<box>"));
   EXPECT_TRUE(hasBounds("#vashista.summary<ball>"));
   EXPECT_TRUE(hasBounds("#vashista.keys<nhd>"));
-  EXPECT_TRUE(hasBounds("#vashista.sketch<bits = 4>"));
+  EXPECT_TRUE(hasBounds("#vashista.sketch<bits = 4, group = 32>"));
 }
 
 TEST_F(AttrsTest, CacheLayoutsDifferInWhereTheHeadsAre) {
@@ -100,7 +100,7 @@ TEST_F(AttrsTest, CacheLayoutsDifferInWhereTheHeadsAre) {
 }
 
 TEST_F(AttrsTest, DefaultsAreDenseSoftmax) {
-  auto policy = cast<PolicyAttr>(parse("#vashista.policy<>"));
+  auto policy = cast<PolicyAttr>(parse("#vashista.policy<pages = 0>"));
   EXPECT_EQ(policy, PolicyAttr::getDense(&context));
   EXPECT_TRUE(policy.isDense());
   EXPECT_FALSE(policy.isCertified());
@@ -113,7 +113,7 @@ TEST_F(AttrsTest, RefusalsSayWhatWasExpectedAndGot) {
     EXPECT_FALSE(parse(text)) << text.str();
     EXPECT_NE(message.find(said.str()), std::string::npos) << message;
   };
-  expectRefusal("#vashista.sketch<bits = 7>",
+  expectRefusal("#vashista.sketch<bits = 7, group = 32>",
                 "[sketch_c1] expected bits to be 2, 3, 4, 5, 6 or 8, got 7");
   expectRefusal("#vashista.policy<pages = -1>",
                 "[policy_c1] expected pages to be 0 to 2^31 - 1, got -1");

@@ -41,7 +41,7 @@ const OpCase kCases[] = {
           %scales: tensor<40x2x16x2xf16>, %res: tensor<40x2x16x2xf16>) {
         %0:6 = vashista.summarize keys(%k) values(%v) table(%table) lens(%lens)
           rows(%rows) summary <box>(%lo, %hi) norms(%norms)
-          sketch <bits = 4>(%codes, %scales, %res)
+          sketch <bits = 4, group = 32>(%codes, %scales, %res)
           : (tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>, tensor<5x24xi32>,
              tensor<3xi32>, tensor<3xi32>, tensor<40x2x64xbf16>,
              tensor<40x2x64xbf16>, tensor<40x2x2xf32>, tensor<40x2x16x32xi8>,
@@ -61,7 +61,7 @@ const OpCase kCases[] = {
           %scales: tensor<40x2x16x2xf16>, %res: tensor<40x2x16x2xf16>) {
         %0:8 = vashista.append key(%key) value(%value) at(%at) table(%table)
           rows(%rows) into(%k, %v) summary <ball>(%mean, %radius) norms(%norms)
-          sketch <bits = 4>(%codes, %scales, %res)
+          sketch <bits = 4, group = 32>(%codes, %scales, %res)
           : (tensor<3x2x64xbf16>, tensor<3x2x48xbf16>, tensor<3xi32>,
              tensor<5x24xi32>, tensor<3xi32>, tensor<40x2x16x64xbf16>,
              tensor<40x2x16x48xbf16>, tensor<40x2x64xbf16>, tensor<40x2xf32>,
@@ -146,7 +146,7 @@ const OpCase kCases[] = {
           %n: tensor<3x2xi32>, %taken: tensor<3x2x7xi32>, %out: tensor<3x8xf32>,
           %lse: tensor<3x8xf32>) {
         %0:3 = vashista.select %w from
-          #vashista.sketch<bits = 4, centre = page>(%codes, %scales, %res, %c)
+          #vashista.sketch<bits = 4, group = 32, centre = page>(%codes, %scales, %res, %c)
           table(%table) lens(%lens) rows(%rows) within(%pages, %n)
           taken(%taken) outside(%out) attended(%lse)
           proving 10 tolerance 0.1 scale 0.125
@@ -242,7 +242,7 @@ const OpCase kCases[] = {
           %norms: tensor<40x2x2xf32>) {
         %0:6 = vashista.attention %q keys(%k) values(%v) table(%table)
           lens(%lens) rows(%rows) summary <mean_std>(%m, %s)
-          sketch <bits = 4>(%codes, %scales, %res) norms(%norms)
+          sketch <bits = 4, group = 32>(%codes, %scales, %res) norms(%norms)
           policy <pages = 6, candidates = 10, tolerance = 0.1> scale 0.125
           : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>,
              tensor<40x2x16x48xbf16>, tensor<5x24xi32>, tensor<3xi32>,

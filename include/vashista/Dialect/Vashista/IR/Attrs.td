@@ -101,8 +101,8 @@ def Vashista_SketchAttr : Vashista_Attr<"Sketch", "sketch",
     Example: `#vashista.sketch<bits = 4, group = 32, rotation = hadamard>`
   }];
   let parameters = (ins
-    DefaultValuedParameter<"int64_t", "4", "bits per channel">:$bits,
-    DefaultValuedParameter<"int64_t", "32", "channels that share a scale and a residual norm">:$group,
+    AttrParameter<"int64_t", "bits per channel">:$bits,
+    AttrParameter<"int64_t", "channels that share a scale and a residual norm">:$group,
     Vashista_EnumParameter<Vashista_SketchCentre, "what is subtracted first", "none">:$centre,
     Vashista_EnumParameter<Vashista_SketchRotation, "what is applied before quantising", "none">:$rotation);
   let assemblyFormat = "`<` struct(params) `>`";
@@ -173,8 +173,8 @@ def Vashista_PolicyAttr : Vashista_Attr<"Policy", "policy"> {
     Constraints:
     * `policy_c1`: `pages`, `candidates`, `sinks` and `window` are 0 to
       2^31 - 1 (positions are i32).
-    * `policy_c2`: `tolerance` is finite and not negative (0 asks for no
-      certificate), and below 1 for the target `tau`.
+    * `policy_c2`: `tolerance` is 0 (no certificate) or a positive normal f32,
+      and below 1 for the target `tau`.
     * `policy_c3`: `rounds` is 1 to 8, and 1 without a tolerance, for the target
       `output_error` and for a dense policy.
     * `policy_c4`: `fallback` needs a tolerance.
@@ -186,7 +186,7 @@ def Vashista_PolicyAttr : Vashista_Attr<"Policy", "policy"> {
     `#vashista.policy<pages = 64, candidates = 512, sinks = 4, window = 64, tolerance = 1.0e-01, fallback = dense>`
   }];
   let parameters = (ins
-    DefaultValuedParameter<"int64_t", "0", "pages routed per KV head">:$pages,
+    AttrParameter<"int64_t", "pages routed per KV head">:$pages,
     DefaultValuedParameter<"int64_t", "0", "tokens selected per KV head">:$candidates,
     DefaultValuedParameter<"int64_t", "0", "first tokens always attended">:$sinks,
     DefaultValuedParameter<"int64_t", "0", "last tokens always attended">:$window,

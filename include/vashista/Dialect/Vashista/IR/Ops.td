@@ -80,6 +80,10 @@ defvar LogitArgs = (ins
   Arg<F32Attr, "factor of every logit, usually `1 / sqrt(D)`">:$scale,
   Arg<OptionalAttr<F32Attr>, "cap of every logit: `cap * tanh(logit / cap)`">:$soft_cap);
 
+/// Where no solver says the temperature.
+defvar TemperatureArg = (ins
+  Arg<DefaultValuedAttr<F32Attr, "1.0f">, "temperature that logits are divided by">:$epsilon);
+
 defvar LayoutArg = (ins
   Arg<DefaultValuedAttr<Vashista_LayoutAttr, "::vashista::Layout::hnd">, "order of the cache's dimensions">:$layout);
 
@@ -294,7 +298,7 @@ def Vashista_ScoreOp : Vashista_TensorOp<"score",
       with its element types.
     * `score_c4`: the page size is static and at least 1.
     * `score_c5`: `within` goes with a source of tokens.
-    * `score_c6`: `scale` is a positive normal f32, `soft_cap` likewise.
+    * `score_c6`: `scale`, `soft_cap` and `epsilon` are positive normal f32 numbers.
     * `score_c7`: results have the inferred types: `[R, H, M]` for pages,
       `[R, H, M * S]` for tokens, `[R, H, P * S]` within P pages, f32.
   }];
@@ -303,7 +307,7 @@ def Vashista_ScoreOp : Vashista_TensorOp<"score",
          Arg<Variadic<AnyRankedTensor>, "tensors of the source">:$parts),
     KvTableArgs, WithinArgs,
     (ins Arg<Vashista_KeySource, "what the direction is scored against">:$from),
-    LogitArgs, ScheduleArg);
+    LogitArgs, TemperatureArg, ScheduleArg);
   let results = (outs
     Res<Vashista_Scores, "logits or estimates `[R, H, L]`">:$scores,
     Res<Vashista_Scores, "upper bounds of the true logits `[R, H, L]`">:$bounds);
@@ -312,7 +316,8 @@ def Vashista_ScoreOp : Vashista_TensorOp<"score",
     `table` `(` $page_table `)` `lens` `(` $seq_lens `)`
     (`rows` `(` $row_to_seq^ `)`)?
     (`within` `(` $pages^ (`,` $page_count^)? `)`)?
-    `scale` $scale (`soft_cap` $soft_cap^)? (`schedule` $schedule^)?
+    `scale` $scale (`soft_cap` $soft_cap^)? (`epsilon` $epsilon^)?
+    (`schedule` $schedule^)?
     attr-dict `:` functional-type(operands, results)
   }];
 }
@@ -431,7 +436,7 @@ def Vashista_RouteOp : Vashista_TensorOp<"route",
     * `route_c5`: `budget` is 0 to 2^31 - 1, and holds the sinks and the window.
     * `route_c6`: `proving` has a tolerance between 0 and 1; `top` has none, and
       no `attended`.
-    * `route_c7`: `scale` is a positive normal f32, `soft_cap` likewise.
+    * `route_c7`: `scale`, `soft_cap` and `epsilon` are positive normal f32 numbers.
     * `route_c8`: results have the inferred types `[R, Hkv, budget]` i32,
       `[R, Hkv]` i32 and `[R, H]` f32.
   }];
@@ -446,7 +451,7 @@ def Vashista_RouteOp : Vashista_TensorOp<"route",
          Arg<DefaultValuedAttr<I64Attr, "0">, "first tokens whose pages are always picked">:$sinks,
          Arg<DefaultValuedAttr<I64Attr, "0">, "last tokens whose pages are always picked">:$window,
          Arg<OptionalAttr<F32Attr>, "share of the mass that may be left out">:$tolerance),
-    LogitArgs, ScheduleArg);
+    LogitArgs, TemperatureArg, ScheduleArg);
   let results = (outs
     Res<Vashista_List, "logical pages, ascending, -1 padded `[R, Hkv, budget]`">:$ids,
     Res<Vashista_PerKvHead, "how many are picked `[R, Hkv]`">:$count,
@@ -459,7 +464,8 @@ def Vashista_RouteOp : Vashista_TensorOp<"route",
     (`attended` `(` $attended^ `)`)?
     `` $mode $budget `page_size` $page_size (`sinks` $sinks^)? (`window` $window^)?
     (`tolerance` $tolerance^)?
-    `scale` $scale (`soft_cap` $soft_cap^)? (`schedule` $schedule^)?
+    `scale` $scale (`soft_cap` $soft_cap^)? (`epsilon` $epsilon^)?
+    (`schedule` $schedule^)?
     attr-dict `:` functional-type(operands, results)
   }];
   let hasCanonicalizer = 1;
@@ -503,7 +509,7 @@ def Vashista_SelectOp : Vashista_TensorOp<"select",
     * `select_c6`: `budget` is 0 to 2^31 - 1, and holds the sinks and the window.
     * `select_c7`: `proving` has a tolerance between 0 and 1; `top` has none,
       and no `attended`.
-    * `select_c8`: `scale` is a positive normal f32, `soft_cap` likewise.
+    * `select_c8`: `scale`, `soft_cap` and `epsilon` are positive normal f32 numbers.
     * `select_c9`: results have the inferred types `[R, Hkv, budget]` i32,
       `[R, Hkv]` i32 and `[R, H]` f32.
   }];
@@ -517,7 +523,7 @@ def Vashista_SelectOp : Vashista_TensorOp<"select",
          Arg<DefaultValuedAttr<I64Attr, "0">, "first tokens that are always picked">:$sinks,
          Arg<DefaultValuedAttr<I64Attr, "0">, "last tokens that are always picked">:$window,
          Arg<OptionalAttr<F32Attr>, "share of the mass that may be left out">:$tolerance),
-    LogitArgs, ScheduleArg);
+    LogitArgs, TemperatureArg, ScheduleArg);
   let results = (outs
     Res<Vashista_List, "logical positions, ascending, -1 padded `[R, Hkv, budget]`">:$ids,
     Res<Vashista_PerKvHead, "how many are picked `[R, Hkv]`">:$count,
@@ -531,7 +537,8 @@ def Vashista_SelectOp : Vashista_TensorOp<"select",
     (`attended` `(` $attended^ `)`)?
     `` $mode $budget (`sinks` $sinks^)? (`window` $window^)?
     (`tolerance` $tolerance^)?
-    `scale` $scale (`soft_cap` $soft_cap^)? (`schedule` $schedule^)?
+    `scale` $scale (`soft_cap` $soft_cap^)? (`epsilon` $epsilon^)?
+    (`schedule` $schedule^)?
     attr-dict `:` functional-type(operands, results)
   }];
   let hasCanonicalizer = 1;
@@ -566,7 +573,7 @@ def Vashista_AttendOp : Vashista_DestinationOp<"attend", [
     direction `[R, H, D]` (the residual of the solution, f32) and the duality
     gap on the attended set `[R, H]`. The state is that of the solver's weights;
     its lse is the log-sum-exp of the logits at the direction and, for epsilon =
-    0, their maximum. A projection is solved over its whole set at once: it has
+    0, their maximum (`scale <w, k>`, undivided). A projection is solved over its whole set at once: it has
     no range, and its slots do not tile.
 
     ```mlir
@@ -594,8 +601,9 @@ def Vashista_AttendOp : Vashista_DestinationOp<"attend", [
     * `attend_c5`: at most one of `pages` and `tokens` is given.
     * `attend_c6`: `outs` are o and lse, and for a projection direction and gap,
       f32.
-    * `attend_c7`: a projection has no `range` and no `soft_cap`.
-    * `attend_c8`: `scale` is a positive normal f32, `soft_cap` likewise.
+    * `attend_c7`: a projection has no `range`.
+    * `attend_c8`: `scale` is a positive normal f32, `soft_cap` likewise; a
+      projection has no soft cap.
   }];
   let arguments = !con(
     (ins Arg<Vashista_VectorsBuf, "queries `[R, H, D]`">:$query,

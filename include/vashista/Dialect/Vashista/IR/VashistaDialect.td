@@ -62,8 +62,10 @@ def Vashista_Dialect : Dialect {
       upper bounds, +inf, 1 and +inf where nothing is known.
     * `scale` is required everywhere. A logit is
       `x = cap(scale * <w, k>) / epsilon`, with `cap(s) = soft_cap *
-      tanh(s / soft_cap)` where a soft cap is given, else `cap(s) = s`.
-      The projection objective uses keys and queries times `sqrt(scale)`.
+      tanh(s / soft_cap)` where a soft cap is given, else `cap(s) = s`. Whatever
+      is compared (scores, tails, lse) must have one scale, cap and epsilon.
+    * The projection objective is over keys and queries times `sqrt(scale)`; its
+      direction is `q - sum_j a_j k_j`, unscaled, so that `x` is as above.
 
     Numbered constraints (`attend_c1`) are checked by the verifier, which names
     them in its message.
