@@ -1,4 +1,5 @@
-//===- AggregatedOpInterfaceImpl.cpp - Decomposition of vashista ops -*- C++ -*-===//
+//===- AggregatedOpInterfaceImpl.cpp - Decomposition of vashista ops -*- C++
+//-*-===//
 //
 // Part of the vashista project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -148,8 +149,9 @@ private:
   std::pair<KeySource, ValueRange> getTokenSource() {
     if (op.getSketchAttr())
       return {op.getSketchAttr(), op.getSketchParts()};
-    return {KeysAttr::get(b.getContext(), op.getLayout()),
-            op->getOperands().slice(op.getKCacheMutable().getOperandNumber(), 1)};
+    return {
+        KeysAttr::get(b.getContext(), op.getLayout()),
+        op->getOperands().slice(op.getKCacheMutable().getOperandNumber(), 1)};
   }
 
   AttentionOp op;
@@ -160,8 +162,8 @@ private:
 
   // The state so far, and for a projection what its solver found.
   Value o, lse, direction, gap;
-  Picked last;            // of the latest round
-  Value pagesSoFar;       // lists of all rounds
+  Picked last;      // of the latest round
+  Value pagesSoFar; // lists of all rounds
   Value tokensSoFar;
 };
 
@@ -173,7 +175,8 @@ int64_t AttentionDecomposition::getPageSize() {
   return cast<ShapedType>(op.getKCache().getType()).getDimSize(position);
 }
 
-/// Lists of earlier rounds stay lists when joined: negative entries are skipped.
+/// Lists of earlier rounds stay lists when joined: negative entries are
+/// skipped.
 static Value concatLists(OpBuilder &b, Location loc, Value lhs, Value rhs) {
   if (!lhs)
     return rhs;
@@ -186,8 +189,8 @@ static Value concatLists(OpBuilder &b, Location loc, Value lhs, Value rhs) {
 Picked AttentionDecomposition::pick(Value w, bool firstRound) {
   bool routes = policy.getPages() > 0, selects = policy.getCandidates() > 0;
   auto getMode = [&](bool lastStage) {
-    bool proving = !firstRound ||
-                   (lastStage && policy.getPick() == PickMode::proving);
+    bool proving =
+        !firstRound || (lastStage && policy.getPick() == PickMode::proving);
     return proving ? PickMode::proving : PickMode::top;
   };
   int64_t sinks = firstRound ? policy.getSinks() : 0;
@@ -221,8 +224,8 @@ Picked AttentionDecomposition::pick(Value w, bool firstRound) {
         b, loc, w, parts, op.getPageTable(), op.getSeqLens(), op.getRowToSeq(),
         within.ids, within.count, tokensSoFar, /*outside=*/picked.tail,
         attended, source, PickModeAttr::get(b.getContext(), mode),
-        b.getI64IntegerAttr(policy.getCandidates()),
-        b.getI64IntegerAttr(sinks), b.getI64IntegerAttr(window),
+        b.getI64IntegerAttr(policy.getCandidates()), b.getI64IntegerAttr(sinks),
+        b.getI64IntegerAttr(window),
         mode == PickMode::proving ? getTolerance() : FloatAttr(),
         op.getScaleAttr(), op.getSoftCapAttr(), getEpsilon(),
         op.getScheduleAttr());
@@ -274,16 +277,16 @@ Value AttentionDecomposition::measureTailAtDirection() {
   IntegerAttr zero = b.getI64IntegerAttr(0);
   Value tail;
   if (pagesSoFar)
-    tail = RouteOp::create(b, loc, direction, op.getSummaryParts(),
-                           op.getPageTable(), op.getSeqLens(), op.getRowToSeq(),
-                           pagesSoFar, /*outside=*/Value(),
-                           /*attended=*/Value(), op.getSummaryAttr(), top,
-                           /*budget=*/zero, b.getI64IntegerAttr(getPageSize()),
-                           /*sinks=*/zero, /*window=*/zero,
-                           /*tolerance=*/FloatAttr(), op.getScaleAttr(),
-                           op.getSoftCapAttr(), getEpsilon(),
-                           op.getScheduleAttr())
-               .getTail();
+    tail =
+        RouteOp::create(b, loc, direction, op.getSummaryParts(),
+                        op.getPageTable(), op.getSeqLens(), op.getRowToSeq(),
+                        pagesSoFar, /*outside=*/Value(),
+                        /*attended=*/Value(), op.getSummaryAttr(), top,
+                        /*budget=*/zero, b.getI64IntegerAttr(getPageSize()),
+                        /*sinks=*/zero, /*window=*/zero,
+                        /*tolerance=*/FloatAttr(), op.getScaleAttr(),
+                        op.getSoftCapAttr(), getEpsilon(), op.getScheduleAttr())
+            .getTail();
   if (tokensSoFar) {
     auto [source, parts] = getTokenSource();
     tail = SelectOp::create(b, loc, direction, parts, op.getPageTable(),
@@ -293,7 +296,7 @@ Value AttentionDecomposition::measureTailAtDirection() {
                             /*sinks=*/zero, /*window=*/zero,
                             /*tolerance=*/FloatAttr(), op.getScaleAttr(),
                             op.getSoftCapAttr(), getEpsilon(),
-                           op.getScheduleAttr())
+                            op.getScheduleAttr())
                .getTail();
   }
   return tail;
@@ -302,8 +305,8 @@ Value AttentionDecomposition::measureTailAtDirection() {
 /// rounds + (count > 0)
 Value AttentionDecomposition::countRound(Value rounds, Value count) {
   Value none = fill(4, b.getI32IntegerAttr(0));
-  Value picked = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt,
-                                       count, none);
+  Value picked =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt, count, none);
   Value one = arith::ExtUIOp::create(b, loc, rounds.getType(), picked);
   return arith::AddIOp::create(b, loc, rounds, one);
 }
@@ -334,8 +337,8 @@ FailureOr<SmallVector<Value>> AttentionDecomposition::run() {
     attend();
     rememberPicks(last);
     if (round > 0)
-      rounds = countRound(rounds, last.tokens ? last.tokens.count
-                                              : last.pages.count);
+      rounds = countRound(rounds,
+                          last.tokens ? last.tokens.count : last.pages.count);
   }
 
   if (policy.isCertified()) {

@@ -30,7 +30,9 @@ namespace {
 
 /// Whether every element is the constant -inf: a splat or a fill.
 static bool isNegativeInfinity(Value value) {
-  auto isNegInf = [](const APFloat &f) { return f.isInfinity() && f.isNegative(); };
+  auto isNegInf = [](const APFloat &f) {
+    return f.isInfinity() && f.isNegative();
+  };
   if (auto fill = value.getDefiningOp<linalg::FillOp>())
     value = fill.value();
   else if (auto splat = value.getDefiningOp<tensor::SplatOp>())
@@ -45,8 +47,8 @@ static bool isNegativeInfinity(Value value) {
 }
 
 static bool hasNoElements(Value value) {
-  return value && llvm::is_contained(
-                      cast<ShapedType>(value.getType()).getShape(), 0);
+  return value &&
+         llvm::is_contained(cast<ShapedType>(value.getType()).getShape(), 0);
 }
 
 //===----------------------------------------------------------------------===//
@@ -188,7 +190,8 @@ struct CoveringPolicyIsDense : OpRewritePattern<AttentionOp> {
     int64_t newPages = routesAll ? 0 : policy.getPages();
     int64_t newCandidates = selectsAll ? 0 : policy.getCandidates();
     bool dense = newPages == 0 && newCandidates == 0;
-    if (newPages == policy.getPages() && newCandidates == policy.getCandidates())
+    if (newPages == policy.getPages() &&
+        newCandidates == policy.getCandidates())
       return rewriter.notifyMatchFailure(op, "budgets do not cover all");
     // A later round would spend the dropped budget on something else.
     if (policy.getRounds() > 1 && !dense)
@@ -223,8 +226,7 @@ struct CoveringPolicyIsDense : OpRewritePattern<AttentionOp> {
 //===----------------------------------------------------------------------===//
 
 /// An empty `taken` list takes nothing, a tail of -inf adds nothing.
-template <typename OpTy>
-struct DropEmptyChain : OpRewritePattern<OpTy> {
+template <typename OpTy> struct DropEmptyChain : OpRewritePattern<OpTy> {
   using OpRewritePattern<OpTy>::OpRewritePattern;
   LogicalResult matchAndRewrite(OpTy op,
                                 PatternRewriter &rewriter) const override {
@@ -291,7 +293,8 @@ struct MergeWithoutEmptyStates : OpRewritePattern<MergeOp> {
     }
     if (outputs.size() == op.getOutputs().size())
       return rewriter.notifyMatchFailure(op, "no state is known to be empty");
-    rewriter.replaceOpWithNewOp<MergeOp>(op, op.getResultTypes(), outputs, lses);
+    rewriter.replaceOpWithNewOp<MergeOp>(op, op.getResultTypes(), outputs,
+                                         lses);
     return success();
   }
 };

@@ -139,9 +139,10 @@ public:
     SmallVector<OpFoldResult> whole = getSizes(b, loc, value);
     SmallVector<OpFoldResult> tileOffsets, tileSizes;
     getTile(access, whole, tileOffsets, tileSizes);
-    if (llvm::all_of(tileOffsets, [](OpFoldResult offset) {
-          return isConstantIntValue(offset, 0);
-        }) &&
+    if (llvm::all_of(tileOffsets,
+                     [](OpFoldResult offset) {
+                       return isConstantIntValue(offset, 0);
+                     }) &&
         llvm::equal(tileSizes, whole, isSame))
       return value;
     SmallVector<OpFoldResult> strides(tileSizes.size(), b.getIndexAttr(1));
@@ -261,11 +262,9 @@ AttendOp::getTiledImplementation(OpBuilder &b, ArrayRef<OpFoldResult> offsets,
   if (ShapedType::isDynamic(getGroupSize()))
     return failure();
   Tiler tiler(*this, b, offsets, sizes);
-  SmallVector<Value> outs = llvm::map_to_vector(getOuts(), [&](Value out) {
-    return tiler.slice(out, kPerQueryHead);
-  });
-  FailureOr<AttendOp> tile =
-      createTile(*this, b, tiler, offsets, sizes, outs);
+  SmallVector<Value> outs = llvm::map_to_vector(
+      getOuts(), [&](Value out) { return tiler.slice(out, kPerQueryHead); });
+  FailureOr<AttendOp> tile = createTile(*this, b, tiler, offsets, sizes, outs);
   if (failed(tile))
     return failure();
   return TilingResult{
@@ -286,8 +285,7 @@ LogicalResult AttendOp::getResultTilePosition(
 
 LogicalResult AttendOp::getIterationDomainTileFromResultTile(
     OpBuilder &b, unsigned resultNumber, ArrayRef<OpFoldResult> offsets,
-    ArrayRef<OpFoldResult> sizes,
-    SmallVectorImpl<OpFoldResult> &domainOffsets,
+    ArrayRef<OpFoldResult> sizes, SmallVectorImpl<OpFoldResult> &domainOffsets,
     SmallVectorImpl<OpFoldResult> &domainSizes) {
   int64_t group = getGroupSize();
   if (ShapedType::isDynamic(group))
@@ -364,7 +362,8 @@ AttendOp::generateInitialTensorForPartialReduction(
     Value empty = tensor::EmptyOp::create(b, loc, sizes, b.getF32Type());
     Value constant =
         arith::ConstantOp::create(b, loc, b.getF32FloatAttr(identity));
-    inits.push_back(linalg::FillOp::create(b, loc, constant, empty).getResult(0));
+    inits.push_back(
+        linalg::FillOp::create(b, loc, constant, empty).getResult(0));
   }
   return inits;
 }
@@ -399,8 +398,8 @@ FailureOr<TilingResult> AttendOp::tileToPartialReduction(
     SmallVector<OpFoldResult> strides(splitSizes.size(), b.getIndexAttr(1));
     SmallVector<int64_t> shape;
     SmallVector<Value> dynamic;
-    dispatchIndexOpFoldResults(ArrayRef(splitSizes).drop_front(), dynamic,
-                               shape);
+    dispatchIndexOpFoldResults(ArrayRef<OpFoldResult>(splitSizes).drop_front(),
+                               dynamic, shape);
     auto slice = tensor::ExtractSliceOp::create(
         b, loc, RankedTensorType::get(shape, b.getF32Type()), init,
         splitOffsets, splitSizes, strides);

@@ -77,8 +77,8 @@ bool SummaryAttr::hasBounds() const {
 }
 
 SmallVector<SourcePart> KeysAttr::getParts() const {
-  return {{"keys", getCacheDims(getLayout(), Dim::keyDim),
-           PartElement::storage}};
+  return {
+      {"keys", getCacheDims(getLayout(), Dim::keyDim), PartElement::storage}};
 }
 
 bool KeysAttr::scoresPages() const { return false; }
@@ -113,8 +113,7 @@ int64_t SketchAttr::getCodeBytes(int64_t keyDim) const {
 
 LogicalResult SketchAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  int64_t bits, int64_t group,
-                                 SketchCentre centre,
-                                 SketchRotation rotation) {
+                                 SketchCentre centre, SketchRotation rotation) {
   if (!llvm::is_contained({2, 3, 4, 5, 6, 8}, bits))
     return emitError() << "[sketch_c1] expected bits to be 2, 3, 4, 5, 6 or 8, "
                           "got "
@@ -213,9 +212,9 @@ LogicalResult PolicyAttr::verify(function_ref<InFlightDiagnostic()> emitError,
               "got "
            << toDouble(tolerance);
   if (target == Target::tau && toDouble(tolerance) >= 1.0)
-    return emitError()
-           << "[policy_c2] expected a tolerance below 1 for the target tau, got "
-           << toDouble(tolerance);
+    return emitError() << "[policy_c2] expected a tolerance below 1 for the "
+                          "target tau, got "
+                       << toDouble(tolerance);
   bool certified = !tolerance.isZero();
   bool dense = pages == 0 && candidates == 0;
   if (rounds < 1 || rounds > 8)
@@ -228,9 +227,10 @@ LogicalResult PolicyAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "[policy_c4] expected a tolerance for the fallback "
                        << stringifyFallbackKind(fallback) << ", got none";
   if (pick == PickMode::proving && (!certified || target != Target::tau))
-    return emitError() << "[policy_c5] expected a tolerance with the target tau "
-                          "for pick = proving, got "
-                       << (certified ? stringifyTarget(target) : "none");
+    return emitError()
+           << "[policy_c5] expected a tolerance with the target tau "
+              "for pick = proving, got "
+           << (certified ? stringifyTarget(target) : "none");
   if (candidates != 0 && candidates < sinks + window)
     return emitError() << "[policy_c6] expected candidates to be 0 or at least "
                        << sinks + window << " (sinks + window), got "

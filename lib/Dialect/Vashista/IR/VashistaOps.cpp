@@ -1,4 +1,5 @@
-//===- VashistaOps.cpp - Shapes, verifiers and effects of vashista ops -*- C++ -*-===//
+//===- VashistaOps.cpp - Shapes, verifiers and effects of vashista ops -*- C++
+//-*-===//
 //
 // Part of the vashista project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -22,38 +23,33 @@ using namespace vashista;
 //===----------------------------------------------------------------------===//
 
 /// The rows of the page table: sequences where rows name theirs, else rows.
-template <typename T>
-static Dim getTableRows(T op) {
+template <typename T> static Dim getTableRows(T op) {
   return op.getRowToSeq() ? Dim::seqs : Dim::rows;
 }
 
-template <typename T>
-static void bindTable(T op, NamedDims &dims) {
+template <typename T> static void bindTable(T op, NamedDims &dims) {
   dims.bind("page_table", op.getPageTable(), {getTableRows(op), Dim::seqPages});
   dims.bind("row_to_seq", op.getRowToSeq(), {Dim::rows});
 }
 
-template <typename T>
-static void bindTableAndLengths(T op, NamedDims &dims) {
+template <typename T> static void bindTableAndLengths(T op, NamedDims &dims) {
   dims.bind("seq_lens", op.getSeqLens(), {Dim::rows});
   bindTable(op, dims);
 }
 
-template <typename T>
-static void bindCaches(T op, NamedDims &dims) {
-  dims.bind("k_cache", op.getKCache(), getCacheDims(op.getLayout(), Dim::keyDim));
+template <typename T> static void bindCaches(T op, NamedDims &dims) {
+  dims.bind("k_cache", op.getKCache(),
+            getCacheDims(op.getLayout(), Dim::keyDim));
   dims.bind("v_cache", op.getVCache(),
             getCacheDims(op.getLayout(), Dim::valueDim));
 }
 
-template <typename T>
-static void bindWithin(T op, NamedDims &dims) {
+template <typename T> static void bindWithin(T op, NamedDims &dims) {
   dims.bind("pages", op.getPages(), {Dim::rows, Dim::kvHeads, Dim::listPages});
   dims.bind("page_count", op.getPageCount(), {Dim::rows, Dim::kvHeads});
 }
 
-template <typename T>
-static void bindChain(T op, NamedDims &dims) {
+template <typename T> static void bindChain(T op, NamedDims &dims) {
   dims.bind("taken", op.getTaken(), {Dim::rows, Dim::kvHeads, Dim::taken});
   dims.bind("outside", op.getOutside(), {Dim::rows, Dim::heads});
   dims.bind("attended", op.getAttended(), {Dim::rows, Dim::heads});
@@ -75,8 +71,7 @@ static void bindSource(KeySource source, ValueRange parts, NamedDims &dims) {
 }
 
 /// Binds everything that is kept beside a cache.
-template <typename T>
-static void bindKept(T op, NamedDims &dims) {
+template <typename T> static void bindKept(T op, NamedDims &dims) {
   bindSource(op.getSummaryAttr(), op.getSummaryParts(), dims);
   dims.fix("key and value", Dim::normKinds, 2);
   dims.bind("norms", op.getNorms(),
@@ -91,8 +86,7 @@ static void bindKept(T op, NamedDims &dims) {
 namespace {
 
 struct ScoreShape {
-  template <typename T>
-  static void bind(T op, NamedDims &dims) {
+  template <typename T> static void bind(T op, NamedDims &dims) {
     dims.bind("direction", op.getDirection(),
               {Dim::rows, Dim::heads, Dim::keyDim});
     bindSource(op.getFrom(), op.getParts(), dims);
@@ -118,8 +112,7 @@ static SmallVector<ResultSpec> getPickResults(Extent budget, Builder b) {
 }
 
 struct PickShape {
-  template <typename T>
-  static void bind(T op, NamedDims &dims) {
+  template <typename T> static void bind(T op, NamedDims &dims) {
     dims.fix("kv_heads", Dim::kvHeads, op.getKvHeads());
     dims.bind("scores", op.getScores(), {Dim::rows, Dim::heads, Dim::slots});
     dims.bind("bounds", op.getBounds(), {Dim::rows, Dim::heads, Dim::slots});
@@ -134,8 +127,7 @@ struct PickShape {
 };
 
 struct RouteShape {
-  template <typename T>
-  static void bind(T op, NamedDims &dims) {
+  template <typename T> static void bind(T op, NamedDims &dims) {
     dims.bind("direction", op.getDirection(),
               {Dim::rows, Dim::heads, Dim::keyDim});
     bindSource(op.getFrom(), op.getParts(), dims);
@@ -149,8 +141,7 @@ struct RouteShape {
 };
 
 struct SelectShape {
-  template <typename T>
-  static void bind(T op, NamedDims &dims) {
+  template <typename T> static void bind(T op, NamedDims &dims) {
     RouteShape::bind(op, dims);
     bindWithin(op, dims);
   }
@@ -161,8 +152,7 @@ struct SelectShape {
 };
 
 struct MergeShape {
-  template <typename T>
-  static void bind(T op, NamedDims &dims) {
+  template <typename T> static void bind(T op, NamedDims &dims) {
     auto bindState = [&](StringRef name, Value value, ArrayRef<Dim> state) {
       auto type = cast<RankedTensorType>(value.getType());
       ArrayRef<int64_t> shape = type.getShape();
@@ -186,8 +176,7 @@ struct MergeShape {
 };
 
 struct CertifyShape {
-  template <typename T>
-  static void bind(T op, NamedDims &dims) {
+  template <typename T> static void bind(T op, NamedDims &dims) {
     dims.bind("direction", op.getDirection(),
               {Dim::rows, Dim::heads, Dim::keyDim});
     dims.bind("o", op.getO(), {Dim::rows, Dim::heads, Dim::valueDim});
@@ -207,8 +196,7 @@ struct CertifyShape {
 };
 
 struct FallbackShape {
-  template <typename T>
-  static void bind(T op, NamedDims &dims) {
+  template <typename T> static void bind(T op, NamedDims &dims) {
     dims.bind("query", op.getQuery(), {Dim::rows, Dim::heads, Dim::keyDim});
     bindCaches(op, dims);
     bindTableAndLengths(op, dims);
@@ -225,8 +213,7 @@ struct FallbackShape {
 };
 
 struct AttentionShape {
-  template <typename T>
-  static void bind(T op, NamedDims &dims) {
+  template <typename T> static void bind(T op, NamedDims &dims) {
     dims.bind("query", op.getQuery(), {Dim::rows, Dim::heads, Dim::keyDim});
     bindCaches(op, dims);
     bindTableAndLengths(op, dims);
@@ -246,8 +233,7 @@ struct AttentionShape {
 
 /// Destination ops take their result types from their destinations.
 struct SummarizeShape {
-  template <typename T>
-  static void bind(T op, NamedDims &dims) {
+  template <typename T> static void bind(T op, NamedDims &dims) {
     bindCaches(op, dims);
     bindTableAndLengths(op, dims);
     bindKept(op, dims);
@@ -255,8 +241,7 @@ struct SummarizeShape {
 };
 
 struct AppendShape {
-  template <typename T>
-  static void bind(T op, NamedDims &dims) {
+  template <typename T> static void bind(T op, NamedDims &dims) {
     dims.bind("key", op.getKey(), {Dim::rows, Dim::kvHeads, Dim::keyDim});
     dims.bind("value", op.getValue(), {Dim::rows, Dim::kvHeads, Dim::valueDim});
     dims.bind("positions", op.getPositions(), {Dim::rows});
@@ -267,8 +252,7 @@ struct AppendShape {
 };
 
 struct AttendShape {
-  template <typename T>
-  static void bind(T op, NamedDims &dims) {
+  template <typename T> static void bind(T op, NamedDims &dims) {
     dims.bind("query", op.getQuery(), {Dim::rows, Dim::heads, Dim::keyDim});
     bindCaches(op, dims);
     bindTableAndLengths(op, dims);
@@ -289,8 +273,7 @@ struct AttendShape {
 
 } // namespace
 
-template <typename Shape, typename T>
-static NamedDims getDims(T op) {
+template <typename Shape, typename T> static NamedDims getDims(T op) {
   NamedDims dims;
   Shape::bind(op, dims);
   return dims;
@@ -360,12 +343,12 @@ bool MergeOp::isCompatibleReturnTypes(TypeRange lhs, TypeRange rhs) {
   return areCompatible(lhs, rhs);
 }
 
-LogicalResult
-MergeOp::reifyResultShapes(OpBuilder &b, ReifiedRankedShapedTypeDims &shapes) {
+LogicalResult MergeOp::reifyResultShapes(OpBuilder &b,
+                                         ReifiedRankedShapedTypeDims &shapes) {
   NamedDims dims = getDims<MergeShape>(*this);
   SmallVector<OpFoldResult> sizes =
       tensor::getMixedSizes(b, getLoc(), getOutputs().front());
-  SmallVector<OpFoldResult> state(ArrayRef(sizes).take_back(3));
+  SmallVector<OpFoldResult> state(ArrayRef<OpFoldResult>(sizes).take_back(3));
   // Another operand may know statically what the first does not.
   const Dim stateDims[] = {Dim::rows, Dim::heads, Dim::valueDim};
   for (auto [size, dim] : llvm::zip(state, stateDims))
@@ -472,9 +455,9 @@ static LogicalResult verifyLogits(Operation *op, int number,
       {"scale", scale}, {"soft_cap", softCap}, {"epsilon", epsilon}};
   for (auto &[name, value] : factors)
     if (value && !isUsableFactor(*value))
-      return violates(op, number) << "expected " << name
-                                  << " to be a positive normal f32, got "
-                                  << value->convertToFloat();
+      return violates(op, number)
+             << "expected " << name << " to be a positive normal f32, got "
+             << value->convertToFloat();
   return success();
 }
 
@@ -515,8 +498,7 @@ static LogicalResult verifyBudget(Operation *op, int number, int64_t budget,
   return success();
 }
 
-template <typename OpTy>
-static LogicalResult verifyMode(OpTy op, int number) {
+template <typename OpTy> static LogicalResult verifyMode(OpTy op, int number) {
   std::optional<APFloat> tolerance = op.getTolerance();
   if (op.getMode() == PickMode::top) {
     if (tolerance)
@@ -756,8 +738,8 @@ LogicalResult AttentionOp::verify() {
   bool routes = policy.getPages() > 0, selects = policy.getCandidates() > 0;
   if (routes != static_cast<bool>(getSummaryAttr()))
     return violates(*this, 5)
-           << "expected " << (routes ? "a" : "no") << " summary for a policy of "
-           << policy.getPages() << " pages, got "
+           << "expected " << (routes ? "a" : "no")
+           << " summary for a policy of " << policy.getPages() << " pages, got "
            << (routes ? "none" : "one");
   if (!selects && getSketchAttr())
     return violates(*this, 6)
@@ -765,20 +747,22 @@ LogicalResult AttentionOp::verify() {
   bool certifies = policy.isCertified() && !policy.isDense();
   if (certifies != static_cast<bool>(getNorms()))
     return violates(*this, 7)
-           << (certifies ? "expected `norms` for a policy with a tolerance, got "
-                           "none"
-                         : "expected no `norms` for a policy that certifies "
-                           "nothing, got some");
-  if (routes && failed(verifyBudget(*this, 8, policy.getPages(),
-                                    policy.getSinks(), policy.getWindow(),
-                                    dims.size(Dim::pageSize))))
+           << (certifies
+                   ? "expected `norms` for a policy with a tolerance, got "
+                     "none"
+                   : "expected no `norms` for a policy that certifies "
+                     "nothing, got some");
+  if (routes &&
+      failed(verifyBudget(*this, 8, policy.getPages(), policy.getSinks(),
+                          policy.getWindow(), dims.size(Dim::pageSize))))
     return failure();
   if (failed(verifyLogitsAndSolver(*this, 9)))
     return failure();
   if (getSolver().isProjection() &&
       (policy.getRounds() != 1 || policy.getPick() != PickMode::top))
     return violates(*this, 10)
-           << "expected rounds = 1 and pick = top for the projection objective, "
+           << "expected rounds = 1 and pick = top for the projection "
+              "objective, "
               "got rounds = "
            << policy.getRounds()
            << " and pick = " << stringifyPickMode(policy.getPick());
@@ -830,8 +814,8 @@ static LogicalResult reifyDestinations(DestinationStyleOpInterface op,
                                        OpBuilder &b,
                                        ReifiedRankedShapedTypeDims &shapes) {
   for (OpResult result : op->getResults())
-    shapes.push_back(tensor::getMixedSizes(
-        b, op->getLoc(), op.getTiedOpOperand(result)->get()));
+    shapes.push_back(tensor::getMixedSizes(b, op->getLoc(),
+                                           op.getTiedOpOperand(result)->get()));
   return success();
 }
 
@@ -916,8 +900,7 @@ void FallbackOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   nameResults(*this, setName, {"o", "lse", "flag"});
 }
 void AttentionOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
-  nameResults(*this, setName,
-              {"o", "lse", "tau", "error", "rounds", "flag"});
+  nameResults(*this, setName, {"o", "lse", "tau", "error", "rounds", "flag"});
 }
 
 #define GET_OP_CLASSES

@@ -54,7 +54,8 @@ TEST_F(AttrsTest, WindowTouchesOnePageMoreThanItFills) {
 }
 
 TEST_F(AttrsTest, SketchPadsTheHeadDimensionToWholeGroups) {
-  auto sketch = cast<SketchAttr>(parse("#vashista.sketch<bits = 4, group = 32>"));
+  auto sketch =
+      cast<SketchAttr>(parse("#vashista.sketch<bits = 4, group = 32>"));
   EXPECT_EQ(sketch.getNumGroups(128), 4);
   EXPECT_EQ(sketch.getCodeBytes(128), 64);
   EXPECT_EQ(sketch.getNumGroups(80), 3);
@@ -75,7 +76,8 @@ TEST_F(AttrsTest, SourcesListTheirTensors) {
   EXPECT_EQ(countParts("#vashista.summary<ball>"), 2u);
   EXPECT_EQ(countParts("#vashista.keys<hnd>"), 1u);
   EXPECT_EQ(countParts("#vashista.sketch<bits = 4, group = 32>"), 3u);
-  EXPECT_EQ(countParts("#vashista.sketch<bits = 4, group = 32, centre = page>"), 4u);
+  EXPECT_EQ(countParts("#vashista.sketch<bits = 4, group = 32, centre = page>"),
+            4u);
 }
 
 TEST_F(AttrsTest, OnlyWhatBoundsEveryKeyHasBounds) {

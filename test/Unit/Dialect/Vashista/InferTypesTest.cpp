@@ -1,4 +1,5 @@
-//===- InferTypesTest.cpp - Shape inference and shape checks of every op -*- C++ -*-===//
+//===- InferTypesTest.cpp - Shape inference and shape checks of every op -*- C++
+//-*-===//
 //
 // Part of the vashista project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -157,7 +158,8 @@ const OpCase kCases[] = {
           -> (tensor<3x2x10xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
         return
       })",
-     /*free: B and M of the table, P, the capacity of taken*/ "5.0 5.1 8.2 10.2"},
+     /*free: B and M of the table, P, the capacity of taken*/
+     "5.0 5.1 8.2 10.2"},
     {"attend", R"(
       func.func @f(%q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
           %v: tensor<40x2x16x48xbf16>, %table: tensor<5x24xi32>,
@@ -216,7 +218,8 @@ const OpCase kCases[] = {
           -> (tensor<3x8xf32>, tensor<3x8xf32>)
         return
       })",
-     /*free: D, Dv, N and Hkv of the norms, B and M of the table*/ "0.2 1.2 5.0 5.1 6.0 6.1"},
+     /*free: D, Dv, N and Hkv of the norms, B and M of the table*/
+     "0.2 1.2 5.0 5.1 6.0 6.1"},
     {"fallback", R"(
       func.func @f(%q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
           %v: tensor<40x2x16x48xbf16>, %table: tensor<5x24xi32>,
@@ -324,7 +327,8 @@ TEST_P(EveryOpTest, InfersWithoutCheckingWhatItIsGiven) {
     return;
   for (unsigned i = 0, e = op->getNumOperands(); i < e; ++i) {
     Type type = op->getOperand(i).getType();
-    Type scalar = RankedTensorType::get({}, cast<ShapedType>(type).getElementType());
+    Type scalar =
+        RankedTensorType::get({}, cast<ShapedType>(type).getElementType());
     setOperandType(op, i, scalar);
     SmallVector<Type> types;
     EXPECT_TRUE(succeeded(inferable.inferReturnTypes(
@@ -388,8 +392,9 @@ TEST_P(EveryOpTest, DynamicSizesVerifyAndReify) {
 /// Names the case in a failure.
 void PrintTo(const OpCase &opCase, std::ostream *os) { *os << opCase.name; }
 
-INSTANTIATE_TEST_SUITE_P(
-    AllOps, EveryOpTest, testing::ValuesIn(kCases),
-    [](const auto &info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(AllOps, EveryOpTest, testing::ValuesIn(kCases),
+                         [](const auto &info) {
+                           return std::string(info.param.name);
+                         });
 
 } // namespace

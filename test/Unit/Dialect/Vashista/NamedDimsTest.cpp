@@ -109,8 +109,7 @@ TEST_F(NamedDimsTest, ReifiesStaticSizesAsAttributesAndOthersAsValues) {
   OpBuilder builder(&context);
   Location loc = builder.getUnknownLoc();
   OwningOpRef<func::FuncOp> func = func::FuncOp::create(
-      loc, "f",
-      builder.getFunctionType({tensor({kDynamic, kDynamic})}, {}));
+      loc, "f", builder.getFunctionType({tensor({kDynamic, kDynamic})}, {}));
   Block *body = func->addEntryBlock();
   builder.setInsertionPointToStart(body);
   Value table = body->getArgument(0);

@@ -106,9 +106,9 @@ public:
 private:
   struct Binding {
     int64_t size = mlir::ShapedType::kDynamic;
-    std::string operand;      // who fixed the size, or declared it first
-    mlir::Value value;        // a value with this dimension, and
-    unsigned position = 0;    // where
+    std::string operand;   // who fixed the size, or declared it first
+    mlir::Value value;     // a value with this dimension, and
+    unsigned position = 0; // where
   };
   static unsigned index(Dim dim) { return static_cast<unsigned>(dim); }
 

@@ -723,7 +723,7 @@ def Vashista_CertifyOp : Vashista_TensorOp<"certify",
     }
     ```
 
-    Sources: theorem 5 (softmax) and section 5b (projection) of docs/theory.
+    Source: docs/theory.md, sections 4 (softmax) and 5 (projection).
 
     Constraints:
     * `certify_c1`: dimensions of the same name agree.

@@ -1,4 +1,5 @@
-//===- BufferizableOpInterfaceImpl.h - Bufferization of vashista ops -*- C++ -*-===//
+//===- BufferizableOpInterfaceImpl.h - Bufferization of vashista ops -*- C++
+//-*-===//
 //
 // Part of the vashista project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.

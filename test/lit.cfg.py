@@ -1,0 +1,52 @@
+# Part of the vashista project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+import os
+
+import lit.formats
+
+config.name = "vashista"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test", ".py"]
+config.excludes = ["Inputs", "consumer", "lit.cfg.py", "lit.site.cfg.py"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.vashista_build_dir, "test")
+
+# Tools by their plain names: ours first, then those of the LLVM that we build
+# against, so that an older FileCheck on the machine is never taken.
+config.environment["PATH"] = os.pathsep.join(
+    [
+        os.path.join(config.vashista_build_dir, "bin"),
+        config.llvm_tools_dir,
+        config.environment["PATH"],
+    ]
+)
+
+link_options = [config.linker_flags]
+if config.vashista_sanitize:
+    link_options.append("-fsanitize=address,undefined")
+    config.available_features.add("asan")
+    # MLIR's own containers are not annotated.
+    config.environment["ASAN_OPTIONS"] = "detect_container_overflow=0"
+
+# A CMake run of another project that uses our archives.
+cmake_consumer = [
+    config.cmake,
+    "-G Ninja",
+    f"-DCMAKE_C_COMPILER={config.c_compiler}",
+    f"-DCMAKE_CXX_COMPILER={config.cxx_compiler}",
+    f"-DCMAKE_EXE_LINKER_FLAGS='{' '.join(link_options)}'",
+]
+config.substitutions += [
+    ("%cmake_consumer", " ".join(cmake_consumer)),
+    ("%cmake", config.cmake),
+    ("%python", config.python),
+    ("%source_dir", config.vashista_source_dir),
+    ("%build_dir", config.vashista_build_dir),
+    ("%mlir_dir", config.mlir_dir),
+    (
+        "%vashista_plugin",
+        os.path.join(config.vashista_build_dir, "lib", "VashistaPlugin.so"),
+    ),
+]
