@@ -154,14 +154,13 @@ struct SelectShape {
 struct MergeShape {
   template <typename T> static void bind(T op, NamedDims &dims) {
     auto bindState = [&](StringRef name, Value value, ArrayRef<Dim> state) {
-      auto type = cast<RankedTensorType>(value.getType());
-      ArrayRef<int64_t> shape = type.getShape();
-      bool stacked = shape.size() == state.size() + 1;
+      auto type = dyn_cast<RankedTensorType>(value.getType());
       // The stack dimension is the operand's own: only the state is shared.
-      auto stateType = stacked ? RankedTensorType::get(shape.drop_front(),
-                                                       type.getElementType())
-                               : type;
-      dims.bind(name, stateType, state);
+      if (type && type.getRank() == static_cast<int64_t>(state.size()) + 1)
+        type = RankedTensorType::get(type.getShape().drop_front(),
+                                     type.getElementType());
+      if (type)
+        dims.bind(name, type, state);
     };
     for (Value o : op.getOutputs())
       bindState("outputs", o, {Dim::rows, Dim::heads, Dim::valueDim});
