@@ -778,7 +778,8 @@ static MutableOperandRange getInitsFrom(Operation *op, unsigned first) {
 }
 
 MutableOperandRange SummarizeOp::getDpsInitsMutable() {
-  return getInitsFrom(*this, getSummaryParts().getBeginOperandIndex());
+  // By segment: an empty range has no first operand to ask.
+  return getInitsFrom(*this, getODSOperandIndexAndLength(5).first);
 }
 
 MutableOperandRange AppendOp::getDpsInitsMutable() {

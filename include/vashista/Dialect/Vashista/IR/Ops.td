@@ -637,8 +637,9 @@ def Vashista_AttendOp : Vashista_DestinationOp<"attend", [
     /// Whether the operand is written without being read: the direction and
     /// the gap of a projection.
     bool isOverwritten(::mlir::OpOperand &operand) {
-      return operand.getOperandNumber() >=
-             getOuts().getBeginOperandIndex() + 2;
+      return getOuts().size() > 2 &&
+             operand.getOperandNumber() >=
+                 getOuts().getBeginOperandIndex() + 2;
     }
   }];
 }
