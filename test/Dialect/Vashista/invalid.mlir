@@ -49,7 +49,7 @@ func.func @summarize_c2_dynamic_page_size(
 func.func @summarize_c2_zero_page_size(
     %k: tensor<40x2x0x64xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %mean: tensor<40x2x64xbf16>) {
-  // expected-error @+1 {{[summarize_c2] expected a page size (S) of at least 1, got 0}}
+  // expected-error @+1 {{[summarize_c2] expected a page size (S) of 1 to 2^31 - 1, got 0}}
   %0 = vashista.summarize keys(%k) table(%table) lens(%lens)
       summary <mean>(%mean)
       : (tensor<40x2x0x64xbf16>, tensor<3x24xi32>, tensor<3xi32>,
@@ -368,7 +368,7 @@ func.func @append_c2_zero_page_size(
     %key: tensor<3x2x64xbf16>, %value: tensor<3x2x48xbf16>, %at: tensor<3xi32>,
     %table: tensor<3x24xi32>, %k: tensor<40x2x0x64xbf16>,
     %v: tensor<40x2x0x48xbf16>) {
-  // expected-error @+1 {{[append_c2] expected a page size (S) of at least 1, got 0}}
+  // expected-error @+1 {{[append_c2] expected a page size (S) of 1 to 2^31 - 1, got 0}}
   %0:2 = vashista.append key(%key) value(%value) at(%at) table(%table)
       into(%k, %v)
       : (tensor<3x2x64xbf16>, tensor<3x2x48xbf16>, tensor<3xi32>,
@@ -655,7 +655,7 @@ func.func @score_c2_heads_not_multiple(
 func.func @score_c2_zero_kv_heads(
     %w: tensor<3x8x64xbf16>, %mean: tensor<40x0x64xbf16>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[score_c2] expected the number of query heads to be a multiple of the 0 KV heads, got 8}}
+  // expected-error @+1 {{[score_c2] expected at least 1 query head and 1 KV head, got 0}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
       lens(%lens) scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x0x64xbf16>, tensor<3x24xi32>,
@@ -681,7 +681,7 @@ func.func @score_c3_too_few(
 func.func @score_c3_too_many(
     %w: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[score_c3] expected 1 tensors (keys) for #vashista.keys<hnd>, got 2}}
+  // expected-error @+1 {{[score_c3] expected 1 tensor (keys) for #vashista.keys<hnd>, got 2}}
   %0:2 = vashista.score %w from #vashista.keys<hnd>(%k, %k) table(%table)
       lens(%lens) scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x64xbf16>,
@@ -734,7 +734,7 @@ func.func @score_c4_dynamic_page_size(
 func.func @score_c4_zero_page_size(
     %w: tensor<3x8x64xbf16>, %k: tensor<40x2x0x64xbf16>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[score_c4] expected a page size (S) of at least 1, got 0}}
+  // expected-error @+1 {{[score_c4] expected a page size (S) of 1 to 2^31 - 1, got 0}}
   %0:2 = vashista.score %w from #vashista.keys<hnd>(%k) table(%table)
       lens(%lens) scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x0x64xbf16>, tensor<3x24xi32>,
@@ -1312,7 +1312,7 @@ func.func @pick_c6_within_of_pages(
 func.func @pick_c6_slots_within(
     %s: tensor<3x8x384xf32>, %b: tensor<3x8x384xf32>, %lens: tensor<3xi32>,
     %pages: tensor<3x2x6xi32>, %n: tensor<3x2xi32>) {
-  // expected-error @+1 {{[pick_c6] expected 96 slots for 6 listed pages of 16 tokens, got 384}}
+  // expected-error @+1 {{[pick_c6] expected P * page_size slots for 6 listed pages of 16 tokens, got 384}}
   %0:3 = vashista.pick top 10 tokens of(%s, %b) lens(%lens) within(%pages, %n)
       kv_heads 2 page_size 16
       : (tensor<3x8x384xf32>, tensor<3x8x384xf32>, tensor<3xi32>,
@@ -1436,7 +1436,7 @@ func.func @route_c2_heads_not_multiple(
 func.func @route_c2_zero_kv_heads(
     %w: tensor<3x8x64xbf16>, %mean: tensor<40x0x64xbf16>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[route_c2] expected the number of query heads to be a multiple of the 0 KV heads, got 8}}
+  // expected-error @+1 {{[route_c2] expected at least 1 query head and 1 KV head, got 0}}
   %0:3 = vashista.route %w from <mean>(%mean) table(%table) lens(%lens) top 6
       page_size 16 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x0x64xbf16>, tensor<3x24xi32>,
@@ -1882,7 +1882,7 @@ func.func @select_c2_heads_not_multiple(
 func.func @select_c2_zero_kv_heads(
     %w: tensor<3x8x64xbf16>, %k: tensor<40x0x16x64xbf16>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[select_c2] expected the number of query heads to be a multiple of the 0 KV heads, got 8}}
+  // expected-error @+1 {{[select_c2] expected at least 1 query head and 1 KV head, got 0}}
   %0:3 = vashista.select %w from #vashista.keys<hnd>(%k) table(%table)
       lens(%lens) top 10 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x0x16x64xbf16>, tensor<3x24xi32>,
@@ -1972,7 +1972,7 @@ func.func @select_c5_dynamic_page_size(
 func.func @select_c5_zero_page_size(
     %w: tensor<3x8x64xbf16>, %k: tensor<40x2x0x64xbf16>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[select_c5] expected a page size (S) of at least 1, got 0}}
+  // expected-error @+1 {{[select_c5] expected a page size (S) of 1 to 2^31 - 1, got 0}}
   %0:3 = vashista.select %w from #vashista.keys<hnd>(%k) table(%table)
       lens(%lens) top 10 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x0x64xbf16>, tensor<3x24xi32>,
@@ -2365,7 +2365,7 @@ func.func @attend_c2_zero_kv_heads(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x0x16x64xbf16>,
     %v: tensor<40x0x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %o: tensor<3x8x48xf32>, %lse: tensor<3x8xf32>) {
-  // expected-error @+1 {{[attend_c2] expected the number of query heads to be a multiple of the 0 KV heads, got 8}}
+  // expected-error @+1 {{[attend_c2] expected at least 1 query head and 1 KV head, got 0}}
   %0:2 = vashista.attend %q keys(%k) values(%v) table(%table) lens(%lens)
       outs(%o, %lse) scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x0x16x64xbf16>, tensor<40x0x16x48xbf16>,
@@ -2395,7 +2395,7 @@ func.func @attend_c3_zero_page_size(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x2x0x64xbf16>,
     %v: tensor<40x2x0x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %o: tensor<3x8x48xf32>, %lse: tensor<3x8xf32>) {
-  // expected-error @+1 {{[attend_c3] expected a page size (S) of at least 1, got 0}}
+  // expected-error @+1 {{[attend_c3] expected a page size (S) of 1 to 2^31 - 1, got 0}}
   %0:2 = vashista.attend %q keys(%k) values(%v) table(%table) lens(%lens)
       outs(%o, %lse) scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x0x64xbf16>, tensor<40x2x0x48xbf16>,
@@ -2728,7 +2728,7 @@ func.func @merge_operand_type(%o: memref<3x8x48xf32>, %lse: memref<3x8xf32>) {
 // -----
 
 func.func @merge_c1_heads(%o: tensor<3x8x48xf32>, %lse: tensor<3x9xf32>) {
-  // expected-error @+1 {{[merge_c1] expected dimension 1 of `lses` (query heads (H)) to be 8 as in `outputs`, got 9}}
+  // expected-error @+1 {{[merge_c1] expected dimension 1 of `lses #0` (query heads (H)) to be 8 as in `outputs #0`, got 9}}
   %0:2 = vashista.merge outputs(%o) lses(%lse)
       : (tensor<3x8x48xf32>, tensor<3x9xf32>)
       -> (tensor<3x8x48xf32>, tensor<3x8xf32>)
@@ -2740,7 +2740,7 @@ func.func @merge_c1_heads(%o: tensor<3x8x48xf32>, %lse: tensor<3x9xf32>) {
 func.func @merge_c1_states(
     %o: tensor<3x8x48xf32>, %os: tensor<9x3x8x64xf32>, %lse: tensor<3x8xf32>,
     %lses: tensor<9x3x8xf32>) {
-  // expected-error @+1 {{[merge_c1] expected dimension 2 of `outputs` (value head dimension (Dv)) to be 48 as in `outputs`, got 64}}
+  // expected-error @+1 {{[merge_c1] expected dimension 2 of `outputs #1` (value head dimension (Dv)) to be 48 as in `outputs #0`, got 64}}
   %0:2 = vashista.merge outputs(%o, %os) lses(%lse, %lses)
       : (tensor<3x8x48xf32>, tensor<9x3x8x64xf32>, tensor<3x8xf32>,
          tensor<9x3x8xf32>) -> (tensor<3x8x48xf32>, tensor<3x8xf32>)
@@ -2835,7 +2835,7 @@ func.func @certify_c1_norm_kinds(
     %w: tensor<3x8x64xbf16>, %o: tensor<3x8x48xf32>, %lse: tensor<3x8xf32>,
     %tail: tensor<3x8xf32>, %norms: tensor<40x2x3xf32>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[certify_c1] expected dimension 2 of `norms` (norms: key, value) to be 2 as in `key and value`, got 3}}
+  // expected-error @+1 {{[certify_c1] expected dimension 2 of `norms` (kinds of norms) to be 2 as in `key norm, value norm`, got 3}}
   %0:2 = vashista.certify %w state(%o, %lse) tail(%tail) norms(%norms)
       table(%table) lens(%lens) page_size 16 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<3x8x48xf32>, tensor<3x8xf32>,
@@ -2865,7 +2865,7 @@ func.func @certify_c2_zero_kv_heads(
     %w: tensor<3x8x64xbf16>, %o: tensor<3x8x48xf32>, %lse: tensor<3x8xf32>,
     %tail: tensor<3x8xf32>, %norms: tensor<40x0x2xf32>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[certify_c2] expected the number of query heads to be a multiple of the 0 KV heads, got 8}}
+  // expected-error @+1 {{[certify_c2] expected at least 1 query head and 1 KV head, got 0}}
   %0:2 = vashista.certify %w state(%o, %lse) tail(%tail) norms(%norms)
       table(%table) lens(%lens) page_size 16 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<3x8x48xf32>, tensor<3x8xf32>,
@@ -3087,7 +3087,7 @@ func.func @fallback_c2_zero_kv_heads(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x0x16x64xbf16>,
     %v: tensor<40x0x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %o: tensor<3x8x48xf32>, %lse: tensor<3x8xf32>, %tau: tensor<3x8xf32>) {
-  // expected-error @+1 {{[fallback_c2] expected the number of query heads to be a multiple of the 0 KV heads, got 8}}
+  // expected-error @+1 {{[fallback_c2] expected at least 1 query head and 1 KV head, got 0}}
   %0:3 = vashista.fallback %q keys(%k) values(%v) table(%table) lens(%lens)
       state(%o, %lse) unless(%tau) at_most 0.1 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x0x16x64xbf16>, tensor<40x0x16x48xbf16>,
@@ -3119,7 +3119,7 @@ func.func @fallback_c3_zero_page_size(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x2x0x64xbf16>,
     %v: tensor<40x2x0x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %o: tensor<3x8x48xf32>, %lse: tensor<3x8xf32>, %tau: tensor<3x8xf32>) {
-  // expected-error @+1 {{[fallback_c3] expected a page size (S) of at least 1, got 0}}
+  // expected-error @+1 {{[fallback_c3] expected a page size (S) of 1 to 2^31 - 1, got 0}}
   %0:3 = vashista.fallback %q keys(%k) values(%v) table(%table) lens(%lens)
       state(%o, %lse) unless(%tau) at_most 0.1 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x0x64xbf16>, tensor<40x2x0x48xbf16>,
@@ -3335,7 +3335,7 @@ func.func @attention_c2_zero_kv_heads(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x0x16x64xbf16>,
     %v: tensor<40x0x16x48xbf16>, %table: tensor<3x24xi32>,
     %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[attention_c2] expected the number of query heads to be a multiple of the 0 KV heads, got 8}}
+  // expected-error @+1 {{[attention_c2] expected at least 1 query head and 1 KV head, got 0}}
   %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
       policy <pages = 0> scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x0x16x64xbf16>, tensor<40x0x16x48xbf16>,
@@ -3367,7 +3367,7 @@ func.func @attention_c3_zero_page_size(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x2x0x64xbf16>,
     %v: tensor<40x2x0x48xbf16>, %table: tensor<3x24xi32>,
     %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[attention_c3] expected a page size (S) of at least 1, got 0}}
+  // expected-error @+1 {{[attention_c3] expected a page size (S) of 1 to 2^31 - 1, got 0}}
   %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
       policy <pages = 0> scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x0x64xbf16>, tensor<40x2x0x48xbf16>,
@@ -3524,7 +3524,7 @@ func.func @attention_c5_pages_without_summary(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
     %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>,
     %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[attention_c5] expected a summary for a policy of 6 pages, got none}}
+  // expected-error @+1 {{[attention_c5] expected a summary for a policy with pages = 6, got none}}
   %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
       policy <pages = 6> scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
@@ -3540,7 +3540,7 @@ func.func @attention_c5_summary_without_pages(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
     %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %mean: tensor<40x2x64xbf16>) {
-  // expected-error @+1 {{[attention_c5] expected no summary for a policy of 0 pages, got one}}
+  // expected-error @+1 {{[attention_c5] expected no summary for a policy with pages = 0, got one}}
   %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
       summary <mean>(%mean) policy <pages = 0, candidates = 10> scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
@@ -3557,7 +3557,7 @@ func.func @attention_c6_sketch_without_candidates(
     %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %mean: tensor<40x2x64xbf16>, %codes: tensor<40x2x16x32xi8>,
     %scales: tensor<40x2x16x2xf16>, %res: tensor<40x2x16x2xf16>) {
-  // expected-error @+1 {{[attention_c6] expected no sketch for a policy of 0 candidates, got one}}
+  // expected-error @+1 {{[attention_c6] expected no sketch for a policy with candidates = 0, got one}}
   %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
       summary <mean>(%mean) sketch <bits = 4, group = 32>(%codes, %scales, %res)
       policy <pages = 6> scale 0.125
@@ -3851,5 +3851,189 @@ func.func @attention_c11_flag(
          tensor<3x24xi32>, tensor<3xi32>)
       -> (tensor<3x8x48xf32>, tensor<3x8xf32>, tensor<3x8xf32>, tensor<3x8xf32>,
           tensor<3x2xi32>, tensor<3x8xi1>)
+  return
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Operands that come in pairs
+//===----------------------------------------------------------------------===//
+
+func.func @merge_c2_more_lses(%o: tensor<3x8x48xf32>, %lse: tensor<3x8xf32>) {
+  // expected-error @+1 {{[merge_c2] expected an lse for each of 1 outputs, got 2}}
+  %0:2 = vashista.merge outputs(%o) lses(%lse, %lse)
+      : (tensor<3x8x48xf32>, tensor<3x8xf32>, tensor<3x8xf32>)
+      -> (tensor<3x8x48xf32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @attend_c9_range_without_end(
+    %q: tensor<3x8x64xf32>, %k: tensor<40x2x16x64xf32>, %table: tensor<3x24xi32>,
+    %lens: tensor<3xi32>, %o: tensor<3x8x64xf32>, %lse: tensor<3x8xf32>,
+    %b: index) {
+  // expected-error @+1 {{[attend_c9] expected `end` beside `begin`, got none}}
+  %0:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      range(%b, ) outs(%o, %lse) scale 0.125
+      : (tensor<3x8x64xf32>, tensor<40x2x16x64xf32>, tensor<40x2x16x64xf32>,
+         tensor<3x24xi32>, tensor<3xi32>, index, tensor<3x8x64xf32>,
+         tensor<3x8xf32>) -> (tensor<3x8x64xf32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @attend_c9_range_without_begin(
+    %q: tensor<3x8x64xf32>, %k: tensor<40x2x16x64xf32>, %table: tensor<3x24xi32>,
+    %lens: tensor<3xi32>, %o: tensor<3x8x64xf32>, %lse: tensor<3x8xf32>,
+    %e: index) {
+  // expected-error @+1 {{[attend_c9] expected `begin` beside `end`, got none}}
+  %0:2 = "vashista.attend"(%q, %k, %k, %table, %lens, %e, %o, %lse) <{
+      operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 2>,
+      scale = 0.125 : f32}>
+      : (tensor<3x8x64xf32>, tensor<40x2x16x64xf32>, tensor<40x2x16x64xf32>,
+         tensor<3x24xi32>, tensor<3xi32>, index, tensor<3x8x64xf32>,
+         tensor<3x8xf32>) -> (tensor<3x8x64xf32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @attend_c9_page_count_alone(
+    %q: tensor<3x8x64xf32>, %k: tensor<40x2x16x64xf32>, %table: tensor<3x24xi32>,
+    %lens: tensor<3xi32>, %o: tensor<3x8x64xf32>, %lse: tensor<3x8xf32>,
+    %n: tensor<3x2xi32>) {
+  // expected-error @+1 {{[attend_c9] expected `pages` beside `page_count`, got none}}
+  %0:2 = "vashista.attend"(%q, %k, %k, %table, %lens, %n, %o, %lse) <{
+      operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0, 2>,
+      scale = 0.125 : f32}>
+      : (tensor<3x8x64xf32>, tensor<40x2x16x64xf32>, tensor<40x2x16x64xf32>,
+         tensor<3x24xi32>, tensor<3xi32>, tensor<3x2xi32>, tensor<3x8x64xf32>,
+         tensor<3x8xf32>) -> (tensor<3x8x64xf32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @attend_c9_token_count_alone(
+    %q: tensor<3x8x64xf32>, %k: tensor<40x2x16x64xf32>, %table: tensor<3x24xi32>,
+    %lens: tensor<3xi32>, %o: tensor<3x8x64xf32>, %lse: tensor<3x8xf32>,
+    %n: tensor<3x2xi32>) {
+  // expected-error @+1 {{[attend_c9] expected `tokens` beside `token_count`, got none}}
+  %0:2 = "vashista.attend"(%q, %k, %k, %table, %lens, %n, %o, %lse) <{
+      operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 0, 0, 2>,
+      scale = 0.125 : f32}>
+      : (tensor<3x8x64xf32>, tensor<40x2x16x64xf32>, tensor<40x2x16x64xf32>,
+         tensor<3x24xi32>, tensor<3xi32>, tensor<3x2xi32>, tensor<3x8x64xf32>,
+         tensor<3x8xf32>) -> (tensor<3x8x64xf32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @score_c8_page_count_alone(
+    %w: tensor<3x8x64xf32>, %k: tensor<40x2x16x64xf32>, %table: tensor<3x24xi32>,
+    %lens: tensor<3xi32>, %n: tensor<3x2xi32>) {
+  // expected-error @+1 {{[score_c8] expected `pages` beside `page_count`, got none}}
+  %0:2 = "vashista.score"(%w, %k, %table, %lens, %n) <{
+      from = #vashista.keys<hnd>,
+      operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0, 1>,
+      scale = 0.125 : f32}>
+      : (tensor<3x8x64xf32>, tensor<40x2x16x64xf32>, tensor<3x24xi32>,
+         tensor<3xi32>, tensor<3x2xi32>)
+      -> (tensor<3x8x384xf32>, tensor<3x8x384xf32>)
+  return
+}
+
+// -----
+
+func.func @pick_c8_page_count_alone(
+    %s: tensor<3x8x96xf32>, %lens: tensor<3xi32>, %n: tensor<3x2xi32>) {
+  // expected-error @+1 {{[pick_c8] expected `pages` beside `page_count`, got none}}
+  %0:3 = "vashista.pick"(%s, %s, %lens, %n) <{
+      budget = 4 : i64, kv_heads = 2 : i64, page_size = 16 : i64,
+      mode = #vashista<mode top>, unit = #vashista<unit tokens>,
+      operandSegmentSizes = array<i32: 1, 1, 1, 0, 1, 0, 0, 0>}>
+      : (tensor<3x8x96xf32>, tensor<3x8x96xf32>, tensor<3xi32>,
+         tensor<3x2xi32>) -> (tensor<3x2x4xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @select_c10_page_count_alone(
+    %w: tensor<3x8x64xf32>, %k: tensor<40x2x16x64xf32>, %table: tensor<3x24xi32>,
+    %lens: tensor<3xi32>, %n: tensor<3x2xi32>) {
+  // expected-error @+1 {{[select_c10] expected `pages` beside `page_count`, got none}}
+  %0:3 = "vashista.select"(%w, %k, %table, %lens, %n) <{
+      budget = 4 : i64, from = #vashista.keys<hnd>,
+      mode = #vashista<mode top>, scale = 0.125 : f32,
+      operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0, 1, 0, 0, 0>}>
+      : (tensor<3x8x64xf32>, tensor<40x2x16x64xf32>, tensor<3x24xi32>,
+         tensor<3xi32>, tensor<3x2xi32>)
+      -> (tensor<3x2x4xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Sizes that only some operands know, or that overflow
+//===----------------------------------------------------------------------===//
+
+func.func @select_c1_codes_without_key_dim(
+    %w: tensor<3x8x?xf32>, %codes: tensor<40x2x16x33xi8>,
+    %scales: tensor<40x2x16x2xf16>, %table: tensor<3x24xi32>,
+    %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[select_c1] expected dimension 3 of `codes` (code bytes per key) to be 32 as in `sketch`, got 33}}
+  %0:3 = vashista.select %w
+      from #vashista.sketch<bits = 4, group = 32>(%codes, %scales, %scales)
+      table(%table) lens(%lens) top 4 scale 0.125
+      : (tensor<3x8x?xf32>, tensor<40x2x16x33xi8>, tensor<40x2x16x2xf16>,
+         tensor<40x2x16x2xf16>, tensor<3x24xi32>, tensor<3xi32>)
+      -> (tensor<3x2x4xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @score_c4_page_size_overflows(
+    %w: tensor<3x8x64xf32>, %k: tensor<40x2x4611686018427387905x64xf32>,
+    %table: tensor<3x4xi32>, %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[score_c4] expected a page size (S) of 1 to 2^31 - 1, got 4611686018427387905}}
+  %0:2 = vashista.score %w from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) scale 0.125
+      : (tensor<3x8x64xf32>, tensor<40x2x4611686018427387905x64xf32>,
+         tensor<3x4xi32>, tensor<3xi32>)
+      -> (tensor<3x8x4xf32>, tensor<3x8x4xf32>)
+  return
+}
+
+// -----
+
+func.func @pick_c6_slots_overflow(
+    %s: tensor<3x8x96xf32>, %lens: tensor<3xi32>,
+    %pages: tensor<3x2x1152921504606846982xi32>) {
+  // expected-error @+1 {{[pick_c6] expected P * page_size slots for 1152921504606846982 listed pages of 16 tokens, got 96}}
+  %0:3 = vashista.pick top 4 tokens of(%s, %s) lens(%lens) within(%pages)
+      kv_heads 2 page_size 16
+      : (tensor<3x8x96xf32>, tensor<3x8x96xf32>, tensor<3xi32>,
+         tensor<3x2x1152921504606846982xi32>)
+      -> (tensor<3x2x4xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @score_c2_no_kv_heads(
+    %w: tensor<3x?x64xf32>, %k: tensor<40x0x16x64xf32>, %table: tensor<3x4xi32>,
+    %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[score_c2] expected at least 1 query head and 1 KV head, got 0}}
+  %0:2 = vashista.score %w from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) scale 0.125
+      : (tensor<3x?x64xf32>, tensor<40x0x16x64xf32>, tensor<3x4xi32>,
+         tensor<3xi32>) -> (tensor<3x?x64xf32>, tensor<3x?x64xf32>)
   return
 }

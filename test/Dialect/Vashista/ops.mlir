@@ -318,3 +318,27 @@ func.func @attention_every_option(
           tensor<6x8xf32>, tensor<6x2xi32>, tensor<6x2xi1>)
   return %0#0 : tensor<6x8x128xf32>
 }
+
+//===----------------------------------------------------------------------===//
+// Budgets that just suffice
+//===----------------------------------------------------------------------===//
+
+// 4 sinks touch 1 page of 16, 16 tokens of window up to 2; one token fewer in
+// any of these budgets is refused (invalid.mlir).
+// CHECK-LABEL: func @just_enough
+// CHECK: vashista.route {{.*}} top 3 page_size 16 sinks 4 window 16
+// CHECK: vashista.select {{.*}} top 20 sinks 4 window 16
+func.func @just_enough(
+    %w: tensor<2x8x64xf32>, %mean: tensor<?x2x64xf32>, %k: tensor<?x2x16x64xf32>,
+    %table: tensor<2x?xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x2x3xi32>, tensor<2x2x20xi32>) {
+  %0:3 = vashista.route %w from <mean>(%mean) table(%table) lens(%lens)
+      top 3 page_size 16 sinks 4 window 16 scale 0.125
+      : (tensor<2x8x64xf32>, tensor<?x2x64xf32>, tensor<2x?xi32>,
+         tensor<2xi32>) -> (tensor<2x2x3xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  %1:3 = vashista.select %w from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) top 20 sinks 4 window 16 scale 0.125
+      : (tensor<2x8x64xf32>, tensor<?x2x16x64xf32>, tensor<2x?xi32>,
+         tensor<2xi32>) -> (tensor<2x2x20xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  return %0#0, %1#0 : tensor<2x2x3xi32>, tensor<2x2x20xi32>
+}

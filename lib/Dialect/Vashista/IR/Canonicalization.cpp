@@ -18,6 +18,7 @@
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/IR/PatternMatch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace vashista;
@@ -65,9 +66,11 @@ static int64_t getStaticDim(Value value, unsigned dim) {
 }
 
 static int64_t multiplyStatic(int64_t lhs, int64_t rhs) {
-  return ShapedType::isDynamic(lhs) || ShapedType::isDynamic(rhs)
+  int64_t product;
+  return ShapedType::isDynamic(lhs) || ShapedType::isDynamic(rhs) ||
+                 llvm::MulOverflow(lhs, rhs, product)
              ? ShapedType::kDynamic
-             : lhs * rhs;
+             : product;
 }
 
 /// The page size of a select's source: a dimension of its first tensor.
@@ -184,9 +187,10 @@ struct CoveringPolicyIsDense : OpRewritePattern<AttentionOp> {
     int64_t pageSize = getStaticDim(op.getKCache(), position);
 
     bool routesAll = policy.getPages() == 0 || policy.getPages() >= pages;
-    int64_t scored = (routesAll ? pages : policy.getPages()) * pageSize;
-    bool selectsAll =
-        policy.getCandidates() == 0 || policy.getCandidates() >= scored;
+    int64_t scored =
+        multiplyStatic(routesAll ? pages : policy.getPages(), pageSize);
+    bool selectsAll = policy.getCandidates() == 0 ||
+                      isCovering(policy.getCandidates(), scored);
     int64_t newPages = routesAll ? 0 : policy.getPages();
     int64_t newCandidates = selectsAll ? 0 : policy.getCandidates();
     bool dense = newPages == 0 && newCandidates == 0;

@@ -12,6 +12,7 @@
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace vashista;
@@ -49,7 +50,7 @@ StringRef vashista::describe(Dim dim) {
   case Dim::groups:
     return "sketch groups per key";
   case Dim::normKinds:
-    return "norms: key, value";
+    return "kinds of norms";
   }
   llvm_unreachable("all dimensions are described");
 }
@@ -99,8 +100,12 @@ int64_t NamedDims::size(const Extent &extent) const {
   int64_t factor = size(*extent.dim);
   if (!extent.times || ShapedType::isDynamic(factor))
     return factor;
-  int64_t times = size(*extent.times);
-  return ShapedType::isDynamic(times) ? times : factor * times;
+  int64_t times = size(*extent.times), product;
+  // A product that overflows is as good as unknown.
+  if (ShapedType::isDynamic(times) ||
+      llvm::MulOverflow(factor, times, product) || product < 0)
+    return ShapedType::kDynamic;
+  return product;
 }
 
 RankedTensorType NamedDims::getType(const ResultSpec &spec) const {

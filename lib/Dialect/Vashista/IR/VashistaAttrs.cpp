@@ -172,7 +172,7 @@ LogicalResult SolverAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (kind == SolverKind::softmax && !tolerance.isPosZero())
     return emitError() << "[solver_c5] expected the tolerance 0.0 for " << name
                        << ", got " << toDouble(tolerance);
-  if (!tolerance.isFinite() || tolerance.isNegative())
+  if (!tolerance.isFinite() || (tolerance.isNegative() && !tolerance.isZero()))
     return emitError()
            << "[solver_c5] expected a finite tolerance of at least 0, got "
            << toDouble(tolerance);

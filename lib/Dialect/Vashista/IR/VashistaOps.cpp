@@ -1,4 +1,4 @@
-//===- VashistaOps.cpp - Shapes, verifiers and effects of vashista ops -*- C++
+//===- VashistaOps.cpp - Verifiers, effects and names of vashista ops -*- C++
 //-*-===//
 //
 // Part of the vashista project, under the Apache License v2.0 with LLVM
@@ -7,357 +7,18 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "vashista/Dialect/Vashista/IR/Vashista.h"
+#include "OpShapes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/TypeUtilities.h"
+#include "llvm/Support/MathExtras.h"
 
 #include <limits>
 
 using namespace mlir;
 using namespace vashista;
-
-//===----------------------------------------------------------------------===//
-// Dimensions of shared operands
-//===----------------------------------------------------------------------===//
-
-/// The rows of the page table: sequences where rows name theirs, else rows.
-template <typename T> static Dim getTableRows(T op) {
-  return op.getRowToSeq() ? Dim::seqs : Dim::rows;
-}
-
-template <typename T> static void bindTable(T op, NamedDims &dims) {
-  dims.bind("page_table", op.getPageTable(), {getTableRows(op), Dim::seqPages});
-  dims.bind("row_to_seq", op.getRowToSeq(), {Dim::rows});
-}
-
-template <typename T> static void bindTableAndLengths(T op, NamedDims &dims) {
-  dims.bind("seq_lens", op.getSeqLens(), {Dim::rows});
-  bindTable(op, dims);
-}
-
-template <typename T> static void bindCaches(T op, NamedDims &dims) {
-  dims.bind("k_cache", op.getKCache(),
-            getCacheDims(op.getLayout(), Dim::keyDim));
-  dims.bind("v_cache", op.getVCache(),
-            getCacheDims(op.getLayout(), Dim::valueDim));
-}
-
-template <typename T> static void bindWithin(T op, NamedDims &dims) {
-  dims.bind("pages", op.getPages(), {Dim::rows, Dim::kvHeads, Dim::listPages});
-  dims.bind("page_count", op.getPageCount(), {Dim::rows, Dim::kvHeads});
-}
-
-template <typename T> static void bindChain(T op, NamedDims &dims) {
-  dims.bind("taken", op.getTaken(), {Dim::rows, Dim::kvHeads, Dim::taken});
-  dims.bind("outside", op.getOutside(), {Dim::rows, Dim::heads});
-  dims.bind("attended", op.getAttended(), {Dim::rows, Dim::heads});
-}
-
-/// Binds the tensors of a key source. What a sketch's attribute implies for its
-/// codes and groups is fixed first, so that a tensor that differs is at fault.
-static void bindSource(KeySource source, ValueRange parts, NamedDims &dims) {
-  int64_t keyDim = dims.size(Dim::keyDim);
-  auto sketch = dyn_cast_or_null<SketchAttr>(source);
-  if (sketch && !ShapedType::isDynamic(keyDim)) {
-    dims.fix("sketch", Dim::codeBytes, sketch.getCodeBytes(keyDim));
-    dims.fix("sketch", Dim::groups, sketch.getNumGroups(keyDim));
-  }
-  if (!source)
-    return;
-  for (auto [part, value] : llvm::zip(source.getParts(), parts))
-    dims.bind(part.name, value, part.dims);
-}
-
-/// Binds everything that is kept beside a cache.
-template <typename T> static void bindKept(T op, NamedDims &dims) {
-  bindSource(op.getSummaryAttr(), op.getSummaryParts(), dims);
-  dims.fix("key and value", Dim::normKinds, 2);
-  dims.bind("norms", op.getNorms(),
-            {Dim::physPages, Dim::kvHeads, Dim::normKinds});
-  bindSource(op.getSketchAttr(), op.getSketchParts(), dims);
-}
-
-//===----------------------------------------------------------------------===//
-// Shapes of each op: what its operands declare, what its results are
-//===----------------------------------------------------------------------===//
-
-namespace {
-
-struct ScoreShape {
-  template <typename T> static void bind(T op, NamedDims &dims) {
-    dims.bind("direction", op.getDirection(),
-              {Dim::rows, Dim::heads, Dim::keyDim});
-    bindSource(op.getFrom(), op.getParts(), dims);
-    bindTableAndLengths(op, dims);
-    bindWithin(op, dims);
-  }
-  template <typename T>
-  static SmallVector<ResultSpec> results(T op, Builder b) {
-    Extent slots = op.getFrom() && op.getFrom().scoresPages()
-                       ? Extent(Dim::seqPages)
-                   : op.getPages() ? Extent(Dim::listPages, Dim::pageSize)
-                                   : Extent(Dim::seqPages, Dim::pageSize);
-    ResultSpec scores = {{Dim::rows, Dim::heads, slots}, b.getF32Type()};
-    return {scores, scores};
-  }
-};
-
-/// The list, its count and the tail: the results of every picking op.
-static SmallVector<ResultSpec> getPickResults(Extent budget, Builder b) {
-  return {{{Dim::rows, Dim::kvHeads, budget}, b.getI32Type()},
-          {{Dim::rows, Dim::kvHeads}, b.getI32Type()},
-          {{Dim::rows, Dim::heads}, b.getF32Type()}};
-}
-
-struct PickShape {
-  template <typename T> static void bind(T op, NamedDims &dims) {
-    dims.fix("kv_heads", Dim::kvHeads, op.getKvHeads());
-    dims.bind("scores", op.getScores(), {Dim::rows, Dim::heads, Dim::slots});
-    dims.bind("bounds", op.getBounds(), {Dim::rows, Dim::heads, Dim::slots});
-    dims.bind("seq_lens", op.getSeqLens(), {Dim::rows});
-    bindWithin(op, dims);
-    bindChain(op, dims);
-  }
-  template <typename T>
-  static SmallVector<ResultSpec> results(T op, Builder b) {
-    return getPickResults(static_cast<int64_t>(op.getBudget()), b);
-  }
-};
-
-struct RouteShape {
-  template <typename T> static void bind(T op, NamedDims &dims) {
-    dims.bind("direction", op.getDirection(),
-              {Dim::rows, Dim::heads, Dim::keyDim});
-    bindSource(op.getFrom(), op.getParts(), dims);
-    bindTableAndLengths(op, dims);
-    bindChain(op, dims);
-  }
-  template <typename T>
-  static SmallVector<ResultSpec> results(T op, Builder b) {
-    return getPickResults(static_cast<int64_t>(op.getBudget()), b);
-  }
-};
-
-struct SelectShape {
-  template <typename T> static void bind(T op, NamedDims &dims) {
-    RouteShape::bind(op, dims);
-    bindWithin(op, dims);
-  }
-  template <typename T>
-  static SmallVector<ResultSpec> results(T op, Builder b) {
-    return getPickResults(static_cast<int64_t>(op.getBudget()), b);
-  }
-};
-
-struct MergeShape {
-  template <typename T> static void bind(T op, NamedDims &dims) {
-    auto bindState = [&](StringRef name, Value value, ArrayRef<Dim> state) {
-      auto type = dyn_cast<RankedTensorType>(value.getType());
-      // The stack dimension is the operand's own: only the state is shared.
-      if (type && type.getRank() == static_cast<int64_t>(state.size()) + 1)
-        type = RankedTensorType::get(type.getShape().drop_front(),
-                                     type.getElementType());
-      if (type)
-        dims.bind(name, type, state);
-    };
-    for (Value o : op.getOutputs())
-      bindState("outputs", o, {Dim::rows, Dim::heads, Dim::valueDim});
-    for (Value lse : op.getLses())
-      bindState("lses", lse, {Dim::rows, Dim::heads});
-  }
-  template <typename T>
-  static SmallVector<ResultSpec> results(T op, Builder b) {
-    return {{{Dim::rows, Dim::heads, Dim::valueDim}, b.getF32Type()},
-            {{Dim::rows, Dim::heads}, b.getF32Type()}};
-  }
-};
-
-struct CertifyShape {
-  template <typename T> static void bind(T op, NamedDims &dims) {
-    dims.bind("direction", op.getDirection(),
-              {Dim::rows, Dim::heads, Dim::keyDim});
-    dims.bind("o", op.getO(), {Dim::rows, Dim::heads, Dim::valueDim});
-    dims.bind("lse", op.getLse(), {Dim::rows, Dim::heads});
-    dims.bind("tail", op.getTail(), {Dim::rows, Dim::heads});
-    dims.bind("gap", op.getGap(), {Dim::rows, Dim::heads});
-    dims.fix("key and value", Dim::normKinds, 2);
-    dims.bind("norms", op.getNorms(),
-              {Dim::physPages, Dim::kvHeads, Dim::normKinds});
-    bindTableAndLengths(op, dims);
-  }
-  template <typename T>
-  static SmallVector<ResultSpec> results(T op, Builder b) {
-    ResultSpec perHead = {{Dim::rows, Dim::heads}, b.getF32Type()};
-    return {perHead, perHead};
-  }
-};
-
-struct FallbackShape {
-  template <typename T> static void bind(T op, NamedDims &dims) {
-    dims.bind("query", op.getQuery(), {Dim::rows, Dim::heads, Dim::keyDim});
-    bindCaches(op, dims);
-    bindTableAndLengths(op, dims);
-    dims.bind("o", op.getO(), {Dim::rows, Dim::heads, Dim::valueDim});
-    dims.bind("lse", op.getLse(), {Dim::rows, Dim::heads});
-    dims.bind("measure", op.getMeasure(), {Dim::rows, Dim::heads});
-  }
-  template <typename T>
-  static SmallVector<ResultSpec> results(T op, Builder b) {
-    return {{{Dim::rows, Dim::heads, Dim::valueDim}, b.getF32Type()},
-            {{Dim::rows, Dim::heads}, b.getF32Type()},
-            {{Dim::rows, Dim::kvHeads}, b.getI1Type()}};
-  }
-};
-
-struct AttentionShape {
-  template <typename T> static void bind(T op, NamedDims &dims) {
-    dims.bind("query", op.getQuery(), {Dim::rows, Dim::heads, Dim::keyDim});
-    bindCaches(op, dims);
-    bindTableAndLengths(op, dims);
-    bindKept(op, dims);
-  }
-  template <typename T>
-  static SmallVector<ResultSpec> results(T op, Builder b) {
-    ResultSpec perHead = {{Dim::rows, Dim::heads}, b.getF32Type()};
-    return {{{Dim::rows, Dim::heads, Dim::valueDim}, b.getF32Type()},
-            perHead,
-            perHead,
-            perHead,
-            {{Dim::rows, Dim::kvHeads}, b.getI32Type()},
-            {{Dim::rows, Dim::kvHeads}, b.getI1Type()}};
-  }
-};
-
-/// Destination ops take their result types from their destinations.
-struct SummarizeShape {
-  template <typename T> static void bind(T op, NamedDims &dims) {
-    bindCaches(op, dims);
-    bindTableAndLengths(op, dims);
-    bindKept(op, dims);
-  }
-};
-
-struct AppendShape {
-  template <typename T> static void bind(T op, NamedDims &dims) {
-    dims.bind("key", op.getKey(), {Dim::rows, Dim::kvHeads, Dim::keyDim});
-    dims.bind("value", op.getValue(), {Dim::rows, Dim::kvHeads, Dim::valueDim});
-    dims.bind("positions", op.getPositions(), {Dim::rows});
-    bindTable(op, dims);
-    bindCaches(op, dims);
-    bindKept(op, dims);
-  }
-};
-
-struct AttendShape {
-  template <typename T> static void bind(T op, NamedDims &dims) {
-    dims.bind("query", op.getQuery(), {Dim::rows, Dim::heads, Dim::keyDim});
-    bindCaches(op, dims);
-    bindTableAndLengths(op, dims);
-    bindWithin(op, dims);
-    dims.bind("tokens", op.getTokens(),
-              {Dim::rows, Dim::kvHeads, Dim::listTokens});
-    dims.bind("token_count", op.getTokenCount(), {Dim::rows, Dim::kvHeads});
-    for (auto [out, name, shape] : llvm::zip(op.getOuts(), kNames, kDims))
-      dims.bind(name, out, shape);
-  }
-  static inline const StringRef kNames[] = {"o", "lse", "direction", "gap"};
-  static inline const SmallVector<Dim, 3> kDims[] = {
-      {Dim::rows, Dim::heads, Dim::valueDim},
-      {Dim::rows, Dim::heads},
-      {Dim::rows, Dim::heads, Dim::keyDim},
-      {Dim::rows, Dim::heads}};
-};
-
-} // namespace
-
-template <typename Shape, typename T> static NamedDims getDims(T op) {
-  NamedDims dims;
-  Shape::bind(op, dims);
-  return dims;
-}
-
-template <typename Shape, typename Adaptor>
-static LogicalResult inferTypes(MLIRContext *context, Adaptor adaptor,
-                                SmallVectorImpl<Type> &types) {
-  NamedDims dims = getDims<Shape>(adaptor);
-  for (const ResultSpec &spec : Shape::results(adaptor, Builder(context)))
-    types.push_back(dims.getType(spec));
-  return success();
-}
-
-template <typename Shape, typename OpTy>
-static LogicalResult reifyShapes(OpTy op, OpBuilder &b,
-                                 ReifiedRankedShapedTypeDims &shapes) {
-  NamedDims dims = getDims<Shape>(op);
-  for (const ResultSpec &spec : Shape::results(op, b))
-    shapes.push_back(llvm::map_to_vector(spec.shape, [&](const Extent &extent) {
-      return dims.reify(b, op.getLoc(), extent);
-    }));
-  return success();
-}
-
-/// Types may differ in how much of a shape they know, not in what they say.
-static bool areCompatible(TypeRange lhs, TypeRange rhs) {
-  return succeeded(verifyCompatibleShapes(lhs, rhs)) &&
-         llvm::equal(lhs, rhs, [](Type l, Type r) {
-           return getElementTypeOrSelf(l) == getElementTypeOrSelf(r);
-         });
-}
-
-/// The shape interfaces of an op with ordinary results.
-#define VASHISTA_SHAPED_OP(OP)                                                 \
-  LogicalResult OP##Op::inferReturnTypes(                                      \
-      MLIRContext *context, std::optional<Location>, Adaptor adaptor,          \
-      SmallVectorImpl<Type> &types) {                                          \
-    return inferTypes<OP##Shape>(context, adaptor, types);                     \
-  }                                                                            \
-  bool OP##Op::isCompatibleReturnTypes(TypeRange lhs, TypeRange rhs) {         \
-    return areCompatible(lhs, rhs);                                            \
-  }                                                                            \
-  LogicalResult OP##Op::reifyResultShapes(                                     \
-      OpBuilder &b, ReifiedRankedShapedTypeDims &shapes) {                     \
-    return reifyShapes<OP##Shape>(*this, b, shapes);                           \
-  }
-VASHISTA_SHAPED_OP(Score)
-VASHISTA_SHAPED_OP(Pick)
-VASHISTA_SHAPED_OP(Route)
-VASHISTA_SHAPED_OP(Select)
-VASHISTA_SHAPED_OP(Certify)
-VASHISTA_SHAPED_OP(Fallback)
-VASHISTA_SHAPED_OP(Attention)
-#undef VASHISTA_SHAPED_OP
-
-// Merge differs: a stack hides the dimensions that its state shares with the
-// others, so they are reified from a state's trailing dimensions.
-LogicalResult MergeOp::inferReturnTypes(MLIRContext *context,
-                                        std::optional<Location>,
-                                        Adaptor adaptor,
-                                        SmallVectorImpl<Type> &types) {
-  return inferTypes<MergeShape>(context, adaptor, types);
-}
-
-bool MergeOp::isCompatibleReturnTypes(TypeRange lhs, TypeRange rhs) {
-  return areCompatible(lhs, rhs);
-}
-
-LogicalResult MergeOp::reifyResultShapes(OpBuilder &b,
-                                         ReifiedRankedShapedTypeDims &shapes) {
-  NamedDims dims = getDims<MergeShape>(*this);
-  SmallVector<OpFoldResult> sizes =
-      tensor::getMixedSizes(b, getLoc(), getOutputs().front());
-  SmallVector<OpFoldResult> state(ArrayRef<OpFoldResult>(sizes).take_back(3));
-  // Another operand may know statically what the first does not.
-  const Dim stateDims[] = {Dim::rows, Dim::heads, Dim::valueDim};
-  for (auto [size, dim] : llvm::zip(state, stateDims))
-    if (int64_t known = dims.size(dim); !ShapedType::isDynamic(known))
-      size = b.getIndexAttr(known);
-  shapes.push_back(state);
-  state.pop_back();
-  shapes.push_back(state);
-  return success();
-}
+using namespace vashista::shapes;
 
 //===----------------------------------------------------------------------===//
 // Checks that verifiers share
@@ -379,9 +40,12 @@ static LogicalResult verifyDims(Operation *op, const NamedDims &dims) {
 static LogicalResult verifyHeads(Operation *op, int number,
                                  const NamedDims &dims) {
   int64_t heads = dims.size(Dim::heads), kvHeads = dims.size(Dim::kvHeads);
+  if (kvHeads == 0 || heads == 0)
+    return violates(op, number) << "expected at least 1 query head and 1 KV "
+                                   "head, got 0";
   if (ShapedType::isDynamic(heads) || ShapedType::isDynamic(kvHeads))
     return success();
-  if (kvHeads < 1 || heads % kvHeads != 0)
+  if (heads % kvHeads != 0)
     return violates(op, number)
            << "expected the number of query heads to be a multiple of the "
            << kvHeads << " KV heads, got " << heads;
@@ -394,9 +58,9 @@ static LogicalResult verifyPageSize(Operation *op, int number,
   if (ShapedType::isDynamic(pageSize))
     return violates(op, number)
            << "expected a static page size (S), got a dynamic one";
-  if (pageSize < 1)
+  if (pageSize < 1 || pageSize > std::numeric_limits<int32_t>::max())
     return violates(op, number)
-           << "expected a page size (S) of at least 1, got " << pageSize;
+           << "expected a page size (S) of 1 to 2^31 - 1, got " << pageSize;
   return success();
 }
 
@@ -406,6 +70,15 @@ static LogicalResult verifyCount(Operation *op, int number, StringRef name,
   if (value < least || value > std::numeric_limits<int32_t>::max())
     return violates(op, number) << "expected " << name << " to be " << least
                                 << " to 2^31 - 1, got " << value;
+  return success();
+}
+
+/// Optional operands that make sense only beside another.
+static LogicalResult verifyPair(Operation *op, int number, StringRef name,
+                                Value value, StringRef otherName, Value other) {
+  if (value && !other)
+    return violates(op, number) << "expected `" << otherName << "` beside `"
+                                << name << "`, got none";
   return success();
 }
 
@@ -421,7 +94,8 @@ static LogicalResult verifyParts(Operation *op, int number, KeySource source,
   SmallVector<SourcePart> parts = source.getParts();
   if (parts.size() != values.size()) {
     InFlightDiagnostic diag = violates(op, number);
-    diag << "expected " << parts.size() << " tensors (";
+    diag << "expected " << parts.size()
+         << (parts.size() == 1 ? " tensor (" : " tensors (");
     llvm::interleaveComma(parts, diag,
                           [&](const SourcePart &part) { diag << part.name; });
     return diag << ") for " << source << ", got " << values.size();
@@ -566,7 +240,9 @@ LogicalResult AppendOp::verify() {
 }
 
 LogicalResult ScoreOp::verify() {
-  if (failed(verifyParts(*this, 3, getFrom(), getParts())))
+  if (failed(verifyParts(*this, 3, getFrom(), getParts())) ||
+      failed(verifyPair(*this, 8, "page_count", getPageCount(), "pages",
+                        getPages())))
     return failure();
   NamedDims dims = getDims<ScoreShape>(*this);
   if (failed(verifyDims(*this, dims)) || failed(verifyHeads(*this, 2, dims)))
@@ -583,7 +259,9 @@ LogicalResult ScoreOp::verify() {
 
 LogicalResult PickOp::verify() {
   NamedDims dims = getDims<PickShape>(*this);
-  if (failed(verifyCount(*this, 2, "kv_heads", getKvHeads(), 1)) ||
+  if (failed(verifyPair(*this, 8, "page_count", getPageCount(), "pages",
+                        getPages())) ||
+      failed(verifyCount(*this, 2, "kv_heads", getKvHeads(), 1)) ||
       failed(verifyDims(*this, dims)) || failed(verifyHeads(*this, 2, dims)) ||
       failed(verifyCount(*this, 4, "page_size", getPageSize(), 1)) ||
       failed(verifyCount(*this, 4, "sinks", getSinks(), 0)) ||
@@ -600,12 +278,12 @@ LogicalResult PickOp::verify() {
     return violates(*this, 6)
            << "expected scores of tokens for `within`, got pages";
   int64_t listed = dims.size(Dim::listPages), slots = dims.size(Dim::slots);
+  int64_t pageSize = getPageSize(), expected;
   if (!ShapedType::isDynamic(listed) && !ShapedType::isDynamic(slots) &&
-      listed * static_cast<int64_t>(getPageSize()) != slots)
+      (llvm::MulOverflow(listed, pageSize, expected) || expected != slots))
     return violates(*this, 6)
-           << "expected " << listed * static_cast<int64_t>(getPageSize())
-           << " slots for " << listed << " listed pages of " << getPageSize()
-           << " tokens, got " << slots;
+           << "expected P * page_size slots for " << listed
+           << " listed pages of " << getPageSize() << " tokens, got " << slots;
   return success();
 }
 
@@ -629,7 +307,9 @@ LogicalResult SelectOp::verify() {
     return violates(*this, 4)
            << "expected a source of tokens (keys or a sketch), got "
            << getFrom();
-  if (failed(verifyParts(*this, 3, getFrom(), getParts())))
+  if (failed(verifyParts(*this, 3, getFrom(), getParts())) ||
+      failed(verifyPair(*this, 10, "page_count", getPageCount(), "pages",
+                        getPages())))
     return failure();
   NamedDims dims = getDims<SelectShape>(*this);
   if (failed(verifyDims(*this, dims)) || failed(verifyHeads(*this, 2, dims)) ||
@@ -644,7 +324,13 @@ LogicalResult SelectOp::verify() {
 }
 
 LogicalResult AttendOp::verify() {
-  if (failed(verifyOneForm(*this, 4)))
+  if (failed(verifyOneForm(*this, 4)) ||
+      failed(verifyPair(*this, 9, "page_count", getPageCount(), "pages",
+                        getPages())) ||
+      failed(verifyPair(*this, 9, "token_count", getTokenCount(), "tokens",
+                        getTokens())) ||
+      failed(verifyPair(*this, 9, "begin", getBegin(), "end", getEnd())) ||
+      failed(verifyPair(*this, 9, "end", getEnd(), "begin", getBegin())))
     return failure();
   if (getPages() && getTokens())
     return violates(*this, 5)
@@ -679,6 +365,10 @@ LogicalResult AttendOp::verify() {
 LogicalResult MergeOp::verify() {
   if (getOutputs().empty())
     return violates(*this, 2) << "expected at least one state, got none";
+  if (getOutputs().size() != getLses().size())
+    return violates(*this, 2)
+           << "expected an lse for each of " << getOutputs().size()
+           << " outputs, got " << getLses().size();
   for (auto [o, lse] : llvm::zip(getOutputs(), getLses())) {
     auto outputType = cast<RankedTensorType>(o.getType());
     auto lseType = cast<RankedTensorType>(lse.getType());
@@ -719,7 +409,7 @@ LogicalResult FallbackOp::verify() {
       failed(verifyPageSize(*this, 3, dims)))
     return failure();
   APFloat limit = getLimit();
-  if (!limit.isFinite() || limit.isNegative())
+  if (!limit.isFinite() || (limit.isNegative() && !limit.isZero()))
     return violates(*this, 4) << "expected a finite limit of at least 0, got "
                               << limit.convertToFloat();
   return verifyLogitsAndSolver(*this, 5);
@@ -738,11 +428,11 @@ LogicalResult AttentionOp::verify() {
   if (routes != static_cast<bool>(getSummaryAttr()))
     return violates(*this, 5)
            << "expected " << (routes ? "a" : "no")
-           << " summary for a policy of " << policy.getPages() << " pages, got "
-           << (routes ? "none" : "one");
+           << " summary for a policy with pages = " << policy.getPages()
+           << ", got " << (routes ? "none" : "one");
   if (!selects && getSketchAttr())
     return violates(*this, 6)
-           << "expected no sketch for a policy of 0 candidates, got one";
+           << "expected no sketch for a policy with candidates = 0, got one";
   bool certifies = policy.isCertified() && !policy.isDense();
   if (certifies != static_cast<bool>(getNorms()))
     return violates(*this, 7)

@@ -156,7 +156,7 @@ def Vashista_SummarizeOp : Vashista_DestinationOp<"summarize"> {
 
     Constraints:
     * `summarize_c1`: dimensions of the same name agree.
-    * `summarize_c2`: the page size is static and at least 1.
+    * `summarize_c2`: the page size is static, 1 to 2^31 - 1.
     * `summarize_c3`: all shaped operands are tensors, or all are memrefs.
     * `summarize_c4`: the tensors after `summary` and `sketch` are those that
       the attribute lists, with its element types.
@@ -222,7 +222,7 @@ def Vashista_AppendOp : Vashista_DestinationOp<"append"> {
 
     Constraints:
     * `append_c1`: dimensions of the same name agree.
-    * `append_c2`: the page size is static and at least 1.
+    * `append_c2`: the page size is static, 1 to 2^31 - 1.
     * `append_c3`: all shaped operands are tensors, or all are memrefs.
     * `append_c4`: the tensors after `summary` and `sketch` are those that the
       attribute lists, with its element types.
@@ -293,14 +293,15 @@ def Vashista_ScoreOp : Vashista_TensorOp<"score",
 
     Constraints:
     * `score_c1`: dimensions of the same name agree.
-    * `score_c2`: query heads are a multiple of KV heads.
+    * `score_c2`: query heads are a positive multiple of KV heads.
     * `score_c3`: the tensors after `from` are those that its attribute lists,
       with its element types.
-    * `score_c4`: the page size is static and at least 1.
+    * `score_c4`: the page size is static, 1 to 2^31 - 1.
     * `score_c5`: `within` goes with a source of tokens.
     * `score_c6`: `scale`, `soft_cap` and `epsilon` are positive normal f32 numbers.
     * `score_c7`: results have the inferred types: `[R, H, M]` for pages,
       `[R, H, M * S]` for tokens, `[R, H, P * S]` within P pages, f32.
+    * `score_c8`: a count goes with its list.
   }];
   let arguments = !con(
     (ins Arg<Vashista_Vectors, "direction `[R, H, D]`">:$direction,
@@ -359,7 +360,7 @@ def Vashista_PickOp : Vashista_TensorOp<"pick",
 
     Constraints:
     * `pick_c1`: dimensions of the same name agree.
-    * `pick_c2`: query heads are a multiple of `kv_heads`, which is positive.
+    * `pick_c2`: query heads are a positive multiple of `kv_heads`.
     * `pick_c3`: `budget` is 0 to 2^31 - 1, and holds the sinks and the window
       (a window of w tokens touches up to `(w + S - 2) / S + 1` pages).
     * `pick_c4`: `page_size` is 1 to 2^31 - 1; `sinks` and `window` are 0 to
@@ -369,6 +370,7 @@ def Vashista_PickOp : Vashista_TensorOp<"pick",
     * `pick_c6`: `within` goes with tokens, and then L is `P * page_size`.
     * `pick_c7`: results have the inferred types `[R, kv_heads, budget]` i32,
       `[R, kv_heads]` i32 and `[R, H]` f32.
+    * `pick_c8`: a count goes with its list.
   }];
   let arguments = !con(
     (ins Arg<Vashista_Scores, "logits or estimates `[R, H, L]`">:$scores,
@@ -428,7 +430,7 @@ def Vashista_RouteOp : Vashista_TensorOp<"route",
 
     Constraints:
     * `route_c1`: dimensions of the same name agree.
-    * `route_c2`: query heads are a multiple of KV heads.
+    * `route_c2`: query heads are a positive multiple of KV heads.
     * `route_c3`: the tensors after `from` are those that its attribute lists,
       with its element types.
     * `route_c4`: `page_size` is 1 to 2^31 - 1; `sinks` and `window` are 0 to
@@ -500,11 +502,11 @@ def Vashista_SelectOp : Vashista_TensorOp<"select",
 
     Constraints:
     * `select_c1`: dimensions of the same name agree.
-    * `select_c2`: query heads are a multiple of KV heads.
+    * `select_c2`: query heads are a positive multiple of KV heads.
     * `select_c3`: the tensors after `from` are those that its attribute lists,
       with its element types.
     * `select_c4`: the source scores tokens (keys or a sketch).
-    * `select_c5`: the page size is static and at least 1; `sinks` and `window`
+    * `select_c5`: the page size is static, 1 to 2^31 - 1; `sinks` and `window`
       are 0 to 2^31 - 1.
     * `select_c6`: `budget` is 0 to 2^31 - 1, and holds the sinks and the window.
     * `select_c7`: `proving` has a tolerance between 0 and 1; `top` has none,
@@ -512,6 +514,7 @@ def Vashista_SelectOp : Vashista_TensorOp<"select",
     * `select_c8`: `scale`, `soft_cap` and `epsilon` are positive normal f32 numbers.
     * `select_c9`: results have the inferred types `[R, Hkv, budget]` i32,
       `[R, Hkv]` i32 and `[R, H]` f32.
+    * `select_c10`: a count goes with its list.
   }];
   let arguments = !con(
     (ins Arg<Vashista_Vectors, "direction `[R, H, D]`">:$direction,
@@ -595,8 +598,8 @@ def Vashista_AttendOp : Vashista_DestinationOp<"attend", [
 
     Constraints:
     * `attend_c1`: dimensions of the same name agree.
-    * `attend_c2`: query heads are a multiple of KV heads.
-    * `attend_c3`: the page size is static and at least 1.
+    * `attend_c2`: query heads are a positive multiple of KV heads.
+    * `attend_c3`: the page size is static, 1 to 2^31 - 1.
     * `attend_c4`: all shaped operands are tensors, or all are memrefs.
     * `attend_c5`: at most one of `pages` and `tokens` is given.
     * `attend_c6`: `outs` are o and lse, and for a projection direction and gap,
@@ -604,6 +607,8 @@ def Vashista_AttendOp : Vashista_DestinationOp<"attend", [
     * `attend_c7`: a projection has no `range`.
     * `attend_c8`: `scale` is a positive normal f32, `soft_cap` likewise; a
       projection has no soft cap.
+    * `attend_c9`: a count goes with its list, and the end of a range with its
+      beginning.
   }];
   let arguments = !con(
     (ins Arg<Vashista_VectorsBuf, "queries `[R, H, D]`">:$query,
@@ -645,7 +650,7 @@ def Vashista_AttendOp : Vashista_DestinationOp<"attend", [
 }
 
 def Vashista_MergeOp : Vashista_TensorOp<"merge",
-    [SameVariadicOperandSize, Pure]> {
+    [AttrSizedOperandSegments, Pure]> {
   let summary = "joins states of disjoint sets of tokens";
   let description = [{
     `lse = log sum_k exp(lse_k)`, `o = sum_k exp(lse_k - lse) o_k`; empty states
@@ -668,7 +673,7 @@ def Vashista_MergeOp : Vashista_TensorOp<"merge",
     Constraints:
     * `merge_c1`: dimensions of the same name agree, those of the stack within
       one state.
-    * `merge_c2`: there is at least one state.
+    * `merge_c2`: there is at least one state, and an lse for each output.
     * `merge_c3`: the lse of a stack `[K, R, H, Dv]` is `[K, R, H]`, of a single
       state `[R, H]`.
     * `merge_c4`: results have the inferred types `[R, H, Dv]` and `[R, H]`, f32.
@@ -728,7 +733,7 @@ def Vashista_CertifyOp : Vashista_TensorOp<"certify",
 
     Constraints:
     * `certify_c1`: dimensions of the same name agree.
-    * `certify_c2`: query heads are a multiple of KV heads.
+    * `certify_c2`: query heads are a positive multiple of KV heads.
     * `certify_c3`: `page_size` is 1 to 2^31 - 1.
     * `certify_c4`: `gap` is given for a projection, and only then.
     * `certify_c5`: `scale` is a positive normal f32, `soft_cap` likewise; a
@@ -787,8 +792,8 @@ def Vashista_FallbackOp : Vashista_TensorOp<"fallback", [NoMemoryEffect]> {
 
     Constraints:
     * `fallback_c1`: dimensions of the same name agree.
-    * `fallback_c2`: query heads are a multiple of KV heads.
-    * `fallback_c3`: the page size is static and at least 1.
+    * `fallback_c2`: query heads are a positive multiple of KV heads.
+    * `fallback_c3`: the page size is static, 1 to 2^31 - 1.
     * `fallback_c4`: `limit` is finite and not negative.
     * `fallback_c5`: `scale` is a positive normal f32, `soft_cap` likewise; a
       projection has no soft cap.
@@ -857,8 +862,8 @@ def Vashista_AttentionOp : Vashista_TensorOp<"attention",
 
     Constraints:
     * `attention_c1`: dimensions of the same name agree.
-    * `attention_c2`: query heads are a multiple of KV heads.
-    * `attention_c3`: the page size is static and at least 1.
+    * `attention_c2`: query heads are a positive multiple of KV heads.
+    * `attention_c3`: the page size is static, 1 to 2^31 - 1.
     * `attention_c4`: the tensors after `summary` and `sketch` are those that
       the attribute lists, with its element types.
     * `attention_c5`: a policy with pages needs a summary, and one without takes

@@ -1,0 +1,97 @@
+//===- InferTypeOpInterfaceImpl.cpp - Result types and their sizes --------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "OpShapes.h"
+
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/TypeUtilities.h"
+
+using namespace mlir;
+using namespace vashista;
+using namespace vashista::shapes;
+
+template <typename Shape, typename Adaptor>
+static LogicalResult inferTypes(MLIRContext *context, Adaptor adaptor,
+                                SmallVectorImpl<Type> &types) {
+  NamedDims dims = getDims<Shape>(adaptor);
+  for (const ResultSpec &spec : Shape::results(adaptor, Builder(context)))
+    types.push_back(dims.getType(spec));
+  return success();
+}
+
+template <typename Shape, typename OpTy>
+static LogicalResult reifyShapes(OpTy op, OpBuilder &b,
+                                 ReifiedRankedShapedTypeDims &shapes) {
+  NamedDims dims = getDims<Shape>(op);
+  for (const ResultSpec &spec : Shape::results(op, b))
+    shapes.push_back(llvm::map_to_vector(spec.shape, [&](const Extent &extent) {
+      return dims.reify(b, op.getLoc(), extent);
+    }));
+  return success();
+}
+
+/// Types may differ in how much of a shape they know, not in what they say.
+static bool areCompatible(TypeRange lhs, TypeRange rhs) {
+  return succeeded(verifyCompatibleShapes(lhs, rhs)) &&
+         llvm::equal(lhs, rhs, [](Type l, Type r) {
+           return getElementTypeOrSelf(l) == getElementTypeOrSelf(r);
+         });
+}
+
+/// The shape interfaces of an op with ordinary results.
+#define VASHISTA_SHAPED_OP(OP)                                                 \
+  LogicalResult OP##Op::inferReturnTypes(                                      \
+      MLIRContext *context, std::optional<Location>, Adaptor adaptor,          \
+      SmallVectorImpl<Type> &types) {                                          \
+    return inferTypes<OP##Shape>(context, adaptor, types);                     \
+  }                                                                            \
+  bool OP##Op::isCompatibleReturnTypes(TypeRange lhs, TypeRange rhs) {         \
+    return areCompatible(lhs, rhs);                                            \
+  }                                                                            \
+  LogicalResult OP##Op::reifyResultShapes(                                     \
+      OpBuilder &b, ReifiedRankedShapedTypeDims &shapes) {                     \
+    return reifyShapes<OP##Shape>(*this, b, shapes);                           \
+  }
+VASHISTA_SHAPED_OP(Score)
+VASHISTA_SHAPED_OP(Pick)
+VASHISTA_SHAPED_OP(Route)
+VASHISTA_SHAPED_OP(Select)
+VASHISTA_SHAPED_OP(Certify)
+VASHISTA_SHAPED_OP(Fallback)
+VASHISTA_SHAPED_OP(Attention)
+#undef VASHISTA_SHAPED_OP
+
+// Merge differs: a stack hides the dimensions that its state shares with the
+// others, so they are reified from a state's trailing dimensions.
+LogicalResult MergeOp::inferReturnTypes(MLIRContext *context,
+                                        std::optional<Location>,
+                                        Adaptor adaptor,
+                                        SmallVectorImpl<Type> &types) {
+  return inferTypes<MergeShape>(context, adaptor, types);
+}
+
+bool MergeOp::isCompatibleReturnTypes(TypeRange lhs, TypeRange rhs) {
+  return areCompatible(lhs, rhs);
+}
+
+LogicalResult MergeOp::reifyResultShapes(OpBuilder &b,
+                                         ReifiedRankedShapedTypeDims &shapes) {
+  NamedDims dims = getDims<MergeShape>(*this);
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(b, getLoc(), getOutputs().front());
+  SmallVector<OpFoldResult> state(ArrayRef<OpFoldResult>(sizes).take_back(3));
+  // Another operand may know statically what the first does not.
+  const Dim stateDims[] = {Dim::rows, Dim::heads, Dim::valueDim};
+  for (auto [size, dim] : llvm::zip(state, stateDims))
+    if (int64_t known = dims.size(dim); !ShapedType::isDynamic(known))
+      size = b.getIndexAttr(known);
+  shapes.push_back(state);
+  state.pop_back();
+  shapes.push_back(state);
+  return success();
+}
