@@ -48,7 +48,7 @@ func.func @unused_score(
     %q: tensor<4x8x128xf32>, %mean: tensor<?x8x128xf32>,
     %table: tensor<4x?xi32>, %lens: tensor<4xi32>) {
   %0:2 = vashista.score %q from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0.125
+      lens(%lens) page_size 16 scale 0.125
       : (tensor<4x8x128xf32>, tensor<?x8x128xf32>, tensor<4x?xi32>,
          tensor<4xi32>) -> (tensor<4x8x?xf32>, tensor<4x8x?xf32>)
   return

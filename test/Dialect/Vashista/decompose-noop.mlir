@@ -14,7 +14,7 @@ func.func @no_aggregated_op(
     %lens: tensor<2xi32>, %out: tensor<2x8x4xf32>)
     -> (tensor<2x2x3xi32>, tensor<2x8x4xf32>) {
   %s, %b = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0.125
+      lens(%lens) page_size 16 scale 0.125
       : (tensor<2x8x64xf32>, tensor<?x2x64xf32>, tensor<2x4xi32>,
          tensor<2xi32>) -> (tensor<2x8x4xf32>, tensor<2x8x4xf32>)
   %p, %n, %t = vashista.pick top 3 pages of(%s, %b) lens(%lens) kv_heads 2

@@ -7,7 +7,7 @@
 
 // CHECK-LABEL: func @route
 // CHECK-SAME: %[[W:[a-z0-9]*]]: tensor<6x8x128xf32>, %[[C:[a-z0-9]*]]: tensor<?x2x128xbf16>, %[[R:[a-z0-9]*]]: tensor<?x2xf32>, %[[T:[a-z0-9]*]]: tensor<2x?xi32>, %[[L:[a-z0-9]*]]: tensor<6xi32>, %[[ROWS:[a-z0-9]*]]: tensor<6xi32>, %[[TAKEN:[a-z0-9]*]]: tensor<6x2x8xi32>, %[[OUT:[a-z0-9]*]]: tensor<6x8xf32>, %[[LSE:[a-z0-9]*]]: tensor<6x8xf32>
-// CHECK-NEXT: %[[S:.*]], %[[B:.*]] = vashista.score %[[W]] from #vashista.summary<ball>(%[[C]], %[[R]]) table(%[[T]]) lens(%[[L]]) rows(%[[ROWS]]) scale 1.000000e+00 soft_cap 5.000000e+01 epsilon 5.000000e-01 schedule <split = 1024> : {{.*}} -> (tensor<6x8x?xf32>, tensor<6x8x?xf32>)
+// CHECK-NEXT: %[[S:.*]], %[[B:.*]] = vashista.score %[[W]] from #vashista.summary<ball>(%[[C]], %[[R]]) table(%[[T]]) lens(%[[L]]) rows(%[[ROWS]]) page_size 16 scale 1.000000e+00 soft_cap 5.000000e+01 epsilon 5.000000e-01 schedule <split = 1024> : {{.*}} -> (tensor<6x8x?xf32>, tensor<6x8x?xf32>)
 // CHECK-NEXT: %[[P:.*]], %[[N:.*]], %[[TAIL:.*]] = vashista.pick proving 8 pages of(%[[S]], %[[B]]) lens(%[[L]]) taken(%[[TAKEN]]) outside(%[[OUT]]) attended(%[[LSE]]) kv_heads 2 page_size 16 sinks 3 window 33 tolerance 1.000000e-01 :
 // CHECK-NEXT: return %[[P]], %[[N]], %[[TAIL]]
 func.func @route(

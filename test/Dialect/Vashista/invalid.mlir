@@ -618,7 +618,7 @@ func.func @score_operand_type(
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{operand #0 must be 3D tensor of 32-bit float or 16-bit float or bfloat16 type values, but got 'tensor<3x8x64xf64>'}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0.125
+      lens(%lens) page_size 16 scale 0.125
       : (tensor<3x8x64xf64>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)
   return
@@ -631,7 +631,7 @@ func.func @score_c1_rows(
     %table: tensor<3x24xi32>, %lens: tensor<4xi32>) {
   // expected-error @+1 {{[score_c1] expected dimension 0 of `seq_lens` (rows (R)) to be 3 as in `direction`, got 4}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0.125
+      lens(%lens) page_size 16 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<4xi32>) -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)
   return
@@ -644,7 +644,7 @@ func.func @score_c2_heads_not_multiple(
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{[score_c2] expected the number of query heads to be a multiple of the 2 KV heads, got 9}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0.125
+      lens(%lens) page_size 16 scale 0.125
       : (tensor<3x9x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)
   return
@@ -657,7 +657,7 @@ func.func @score_c2_zero_kv_heads(
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{[score_c2] expected at least 1 query head and 1 KV head, got 0}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0.125
+      lens(%lens) page_size 16 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x0x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)
   return
@@ -670,7 +670,7 @@ func.func @score_c3_too_few(
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{[score_c3] expected 2 tensors (lo, hi) for #vashista.summary<box>, got 1}}
   %0:2 = vashista.score %w from #vashista.summary<box>(%mean) table(%table)
-      lens(%lens) scale 0.125
+      lens(%lens) page_size 16 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)
   return
@@ -766,7 +766,7 @@ func.func @score_c5_within_of_pages(
     %n: tensor<3x2xi32>) {
   // expected-error @+1 {{[score_c5] expected a source of tokens for `within`, got #vashista.summary<mean>}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) within(%pages, %n) scale 0.125
+      lens(%lens) within(%pages, %n) page_size 16 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>, tensor<3x2x6xi32>, tensor<3x2xi32>)
       -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)
@@ -780,7 +780,7 @@ func.func @score_c6_zero_scale(
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{[score_c6] expected scale to be a positive normal f32, got 0.000000e+00}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0.0
+      lens(%lens) page_size 16 scale 0.0
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)
   return
@@ -793,7 +793,7 @@ func.func @score_c6_negative_scale(
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{[score_c6] expected scale to be a positive normal f32, got -1.250000e-01}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale -0.125
+      lens(%lens) page_size 16 scale -0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)
   return
@@ -806,7 +806,7 @@ func.func @score_c6_subnormal_scale(
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{[score_c6] expected scale to be a positive normal f32, got 5.877472e-39}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 5.877472e-39
+      lens(%lens) page_size 16 scale 5.877472e-39
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)
   return
@@ -819,7 +819,7 @@ func.func @score_c6_infinite_scale(
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{[score_c6] expected scale to be a positive normal f32, got INF}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0x7F800000
+      lens(%lens) page_size 16 scale 0x7F800000
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)
   return
@@ -832,7 +832,7 @@ func.func @score_c6_nan_scale(
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{[score_c6] expected scale to be a positive normal f32, got nan}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0x7FC00000
+      lens(%lens) page_size 16 scale 0x7FC00000
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)
   return
@@ -845,7 +845,7 @@ func.func @score_c6_zero_soft_cap(
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{[score_c6] expected soft_cap to be a positive normal f32, got 0.000000e+00}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0.125 soft_cap 0.0
+      lens(%lens) page_size 16 scale 0.125 soft_cap 0.0
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)
   return
@@ -858,7 +858,7 @@ func.func @score_c6_zero_epsilon(
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{[score_c6] expected epsilon to be a positive normal f32, got 0.000000e+00}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0.125 epsilon 0.0
+      lens(%lens) page_size 16 scale 0.125 epsilon 0.0
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)
   return
@@ -872,7 +872,7 @@ func.func @score_c7_pages(
   // expected-error @+2 {{inferred type(s) 'tensor<3x8x24xf32>', 'tensor<3x8x24xf32>' are incompatible with return type(s) of operation 'tensor<3x8x384xf32>', 'tensor<3x8x384xf32>'}}
   // expected-error @+1 {{failed to infer returned types}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0.125
+      lens(%lens) page_size 16 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x384xf32>, tensor<3x8x384xf32>)
   return
@@ -915,7 +915,7 @@ func.func @score_c7_bounds(
   // expected-error @+2 {{inferred type(s) 'tensor<3x8x24xf32>', 'tensor<3x8x24xf32>' are incompatible with return type(s) of operation 'tensor<3x8x24xf32>', 'tensor<3x9x24xf32>'}}
   // expected-error @+1 {{failed to infer returned types}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0.125
+      lens(%lens) page_size 16 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x24xf32>, tensor<3x9x24xf32>)
   return
@@ -928,7 +928,7 @@ func.func @score_result_type(
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{result #0 must be 3D tensor of 32-bit float values, but got 'tensor<3x8x24xbf16>'}}
   %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
-      lens(%lens) scale 0.125
+      lens(%lens) page_size 16 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
          tensor<3xi32>) -> (tensor<3x8x24xbf16>, tensor<3x8x24xf32>)
   return
@@ -4035,5 +4035,44 @@ func.func @score_c2_no_kv_heads(
       lens(%lens) scale 0.125
       : (tensor<3x?x64xf32>, tensor<40x0x16x64xf32>, tensor<3x4xi32>,
          tensor<3xi32>) -> (tensor<3x?x64xf32>, tensor<3x?x64xf32>)
+  return
+}
+
+// -----
+
+func.func @score_c9_no_page_size(
+    %w: tensor<3x8x64xf32>, %mean: tensor<40x2x64xf32>, %table: tensor<3x4xi32>,
+    %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[score_c9] expected a page_size for #vashista.summary<mean>, got none}}
+  %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
+      lens(%lens) scale 0.125
+      : (tensor<3x8x64xf32>, tensor<40x2x64xf32>, tensor<3x4xi32>,
+         tensor<3xi32>) -> (tensor<3x8x4xf32>, tensor<3x8x4xf32>)
+  return
+}
+
+// -----
+
+func.func @score_c9_page_size_twice(
+    %w: tensor<3x8x64xf32>, %k: tensor<40x2x16x64xf32>, %table: tensor<3x4xi32>,
+    %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[score_c9] expected no page_size for #vashista.keys<hnd>, got one}}
+  %0:2 = vashista.score %w from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) page_size 16 scale 0.125
+      : (tensor<3x8x64xf32>, tensor<40x2x16x64xf32>, tensor<3x4xi32>,
+         tensor<3xi32>) -> (tensor<3x8x64xf32>, tensor<3x8x64xf32>)
+  return
+}
+
+// -----
+
+func.func @score_c9_page_size_zero(
+    %w: tensor<3x8x64xf32>, %mean: tensor<40x2x64xf32>, %table: tensor<3x4xi32>,
+    %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[score_c9] expected page_size to be 1 to 2^31 - 1, got 0}}
+  %0:2 = vashista.score %w from #vashista.summary<mean>(%mean) table(%table)
+      lens(%lens) page_size 0 scale 0.125
+      : (tensor<3x8x64xf32>, tensor<40x2x64xf32>, tensor<3x4xi32>,
+         tensor<3xi32>) -> (tensor<3x8x4xf32>, tensor<3x8x4xf32>)
   return
 }

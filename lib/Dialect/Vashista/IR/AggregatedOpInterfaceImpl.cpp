@@ -66,11 +66,12 @@ decomposeToScoreAndPick(OpTy op, OpBuilder &b, KeySource source, SlotUnit unit,
   if (failed(kvHeads))
     return failure();
   Location loc = op.getLoc();
-  auto score = ScoreOp::create(b, loc, op.getDirection(), op.getParts(),
-                               op.getPageTable(), op.getSeqLens(),
-                               op.getRowToSeq(), pages, pageCount, source,
-                               op.getScaleAttr(), op.getSoftCapAttr(),
-                               op.getEpsilonAttr(), op.getScheduleAttr());
+  auto score = ScoreOp::create(
+      b, loc, op.getDirection(), op.getParts(), op.getPageTable(),
+      op.getSeqLens(), op.getRowToSeq(), pages, pageCount, source,
+      source.scoresPages() ? b.getI64IntegerAttr(pageSize) : IntegerAttr(),
+      op.getScaleAttr(), op.getSoftCapAttr(), op.getEpsilonAttr(),
+      op.getScheduleAttr());
   auto pick = PickOp::create(
       b, loc, score.getScores(), score.getBounds(), op.getSeqLens(), pages,
       pageCount, op.getTaken(), op.getOutside(), op.getAttended(),

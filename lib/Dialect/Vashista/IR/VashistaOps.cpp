@@ -247,7 +247,13 @@ LogicalResult ScoreOp::verify() {
   NamedDims dims = getDims<ScoreShape>(*this);
   if (failed(verifyDims(*this, dims)) || failed(verifyHeads(*this, 2, dims)))
     return failure();
+  if (getFrom().scoresPages() != getPageSize().has_value())
+    return violates(*this, 9)
+           << "expected " << (getPageSize() ? "no" : "a") << " page_size for "
+           << getFrom() << ", got " << (getPageSize() ? "one" : "none");
   if (getFrom().scoresPages()) {
+    if (failed(verifyCount(*this, 9, "page_size", *getPageSize(), 1)))
+      return failure();
     if (getPages())
       return violates(*this, 5)
              << "expected a source of tokens for `within`, got " << getFrom();

@@ -92,7 +92,7 @@ const OpCase kCases[] = {
           %s: tensor<40x2x64xbf16>, %table: tensor<5x24xi32>,
           %lens: tensor<3xi32>, %rows: tensor<3xi32>) {
         %0:2 = vashista.score %w from #vashista.summary<mean_std>(%m, %s)
-          table(%table) lens(%lens) rows(%rows) scale 0.125
+          table(%table) lens(%lens) rows(%rows) page_size 16 scale 0.125
           : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<40x2x64xbf16>,
              tensor<5x24xi32>, tensor<3xi32>, tensor<3xi32>)
           -> (tensor<3x8x24xf32>, tensor<3x8x24xf32>)

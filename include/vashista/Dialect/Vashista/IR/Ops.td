@@ -283,7 +283,7 @@ def Vashista_ScoreOp : Vashista_TensorOp<"score",
         %lens: tensor<4xi32>) -> (tensor<4x32x256xf32>, tensor<4x32x256xf32>) {
       %scores, %bounds = vashista.score %q
           from #vashista.summary<box>(%lo, %hi) table(%table) lens(%lens)
-          scale 0.0883883461
+          page_size 16 scale 0.0883883461
           : (tensor<4x32x128xbf16>, tensor<?x8x128xbf16>, tensor<?x8x128xbf16>,
              tensor<4x256xi32>, tensor<4xi32>)
           -> (tensor<4x32x256xf32>, tensor<4x32x256xf32>)
@@ -302,12 +302,15 @@ def Vashista_ScoreOp : Vashista_TensorOp<"score",
     * `score_c7`: results have the inferred types: `[R, H, M]` for pages,
       `[R, H, M * S]` for tokens, `[R, H, P * S]` within P pages, f32.
     * `score_c8`: a count goes with its list.
+    * `score_c9`: `page_size` is given for a source of pages, 1 to 2^31 - 1, and
+      only then: the tensors of other sources have it.
   }];
   let arguments = !con(
     (ins Arg<Vashista_Vectors, "direction `[R, H, D]`">:$direction,
          Arg<Variadic<AnyRankedTensor>, "tensors of the source">:$parts),
     KvTableArgs, WithinArgs,
-    (ins Arg<Vashista_KeySource, "what the direction is scored against">:$from),
+    (ins Arg<Vashista_KeySource, "what the direction is scored against">:$from,
+         Arg<OptionalAttr<I64Attr>, "tokens per page S, where a summary does not say">:$page_size),
     LogitArgs, TemperatureArg, ScheduleArg);
   let results = (outs
     Res<Vashista_Scores, "logits or estimates `[R, H, L]`">:$scores,
@@ -317,7 +320,7 @@ def Vashista_ScoreOp : Vashista_TensorOp<"score",
     `table` `(` $page_table `)` `lens` `(` $seq_lens `)`
     (`rows` `(` $row_to_seq^ `)`)?
     (`within` `(` $pages^ (`,` $page_count^)? `)`)?
-    `scale` $scale (`soft_cap` $soft_cap^)? (`epsilon` $epsilon^)?
+    (`page_size` $page_size^)? `scale` $scale (`soft_cap` $soft_cap^)? (`epsilon` $epsilon^)?
     (`schedule` $schedule^)?
     attr-dict `:` functional-type(operands, results)
   }];
