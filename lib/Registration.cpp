@@ -8,9 +8,11 @@
 
 #include "vashista/Registration.h"
 
+#include "vashista/Conversion/Passes.h"
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
 #include "vashista/Dialect/Vashista/Transforms/BufferizableOpInterfaceImpl.h"
 #include "vashista/Dialect/Vashista/Transforms/Passes.h"
+#include "vashista/Pipelines/Pipelines.h"
 
 #include "mlir/IR/DialectRegistry.h"
 
@@ -19,4 +21,8 @@ void vashista::registerAllDialects(mlir::DialectRegistry &registry) {
   registerBufferizableOpInterfaceExternalModels(registry);
 }
 
-void vashista::registerAllPasses() { registerVashistaPasses(); }
+void vashista::registerAllPasses() {
+  registerVashistaPasses();
+  registerVashistaConversionPasses();
+  registerPipelines();
+}

@@ -335,8 +335,9 @@ def Vashista_PickOp : Vashista_TensorOp<"pick",
 
     Slots are ranked by `max_h (score_h + log n - ref_h)` over the heads h of
     the group, where n counts the visible tokens of a slot and `ref_h` is the
-    log-sum-exp of head h's `score + log n`: raw scores would starve heads of
-    small norm. Sinks and the window come first and count towards the budget.
+    log-sum-exp of head h's `score + log n` over the slots that can be picked:
+    raw scores would starve heads of small norm. A NaN score counts as -inf for
+    its head. Sinks and the window come first and count towards the budget.
 
     * `top` picks the best `budget` slots.
     * `proving` picks the fewest slots, by rank, after which every head's
@@ -346,7 +347,7 @@ def Vashista_PickOp : Vashista_TensorOp<"pick",
 
     `tail[r, h] = log( exp(outside) + sum over visible slots that are neither
     picked nor taken of n exp(bound_h) )`: -inf when nothing is left out, +inf
-    when a left-out bound is +inf or a score or bound is NaN.
+    when a left-out bound is +inf or NaN, or a score of head h is NaN.
 
     ```mlir
     func.func @pick(%scores: tensor<4x32x256xf32>, %bounds: tensor<4x32x256xf32>,
@@ -713,8 +714,9 @@ def Vashista_CertifyOp : Vashista_TensorOp<"certify",
     duality gap on the attended set: `tau` then bounds the total variation
     distance to the solution over all keys, and `error = 2 tau vmax`.
 
-    `tail = -inf` gives 0 and 0. An empty state with something left out, a NaN
-    or an infinity anywhere give `tau = 1` and `error = +inf`: never less.
+    `tail = -inf` gives 0 and 0. An empty state with something left out, a logit
+    error above 0.1, a NaN or an infinity anywhere else give `tau = 1` and
+    `error = +inf`: never less, and a NaN in the state even without a tail.
 
     ```mlir
     func.func @certify(%q: tensor<4x32x128xbf16>, %o: tensor<4x32x128xf32>,

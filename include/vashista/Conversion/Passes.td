@@ -1,0 +1,112 @@
+//===- Passes.td - Conversions of the vashista dialect -----*- tablegen -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_CONVERSION_PASSES_TD
+#define VASHISTA_CONVERSION_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def ConvertVashistaToLinalgPass : Pass<"convert-vashista-to-linalg"> {
+  let summary = "turns value ops on tensors into linalg, scf and kernels";
+  let description = [{
+    `score`, `pick`, `merge`, `certify` and `fallback` become upstream ops, most
+    of them a `scf.forall` over rows and KV heads. The dense attention of a
+    `fallback` becomes a `vashista.attend` over one row and one KV head, under a
+    condition. Destination ops stay.
+
+    **Preconditions.** Aggregates are decomposed. Head dimensions and the
+    numbers of heads are static. An op without a lowering (a solver other than
+    softmax, a sketch) is an error.
+
+    **Numerics.** A `merge` adds its states in the order of its operands, in
+    f32. A `certify` takes norms in f64 and rounds `tau` and `error` upwards,
+    by a few parts in a million; `tau` is 1 and `error` +inf where a logit may
+    be off by more than 0.1. Results are bit-equal from run to run.
+  }];
+  let options = [
+    Option<"lanes", "lanes", "int64_t", "16",
+           "f32 elements of a vector register (default: 16)">
+  ];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+    "::mlir::bufferization::BufferizationDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect"
+  ];
+}
+
+def ConvertVashistaToVectorPass : Pass<"convert-vashista-to-vector"> {
+  let summary = "turns destination ops on buffers into CPU kernels";
+  let description = [{
+    Each op becomes a `scf.forall` over rows and KV heads, whose body is a loop
+    nest of scf, arith, math, memref and vector ops.
+
+    **Preconditions.** The ops are bufferized. Head dimensions, the number of
+    heads per KV head and the page size are static. An op without a kernel is an
+    error.
+
+    **Numerics.** f32 arithmetic, whatever the cache holds. A sequence is walked
+    in tiles of 64 slots from the start of its range; results are bit-equal from
+    run to run, whatever else is in the batch and however many threads run.
+  }];
+  let options = [
+    Option<"lanes", "lanes", "int64_t", "16",
+           "f32 elements of a vector register (default: 16)">,
+    Option<"registers", "registers", "int64_t", "32",
+           "Vector registers (default: 32)">
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect"
+  ];
+}
+
+def VashistaApproximateMathPass : Pass<"vashista-approximate-math"> {
+  let summary = "replaces transcendental functions by polynomials on vectors";
+  let description = [{
+    exp, log and tanh on f32 scalars and vectors become polynomials, so that no
+    vector is taken apart for a library call.
+
+    **Numerics.** Within a few units in the last place of f32 of the exact
+    functions; the kernels' error bounds allow for it.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+    "::mlir::vector::VectorDialect"
+  ];
+}
+
+def VashistaExpandCopiesPass : Pass<"vashista-expand-copies"> {
+  let summary = "turns copies of strided buffers into loops";
+  let description = [{
+    A `memref.copy` between buffers that are not contiguous would become a call
+    of a library function. Here it becomes a `linalg.generic`, and with that a
+    loop. Contiguous copies stay: they are a memcpy.
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+}
+
+def VashistaOutlineTasksPass : Pass<"vashista-outline-tasks", "::mlir::ModuleOp"> {
+  let summary = "turns parallel loops into tasks that a host hands to threads";
+  let description = [{
+    Each outermost `scf.forall` becomes a function `<parent>_task_<n>(context,
+    number)` and a call of the host's `parallel_for(count, task, context)`. The
+    host binds its functions with `vashista_bind(table)` once, before any entry
+    runs; the table is `{i32 abi_version, parallel_for, alloc, free}`.
+
+    **Preconditions.** The loops have no results (bufferize first), start at 0
+    and step by 1.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"
+  ];
+}
+
+#endif // VASHISTA_CONVERSION_PASSES_TD

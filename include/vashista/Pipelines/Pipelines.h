@@ -1,0 +1,41 @@
+//===- Pipelines.h - Pipelines from the dialect to code -*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_PIPELINES_PIPELINES_H
+#define VASHISTA_PIPELINES_PIPELINES_H
+
+#include "mlir/Pass/PassOptions.h"
+
+namespace mlir {
+class OpPassManager;
+} // namespace mlir
+
+namespace vashista {
+
+/// What `vashista-lower-to-llvm-cpu` needs to know of the CPU.
+struct CpuPipelineOptions
+    : public mlir::PassPipelineOptions<CpuPipelineOptions> {
+  Option<int64_t> lanes{
+      *this, "lanes",
+      llvm::cl::desc("f32 elements of a vector register (default: 16)"),
+      llvm::cl::init(16)};
+  Option<int64_t> registers{*this, "registers",
+                            llvm::cl::desc("Vector registers (default: 32)"),
+                            llvm::cl::init(32)};
+};
+
+/// From vashista ops on tensors or buffers to the LLVM dialect: decomposes,
+/// bufferizes, makes kernels, outlines tasks, lowers. Runs on a module.
+void buildCpuPipeline(mlir::OpPassManager &pm,
+                      const CpuPipelineOptions &options);
+
+void registerPipelines();
+
+} // namespace vashista
+
+#endif // VASHISTA_PIPELINES_PIPELINES_H

@@ -1,0 +1,621 @@
+//===- PickToLinalg.cpp - vashista.pick as loops -*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// One task per row and KV head. Every slot gets a weight, log of its visible
+// tokens, or -inf where it is invisible or taken. Slots are ranked by an
+// integer whose order is that of max_h (score_h + weight - ref_h); sinks and
+// window rank above all, what cannot be picked is 0. A radix search finds the
+// rank of the last pick, four counts of 256 digits; picks are then written in
+// the order of their slots, ties to the lowest. A pick's weight becomes -inf,
+// so that the tail is a log-sum-exp over what has a weight left.
+//
+// `proving` first finds how many to pick: a search over the 32 bits of the rank
+// for the highest threshold whose left-over bound meets the tolerance in every
+// head, then slot by slot among ties. Sums there are estimates; what was left
+// out is bounded afterwards, by the tail.
+//
+// Cost: O(G L) vector work for ranks and tails, 4 L counts, whatever is picked;
+// 32 times 2 G L multiply-adds more for `proving`.
+//
+//===----------------------------------------------------------------------===//
+
+#include "../VashistaToVector/KernelBuilder.h"
+#include "Patterns.h"
+
+#include "vashista/Dialect/Vashista/IR/Vashista.h"
+
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/IR/PatternMatch.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpFPredicate;
+using arith::CmpIPredicate;
+
+namespace {
+
+class PickKernel {
+public:
+  PickKernel(PickOp op, KernelBuilder &b, int64_t group)
+      : op(op), b(b), group(group),
+        unit(op.getUnit() == SlotUnit::pages ? op.getPageSize() : 1) {}
+
+  /// Emits the tasks; yields the tensors of ids, counts and tails.
+  SmallVector<Value> emit();
+
+private:
+  void emitTask();
+  void weighSlots();
+  void excludeTaken();
+  void rankSlots();
+  void rankAlways();
+  /// How many slots prove the tolerance; all that there are, where none do.
+  Value countProving(Value available);
+  Value findThreshold(Value need);
+  Value writePicks(Value threshold, Value need);
+  void writeTails();
+
+  /// Position of the first token of a slot.
+  Value getPosition(Value slot);
+  /// body(first slot of a vector, score or bound + weight) over all slots of a
+  /// head; -inf where there is no weight.
+  Value weighted(Value from, Value head, Value first);
+  /// log sum exp over a head's slots, and whether any was NaN.
+  std::pair<Value, Value> logSumExp(Value from, Value head);
+
+  Value i32(int64_t value) {
+    return arith::ConstantOp::create(b, b.getI32IntegerAttr(value));
+  }
+  VectorType ints() { return VectorType::get({b.lanes}, b.getI32Type()); }
+
+  PickOp op;
+  KernelBuilder &b;
+  int64_t group, unit;
+
+  Value scores, bounds, lengths, pages, pageCount, taken, outside, attended;
+  Value ids, counts, tails;
+  // Of the current task.
+  Value row, kvHead, firstHead, length, numSlots, padded;
+  Value weights, ranks; // [L, rounded up to vectors] f32, i32
+  Value refs, isNan;    // [G] f32, i1
+};
+
+} // namespace
+
+SmallVector<Value> PickKernel::emit() {
+  ReifiedRankedShapedTypeDims shapes;
+  (void)op.reifyResultShapes(b, shapes);
+  scores = b.readOnly(op.getScores());
+  bounds = b.readOnly(op.getBounds());
+  lengths = b.readOnly(op.getSeqLens());
+  pages = b.readOnly(op.getPages());
+  pageCount = b.readOnly(op.getPageCount());
+  taken = b.readOnly(op.getTaken());
+  outside = b.readOnly(op.getOutside());
+  attended = b.readOnly(op.getAttended());
+  SmallVector<Value> results;
+  for (auto [sizes, type] : llvm::zip(shapes, op->getResultTypes())) {
+    SmallVector<Value> dynamic;
+    SmallVector<int64_t> shape;
+    dispatchIndexOpFoldResults(sizes, dynamic, shape);
+    results.push_back(memref::AllocOp::create(
+        b, MemRefType::get(shape, getElementTypeOrSelf(type)), dynamic,
+        b.getI64IntegerAttr(64)));
+  }
+  ids = results[0];
+  counts = results[1];
+  tails = results[2];
+
+  auto forall = scf::ForallOp::create(
+      b,
+      ArrayRef<OpFoldResult>{b.dim(scores, 0), b.getIndexAttr(op.getKvHeads())},
+      ValueRange(), std::nullopt);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(forall.getTerminator());
+    row = forall.getInductionVar(0);
+    kvHead = forall.getInductionVar(1);
+    auto scope = memref::AllocaScopeOp::create(b, TypeRange());
+    b.createBlock(&scope.getBodyRegion());
+    emitTask();
+    memref::AllocaScopeReturnOp::create(b, ValueRange());
+  }
+  SmallVector<Value> tensors;
+  for (auto [buffer, type] : llvm::zip(results, op->getResultTypes()))
+    tensors.push_back(bufferization::ToTensorOp::create(
+        b, type, buffer, /*restrict=*/true, /*writable=*/true));
+  return tensors;
+}
+
+void PickKernel::emitTask() {
+  Value zero = b.index(0);
+  firstHead = b.mulI(kvHead, b.index(group));
+  length = b.loadIndex(lengths, row);
+  numSlots = b.dim(scores, 2);
+  padded =
+      b.mulI(b.divU(b.addI(numSlots, b.index(b.lanes - 1)), b.index(b.lanes)),
+             b.index(b.lanes));
+  weights = memref::AllocOp::create(
+      b, MemRefType::get({ShapedType::kDynamic}, b.getF32Type()), padded,
+      b.getI64IntegerAttr(64));
+  ranks = memref::AllocOp::create(
+      b, MemRefType::get({ShapedType::kDynamic}, b.getI32Type()), padded,
+      b.getI64IntegerAttr(64));
+  refs = b.scratch({group}, b.getF32Type());
+  isNan = b.scratch({group}, b.getI1Type());
+
+  weighSlots();
+  if (taken)
+    excludeTaken();
+  rankSlots();
+  rankAlways();
+
+  // As many as there are to pick from, and at most the budget.
+  Value available =
+      b.forLoop(zero, numSlots, 1, ValueRange{zero},
+                [&](Value slot, ValueRange carried) -> SmallVector<Value> {
+                  Value none =
+                      b.compare(CmpIPredicate::eq, b.load(ranks, slot), i32(0));
+                  return {b.select(none, carried[0],
+                                   b.addI(carried[0], b.index(1)))};
+                })
+          .front();
+  Value wanted =
+      op.getMode() == PickMode::proving ? countProving(available) : available;
+  Value need = b.minI(wanted, b.index(op.getBudget()));
+  Value threshold = findThreshold(need);
+  Value picked = writePicks(threshold, need);
+  b.store(arith::IndexCastOp::create(b, b.getI32Type(), picked), counts,
+          {row, kvHead});
+  b.forLoop(picked, b.index(op.getBudget()), 1,
+            [&](Value at) { b.store(i32(-1), ids, {row, kvHead, at}); });
+  writeTails();
+}
+
+Value PickKernel::getPosition(Value slot) {
+  if (!pages)
+    return b.mulI(slot, b.index(unit));
+  Value size = b.index(op.getPageSize());
+  Value page = b.loadIndex(pages, {row, kvHead, b.divU(slot, size)});
+  return b.addI(b.mulI(page, size), b.remU(slot, size));
+}
+
+/// weights[slot] = log of its visible tokens; -inf for none, and past the end.
+void PickKernel::weighSlots() {
+  Value zero = b.index(0), none = b.negInf();
+  Value full = b.f32(static_cast<float>(std::log(double(unit))));
+  // Entries of the list that may be read, in slots.
+  Value end = numSlots;
+  if (pageCount)
+    end = b.minI(end, b.mulI(b.loadIndex(pageCount, {row, kvHead}),
+                             b.index(op.getPageSize())));
+  b.forLoop(zero, padded, 1, [&](Value slot) { b.store(none, weights, slot); });
+  b.forLoop(zero, end, 1, [&](Value slot) {
+    Value position = getPosition(slot);
+    Value left = b.subI(length, position);
+    Value visible = b.andI(b.compare(CmpIPredicate::sge, position, zero),
+                           b.compare(CmpIPredicate::sgt, left, zero));
+    b.ifThen(visible, [&] {
+      Value weight = full;
+      if (unit > 1) {
+        Value partial = b.compare(CmpIPredicate::slt, left, b.index(unit));
+        b.store(full, weights, slot);
+        b.ifThen(partial, [&] {
+          Value tokens = arith::UIToFPOp::create(
+              b, b.getF32Type(),
+              arith::IndexCastOp::create(b, b.getI32Type(), left));
+          b.store(b.log(tokens), weights, slot);
+        });
+      } else {
+        b.store(weight, weights, slot);
+      }
+    });
+  });
+}
+
+/// A taken slot is neither picked nor in the tail.
+void PickKernel::excludeTaken() {
+  Value zero = b.index(0), none = b.negInf();
+  b.forLoop(zero, b.dim(taken, 2), 1, [&](Value entry) {
+    Value id = b.loadIndex(taken, {row, kvHead, entry});
+    Value known = b.compare(CmpIPredicate::sge, id, zero);
+    b.ifThen(known, [&] {
+      if (!pages) {
+        Value inside = b.compare(CmpIPredicate::slt, id, numSlots);
+        b.ifThen(inside, [&] { b.store(none, weights, id); });
+        return;
+      }
+      // A position within listed pages: its slot is where its page is listed.
+      Value size = b.index(op.getPageSize());
+      Value page = b.divU(id, size), within = b.remU(id, size);
+      b.forLoop(zero, b.dim(pages, 2), 1, [&](Value at) {
+        Value same = b.compare(CmpIPredicate::eq,
+                               b.loadIndex(pages, {row, kvHead, at}), page);
+        b.ifThen(same, [&] {
+          b.store(none, weights, b.addI(b.mulI(at, size), within));
+        });
+      });
+    });
+  });
+}
+
+Value PickKernel::weighted(Value from, Value head, Value first) {
+  Value mask =
+      vector::CreateMaskOp::create(b, VectorType::get({b.lanes}, b.getI1Type()),
+                                   ValueRange{b.subI(numSlots, first)});
+  Value minusInf = b.broadcast(b.negInf());
+  Value values = vector::MaskedLoadOp::create(
+      b, b.vectorType(), from, ValueRange{row, b.addI(firstHead, head), first},
+      mask, minusInf);
+  Value weight = b.loadVector(weights, first);
+  // Select, not add: what has no weight may hold anything.
+  Value none = b.compare(CmpFPredicate::OEQ, weight, minusInf);
+  return b.select(none, minusInf, b.addF(values, weight));
+}
+
+std::pair<Value, Value> PickKernel::logSumExp(Value from, Value head) {
+  Value zero = b.index(0), minusInf = b.broadcast(b.negInf());
+  auto bits = VectorType::get({b.lanes}, b.getI1Type());
+  Value noNan =
+      arith::ConstantOp::create(b, DenseElementsAttr::get(bits, false));
+  auto withoutNan = [&](Value values) -> std::pair<Value, Value> {
+    Value nan = b.compare(CmpFPredicate::UNO, values, values);
+    return {b.select(nan, minusInf, values), nan};
+  };
+  SmallVector<Value> found =
+      b.forLoop(zero, padded, b.lanes, ValueRange{minusInf, noNan},
+                [&](Value first, ValueRange carried) -> SmallVector<Value> {
+                  auto [values, nan] = withoutNan(weighted(from, head, first));
+                  return {b.maxF(carried[0], values),
+                          arith::OrIOp::create(b, carried[1], nan)};
+                });
+  Value most = b.reduceMax(found[0]);
+  Value any =
+      vector::ReductionOp::create(b, vector::CombiningKind::OR, found[1]);
+  // Infinite maxima are their own log-sum-exp, and must not meet exp.
+  Value size = b.absF(most);
+  Value infinite = b.compare(CmpFPredicate::OEQ, size,
+                             b.f32(std::numeric_limits<float>::infinity()));
+  Value shift = b.broadcast(b.select(infinite, b.f32(0.0f), most));
+  Value partial =
+      b.forLoop(zero, padded, b.lanes, ValueRange{b.splat(0.0f, b.lanes)},
+                [&](Value first, ValueRange carried) -> SmallVector<Value> {
+                  Value values = withoutNan(weighted(from, head, first)).first;
+                  return {b.addF(carried[0], b.exp(b.subF(values, shift)))};
+                })
+          .front();
+  Value sum = b.addF(most, b.log(b.reduceAdd(partial)));
+  return {b.select(infinite, most, sum), any};
+}
+
+/// ranks[slot], as unsigned integers in the order of the slot's best head.
+void PickKernel::rankSlots() {
+  Value zero = b.index(0), minusInf = b.broadcast(b.negInf());
+  b.forLoop(zero, b.index(group), 1, [&](Value head) {
+    auto [ref, nan] = logSumExp(scores, head);
+    // A head without any mass has no say, nor one that all hangs on.
+    Value size = b.absF(ref);
+    Value infinite = b.compare(CmpFPredicate::OEQ, size,
+                               b.f32(std::numeric_limits<float>::infinity()));
+    b.store(b.select(infinite, b.f32(0.0f), ref), refs, head);
+    b.store(nan, isNan, head);
+  });
+  auto splatInt = [&](int64_t value) -> Value {
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(ints(), static_cast<int32_t>(value)));
+  };
+  b.forLoop(zero, padded, b.lanes, [&](Value first) {
+    Value best =
+        b.forLoop(zero, b.index(group), 1, ValueRange{minusInf},
+                  [&](Value head, ValueRange carried) -> SmallVector<Value> {
+                    Value values = b.subF(weighted(scores, head, first),
+                                          b.broadcast(b.load(refs, head)));
+                    Value nan = b.compare(CmpFPredicate::UNO, values, values);
+                    values = b.select(nan, minusInf, values);
+                    return {b.maxF(carried[0], values)};
+                  })
+            .front();
+    // The bits of a float in two's complement order, then as unsigned.
+    Value bits = vector::BitCastOp::create(b, ints(), best);
+    Value sign = arith::ShRSIOp::create(b, bits, splatInt(31));
+    Value flip = arith::OrIOp::create(b, sign, splatInt(int64_t(INT32_MIN)));
+    Value rank = arith::XOrIOp::create(b, bits, flip);
+    Value none =
+        b.compare(CmpFPredicate::OEQ, b.loadVector(weights, first), minusInf);
+    b.storeVector(b.select(none, splatInt(0), rank), ranks, first);
+  });
+}
+
+/// Sinks and window rank above everything.
+void PickKernel::rankAlways() {
+  if (op.getSinks() == 0 && op.getWindow() == 0)
+    return;
+  Value sinks = b.index(op.getSinks());
+  Value recent = b.subI(length, b.index(op.getWindow()));
+  b.forLoop(b.index(0), numSlots, 1, [&](Value slot) {
+    Value possible = b.compare(CmpIPredicate::ne, b.load(ranks, slot), i32(0));
+    b.ifThen(possible, [&] {
+      Value position = getPosition(slot);
+      Value end = b.addI(position, b.index(unit));
+      Value always = arith::OrIOp::create(
+          b, b.compare(CmpIPredicate::slt, position, sinks),
+          b.compare(CmpIPredicate::sgt, end, recent));
+      b.ifThen(always, [&] { b.store(i32(-1), ranks, slot); });
+    });
+  });
+}
+
+Value PickKernel::countProving(Value available) {
+  Value zero = b.index(0), one = b.index(1), heads = b.index(group);
+  Type f32 = b.getF32Type();
+  float tolerance = op.getTolerance()->convertToFloat();
+  Value ratio = b.f32(tolerance / (1.0f - tolerance));
+  // exp(score + weight - shift) and exp(bound + weight - shift), by head, and
+  // what is attended or left out whatever is picked here.
+  auto type = MemRefType::get({group, ShapedType::kDynamic}, f32);
+  auto allocate = [&]() -> Value {
+    return memref::AllocOp::create(b, type, padded, b.getI64IntegerAttr(64));
+  };
+  Value masses = allocate(), rests = allocate();
+  Value baseMass = b.scratch({group}, f32), baseRest = b.scratch({group}, f32);
+  Value mass = b.scratch({group}, f32), rest = b.scratch({group}, f32);
+  b.forLoop(zero, heads, 1, [&](Value head) {
+    SmallVector<Value> at = {row, b.addI(firstHead, head)};
+    Value shift = b.load(refs, head);
+    Value already = b.negInf();
+    if (attended) {
+      already = b.load(attended, at);
+      shift = b.maxF(shift, already);
+    }
+    Value shifts = b.broadcast(shift);
+    auto fill = [&](Value from, Value to) {
+      b.forLoop(zero, padded, b.lanes, [&](Value first) {
+        Value values = b.subF(weighted(from, head, first), shifts);
+        b.storeVector(b.exp(values), to, {head, first});
+      });
+    };
+    fill(scores, masses);
+    fill(bounds, rests);
+    b.store(b.exp(b.subF(already, shift)), baseMass, head);
+    Value left = outside ? b.load(outside, at) : b.negInf();
+    b.store(b.exp(b.subF(left, shift)), baseRest, head);
+  });
+
+  // Sums over what a threshold picks and leaves; a NaN proves nothing.
+  auto sumUp = [&](CmpIPredicate picks, Value threshold) {
+    Value thresholds = vector::BroadcastOp::create(b, ints(), threshold);
+    Value zeros = b.splat(0.0f, b.lanes);
+    b.forLoop(zero, heads, 1, [&](Value head) {
+      SmallVector<Value> sums = b.forLoop(
+          zero, padded, b.lanes, ValueRange{zeros, zeros},
+          [&](Value first, ValueRange carried) -> SmallVector<Value> {
+            Value rank = vector::LoadOp::create(b, ints(), ranks, first);
+            Value picked = b.compare(picks, rank, thresholds);
+            Value taking = b.loadVector(masses, {head, first});
+            Value leaving = b.loadVector(rests, {head, first});
+            return {b.addF(carried[0], b.select(picked, taking, zeros)),
+                    b.addF(carried[1], b.select(picked, zeros, leaving))};
+          });
+      b.store(b.addF(b.load(baseMass, head), b.reduceAdd(sums[0])), mass, head);
+      b.store(b.addF(b.load(baseRest, head), b.reduceAdd(sums[1])), rest, head);
+    });
+  };
+  auto isProved = [&]() -> Value {
+    Value yes = arith::ConstantOp::create(b, b.getBoolAttr(true));
+    return b
+        .forLoop(zero, heads, 1, ValueRange{yes},
+                 [&](Value head, ValueRange carried) -> SmallVector<Value> {
+                   Value most = b.mulF(ratio, b.load(mass, head));
+                   Value meets =
+                       b.compare(CmpFPredicate::OLE, b.load(rest, head), most);
+                   return {b.andI(carried[0], meets)};
+                 })
+        .front();
+  };
+
+  // The highest threshold that proves: bit by bit, from the top.
+  Value threshold = i32(0);
+  for (int64_t bit = 31; bit >= 0; --bit) {
+    Value higher = arith::OrIOp::create(b, threshold,
+                                        i32(static_cast<int32_t>(1u << bit)));
+    sumUp(CmpIPredicate::uge, higher);
+    threshold = b.select(isProved(), higher, threshold);
+  }
+  // All better ones, then ties from the lowest slot on while it is not proved.
+  sumUp(CmpIPredicate::ugt, threshold);
+  Value number =
+      b.forLoop(
+           zero, numSlots, 1, ValueRange{zero},
+           [&](Value slot, ValueRange carried) -> SmallVector<Value> {
+             Value better =
+                 b.compare(CmpIPredicate::ugt, b.load(ranks, slot), threshold);
+             return {b.select(better, b.addI(carried[0], one), carried[0])};
+           })
+          .front();
+  number =
+      b.forLoop(zero, numSlots, 1, ValueRange{number},
+                [&](Value slot, ValueRange carried) -> SmallVector<Value> {
+                  Value rank = b.load(ranks, slot);
+                  Value tie =
+                      b.andI(b.compare(CmpIPredicate::eq, rank, threshold),
+                             b.compare(CmpIPredicate::ne, rank, i32(0)));
+                  // Sinks and window are picked, proved or not.
+                  Value always = b.compare(CmpIPredicate::eq, rank, i32(-1));
+                  Value open = arith::OrIOp::create(
+                      b, always,
+                      arith::XOrIOp::create(
+                          b, isProved(),
+                          arith::ConstantOp::create(b, b.getBoolAttr(true))));
+                  Value picks = b.andI(tie, open);
+                  b.ifThen(picks, [&] {
+                    b.forLoop(zero, heads, 1, [&](Value head) {
+                      SmallVector<Value> at = {head, slot};
+                      b.store(b.addF(b.load(mass, head), b.load(masses, at)),
+                              mass, head);
+                      b.store(b.subF(b.load(rest, head), b.load(rests, at)),
+                              rest, head);
+                    });
+                  });
+                  return {b.select(picks, b.addI(carried[0], one), carried[0])};
+                })
+          .front();
+  // Threshold 0: not even everything proves it.
+  Value none = b.compare(CmpIPredicate::eq, threshold, i32(0));
+  return b.select(none, available, number);
+}
+
+/// The rank of the need-th best slot, from the highest digit to the lowest.
+Value PickKernel::findThreshold(Value need) {
+  Value zero = b.index(0);
+  Value histogram = b.scratch({256}, b.getI32Type());
+  Value prefix = i32(0), left = need;
+  for (int64_t shift = 24; shift >= 0; shift -= 8) {
+    b.forLoop(zero, b.index(256), 1,
+              [&](Value digit) { b.store(i32(0), histogram, digit); });
+    Value high = shift == 24 ? Value() : i32(shift + 8);
+    b.forLoop(zero, numSlots, 1, [&](Value slot) {
+      Value rank = b.load(ranks, slot);
+      Value digit = arith::AndIOp::create(
+          b, arith::ShRUIOp::create(b, rank, i32(shift)), i32(255));
+      Value at = arith::IndexCastUIOp::create(b, b.getIndexType(), digit);
+      auto countIt = [&] {
+        Value sum = arith::AddIOp::create(b, b.load(histogram, at), i32(1));
+        b.store(sum, histogram, at);
+      };
+      if (!high)
+        return countIt();
+      Value same =
+          b.compare(CmpIPredicate::eq, arith::ShRUIOp::create(b, rank, high),
+                    arith::ShRUIOp::create(b, prefix, high));
+      b.ifThen(same, countIt);
+    });
+    // From the top: the digit whose count reaches what is still needed.
+    SmallVector<Value> found =
+        b.forLoop(zero, b.index(256), 1, ValueRange{left, zero, left},
+                  [&](Value i, ValueRange carried) -> SmallVector<Value> {
+                    // (needed before this digit while open, digit, needed at
+                    // it)
+                    Value digit = b.subI(b.index(255), i);
+                    Value number = b.loadIndex(histogram, digit);
+                    Value open =
+                        b.compare(CmpIPredicate::sgt, carried[0], zero);
+                    Value rest = b.subI(carried[0], number);
+                    return {b.select(open, rest, carried[0]),
+                            b.select(open, digit, carried[1]),
+                            b.select(open, carried[0], carried[2])};
+                  });
+    Value digit = arith::IndexCastOp::create(b, b.getI32Type(), found[1]);
+    prefix = arith::OrIOp::create(b, prefix,
+                                  arith::ShLIOp::create(b, digit, i32(shift)));
+    left = found[2];
+  }
+  return prefix;
+}
+
+/// Writes the picks in the order of their slots; yields their number.
+Value PickKernel::writePicks(Value threshold, Value need) {
+  Value zero = b.index(0), one = b.index(1), none = b.negInf();
+  // Better than the threshold come all, at it the lowest slots.
+  Value better =
+      b.forLoop(zero, numSlots, 1, ValueRange{zero},
+                [&](Value slot, ValueRange carried) -> SmallVector<Value> {
+                  Value above = b.compare(CmpIPredicate::ugt,
+                                          b.load(ranks, slot), threshold);
+                  return {b.select(above, b.addI(carried[0], one), carried[0])};
+                })
+          .front();
+  Value ties = b.subI(need, better);
+  return b
+      .forLoop(
+          zero, numSlots, 1, ValueRange{zero, ties},
+          [&](Value slot, ValueRange carried) -> SmallVector<Value> {
+            Value rank = b.load(ranks, slot);
+            Value above = b.compare(CmpIPredicate::ugt, rank, threshold);
+            Value at = b.andI(b.compare(CmpIPredicate::eq, rank, threshold),
+                              b.compare(CmpIPredicate::sgt, carried[1], zero));
+            // With nothing to pick the threshold is 0, as what cannot be.
+            Value some = b.compare(CmpIPredicate::sgt, need, zero);
+            Value picked = b.andI(some, arith::OrIOp::create(b, above, at));
+            b.ifThen(picked, [&] {
+              Value id =
+                  op.getUnit() == SlotUnit::pages ? slot : getPosition(slot);
+              b.store(arith::IndexCastOp::create(b, b.getI32Type(), id), ids,
+                      {row, kvHead, carried[0]});
+              b.store(none, weights, slot);
+            });
+            return {b.select(picked, b.addI(carried[0], one), carried[0]),
+                    b.select(at, b.subI(carried[1], one), carried[1])};
+          })
+      .front();
+}
+
+/// tails[h] = log( exp(outside) + sum of what is left ); +inf where a score or
+/// bound is NaN.
+void PickKernel::writeTails() {
+  Value inf = b.f32(std::numeric_limits<float>::infinity());
+  // A tail bounds: a sum of n positive f32 numbers in vectors is low by at most
+  // (n / lanes + lanes) 2^-24 of itself, exp and log by a few units, and the
+  // result rounds once more. Twice that is added.
+  Value terms = arith::UIToFPOp::create(
+      b, b.getF32Type(),
+      arith::IndexCastOp::create(b, b.getI32Type(),
+                                 b.divU(numSlots, b.index(b.lanes))));
+  Value slack = b.mulF(b.addF(terms, b.f32(b.lanes + 16)), b.f32(0x1p-23f));
+  auto raise = [&](Value tail) {
+    Value relative = b.mulF(b.absF(tail), b.f32(0x1p-22f));
+    return b.addF(tail, b.addF(slack, relative));
+  };
+  b.forLoop(b.index(0), b.index(group), 1, [&](Value head) {
+    SmallVector<Value> at = {row, b.addI(firstHead, head)};
+    auto [tail, nan] = logSumExp(bounds, head);
+    Value unknown = arith::OrIOp::create(b, nan, b.load(isNan, head));
+    if (outside) {
+      Value other = b.load(outside, at);
+      Value most = b.maxF(tail, other);
+      Value sum = b.addF(b.exp(b.subF(tail, most)), b.exp(b.subF(other, most)));
+      Value infinite = b.compare(CmpFPredicate::OEQ, b.absF(most), inf);
+      tail = b.select(infinite, most, b.addF(most, b.log(sum)));
+      unknown = arith::OrIOp::create(
+          b, unknown, b.compare(CmpFPredicate::UNO, other, other));
+    }
+    // Infinite tails are exact, and must not meet arithmetic.
+    Value infinite = b.compare(CmpFPredicate::OEQ, b.absF(tail), inf);
+    tail = b.select(infinite, tail, raise(tail));
+    b.store(b.select(unknown, inf, tail), tails, at);
+  });
+}
+
+namespace {
+
+struct PickPattern : OpRewritePattern<PickOp> {
+  PickPattern(MLIRContext *context, int64_t lanes)
+      : OpRewritePattern(context), lanes(lanes) {}
+  LogicalResult matchAndRewrite(PickOp op,
+                                PatternRewriter &rewriter) const override {
+    int64_t heads =
+        cast<RankedTensorType>(op.getScores().getType()).getDimSize(1);
+    if (ShapedType::isDynamic(heads))
+      return rewriter.notifyMatchFailure(op, "expected static heads");
+    KernelBuilder b(op.getLoc(), rewriter, lanes);
+    int64_t kvHeads = op.getKvHeads();
+    rewriter.replaceOp(op, PickKernel(op, b, heads / kvHeads).emit());
+    return success();
+  }
+  int64_t lanes;
+};
+
+} // namespace
+
+void vashista::populatePickPatterns(RewritePatternSet &patterns,
+                                    int64_t lanes) {
+  patterns.add<PickPattern>(patterns.getContext(), lanes);
+}

@@ -1,0 +1,121 @@
+//===- KernelBuilder.cpp - Building CPU kernels out of scf, arith and vector -*-
+// C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "KernelBuilder.h"
+
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+
+using namespace mlir;
+using namespace vashista;
+
+Value KernelBuilder::toLogits(Value dots, const APFloat &scale,
+                              std::optional<APFloat> softCap,
+                              const APFloat &epsilon) {
+  int64_t size = cast<VectorType>(dots.getType()).getDimSize(0);
+  auto toDouble = [](APFloat value) {
+    bool losesInfo;
+    value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven,
+                  &losesInfo);
+    return value.convertToDouble();
+  };
+  double factor = toDouble(scale), divisor = toDouble(epsilon);
+  if (!softCap)
+    return mulF(dots, splat(factor / divisor, size));
+  double cap = toDouble(*softCap);
+  Value ratios = mulF(dots, splat(factor / cap, size));
+  return mulF(tanh(ratios), splat(cap / divisor, size));
+}
+
+Value KernelBuilder::sumEach(ArrayRef<Value> vectors) {
+  SmallVector<Value> level(vectors);
+  int64_t size = cast<VectorType>(level.front().getType()).getDimSize(0);
+  // Padding with zeros keeps the order of what is there.
+  while (!llvm::isPowerOf2_64(level.size()))
+    level.push_back(splat(0.0f, size));
+
+  // Interleaving two vectors of partial sums, one block each, and adding the
+  // even to the odd elements leaves one vector with half as many partial sums
+  // of each.
+  auto addHalves = [&](Value a, Value b, int64_t block) -> Value {
+    // `block` elements of a vector belong to one sum: pair them up.
+    int64_t width = cast<VectorType>(a.getType()).getDimSize(0);
+    SmallVector<int64_t> first, second;
+    bool two = static_cast<bool>(b);
+    for (int64_t source = 0; source < (two ? 2 : 1); ++source)
+      for (int64_t start = 0; start < width; start += block)
+        for (int64_t i = 0; i < block / 2; ++i) {
+          first.push_back(source * width + start + i);
+          second.push_back(source * width + start + block / 2 + i);
+        }
+    Value other = two ? b : a;
+    return addF(shuffle(a, other, first), shuffle(a, other, second));
+  };
+  int64_t block = size;
+  while (level.size() > 1) {
+    SmallVector<Value> next;
+    for (size_t i = 0; i < level.size(); i += 2)
+      next.push_back(addHalves(level[i], level[i + 1], block));
+    level = std::move(next);
+    block /= 2;
+  }
+  Value sums = level.front();
+  for (; block > 1; block /= 2)
+    sums = addHalves(sums, Value(), block);
+  return sums;
+}
+
+Value KernelBuilder::readOnly(Value tensor) {
+  if (!tensor)
+    return tensor;
+  auto type = cast<RankedTensorType>(tensor.getType());
+  auto buffer = MemRefType::get(type.getShape(), type.getElementType());
+  return bufferization::ToBufferOp::create(*this, buffer, tensor,
+                                           /*read_only=*/true);
+}
+
+Value KernelBuilder::loadVector(Value memref, ValueRange indices,
+                                int64_t size) {
+  Type element = cast<MemRefType>(memref.getType()).getElementType();
+  Value loaded = vector::LoadOp::create(*this, VectorType::get({size}, element),
+                                        memref, indices);
+  if (element.isF32())
+    return loaded;
+  return arith::ExtFOp::create(*this, vectorType(size), loaded);
+}
+
+SmallVector<Value> KernelBuilder::forLoop(Value begin, Value end, int64_t step,
+                                          ValueRange carried, Body body) {
+  auto loop = scf::ForOp::create(
+      *this, begin, end, index(step), carried,
+      [&](OpBuilder &b, Location loc, Value i, ValueRange values) {
+        OpBuilder::InsertionGuard guard(*this);
+        setInsertionPoint(b.getInsertionBlock(), b.getInsertionPoint());
+        SmallVector<Value> next = body(i, values);
+        scf::YieldOp::create(*this, next);
+      });
+  return llvm::to_vector_of<Value>(loop.getResults());
+}
+
+void KernelBuilder::forLoop(Value begin, Value end, int64_t step,
+                            function_ref<void(Value)> body) {
+  forLoop(begin, end, step, ValueRange(),
+          [&](Value i, ValueRange) -> SmallVector<Value> {
+            body(i);
+            return {};
+          });
+}
+
+void KernelBuilder::ifThen(Value condition, function_ref<void()> body) {
+  scf::IfOp::create(*this, condition, [&](OpBuilder &b, Location) {
+    OpBuilder::InsertionGuard guard(*this);
+    setInsertionPoint(b.getInsertionBlock(), b.getInsertionPoint());
+    body();
+    scf::YieldOp::create(*this);
+  });
+}

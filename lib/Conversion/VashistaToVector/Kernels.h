@@ -1,0 +1,40 @@
+//===- Kernels.h - CPU kernels, one per destination op -*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_KERNELS_H
+#define VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_KERNELS_H
+
+#include "vashista/Dialect/Vashista/IR/Vashista.h"
+
+namespace mlir {
+class PatternRewriter;
+} // namespace mlir
+
+namespace vashista {
+
+/// What a kernel needs to know of a CPU.
+struct CpuTarget {
+  int64_t lanes;     // f32 elements of a vector register
+  int64_t registers; // vector registers
+};
+
+llvm::LogicalResult lowerAttend(AttendOp op, mlir::PatternRewriter &rewriter,
+                                const CpuTarget &target);
+llvm::LogicalResult lowerAppend(AppendOp op, mlir::PatternRewriter &rewriter,
+                                const CpuTarget &target);
+llvm::LogicalResult lowerSummarize(SummarizeOp op,
+                                   mlir::PatternRewriter &rewriter,
+                                   const CpuTarget &target);
+
+/// What an op on buffers has that no kernel handles, or an empty string.
+llvm::StringRef getObstacle(AppendOp op);
+llvm::StringRef getObstacle(SummarizeOp op);
+
+} // namespace vashista
+
+#endif // VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_KERNELS_H

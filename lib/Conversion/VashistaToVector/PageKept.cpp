@@ -1,0 +1,152 @@
+//===- PageKept.cpp - What is kept of a page, from its tokens -*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "PageKept.h"
+
+#include "RowScores.h"
+#include "UpperBounds.h"
+
+using namespace mlir;
+using namespace vashista;
+
+StringRef PageKept::getObstacle(Value keys, Value values, SummaryAttr summary,
+                                ValueRange parts) {
+  if (ShapedType::isDynamic(getHeadDim(keys)) ||
+      (values && ShapedType::isDynamic(getHeadDim(values))))
+    return "dynamic head sizes";
+  if (!summary || summary.getKind() != SummaryKind::box)
+    return "";
+  // Minima and maxima are bounds as long as they are stored exactly.
+  for (Value part : parts) {
+    Type stored = getElementTypeOrSelf(part);
+    if (!stored.isF32() && stored != getElementTypeOrSelf(keys))
+      return "a box that does not hold keys exactly";
+  }
+  return "";
+}
+
+int64_t PageKept::getPageSize() {
+  return cast<MemRefType>(keys.getType())
+      .getDimSize(layout == Layout::hnd ? 2 : 1);
+}
+
+SmallVector<Value> PageKept::indices(Value page, Value kvHead, Value token,
+                                     Value channel) {
+  if (layout == Layout::hnd)
+    return {page, kvHead, token, channel};
+  return {page, token, kvHead, channel};
+}
+
+void PageKept::emit(Value page, Value kvHead, Value count) {
+  this->page = page;
+  this->kvHead = kvHead;
+  this->count = count;
+  if (summary) {
+    emitSummary();
+    if (summary.getKind() == SummaryKind::ball)
+      b.store(getLargestNorm(keys, parts[0]), parts[1], {page, kvHead});
+  }
+  if (norms) {
+    b.store(getLargestNorm(keys), norms, {page, kvHead, b.index(0)});
+    b.store(getLargestNorm(values), norms, {page, kvHead, b.index(1)});
+  }
+}
+
+SmallVector<Value>
+PageKept::reduceKeys(Value channel, int64_t lanes, ValueRange init,
+                     function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+  return b.forLoop(
+      b.index(0), count, 1, init, [&](Value token, ValueRange carried) {
+        Value key =
+            b.loadVector(keys, indices(page, kvHead, token, channel), lanes);
+        return body(key, carried);
+      });
+}
+
+void PageKept::storePart(unsigned part, Value vector, Value channel) {
+  Type element = getElementTypeOrSelf(parts[part]);
+  if (!element.isF32())
+    vector = arith::TruncFOp::create(
+        b, cast<VectorType>(vector.getType()).clone(element), vector);
+  b.storeVector(vector, parts[part], {page, kvHead, channel});
+}
+
+void PageKept::emitSummary() {
+  int64_t dim = getHeadDim(keys), lanes = getLargestDivisor(dim, b.lanes);
+  float inf = std::numeric_limits<float>::infinity();
+  Value zero = b.splat(0.0f, lanes);
+  Value number = arith::SIToFPOp::create(
+      b, b.getF32Type(), arith::IndexCastOp::create(b, b.getI64Type(), count));
+  number = b.broadcast(number, lanes);
+
+  b.forLoop(b.index(0), b.index(dim), lanes, [&](Value channel) {
+    if (summary.getKind() == SummaryKind::box) {
+      auto bounds = reduceKeys(
+          channel, lanes, {b.splat(inf, lanes), b.splat(-inf, lanes)},
+          [&](Value key, ValueRange carried) -> SmallVector<Value> {
+            return {b.minF(carried[0], key), b.maxF(carried[1], key)};
+          });
+      storePart(0, bounds[0], channel);
+      storePart(1, bounds[1], channel);
+      return;
+    }
+    Value sum =
+        reduceKeys(channel, lanes, zero,
+                   [&](Value key, ValueRange carried) -> SmallVector<Value> {
+                     return {b.addF(carried[0], key)};
+                   })
+            .front();
+    Value mean = b.divF(sum, number);
+    storePart(0, mean, channel);
+    if (summary.getKind() != SummaryKind::mean_std)
+      return;
+    // Once more over the page, which is in the nearest cache by now: squares of
+    // differences lose nothing to cancellation.
+    Value squares =
+        reduceKeys(channel, lanes, zero,
+                   [&](Value key, ValueRange carried) -> SmallVector<Value> {
+                     Value difference = b.subF(key, mean);
+                     return {b.fma(difference, difference, carried[0])};
+                   })
+            .front();
+    storePart(1, b.sqrt(b.divF(squares, number)), channel);
+  });
+}
+
+Value PageKept::getLargestNorm(Value cache, Value centre) {
+  int64_t dim = getHeadDim(cache), lanes = getLargestDivisor(dim, b.lanes);
+  auto wide = VectorType::get({lanes}, b.getF64Type());
+  Value zeros = arith::ConstantOp::create(b, b.getZeroAttr(wide));
+  Value zero = b.index(0);
+  Value largest =
+      b.forLoop(
+           zero, count, 1, f64(b, 0.0),
+           [&](Value token, ValueRange carried) -> SmallVector<Value> {
+             Value squares =
+                 b.forLoop(
+                      zero, b.index(dim), lanes, zeros,
+                      [&](Value channel,
+                          ValueRange sums) -> SmallVector<Value> {
+                        Value x = widen(b, b.loadVector(cache,
+                                                        indices(page, kvHead,
+                                                                token, channel),
+                                                        lanes));
+                        // From the centre as stored, not as computed.
+                        if (centre)
+                          x = b.subF(
+                              x, widen(b, b.loadVector(centre,
+                                                       {page, kvHead, channel},
+                                                       lanes)));
+                        return {b.addF(sums[0], b.mulF(x, x))};
+                      })
+                     .front();
+             return {b.maxF(carried[0], b.reduceAdd(squares))};
+           })
+          .front();
+  return roundUp(b, b.sqrt(largest));
+}

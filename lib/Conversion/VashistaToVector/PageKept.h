@@ -1,0 +1,80 @@
+//===- PageKept.h - What is kept of a page, from its tokens -*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_PAGEKEPT_H
+#define VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_PAGEKEPT_H
+
+#include "KernelBuilder.h"
+
+#include "vashista/Dialect/Vashista/IR/Vashista.h"
+
+namespace vashista {
+
+/// The summary and the norms of pages, in buffers beside their cache.
+class PageKept {
+public:
+  using Value = mlir::Value;
+
+  /// Of a `summarize` or an `append` on buffers.
+  template <typename OpTy>
+  PageKept(OpTy op, KernelBuilder &b)
+      : b(b), keys(op.getKCache()), values(op.getVCache()),
+        norms(op.getNorms()), summary(op.getSummaryAttr()),
+        parts(op.getSummaryParts()), layout(op.getLayout()) {}
+
+  /// Why there is no kernel for an op, or an empty string.
+  template <typename OpTy> static llvm::StringRef getObstacle(OpTy op) {
+    if (op.getSketchAttr())
+      return "sketches";
+    return getObstacle(op.getKCache(), op.getVCache(), op.getSummaryAttr(),
+                       op.getSummaryParts());
+  }
+
+  /// Recomputes what is kept of a physical page and KV head, from its tokens 0
+  /// to count - 1; count is at least 1.
+  void emit(Value page, Value kvHead, Value count);
+
+  int64_t getPageSize();
+  /// Indices of an element of a cache.
+  llvm::SmallVector<Value> indices(Value page, Value kvHead, Value token,
+                                   Value channel);
+
+private:
+  static llvm::StringRef getObstacle(Value keys, Value values,
+                                     SummaryAttr summary,
+                                     mlir::ValueRange parts);
+  void emitSummary();
+  /// The largest norm of a cache's tokens, or distance from a centre, as a
+  /// bound.
+  Value getLargestNorm(Value cache, Value centre = {});
+  /// Loops over the page's tokens at a block of channels.
+  llvm::SmallVector<Value> reduceKeys(
+      Value channel, int64_t lanes, mlir::ValueRange init,
+      llvm::function_ref<llvm::SmallVector<Value>(Value, mlir::ValueRange)>
+          body);
+  /// Stores a vector of f32, rounded to nearest, in a part of the summary.
+  void storePart(unsigned part, Value vector, Value channel);
+
+  KernelBuilder &b;
+  Value keys, values, norms;
+  SummaryAttr summary;
+  llvm::SmallVector<Value> parts;
+  Layout layout;
+
+  // Of the page that is being emitted.
+  Value page, kvHead, count;
+};
+
+/// Head dimension of a cache in any layout.
+inline int64_t getHeadDim(mlir::Value cache) {
+  return llvm::cast<mlir::MemRefType>(cache.getType()).getDimSize(3);
+}
+
+} // namespace vashista
+
+#endif // VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_PAGEKEPT_H

@@ -1,0 +1,97 @@
+//===- VashistaToVector.cpp - convert-vashista-to-vector -*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "vashista/Conversion/Passes.h"
+
+#include "Kernels.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/PatternMatch.h"
+#include "mlir/Transforms/WalkPatternRewriteDriver.h"
+
+namespace vashista {
+#define GEN_PASS_DEF_CONVERTVASHISTATOVECTORPASS
+#include "vashista/Conversion/Passes.h.inc"
+} // namespace vashista
+
+using namespace mlir;
+using namespace vashista;
+
+namespace {
+
+template <typename OpTy,
+          LogicalResult (*lower)(OpTy, PatternRewriter &, const CpuTarget &)>
+struct KernelPattern : OpRewritePattern<OpTy> {
+  KernelPattern(MLIRContext *context, CpuTarget target)
+      : OpRewritePattern<OpTy>(context), target(target) {}
+  LogicalResult matchAndRewrite(OpTy op,
+                                PatternRewriter &rewriter) const override {
+    return lower(op, rewriter, target);
+  }
+  CpuTarget target;
+};
+
+/// Says why an op on buffers has no kernel.
+void emitObstacle(Operation *op) {
+  StringRef obstacle;
+  if (auto append = dyn_cast<AppendOp>(op))
+    obstacle = getObstacle(append);
+  else if (auto summarize = dyn_cast<SummarizeOp>(op))
+    obstacle = getObstacle(summarize);
+  if (!obstacle.empty())
+    op->emitOpError("has no CPU kernel for ") << obstacle;
+  else
+    op->emitOpError("has no CPU kernel for this solver or these sizes: "
+                    "expected `attend` with the softmax solver and static "
+                    "head sizes");
+}
+
+struct ConvertPass
+    : public vashista::impl::ConvertVashistaToVectorPassBase<ConvertPass> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    if (!llvm::isPowerOf2_64(lanes) || lanes < 4 || lanes > 64) {
+      emitError(getOperation()->getLoc())
+          << "expected lanes to be 4, 8, 16, 32 or 64, got "
+          << lanes.getValue();
+      return signalPassFailure();
+    }
+    if (registers < 8) {
+      emitError(getOperation()->getLoc())
+          << "expected at least 8 registers, got " << registers.getValue();
+      return signalPassFailure();
+    }
+    RewritePatternSet patterns(&getContext());
+    patterns.add<KernelPattern<AttendOp, lowerAttend>,
+                 KernelPattern<AppendOp, lowerAppend>,
+                 KernelPattern<SummarizeOp, lowerSummarize>>(
+        &getContext(), CpuTarget{lanes, registers});
+    walkAndApplyPatterns(getOperation(), std::move(patterns));
+
+    // What has no kernel yet is an error, never something easier.
+    WalkResult result =
+        getOperation()->walk([](DestinationStyleOpInterface op) {
+          if (!isa<VashistaDialect>(op->getDialect()))
+            return WalkResult::advance();
+          if (!op.hasPureBufferSemantics())
+            op->emitOpError("expected buffers, got tensors; bufferize first");
+          else
+            emitObstacle(op);
+          return WalkResult::interrupt();
+        });
+    if (result.wasInterrupted())
+      signalPassFailure();
+  }
+};
+
+} // namespace

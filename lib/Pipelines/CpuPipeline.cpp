@@ -1,0 +1,81 @@
+//===- CpuPipeline.cpp - vashista-lower-to-llvm-cpu -*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "vashista/Conversion/Passes.h"
+#include "vashista/Dialect/Vashista/Transforms/Passes.h"
+#include "vashista/Pipelines/Pipelines.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Affine/Transforms/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Bufferization/Pipelines/Passes.h"
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace vashista;
+
+void vashista::buildCpuPipeline(OpPassManager &pm,
+                                const CpuPipelineOptions &options) {
+  // The graph: what is read, in which order.
+  pm.addPass(createVashistaDecomposePass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createCanonicalizerPass());
+
+  ConvertVashistaToLinalgPassOptions values;
+  values.lanes = options.lanes;
+  pm.addPass(createConvertVashistaToLinalgPass(values));
+  pm.addPass(createConvertElementwiseToLinalgPass());
+
+  // Buffers: destinations in place.
+  bufferization::OneShotBufferizePassOptions bufferize;
+  bufferize.bufferizeFunctionBoundaries = true;
+  bufferize.functionBoundaryTypeConversion =
+      bufferization::LayoutMapOption::IdentityLayoutMap;
+  pm.addPass(bufferization::createOneShotBufferizePass(bufferize));
+  bufferization::buildBufferDeallocationPipeline(
+      pm, bufferization::BufferDeallocationPipelineOptions());
+  pm.addPass(createConvertBufferizationToMemRefPass());
+
+  // Kernels and tasks.
+  ConvertVashistaToVectorPassOptions kernels;
+  kernels.lanes = options.lanes;
+  kernels.registers = options.registers;
+  pm.addPass(createConvertVashistaToVectorPass(kernels));
+  pm.addPass(createVashistaExpandCopiesPass());
+  pm.addPass(createConvertLinalgToLoopsPass());
+  // Only of one subview is it seen that a copy of it to itself does nothing.
+  pm.addPass(createCSEPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createVashistaApproximateMathPass());
+  pm.addPass(createVashistaOutlineTasksPass());
+
+  // Code.
+  pm.addPass(createConvertVectorToSCFPass());
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  pm.addPass(arith::createArithExpandOpsPass(expand));
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(createConvertToLLVMPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+void vashista::registerPipelines() {
+  PassPipelineRegistration<CpuPipelineOptions>(
+      "vashista-lower-to-llvm-cpu",
+      "Lowers vashista ops to the LLVM dialect for a CPU", buildCpuPipeline);
+}
