@@ -1,0 +1,56 @@
+// RUN: vashista-opt %s -convert-vashista-to-linalg -canonicalize -split-input-file | FileCheck %s
+
+// Mean and deviation: two products per channel, with the direction and with its
+// size. Bounds of a source without bounds are +inf where a page is visible.
+// CHECK-LABEL: func @mean_std
+// CHECK-SAME: %[[W:[a-z0-9]*]]: tensor<2x8x64xf32>, %[[M:[a-z0-9]*]]: tensor<?x2x64xbf16>, %[[S:[a-z0-9]*]]: tensor<?x2x64xbf16>
+// CHECK-DAG: %[[INF:.*]] = arith.constant 0x7F800000 : f32
+// CHECK-DAG: %[[NINF:.*]] = arith.constant 0xFF800000 : f32
+// CHECK-DAG: %[[MB:.*]] = bufferization.to_buffer %[[M]] read_only
+// CHECK-DAG: %[[SB:.*]] = bufferization.to_buffer %[[S]] read_only
+// CHECK: %[[SCORES:.*]] = memref.alloc() {{.*}} : memref<2x8x4xf32>
+// CHECK: linalg.fill ins(%[[NINF]] : f32) outs(%[[SCORES]]
+// CHECK: %[[BOUNDS:.*]] = memref.alloc() {{.*}} : memref<2x8x4xf32>
+// CHECK: linalg.fill ins(%[[NINF]] : f32) outs(%[[BOUNDS]]
+// CHECK: scf.forall (%{{.*}}, %{{.*}}) in (2, 2)
+// CHECK: math.absf
+// CHECK: vector.load %[[MB]]
+// CHECK: vector.load %[[SB]]
+// CHECK: memref.store %{{.*}}, %[[SCORES]]
+// CHECK: memref.store %[[INF]], %[[BOUNDS]]
+// CHECK: bufferization.to_tensor %[[SCORES]] restrict writable
+// CHECK: bufferization.to_tensor %[[BOUNDS]] restrict writable
+// CHECK-NOT: vashista.
+func.func @mean_std(
+    %w: tensor<2x8x64xf32>, %mean: tensor<?x2x64xbf16>,
+    %std: tensor<?x2x64xbf16>, %table: tensor<2x4xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x8x4xf32>, tensor<2x8x4xf32>) {
+  %s, %b = vashista.score %w from #vashista.summary<mean_std>(%mean, %std)
+      table(%table) lens(%lens) page_size 16 scale 0.125
+      : (tensor<2x8x64xf32>, tensor<?x2x64xbf16>, tensor<?x2x64xbf16>,
+         tensor<2x4xi32>, tensor<2xi32>)
+      -> (tensor<2x8x4xf32>, tensor<2x8x4xf32>)
+  return %s, %b : tensor<2x8x4xf32>, tensor<2x8x4xf32>
+}
+
+// -----
+
+// Scores that are bounds: one buffer for both.
+// CHECK-LABEL: func @box
+// CHECK: %[[SCORES:.*]] = memref.alloc()
+// CHECK-NOT: memref.alloc()
+// CHECK: arith.maximumf
+// CHECK: arith.minimumf
+// CHECK: %[[T:.*]] = bufferization.to_tensor %[[SCORES]]
+// CHECK: return %[[T]], %[[T]]
+func.func @box(
+    %w: tensor<2x8x64xf32>, %lo: tensor<?x2x64xf32>, %hi: tensor<?x2x64xf32>,
+    %table: tensor<2x4xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x8x4xf32>, tensor<2x8x4xf32>) {
+  %s, %b = vashista.score %w from #vashista.summary<box>(%lo, %hi)
+      table(%table) lens(%lens) page_size 16 scale 0.125
+      : (tensor<2x8x64xf32>, tensor<?x2x64xf32>, tensor<?x2x64xf32>,
+         tensor<2x4xi32>, tensor<2xi32>)
+      -> (tensor<2x8x4xf32>, tensor<2x8x4xf32>)
+  return %s, %b : tensor<2x8x4xf32>, tensor<2x8x4xf32>
+}
