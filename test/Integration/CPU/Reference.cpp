@@ -1,0 +1,526 @@
+//===- Reference.cpp - The ops by their definition, without MLIR ----------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+using namespace vashista::test;
+
+template <typename T>
+static constexpr T kInf = std::numeric_limits<T>::infinity();
+
+template <typename T>
+static T dot(const float *a, const float *b, int64_t size) {
+  T sum = 0;
+  for (int64_t i = 0; i < size; ++i)
+    sum += T(a[i]) * T(b[i]);
+  return sum;
+}
+
+static double norm(const float *vector, int64_t size) {
+  return std::sqrt(dot<double>(vector, vector, size));
+}
+
+template <typename T> static T getLogit(const Logit &logit, T product) {
+  T scaled = T(logit.scale) * product;
+  if (logit.softCap)
+    scaled = T(*logit.softCap) * std::tanh(scaled / T(*logit.softCap));
+  return scaled / T(logit.epsilon);
+}
+
+/// log sum exp, -inf of nothing.
+template <typename T> static T logSumExp(const std::vector<T> &numbers) {
+  T most = -kInf<T>;
+  for (T number : numbers)
+    most = number > most ? number : most;
+  if (std::isinf(most))
+    return most;
+  T sum = 0;
+  for (T number : numbers)
+    sum += std::exp(number - most);
+  return most + std::log(sum);
+}
+
+//===----------------------------------------------------------------------===//
+// Attending
+//===----------------------------------------------------------------------===//
+
+template <typename T>
+State<T> State<T>::empty(int64_t rows, int64_t heads, int64_t valueDim) {
+  return {Array<T>({rows, heads, valueDim}, 0),
+          Array<T>({rows, heads}, -kInf<T>)};
+}
+
+void vashista::test::forEachToken(const AttendInputs &inputs, int64_t row,
+                                  int64_t kvHead,
+                                  const std::function<void(int64_t)> &use) {
+  int64_t length = (*inputs.paging.seqLens)(row);
+  int64_t pageSize = inputs.paging.pageSize;
+  int64_t numEntries = length, perEntry = 1;
+  const Array<int32_t> *list = inputs.pages ? inputs.pages : inputs.tokens;
+  if (list) {
+    numEntries = list->shape[2];
+    if (inputs.count)
+      numEntries = std::min<int64_t>(numEntries, (*inputs.count)(row, kvHead));
+    perEntry = inputs.pages ? pageSize : 1;
+  }
+  int64_t slot = 0;
+  for (int64_t entry = 0; entry < numEntries; ++entry) {
+    for (int64_t i = 0; i < perEntry; ++i, ++slot) {
+      if (inputs.range &&
+          (slot < inputs.range->first || slot >= inputs.range->second))
+        continue;
+      int64_t listed = list ? (*list)(row, kvHead, entry) : entry;
+      if (listed < 0)
+        continue;
+      int64_t position = listed * perEntry + i;
+      if (position < length)
+        use(position);
+    }
+  }
+}
+
+template <typename T>
+State<T> vashista::test::merge(const std::vector<State<T>> &states) {
+  const State<T> &first = states.front();
+  int64_t rows = first.o.shape[0], heads = first.o.shape[1],
+          dim = first.o.shape[2];
+  State<T> result = State<T>::empty(rows, heads, dim);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t h = 0; h < heads; ++h) {
+      std::vector<T> lses;
+      for (const State<T> &state : states)
+        lses.push_back(state.lse(r, h));
+      T lse = logSumExp(lses);
+      for (const State<T> &state : states) {
+        if (state.lse(r, h) == -kInf<T>)
+          continue;
+        T share = std::exp(state.lse(r, h) - lse);
+        for (int64_t d = 0; d < dim; ++d)
+          result.o(r, h, d) += share * state.o(r, h, d);
+      }
+      result.lse(r, h) = lse;
+    }
+  return result;
+}
+
+template <typename T>
+void vashista::test::attend(const AttendInputs &inputs, State<T> &state) {
+  int64_t rows = inputs.query->shape[0], heads = inputs.query->shape[1];
+  int64_t keyDim = inputs.keys.getDim(), valueDim = inputs.values.getDim();
+  int64_t group = heads / inputs.keys.getNumHeads();
+  State<T> attended = State<T>::empty(rows, heads, valueDim);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t h = 0; h < heads; ++h) {
+      int64_t kvHead = h / group;
+      const float *query = &(*inputs.query)(r, h, 0);
+      std::vector<T> logits;
+      std::vector<const float *> values;
+      forEachToken(inputs, r, kvHead, [&](int64_t position) {
+        int64_t page = inputs.paging.getPhysicalPage(r, position);
+        int64_t slot = position % inputs.paging.pageSize;
+        logits.push_back(getLogit(
+            inputs.logit,
+            dot<T>(query, inputs.keys.get(page, kvHead, slot), keyDim)));
+        values.push_back(inputs.values.get(page, kvHead, slot));
+      });
+      if (logits.empty())
+        continue;
+      T most = *std::max_element(logits.begin(), logits.end());
+      T sum = 0;
+      for (size_t i = 0; i < logits.size(); ++i) {
+        T weight = std::exp(logits[i] - most);
+        sum += weight;
+        for (int64_t d = 0; d < valueDim; ++d)
+          attended.o(r, h, d) += weight * T(values[i][d]);
+      }
+      for (int64_t d = 0; d < valueDim; ++d)
+        attended.o(r, h, d) /= sum;
+      attended.lse(r, h) = most + std::log(sum);
+    }
+  state = merge<T>({state, attended});
+}
+
+template <typename T>
+Array<int32_t> vashista::test::fallback(const AttendInputs &inputs,
+                                        const Array<float> &measure,
+                                        float limit, State<T> &state) {
+  int64_t rows = measure.shape[0], heads = measure.shape[1];
+  int64_t kvHeads = inputs.keys.getNumHeads(), group = heads / kvHeads;
+  int64_t valueDim = inputs.values.getDim();
+  State<T> dense = State<T>::empty(rows, heads, valueDim);
+  attend(inputs, dense);
+  Array<int32_t> flag({rows, kvHeads}, 0);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t h = 0; h < heads; ++h)
+      if (!(measure(r, h) <= limit))
+        flag(r, h / group) = 1;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t h = 0; h < heads; ++h) {
+      if (!flag(r, h / group))
+        continue;
+      state.lse(r, h) = dense.lse(r, h);
+      for (int64_t d = 0; d < valueDim; ++d)
+        state.o(r, h, d) = dense.o(r, h, d);
+    }
+  return flag;
+}
+
+//===----------------------------------------------------------------------===//
+// Scoring and picking
+//===----------------------------------------------------------------------===//
+
+template <typename T>
+std::pair<Array<T>, Array<T>> vashista::test::score(const ScoreInputs &inputs) {
+  int64_t rows = inputs.direction->shape[0], heads = inputs.direction->shape[1],
+          dim = inputs.direction->shape[2];
+  int64_t pageSize = inputs.paging.pageSize;
+  bool ofTokens = inputs.source == Source::keys;
+  int64_t kvHeads =
+      ofTokens ? inputs.keys.getNumHeads() : inputs.first->shape[1];
+  int64_t numPages =
+      inputs.pages ? inputs.pages->shape[2] : inputs.paging.pageTable->shape[1];
+  int64_t perPage = ofTokens ? pageSize : 1;
+  int64_t slots = numPages * perPage;
+  Array<T> scores({rows, heads, slots}, -kInf<T>), bounds = scores;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t h = 0; h < heads; ++h)
+      for (int64_t slot = 0; slot < slots; ++slot) {
+        int64_t kvHead = h / (heads / kvHeads), page = slot / perPage;
+        if (inputs.pages) {
+          if (inputs.pageCount && page >= (*inputs.pageCount)(r, kvHead))
+            continue;
+          page = (*inputs.pages)(r, kvHead, page);
+          if (page < 0)
+            continue;
+        }
+        int64_t position = page * pageSize + slot % perPage;
+        if (position >= (*inputs.paging.seqLens)(r))
+          continue;
+        int64_t physical = inputs.paging.getPhysicalPage(r, position);
+        const float *w = &(*inputs.direction)(r, h, 0);
+        T product = 0;
+        switch (inputs.source) {
+        case Source::keys:
+          product = dot<T>(
+              w, inputs.keys.get(physical, kvHead, position % pageSize), dim);
+          break;
+        case Source::mean:
+          product = dot<T>(w, &(*inputs.first)(physical, kvHead, 0), dim);
+          break;
+        case Source::meanStd:
+          for (int64_t d = 0; d < dim; ++d)
+            product +=
+                T(w[d]) * T((*inputs.first)(physical, kvHead, d)) +
+                std::abs(T(w[d])) * T((*inputs.second)(physical, kvHead, d));
+          break;
+        case Source::box:
+          for (int64_t d = 0; d < dim; ++d)
+            product +=
+                std::max(T(w[d]) * T((*inputs.first)(physical, kvHead, d)),
+                         T(w[d]) * T((*inputs.second)(physical, kvHead, d)));
+          break;
+        case Source::ball:
+          product = dot<T>(w, &(*inputs.first)(physical, kvHead, 0), dim) +
+                    std::sqrt(dot<T>(w, w, dim)) *
+                        T((*inputs.second)(physical, kvHead));
+          break;
+        }
+        T logit = getLogit(inputs.logit, product);
+        bool isBound =
+            inputs.source != Source::mean && inputs.source != Source::meanStd;
+        scores(r, h, slot) = logit;
+        bounds(r, h, slot) = isBound ? logit : kInf<T>;
+      }
+  return {scores, bounds};
+}
+
+Picked vashista::test::pick(const PickInputs &inputs) {
+  int64_t rows = inputs.scores->shape[0], heads = inputs.scores->shape[1],
+          slots = inputs.scores->shape[2];
+  int64_t kvHeads = inputs.numKvHeads, group = heads / kvHeads;
+  Picked result = {Array<int32_t>({rows, kvHeads, inputs.budget}, -1),
+                   Array<int32_t>({rows, kvHeads}, 0),
+                   Array<double>({rows, heads}, -kInf<double>),
+                   Array<double>({rows, kvHeads, slots}, -kInf<double>)};
+  struct Slot {
+    int64_t slot, id; // id: the logical page or token
+    double numTokens;
+    bool always;
+    double rank;
+  };
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t kvHead = 0; kvHead < kvHeads; ++kvHead) {
+      int64_t length = (*inputs.seqLens)(r), size = inputs.pageSize;
+      // Visible slots that were not picked before.
+      std::vector<Slot> open;
+      for (int64_t slot = 0; slot < slots; ++slot) {
+        int64_t id = slot;
+        if (inputs.pages) {
+          int64_t entry = slot / size;
+          if (inputs.pageCount && entry >= (*inputs.pageCount)(r, kvHead))
+            continue;
+          int64_t page = (*inputs.pages)(r, kvHead, entry);
+          if (page < 0)
+            continue;
+          id = page * size + slot % size;
+        }
+        int64_t first = inputs.ofPages ? id * size : id;
+        int64_t last = std::min(inputs.ofPages ? first + size : id + 1, length);
+        if (first >= last)
+          continue;
+        bool isTaken = false;
+        if (inputs.taken)
+          for (int64_t i = 0; i < inputs.taken->shape[2]; ++i)
+            isTaken |= (*inputs.taken)(r, kvHead, i) == id;
+        if (isTaken)
+          continue;
+        bool always = first < inputs.sinks || last > length - inputs.window;
+        open.push_back({slot, id, double(last - first), always, 0});
+      }
+
+      // Of each head: the reference of its scores, and what forbids a bound.
+      std::vector<double> refs;
+      std::vector<bool> isUnknown;
+      for (int64_t h = kvHead * group; h < (kvHead + 1) * group; ++h) {
+        std::vector<double> masses;
+        bool unknown = inputs.outside && std::isnan((*inputs.outside)(r, h));
+        for (Slot &slot : open) {
+          double value = (*inputs.scores)(r, h, slot.slot);
+          unknown |= std::isnan(value);
+          if (!std::isnan(value))
+            masses.push_back(value + std::log(slot.numTokens));
+        }
+        refs.push_back(logSumExp(masses));
+        isUnknown.push_back(unknown);
+      }
+      for (Slot &slot : open) {
+        slot.rank = -kInf<double>;
+        for (int64_t g = 0; g < group; ++g) {
+          double value = (*inputs.scores)(r, kvHead * group + g, slot.slot) +
+                         std::log(slot.numTokens) - refs[g];
+          // A NaN ranks last for its head; the other heads still rank the slot.
+          if (!std::isnan(value))
+            slot.rank = std::max(slot.rank, value);
+        }
+        if (slot.always)
+          slot.rank = kInf<double>;
+        result.rank(r, kvHead, slot.slot) = slot.rank;
+      }
+      // Ties go to the lowest index.
+      std::sort(open.begin(), open.end(), [](const Slot &a, const Slot &b) {
+        if (a.rank != b.rank)
+          return a.rank > b.rank;
+        return a.slot < b.slot;
+      });
+
+      // log of what is left out when the first `count` slots are picked.
+      auto getTail = [&](int64_t h, size_t count) {
+        if (isUnknown[h - kvHead * group])
+          return kInf<double>;
+        std::vector<double> left;
+        if (inputs.outside)
+          left.push_back((*inputs.outside)(r, h));
+        for (size_t i = count; i < open.size(); ++i) {
+          double bound = (*inputs.bounds)(r, h, open[i].slot);
+          if (std::isnan(bound))
+            return kInf<double>;
+          left.push_back(bound + std::log(open[i].numTokens));
+        }
+        return logSumExp(left);
+      };
+      auto proves = [&](size_t count) {
+        for (int64_t h = kvHead * group; h < (kvHead + 1) * group; ++h) {
+          double tail = getTail(h, count);
+          if (tail == -kInf<double>)
+            continue;
+          std::vector<double> all = {tail};
+          if (inputs.attended)
+            all.push_back((*inputs.attended)(r, h));
+          for (size_t i = 0; i < count; ++i)
+            all.push_back((*inputs.scores)(r, h, open[i].slot) +
+                          std::log(open[i].numTokens));
+          if (!(tail - logSumExp(all) <= std::log(double(*inputs.tolerance))))
+            return false;
+        }
+        return true;
+      };
+      size_t count = std::min<size_t>(inputs.budget, open.size());
+      if (inputs.tolerance) {
+        size_t enough = 0;
+        while (enough < count && !proves(enough))
+          ++enough;
+        count = enough;
+      }
+      for (int64_t h = kvHead * group; h < (kvHead + 1) * group; ++h)
+        result.tail(r, h) = getTail(h, count);
+      std::vector<int64_t> ids;
+      for (size_t i = 0; i < count; ++i)
+        ids.push_back(open[i].id);
+      std::sort(ids.begin(), ids.end());
+      for (size_t i = 0; i < count; ++i)
+        result.ids(r, kvHead, i) = ids[i];
+      result.count(r, kvHead) = count;
+    }
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Proving
+//===----------------------------------------------------------------------===//
+
+std::pair<Array<double>, Array<double>>
+vashista::test::certify(const CertifyInputs &inputs) {
+  int64_t rows = inputs.o->shape[0], heads = inputs.o->shape[1],
+          valueDim = inputs.o->shape[2];
+  int64_t dim = inputs.direction->shape[2];
+  int64_t kvHeads = inputs.norms->shape[1];
+  Array<double> tau({rows, heads}, 1), error({rows, heads}, kInf<double>);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t h = 0; h < heads; ++h) {
+      double umax = 0, vmax = 0;
+      bool finite = true;
+      int64_t length = (*inputs.paging.seqLens)(r);
+      for (int64_t position = 0; position < length;
+           position += inputs.paging.pageSize) {
+        int64_t page = inputs.paging.getPhysicalPage(r, position);
+        const float *norms = &(*inputs.norms)(page, h / (heads / kvHeads), 0);
+        finite &= std::isfinite(norms[0]) && std::isfinite(norms[1]);
+        umax = std::max<double>(umax, norms[0]);
+        vmax = std::max<double>(vmax, norms[1]);
+      }
+      double tail = (*inputs.tail)(r, h), lse = (*inputs.lse)(r, h);
+      double normO = norm(&(*inputs.o)(r, h, 0), valueDim);
+      double normW = norm(&(*inputs.direction)(r, h, 0), dim);
+      finite &= std::isfinite(normO) && std::isfinite(normW) &&
+                !std::isnan(tail) && !std::isnan(lse) && tail < kInf<double> &&
+                lse < kInf<double>;
+      if (!finite)
+        continue;
+      if (tail == -kInf<double>) {
+        tau(r, h) = error(r, h) = 0;
+        continue;
+      }
+      // docs/theory.md, section 4.
+      double e = 2 * (dim + 2) * 0x1p-24 * inputs.logit.scale * normW * umax /
+                     inputs.logit.epsilon +
+                 0x1p-20;
+      if (lse == -kInf<double> || e > 0.1)
+        continue;
+      tau(r, h) = 1 / (1 + std::exp(lse - tail - 2 * e));
+      error(r, h) = tau(r, h) * (vmax + normO);
+    }
+  return {tau, error};
+}
+
+//===----------------------------------------------------------------------===//
+// What is kept beside the cache
+//===----------------------------------------------------------------------===//
+
+PageSummary vashista::test::summarizePage(const Cache &keys,
+                                          const Cache &values, int64_t page,
+                                          int64_t kvHead, int64_t numTokens) {
+  int64_t dim = keys.getDim();
+  PageSummary result;
+  result.numTokens = numTokens;
+  if (numTokens == 0)
+    return result;
+  result.mean.assign(dim, 0);
+  result.std.assign(dim, 0);
+  result.lo.assign(dim, kInf<double>);
+  result.hi.assign(dim, -kInf<double>);
+  for (int64_t slot = 0; slot < numTokens; ++slot) {
+    const float *key = keys.get(page, kvHead, slot);
+    for (int64_t d = 0; d < dim; ++d) {
+      result.mean[d] += key[d] / double(numTokens);
+      result.lo[d] = std::min<double>(result.lo[d], key[d]);
+      result.hi[d] = std::max<double>(result.hi[d], key[d]);
+    }
+    result.keyNorm = std::max(result.keyNorm, norm(key, dim));
+    if (values.array)
+      result.valueNorm =
+          std::max(result.valueNorm,
+                   norm(values.get(page, kvHead, slot), values.getDim()));
+  }
+  for (int64_t slot = 0; slot < numTokens; ++slot) {
+    const float *key = keys.get(page, kvHead, slot);
+    double square = 0;
+    for (int64_t d = 0; d < dim; ++d) {
+      double offset = key[d] - result.mean[d];
+      result.std[d] += offset * offset / numTokens;
+      square += offset * offset;
+    }
+    result.radius = std::max(result.radius, std::sqrt(square));
+  }
+  for (double &deviation : result.std)
+    deviation = std::sqrt(deviation);
+  return result;
+}
+
+Array<PageSummary> vashista::test::summarize(const Cache &keys,
+                                             const Cache &values,
+                                             const Paging &paging) {
+  int64_t numPages = keys.array->shape[0], kvHeads = keys.getNumHeads();
+  // A page's tokens are those that the longest row of its sequence sees.
+  std::vector<int64_t> numTokens(numPages, 0);
+  for (int64_t r = 0; r < paging.seqLens->shape[0]; ++r) {
+    int64_t length = (*paging.seqLens)(r);
+    for (int64_t first = 0; first < length; first += paging.pageSize) {
+      int64_t &tokens = numTokens[paging.getPhysicalPage(r, first)];
+      tokens = std::max(tokens, std::min(paging.pageSize, length - first));
+    }
+  }
+  Array<PageSummary> result({numPages, kvHeads});
+  for (int64_t page = 0; page < numPages; ++page)
+    for (int64_t kvHead = 0; kvHead < kvHeads; ++kvHead)
+      result(page, kvHead) =
+          summarizePage(keys, values, page, kvHead, numTokens[page]);
+  return result;
+}
+
+Array<PageSummary> vashista::test::append(const AppendInputs &inputs,
+                                          Array<float> &keys,
+                                          Array<float> &values) {
+  Cache keyCache = {&keys, inputs.nhd}, valueCache = {&values, inputs.nhd};
+  int64_t kvHeads = keyCache.getNumHeads();
+  Array<PageSummary> result({keys.shape[0], kvHeads});
+  for (int64_t r = 0; r < inputs.positions->shape[0]; ++r) {
+    int64_t position = (*inputs.positions)(r);
+    if (position < 0)
+      continue;
+    int64_t page = inputs.paging.getPhysicalPage(r, position);
+    int64_t slot = position % inputs.paging.pageSize;
+    for (int64_t kvHead = 0; kvHead < kvHeads; ++kvHead) {
+      for (int64_t d = 0; d < keyCache.getDim(); ++d)
+        keys.data[keyCache.getOffset(page, kvHead, slot) + d] =
+            (*inputs.key)(r, kvHead, d);
+      for (int64_t d = 0; d < valueCache.getDim(); ++d)
+        values.data[valueCache.getOffset(page, kvHead, slot) + d] =
+            (*inputs.value)(r, kvHead, d);
+      result(page, kvHead) =
+          summarizePage(keyCache, valueCache, page, kvHead, slot + 1);
+    }
+  }
+  return result;
+}
+
+namespace vashista::test {
+#define INSTANTIATE(T)                                                         \
+  template struct State<T>;                                                    \
+  template void attend(const AttendInputs &, State<T> &);                      \
+  template State<T> merge(const std::vector<State<T>> &);                      \
+  template std::pair<Array<T>, Array<T>> score(const ScoreInputs &);           \
+  template Array<int32_t> fallback(const AttendInputs &, const Array<float> &, \
+                                   float, State<T> &);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
+} // namespace vashista::test
