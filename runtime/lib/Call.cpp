@@ -1,0 +1,347 @@
+//===- Call.cpp - Checks tensors and runs entries -------------------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Checks.h"
+#include "Error.h"
+#include "Module.h"
+#include "ThreadPool.h"
+
+#include <cinttypes>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+using namespace vashista::runtime;
+
+namespace {
+
+/// One call, all of it on the stack.
+class Call {
+public:
+  Call(const vashista_module &module, const vso_entry &entry)
+      : manifest(module.manifest), entry(entry),
+        values(module.manifest.values(entry)) {}
+
+  vashista_status bind(DLTensor *const *tensors, uint32_t first,
+                       uint32_t count);
+  vashista_status checkOverlaps() const;
+  vashista_status runChecks();
+  void **descriptors() { return pointers; }
+
+private:
+  vashista_status bindTensor(uint32_t i, const DLTensor *tensor);
+  vashista_status checkType(uint32_t i, const DLTensor &tensor) const;
+  vashista_status bindSizes(uint32_t i, const DLTensor &tensor);
+  vashista_status bindStrides(uint32_t i, const DLTensor &tensor);
+  vashista_status bindData(uint32_t i, const DLTensor &tensor);
+
+  /// Keeps "argument 2 'table'<place>: expected <what>".
+  __attribute__((format(printf, 3, 4), cold)) vashista_status
+  refuse(uint32_t i, const char *format, ...) const;
+
+  bool isWritten(uint32_t i) const {
+    return i >= entry.num_arguments || values[i].flags & VSO_VALUE_WRITTEN;
+  }
+
+  const Manifest &manifest;
+  const vso_entry &entry;
+  Span<vso_value> values;
+  Descriptor storage[VSO_MAX_VALUES];
+  Operand operands[VSO_MAX_VALUES];
+  void *pointers[VSO_MAX_VALUES];
+  /// Bytes of each operand; 0 for one that is empty or not row-major.
+  uint64_t bytes[VSO_MAX_VALUES];
+};
+
+/// "f32", "bf16", "code 3 of 64 bits"
+struct TypeName {
+  TypeName(unsigned code, unsigned bits, unsigned lanes) {
+    static const char *const prefixes[] = {"i",  "u",       "f",   nullptr,
+                                           "bf", "complex", "bool"};
+    static const char *const float8[] = {
+        "f8E3M4",     "f8E4M3", "f8E4M3B11FNUZ", "f8E4M3FN",
+        "f8E4M3FNUZ", "f8E5M2", "f8E5M2FNUZ",    "f8E8M0FNU"};
+    int end;
+    if (code == kDLBool && bits == 8)
+      end = snprintf(text, sizeof(text), "bool");
+    else if (code <= kDLComplex && prefixes[code])
+      end = snprintf(text, sizeof(text), "%s%u", prefixes[code], bits);
+    else if (code >= kDLFloat8_e3m4 && code <= kDLFloat8_e8m0fnu && bits == 8)
+      end = snprintf(text, sizeof(text), "%s", float8[code - kDLFloat8_e3m4]);
+    else
+      end = snprintf(text, sizeof(text), "code %u of %u bits", code, bits);
+    if (lanes != 1)
+      snprintf(text + end, sizeof(text) - end, " x %u", lanes);
+  }
+  char text[48];
+};
+
+} // namespace
+
+vashista_status Call::refuse(uint32_t i, const char *format, ...) const {
+  char what[512];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(what, sizeof(what), format, arguments);
+  va_end(arguments);
+  bool isArgument = i < entry.num_arguments;
+  return fail(VASHISTA_INVALID_ARGUMENT, "%s %" PRIu32 " '%s'%s",
+              isArgument ? "argument" : "result",
+              isArgument ? i : i - entry.num_arguments,
+              manifest.string(values[i].name), what);
+}
+
+vashista_status Call::bind(DLTensor *const *tensors, uint32_t first,
+                           uint32_t count) {
+  if (count > 0 && !tensors)
+    return fail(VASHISTA_INVALID_ARGUMENT,
+                "expected %" PRIu32 " tensors, got null", count);
+  for (uint32_t i = 0; i < count; ++i)
+    if (vashista_status status = bindTensor(first + i, tensors[i]))
+      return status;
+  return VASHISTA_OK;
+}
+
+vashista_status Call::bindTensor(uint32_t i, const DLTensor *tensor) {
+  const vso_value &value = values[i];
+  storage[i] = {};
+  bytes[i] = 0;
+  pointers[i] = &storage[i];
+  operands[i] = {&storage[i], manifest.string(value.name), value.rank,
+                 elementBytes(value.code, value.bits)};
+  if (!tensor)
+    return refuse(i, ": expected a tensor, got null");
+  if (vashista_status status = checkType(i, *tensor))
+    return status;
+  if (vashista_status status = bindSizes(i, *tensor))
+    return status;
+  if (vashista_status status = bindStrides(i, *tensor))
+    return status;
+  return bindData(i, *tensor);
+}
+
+vashista_status Call::checkType(uint32_t i, const DLTensor &tensor) const {
+  const vso_value &value = values[i];
+  if (tensor.device.device_type != kDLCPU)
+    return refuse(i, ": expected a tensor of the CPU, got device type %d",
+                  static_cast<int>(tensor.device.device_type));
+  const DLDataType &type = tensor.dtype;
+  if (type.code != value.code || type.bits != value.bits || type.lanes != 1)
+    return refuse(i, ": expected %s, got %s",
+                  TypeName(value.code, value.bits, 1).text,
+                  TypeName(type.code, type.bits, type.lanes).text);
+  if (tensor.ndim != static_cast<int32_t>(value.rank))
+    return refuse(i, ": expected rank %" PRIu32 ", got %" PRId32, value.rank,
+                  tensor.ndim);
+  if (value.rank > 0 && !tensor.shape)
+    return refuse(i, ": expected a shape, got null");
+  return VASHISTA_OK;
+}
+
+vashista_status Call::bindSizes(uint32_t i, const DLTensor &tensor) {
+  Span<vso_dim> dims = manifest.dims(values[i]);
+  for (uint32_t d = 0; d < dims.size; ++d) {
+    const vso_dim &dim = dims[d];
+    int64_t got = tensor.shape[d];
+    storage[i].extents[d] = got;
+    if (got < 0)
+      return refuse(i,
+                    ", dimension %" PRIu32 ": expected 0 or more, got %" PRId64,
+                    d, got);
+    if (dim.kind == VSO_DIM_STATIC && got != dim.size)
+      return refuse(
+          i, ", dimension %" PRIu32 ": expected %" PRId64 ", got %" PRId64, d,
+          dim.size, got);
+    if (dim.kind != VSO_DIM_TIED)
+      continue;
+    int64_t expected;
+    bool overflows = __builtin_mul_overflow(
+        dim.size, operands[dim.argument].size(dim.dim), &expected);
+    if (overflows || got != expected)
+      return refuse(i,
+                    ", dimension %" PRIu32 ": expected %" PRId64
+                    " times the %" PRId64 " of dimension %" PRIu32
+                    " of argument %" PRIu32 " '%s', got %" PRId64,
+                    d, dim.size, operands[dim.argument].size(dim.dim), dim.dim,
+                    dim.argument, operands[dim.argument].name, got);
+  }
+  return VASHISTA_OK;
+}
+
+vashista_status Call::bindStrides(uint32_t i, const DLTensor &tensor) {
+  const Operand &operand = operands[i];
+  const int64_t *sizes = storage[i].extents;
+  int64_t *strides = storage[i].extents + operand.rank;
+
+  // The strides of a tensor without elements do not matter.
+  for (uint32_t d = 0; d < operand.rank; ++d)
+    if (sizes[d] == 0)
+      return VASHISTA_OK;
+
+  // Row-major, which also tells the number of bytes.
+  int64_t next = 1, size;
+  bool overflows = false;
+  for (uint32_t d = operand.rank; d-- > 0;) {
+    strides[d] = next;
+    overflows |= __builtin_mul_overflow(next, sizes[d], &next);
+  }
+  overflows |=
+      __builtin_mul_overflow(next, int64_t(operand.elementBytes), &size);
+  if (overflows)
+    return refuse(i, ": expected fewer than 2^63 bytes, got more");
+  bytes[i] = static_cast<uint64_t>(size);
+  if (!tensor.strides)
+    return VASHISTA_OK;
+
+  for (uint32_t d = 0; d < operand.rank; ++d) {
+    int64_t got = tensor.strides[d];
+    // Nor that of a single element.
+    if (sizes[d] == 1 || got == strides[d])
+      continue;
+    if (!(values[i].flags & VSO_VALUE_STRIDED))
+      return refuse(i,
+                    ", dimension %" PRIu32 ": expected the row-major stride "
+                    "%" PRId64 ", got %" PRId64,
+                    d, strides[d], got);
+    if (isWritten(i) && got == 0)
+      return refuse(i,
+                    ", dimension %" PRIu32 ": expected a stride other than "
+                    "0 of what is written, got 0",
+                    d);
+    bytes[i] = 0;
+  }
+  if (bytes[i] != 0)
+    return VASHISTA_OK;
+
+  int64_t lowest = 0, highest = operand.elementBytes;
+  for (uint32_t d = 0; d < operand.rank; ++d) {
+    strides[d] = tensor.strides[d];
+    int64_t reach;
+    if (__builtin_mul_overflow(sizes[d] - 1, strides[d], &reach) ||
+        __builtin_mul_overflow(reach, int64_t(operand.elementBytes), &reach) ||
+        __builtin_add_overflow(reach < 0 ? lowest : highest, reach,
+                               reach < 0 ? &lowest : &highest))
+      return refuse(i, ": expected strides that stay within 2^63 bytes, got "
+                       "others");
+  }
+  return VASHISTA_OK;
+}
+
+vashista_status Call::bindData(uint32_t i, const DLTensor &tensor) {
+  const Operand &operand = operands[i];
+  bool isEmpty = false;
+  for (uint32_t d = 0; d < operand.rank; ++d)
+    isEmpty |= operand.size(d) == 0;
+  auto start = reinterpret_cast<uint64_t>(tensor.data);
+  uint64_t address;
+  if (!tensor.data) {
+    if (!isEmpty)
+      return refuse(i, ": expected data, got null");
+    return VASHISTA_OK;
+  }
+  uint64_t end;
+  if (__builtin_add_overflow(start, tensor.byte_offset, &address) ||
+      __builtin_add_overflow(address, bytes[i], &end))
+    return refuse(i,
+                  ": expected data within the address space, got byte "
+                  "offset %" PRIu64,
+                  tensor.byte_offset);
+  if (!isEmpty && address % operand.elementBytes != 0)
+    return refuse(i,
+                  ": expected data aligned to %" PRIu32
+                  " bytes, got an address %" PRIu64 " past that",
+                  operand.elementBytes, address % operand.elementBytes);
+  storage[i].allocated = storage[i].aligned = reinterpret_cast<void *>(address);
+  return VASHISTA_OK;
+}
+
+vashista_status Call::checkOverlaps() const {
+  auto overlap = [&](uint32_t a, uint32_t b) {
+    auto startOf = [&](uint32_t i) {
+      return reinterpret_cast<uint64_t>(storage[i].aligned);
+    };
+    return startOf(a) < startOf(b) + bytes[b] &&
+           startOf(b) < startOf(a) + bytes[a];
+  };
+  for (uint32_t i = 0; i < values.size; ++i) {
+    if (!isWritten(i) || bytes[i] == 0)
+      continue;
+    for (uint32_t j = 0; j < values.size; ++j) {
+      if (j == i || bytes[j] == 0 || !overlap(i, j))
+        continue;
+      bool isArgument = j < entry.num_arguments;
+      return refuse(
+          i, ": expected memory of its own, got some of %s %" PRIu32 " '%s'",
+          isArgument ? "argument" : "result",
+          isArgument ? j : j - entry.num_arguments, operands[j].name);
+    }
+  }
+  return VASHISTA_OK;
+}
+
+vashista_status Call::runChecks() {
+  for (const vso_check &check : manifest.checks(entry)) {
+    vashista_status status = runCheck(check, operands);
+    if (!status)
+      continue;
+    // Results are row-major.
+    for (uint64_t i = entry.num_arguments; i < values.size; ++i)
+      if (bytes[i])
+        memset(storage[i].aligned, 0, bytes[i]);
+    return status;
+  }
+  return VASHISTA_OK;
+}
+
+extern "C" vashista_status
+vashista_call(const vashista_module *module, uint32_t entryNumber,
+              DLTensor *const *arguments, uint32_t numArguments,
+              DLTensor *const *results, uint32_t numResults,
+              const vashista_call_options *options) {
+  if (!module)
+    return fail(VASHISTA_INVALID_ARGUMENT, "expected a module, got null");
+  if (options && options->struct_size < sizeof(*options))
+    return fail(VASHISTA_INVALID_ARGUMENT,
+                "expected call options of struct_size %zu, got %zu",
+                sizeof(*options), options->struct_size);
+  const Manifest &manifest = module->manifest;
+  if (entryNumber >= manifest.entries.size)
+    return fail(VASHISTA_INVALID_ARGUMENT,
+                "expected one of %" PRIu64 " entries, got number %" PRIu32,
+                manifest.entries.size, entryNumber);
+  const vso_entry &entry = manifest.entries[entryNumber];
+  if (numArguments != entry.num_arguments || numResults != entry.num_results)
+    return fail(VASHISTA_INVALID_ARGUMENT,
+                "entry '%s': expected %" PRIu32 " arguments and %" PRIu32
+                " results, got %" PRIu32 " and %" PRIu32,
+                manifest.string(entry.name), entry.num_arguments,
+                entry.num_results, numArguments, numResults);
+
+  Call call(*module, entry);
+  if (vashista_status status = call.bind(arguments, 0, numArguments))
+    return status;
+  if (vashista_status status = call.bind(results, numArguments, numResults))
+    return status;
+  if (vashista_status status = call.checkOverlaps())
+    return status;
+  if (options && options->checked)
+    if (vashista_status status = call.runChecks())
+      return status;
+
+  CallState state;
+  state.maxThreads = options ? options->threads : 0;
+  {
+    CallScope scope(state);
+    module->functions[entryNumber](call.descriptors());
+  }
+  if (state.outOfMemory.load(std::memory_order_relaxed))
+    return fail(VASHISTA_OUT_OF_MEMORY,
+                "entry '%s': expected memory for temporaries, got none",
+                manifest.string(entry.name));
+  return VASHISTA_OK;
+}
