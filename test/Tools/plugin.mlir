@@ -11,6 +11,20 @@
 // RUN:   --load-pass-plugin=%vashista_plugin \
 // RUN:   --pass-pipeline='builtin.module(vashista-decompose)' | FileCheck %s
 
+// The decode example, as the README shows it.
+// RUN: mlir-opt %source_dir/examples/decode.mlir \
+// RUN:   --load-dialect-plugin=%vashista_plugin \
+// RUN:   --load-pass-plugin=%vashista_plugin \
+// RUN:   --pass-pipeline='builtin.module(vashista-decompose)' \
+// RUN:   | FileCheck %s --check-prefix=DECODE
+// DECODE-LABEL: func.func @decode
+// DECODE: vashista.score
+// DECODE: vashista.pick top 64 pages
+// DECODE: vashista.score
+// DECODE: vashista.pick top 128 tokens
+// DECODE: vashista.attend
+// DECODE-NOT: vashista.attention
+
 // The plugin has no MLIR of its own: a second copy would be a second state.
 // RUN: llvm-nm --defined-only --demangle %vashista_plugin \
 // RUN:   | FileCheck %s --check-prefix=SYMBOLS \
