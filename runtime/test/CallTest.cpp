@@ -359,6 +359,14 @@ TEST_F(WrongCallTest, Overlaps) {
                 "argument 0 'q'");
   o.dl.data = q.begin() + 128;
   EXPECT_OK(call(module, "all", {q, table, cacheTensor}, {o, scores}));
+  // Right behind and right before is not within.
+  Tensor<float> both({48 + 128});
+  scores.dl.data = both.begin();
+  o.dl.data = both.begin() + 48;
+  EXPECT_OK(call(module, "all", {q, table, cacheTensor}, {o, scores}));
+  o.dl.data = both.begin();
+  scores.dl.data = both.begin() + 128;
+  EXPECT_OK(call(module, "all", {q, table, cacheTensor}, {o, scores}));
   o.dl.data = o.begin();
   scores.dl.data = o.begin() + 10;
   expectRefused("result 0 'o': expected memory of its own, got some of result "

@@ -234,9 +234,11 @@ TEST_F(RuleTest, Entries) {
                   "expected entry 9 to have at most 128 values, and no more "
                   "records than there are");
   expectRefused([](Records &r) { --r.entries()[9].num_checks; },
-                "expected checks of entry 9 to be 5, got 6");
+                "expected first_check of entry 10 to be 5, got 6");
   expectRefused([](Records &r) { --r.entries()[9].num_constants; },
-                "expected constants of entry 9 to be 3, got 4");
+                "expected first_constant of entry 10 to be 3, got 4");
+  expectRefused([](Records &r) { --r.entries()[10].num_results; },
+                "expected values of entry 10 to be 27, got 28");
   expectRefused([](Records &r) { r.constants()[1].name = 3; },
                 "expected constant of entry 8 to start a string, got 3");
 }
@@ -309,6 +311,10 @@ TEST_F(RuleTest, Dims) {
   expectDimRefused(
       0, [](vso_dim &d) { d = {VSO_DIM_TIED, 0, 0, 0, 1}; },
       "0 of value 0 of entry 0", "kind 3, size 1");
+  // To the next one of its own.
+  expectDimRefused(
+      2, [](vso_dim &d) { d = {VSO_DIM_TIED, 0, 1, 0, 1}; },
+      "0 of value 0 of entry 1", "kind 3, size 1");
   // The result's.
   expectDimRefused(
       1, [](vso_dim &d) { d = {VSO_DIM_DYNAMIC, VSO_NONE, VSO_NONE, 0, 0}; },
@@ -370,6 +376,12 @@ TEST_F(RuleTest, Checks) {
   expectCheckRefused(2, &vso_check::list, 6);
   expectCheckRefused(2, &vso_check::count, 5);
   expectCheckRefused(2, &vso_check::table, 0);
+  for (int64_t size : {int64_t(1), (int64_t(1) << 31) - 1}) {
+    Records records(whole);
+    records.checks()[0].page_size = size;
+    redigest(records.bytes);
+    EXPECT_EQ(tryLoad(records.bytes), VASHISTA_OK);
+  }
   for (int64_t size : {int64_t(0), int64_t(-1), int64_t(1) << 31})
     expectRefused([&](Records &r) { r.checks()[0].page_size = size; },
                   "expected check 0 of entry 8 to name i32 arguments of the "

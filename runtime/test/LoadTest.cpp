@@ -12,7 +12,9 @@
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/Support/SHA256.h"
 
+#include <algorithm>
 #include <cstring>
+#include <elf.h>
 #include <fcntl.h>
 #include <fstream>
 #include <iterator>
@@ -252,6 +254,31 @@ TEST(Load, PayloadsThatAreNotSharedObjects) {
   }
 }
 
+TEST(Load, PayloadsThatWereCut) {
+  // Without a section table, which the system's loader does not miss.
+  Elf64_Ehdr header;
+  memcpy(&header, tinyPayload().data(), sizeof(header));
+  std::vector<Elf64_Phdr> segments(header.e_phnum);
+  memcpy(segments.data(), tinyPayload().data() + header.e_phoff,
+         segments.size() * sizeof(Elf64_Phdr));
+  size_t needed = 0;
+  for (const Elf64_Phdr &segment : segments)
+    if (segment.p_type == PT_LOAD)
+      needed = std::max<size_t>(needed, segment.p_offset + segment.p_filesz);
+  header.e_shoff = header.e_shnum = 0;
+  for (size_t size = 0; size <= needed + 8; ++size) {
+    std::string payload = tinyPayload().substr(0, size);
+    memcpy(payload.data(), &header, std::min(size, sizeof(header)));
+    std::string bytes = write(tinyArtefact(payload.empty() ? "x" : payload));
+    vashista_module *module = nullptr;
+    ASSERT_EQ(vashista_module_load_bytes(bytes.data(), bytes.size(), nullptr,
+                                         &module),
+              size < needed ? VASHISTA_LOAD_FAILED : VASHISTA_OK)
+        << size;
+    vashista_module_free(module);
+  }
+}
+
 TEST(Load, NotAnEarlierPayloadThatCouldNotBeUnloaded) {
   // The sticky one stays, and the next one gets its file number.
   for (int i = 0; i < 70; ++i) {
@@ -292,7 +319,7 @@ TEST(Describe, SaysWhatWasWritten) {
   EXPECT_STREQ(info.compiler, "LLVM test");
   EXPECT_STREQ(info.features, "sse2");
   EXPECT_EQ(info.format_version, 1U);
-  EXPECT_EQ(info.num_entries, 10U);
+  EXPECT_EQ(info.num_entries, 11U);
   std::string bytes = write(kernelsArtefact());
   EXPECT_EQ(
       memcmp(info.digest, bytes.data() + offsetof(vso_header, digest), 32), 0);

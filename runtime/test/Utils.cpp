@@ -168,6 +168,7 @@ Artefact vashista::test::kernelsArtefact() {
                    ArtefactCheck::getPositions(4, 0, std::nullopt, 3, 0, 4),
                    ArtefactCheck::getList(5, std::nullopt, 1, true, 4)};
   artefact.entries.push_back(simple);
+  add("crowd", {}, {value("most", i64, {})});
   return artefact;
 }
 

@@ -97,6 +97,26 @@ void meet(void **descriptors) {
   host->parallel_for(4, meet_one, &state);
 }
 
+// () -> i64: how many indices ran at once.
+typedef struct {
+  atomic_int running, most;
+} crowd_state;
+static void crowd_one(void *ctx, int64_t i) {
+  (void)i;
+  crowd_state *state = ctx;
+  int now = atomic_fetch_add(&state->running, 1) + 1;
+  for (int most = atomic_load(&state->most); most < now;)
+    if (atomic_compare_exchange_weak(&state->most, &most, now))
+      break;
+  nanosleep(&(struct timespec){0, 2000000}, NULL);
+  atomic_fetch_sub(&state->running, 1);
+}
+void crowd(void **descriptors) {
+  crowd_state state = {0, 0};
+  host->parallel_for(40, crowd_one, &state);
+  *i64(descriptors[0]) = atomic_load(&state.most);
+}
+
 // () -> 8x8xi64: the thread of each pair of indices, by nested loops; 0 where
 // an inner loop is not in order.
 typedef struct {
