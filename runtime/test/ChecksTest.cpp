@@ -151,6 +151,19 @@ TEST_F(ChecksTest, AsManyRowsAsLengths) {
                "length, got 2");
 }
 
+TEST_F(ChecksTest, ListsAsLargeAsTheirCounts) {
+  a.list.shape[0] = 2;
+  expectCaught("argument 1 'lens', dimension 0: expected 2, one for each row "
+               "of the list, got 3");
+  a.list.shape[0] = 3;
+  a.count.shape[0] = 1;
+  expectCaught("argument 6 'count', dimension 0: expected 3, one for each row "
+               "of the list, got 1");
+  a.count.shape = {3, 1};
+  expectCaught("argument 6 'count', dimension 1: expected 2, one for each head "
+               "of the list, got 1");
+}
+
 TEST_F(ChecksTest, Positions) {
   a.positions[0] = 19;
   a.positions[2] = kMin;

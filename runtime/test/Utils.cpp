@@ -152,8 +152,8 @@ Artefact vashista::test::kernelsArtefact() {
            value("lens", i32, {dynamic()}), value("rows", i32, {dynamic()}),
            value("cache", f32, {dynamic(), fixed(4)}),
            value("positions", i32, {tied(1, 0)}),
-           value("list", i32, {tied(1, 0), fixed(2), dynamic()}),
-           value("count", i32, {tied(1, 0), fixed(2)})},
+           value("list", i32, {dynamic(), dynamic(), dynamic()}),
+           value("count", i32, {dynamic(), dynamic()})},
           {value("sum", f32, {tied(1, 0)})});
   decode.symbol = "gather";
   decode.constants = {{"scale", "0.0883883461"}, {"sinks", "4"}};
