@@ -61,8 +61,8 @@ private:
 /// "f32", "bf16", "code 3 of 64 bits"
 struct TypeName {
   TypeName(unsigned code, unsigned bits, unsigned lanes) {
-    static const char *const prefixes[] = {"i",  "u",       "f",   nullptr,
-                                           "bf", "complex", "bool"};
+    static const char *const prefixes[] = {"i",     "u",  "f",
+                                           nullptr, "bf", "complex"};
     static const char *const float8[] = {
         "f8E3M4",     "f8E4M3", "f8E4M3B11FNUZ", "f8E4M3FN",
         "f8E4M3FNUZ", "f8E5M2", "f8E5M2FNUZ",    "f8E8M0FNU"};
@@ -159,16 +159,18 @@ vashista_status Call::bindSizes(uint32_t i, const DLTensor &tensor) {
           dim.size, got);
     if (dim.kind != VSO_DIM_TIED)
       continue;
-    int64_t expected;
-    bool overflows = __builtin_mul_overflow(
-        dim.size, operands[dim.argument].size(dim.dim), &expected);
-    if (overflows || got != expected)
+    const Operand &other = operands[dim.argument];
+    int64_t unit = other.size(dim.dim), expected;
+    if (__builtin_mul_overflow(dim.size, unit, &expected) || got != expected) {
+      char factor[32] = "";
+      if (dim.size != 1)
+        snprintf(factor, sizeof(factor), "%" PRId64 " times ", dim.size);
       return refuse(i,
-                    ", dimension %" PRIu32 ": expected %" PRId64
-                    " times the %" PRId64 " of dimension %" PRIu32
-                    " of argument %" PRIu32 " '%s', got %" PRId64,
-                    d, dim.size, operands[dim.argument].size(dim.dim), dim.dim,
-                    dim.argument, operands[dim.argument].name, got);
+                    ", dimension %" PRIu32 ": expected %sthe %" PRId64
+                    " of dimension %" PRIu32 " of argument %" PRIu32
+                    " '%s', got %" PRId64,
+                    d, factor, unit, dim.dim, dim.argument, other.name, got);
+    }
   }
   return VASHISTA_OK;
 }
@@ -251,11 +253,13 @@ vashista_status Call::bindData(uint32_t i, const DLTensor &tensor) {
                   ": expected data within the address space, got byte "
                   "offset %" PRIu64,
                   tensor.byte_offset);
-  if (!isEmpty && address % operand.elementBytes != 0)
+  // Pairs of doubles are aligned like doubles.
+  uint64_t align = operand.elementBytes < 8 ? operand.elementBytes : 8;
+  if (!isEmpty && address % align != 0)
     return refuse(i,
-                  ": expected data aligned to %" PRIu32
+                  ": expected data aligned to %" PRIu64
                   " bytes, got an address %" PRIu64 " past that",
-                  operand.elementBytes, address % operand.elementBytes);
+                  align, address % align);
   storage[i].allocated = storage[i].aligned = reinterpret_cast<void *>(address);
   return VASHISTA_OK;
 }

@@ -68,7 +68,7 @@ struct Job {
   std::atomic<int64_t> next{0};
 
   // The rest belongs to whoever holds the pool's mutex.
-  unsigned helpersWanted;
+  unsigned helpersWanted = 0;
   unsigned helpersActive = 0;
   pthread_cond_t done = PTHREAD_COND_INITIALIZER;
   Job *newer = nullptr;

@@ -294,7 +294,7 @@ TEST_F(WrongCallTest, Sizes) {
 
 TEST_F(WrongCallTest, TiedSizes) {
   table.shape[0] = 3;
-  expectRefused("argument 1 'table', dimension 0: expected 1 times the 4 of "
+  expectRefused("argument 1 'table', dimension 0: expected the 4 of "
                 "dimension 0 of argument 0 'q', got 3");
   table.shape[0] = 4;
   scores.shape[0] = 47;

@@ -243,6 +243,26 @@ TEST_F(RuleTest, Entries) {
                 "expected constant of entry 8 to start a string, got 3");
 }
 
+TEST_F(RuleTest, AtLeastOneEntry) {
+  vso_header header = Records(whole).header();
+  vso_payload payload = {VSO_PAYLOAD_ELF_X86_64, 0, 0, 8};
+  const std::string strings("producer", 9), padding(7, '\0');
+  header.producer = header.compiler = payload.features = 0;
+  header.strings = {sizeof(header), strings.size()};
+  header.payloads = {sizeof(header) + 16, 1};
+  payload.offset = header.payloads.offset + sizeof(payload);
+  header.entries = header.values = header.dims = header.constants =
+      header.checks = {payload.offset, 0};
+  header.file_bytes = payload.offset + payload.bytes;
+  std::string bytes(reinterpret_cast<char *>(&header), sizeof(header));
+  bytes += strings + padding;
+  bytes.append(reinterpret_cast<char *>(&payload), sizeof(payload));
+  bytes += "payload.";
+  redigest(bytes);
+  test::expectRefused(bytes, VASHISTA_MALFORMED,
+                      "expected 1 to 1024 entries, got 0");
+}
+
 TEST_F(RuleTest, Values) {
   expectRefused(
       [](Records &r) { r.decodeValues()[1].name = r.decodeValues()[0].name; },

@@ -16,6 +16,7 @@
 #include <dirent.h>
 #include <fstream>
 #include <pthread.h>
+#include <sched.h>
 #include <set>
 #include <thread>
 
@@ -150,6 +151,9 @@ TEST_F(ThreadsTest, NumberFromTheEnvironment) {
   module = load(kernelsArtefact());
   identify();
   int byDefault = countThreads();
+  cpu_set_t cpus;
+  if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
+    EXPECT_EQ(byDefault - before, CPU_COUNT(&cpus) - 1);
   for (const char *text :
        {"0", "-3", "", "x", "3x", "1e3", "99999999999999999999", "0x4"}) {
     setenv("VASHISTA_NUM_THREADS", text, 1);
@@ -180,10 +184,10 @@ TEST_F(ThreadsTest, CallsAtOnce) {
         x.shape[0] += 1;
         failures +=
             call(module, "halve", {x}, {y}) != VASHISTA_INVALID_ARGUMENT;
-        std::string expected =
-            "result 0 'y', dimension 0: expected 1 times the " +
-            std::to_string(size + 1) +
-            " of dimension 0 of argument 0 'x', got " + std::to_string(size);
+        std::string expected = "result 0 'y', dimension 0: expected the " +
+                               std::to_string(size + 1) +
+                               " of dimension 0 of argument 0 'x', got " +
+                               std::to_string(size);
         failures += vashista_last_error() != expected;
       }
     });
