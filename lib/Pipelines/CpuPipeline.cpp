@@ -15,6 +15,7 @@
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/Bufferization/Pipelines/Passes.h"
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassManager.h"
@@ -23,8 +24,8 @@
 using namespace mlir;
 using namespace vashista;
 
-void vashista::buildCpuPipeline(OpPassManager &pm,
-                                const CpuPipelineOptions &options) {
+void vashista::buildBufferPipeline(OpPassManager &pm,
+                                   const CpuPipelineOptions &options) {
   // The graph: what is read, in which order.
   pm.addPass(createVashistaDecomposePass());
   pm.addPass(createCSEPass());
@@ -41,25 +42,29 @@ void vashista::buildCpuPipeline(OpPassManager &pm,
   bufferize.functionBoundaryTypeConversion =
       bufferization::LayoutMapOption::IdentityLayoutMap;
   pm.addPass(bufferization::createOneShotBufferizePass(bufferize));
-  bufferization::buildBufferDeallocationPipeline(
-      pm, bufferization::BufferDeallocationPipelineOptions());
-  pm.addPass(createConvertBufferizationToMemRefPass());
+}
 
-  // Kernels and tasks.
+void vashista::buildKernelPipeline(OpPassManager &pm,
+                                   const CpuPipelineOptions &options) {
   ConvertVashistaToVectorPassOptions kernels;
   kernels.lanes = options.lanes;
   kernels.registers = options.registers;
   pm.addPass(createConvertVashistaToVectorPass(kernels));
   pm.addPass(createVashistaExpandCopiesPass());
-  pm.addPass(createConvertLinalgToLoopsPass());
   // Only of one subview is it seen that a copy of it to itself does nothing.
   pm.addPass(createCSEPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+/// `hostMemory`: through MLIR's generic functions instead of the C library's.
+static void buildCodePipeline(OpPassManager &pm, bool hostMemory) {
+  pm.addPass(createConvertLinalgToLoopsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createVashistaApproximateMathPass());
   pm.addPass(createVashistaOutlineTasksPass());
 
-  // Code.
   pm.addPass(createConvertVectorToSCFPass());
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(memref::createExpandStridedMetadataPass());
@@ -67,6 +72,12 @@ void vashista::buildCpuPipeline(OpPassManager &pm,
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = true;
   pm.addPass(arith::createArithExpandOpsPass(expand));
+  if (hostMemory) {
+    FinalizeMemRefToLLVMConversionPassOptions memory;
+    memory.useAlignedAlloc = true;
+    memory.useGenericFunctions = true;
+    pm.addPass(createFinalizeMemRefToLLVMConversionPass(memory));
+  }
   pm.addPass(createConvertVectorToLLVMPass());
   pm.addPass(createConvertToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
@@ -74,7 +85,34 @@ void vashista::buildCpuPipeline(OpPassManager &pm,
   pm.addPass(createCSEPass());
 }
 
+static void buildLinalgPipeline(OpPassManager &pm,
+                                const CpuPipelineOptions &options) {
+  buildBufferPipeline(pm, options);
+  bufferization::buildBufferDeallocationPipeline(
+      pm, bufferization::BufferDeallocationPipelineOptions());
+  pm.addPass(createConvertBufferizationToMemRefPass());
+  buildKernelPipeline(pm, options);
+}
+
+void vashista::buildCpuPipeline(OpPassManager &pm,
+                                const CpuPipelineOptions &options) {
+  buildLinalgPipeline(pm, options);
+  buildCodePipeline(pm, /*hostMemory=*/false);
+}
+
+void vashista::buildCpuEntryPipeline(OpPassManager &pm,
+                                     const CpuPipelineOptions &options) {
+  buildKernelPipeline(pm, options);
+  pm.addNestedPass<func::FuncOp>(createVashistaPlanWorkspacePass());
+  buildCodePipeline(pm, /*hostMemory=*/true);
+  pm.addPass(createVashistaPackEntriesPass());
+}
+
 void vashista::registerPipelines() {
+  PassPipelineRegistration<CpuPipelineOptions>(
+      "vashista-to-linalg",
+      "Lowers vashista ops to linalg, scf and vector ops on buffers",
+      buildLinalgPipeline);
   PassPipelineRegistration<CpuPipelineOptions>(
       "vashista-lower-to-llvm-cpu",
       "Lowers vashista ops to the LLVM dialect for a CPU", buildCpuPipeline);

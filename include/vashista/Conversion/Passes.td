@@ -109,4 +109,38 @@ def VashistaOutlineTasksPass : Pass<"vashista-outline-tasks", "::mlir::ModuleOp"
   ];
 }
 
+def VashistaPlanWorkspacePass
+    : Pass<"vashista-plan-workspace", "::mlir::func::FuncOp"> {
+  let summary = "places all temporaries of a function in one allocation";
+  let description = [{
+    Every `memref.alloc` becomes a view of one workspace, whose size is known
+    when the function starts: one allocation per call, one place where memory
+    can run out, and nothing to free in between. Where there is no memory the
+    function returns at once. An allocation within a `scf.forall` has room for
+    each iteration.
+
+    **Preconditions.** The function has one block and no results; nothing is
+    deallocated yet; sizes follow from those of the arguments. Anything else is
+    an error.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::scf::SCFDialect"
+  ];
+}
+
+def VashistaPackEntriesPass : Pass<"vashista-pack-entries", "::mlir::ModuleOp"> {
+  let summary = "gives functions the form in which the runtime calls them";
+  let description = [{
+    For each function `f` with a C interface (`llvm.emit_c_interface`), exports
+    `vashista_entry_f(descriptors)`, which takes an array of pointers to memref
+    descriptors. Memory comes from the host's `alloc` and goes to its `free`.
+    All other functions become internal.
+
+    **Preconditions.** The module is in the LLVM dialect, its tasks are
+    outlined, and allocation goes through MLIR's generic functions.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 #endif // VASHISTA_CONVERSION_PASSES_TD

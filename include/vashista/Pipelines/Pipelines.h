@@ -29,10 +29,24 @@ struct CpuPipelineOptions
                             llvm::cl::init(32)};
 };
 
-/// From vashista ops on tensors or buffers to the LLVM dialect: decomposes,
-/// bufferizes, makes kernels, outlines tasks, lowers. Runs on a module.
+/// `vashista-lower-to-llvm-cpu`: from vashista ops on tensors or buffers to the
+/// LLVM dialect. Runs on a module, as all of these.
 void buildCpuPipeline(mlir::OpPassManager &pm,
                       const CpuPipelineOptions &options);
+
+/// Its parts, for a compiler that works between them.
+///
+/// Decomposes and bufferizes, function boundaries too. Leaves destination ops,
+/// and buffers that nobody frees.
+void buildBufferPipeline(mlir::OpPassManager &pm,
+                         const CpuPipelineOptions &options);
+/// From there to upstream ops only: linalg, scf, vector, memref, arith, math.
+void buildKernelPipeline(mlir::OpPassManager &pm,
+                         const CpuPipelineOptions &options);
+/// From the buffer pipeline's result, without results of functions, to entries
+/// that the runtime calls: with memory of the host, in the LLVM dialect.
+void buildCpuEntryPipeline(mlir::OpPassManager &pm,
+                           const CpuPipelineOptions &options);
 
 void registerPipelines();
 

@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "HostTable.h"
 #include "vashista/Conversion/Passes.h"
 
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
@@ -30,11 +31,6 @@ using namespace vashista;
 
 namespace {
 
-constexpr StringLiteral kHost = "vashista_host";
-constexpr StringLiteral kBind = "vashista_bind";
-/// Field of the host table: (abi_version, parallel_for, alloc, free).
-constexpr int32_t kParallelFor = 1;
-
 class Outliner {
 public:
   explicit Outliner(ModuleOp module)
@@ -43,14 +39,8 @@ public:
         pointer(LLVM::LLVMPointerType::get(module.getContext())) {}
 
   LogicalResult outline(scf::ForallOp forall);
-  /// The table of host functions and the function that the host sets it with.
-  void declareHost();
 
 private:
-  LLVM::LLVMStructType getHostType() {
-    return LLVM::LLVMStructType::getLiteral(
-        b.getContext(), {b.getI32Type(), pointer, pointer, pointer});
-  }
   Value cast(Type type, Value value) {
     if (value.getType() == type)
       return value;
@@ -69,27 +59,6 @@ private:
 };
 
 } // namespace
-
-void Outliner::declareHost() {
-  b.setInsertionPointToStart(module.getBody());
-  auto host = LLVM::GlobalOp::create(b, pointer, /*isConstant=*/false,
-                                     LLVM::Linkage::Internal, kHost,
-                                     /*value=*/Attribute());
-  {
-    OpBuilder::InsertionGuard guard(b);
-    b.createBlock(&host.getInitializerRegion());
-    LLVM::ReturnOp::create(b, LLVM::ZeroOp::create(b, pointer).getResult());
-  }
-  auto type = LLVM::LLVMFunctionType::get(
-      LLVM::LLVMVoidType::get(b.getContext()), {pointer});
-  auto bind = LLVM::LLVMFuncOp::create(b, kBind, type);
-  OpBuilder::InsertionGuard guard(b);
-  Block *body = bind.addEntryBlock(b);
-  b.setInsertionPointToStart(body);
-  Value address = LLVM::AddressOfOp::create(b, host);
-  LLVM::StoreOp::create(b, body->getArgument(0), address);
-  LLVM::ReturnOp::create(b, ValueRange());
-}
 
 LogicalResult Outliner::outline(scf::ForallOp forall) {
   auto parent = forall->getParentOfType<FunctionOpInterface>();
@@ -179,10 +148,7 @@ LogicalResult Outliner::outline(scf::ForallOp forall) {
   Value context = LLVM::AllocaOp::create(b, pointer, contextType, one);
   for (auto [i, field] : llvm::enumerate(fields))
     LLVM::StoreOp::create(b, field, fieldAddress(contextType, context, i));
-  Value host = LLVM::LoadOp::create(
-      b, pointer, LLVM::AddressOfOp::create(b, pointer, kHost));
-  Value parallelFor = LLVM::LoadOp::create(
-      b, pointer, fieldAddress(getHostType(), host, kParallelFor));
+  Value parallelFor = loadHostFunction(b, HostField::parallelFor);
   Value body = LLVM::AddressOfOp::create(b, pointer, name);
   auto callType = LLVM::LLVMFunctionType::get(
       LLVM::LLVMVoidType::get(b.getContext()), {i64, pointer, pointer});
@@ -225,7 +191,7 @@ struct OutlinePass
 
   void runOnOperation() override {
     Outliner outliner(getOperation());
-    outliner.declareHost();
+    declareHostTable(getOperation());
     hoistScratch(getOperation());
     SmallVector<scf::ForallOp> loops;
     // Only the outermost: a task runs its own loops itself.
