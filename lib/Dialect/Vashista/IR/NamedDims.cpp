@@ -64,10 +64,8 @@ void NamedDims::bind(StringRef name, Type type, ArrayRef<Dim> dims,
   for (auto [position, dim] : llvm::enumerate(dims)) {
     Binding &binding = bindings[index(dim)];
     int64_t size = shaped.getDimSize(position);
-    if (!binding.value && value) {
-      binding.value = value;
-      binding.position = position;
-    }
+    if (value)
+      binding.places.push_back({value, static_cast<unsigned>(position)});
     if (ShapedType::isDynamic(size))
       continue;
     if (ShapedType::isDynamic(binding.size)) {
@@ -123,8 +121,10 @@ OpFoldResult NamedDims::reify(OpBuilder &b, Location loc,
     const Binding &binding = bindings[index(dim)];
     if (!ShapedType::isDynamic(binding.size))
       return b.getIndexAttr(binding.size);
-    assert(binding.value && "a dynamic dimension comes from an operand");
-    return b.createOrFold<tensor::DimOp>(loc, binding.value, binding.position);
+    assert(!binding.places.empty() &&
+           "a dynamic dimension comes from an operand");
+    const Place &place = binding.places.front();
+    return b.createOrFold<tensor::DimOp>(loc, place.value, place.position);
   };
   OpFoldResult factor = reifyDim(*extent.dim);
   if (!extent.times)

@@ -12,6 +12,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/TypeUtilities.h"
+#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <limits>
@@ -197,6 +198,22 @@ template <typename OpTy> static LogicalResult verifyMode(OpTy op, int number) {
 //===----------------------------------------------------------------------===//
 // Verifiers
 //===----------------------------------------------------------------------===//
+
+NamedDims vashista::getNamedDims(Operation *op) {
+  return TypeSwitch<Operation *, NamedDims>(op)
+      .Case([](SummarizeOp op) { return getDims<SummarizeShape>(op); })
+      .Case([](AppendOp op) { return getDims<AppendShape>(op); })
+      .Case([](ScoreOp op) { return getDims<ScoreShape>(op); })
+      .Case([](PickOp op) { return getDims<PickShape>(op); })
+      .Case([](RouteOp op) { return getDims<RouteShape>(op); })
+      .Case([](SelectOp op) { return getDims<SelectShape>(op); })
+      .Case([](AttendOp op) { return getDims<AttendShape>(op); })
+      .Case([](MergeOp op) { return getDims<MergeShape>(op); })
+      .Case([](CertifyOp op) { return getDims<CertifyShape>(op); })
+      .Case([](FallbackOp op) { return getDims<FallbackShape>(op); })
+      .Case([](AttentionOp op) { return getDims<AttentionShape>(op); })
+      .Default([](Operation *) { return NamedDims(); });
+}
 
 /// What `summarize` and `append` share.
 template <typename Shape, typename OpTy>

@@ -96,6 +96,16 @@ public:
   /// `k_cache`, got 8": the first conflict, if any.
   const std::optional<std::string> &getConflict() const { return conflict; }
 
+  /// A dimension of a value.
+  struct Place {
+    mlir::Value value;
+    unsigned position = 0;
+  };
+  /// Where the dimension occurs among the operands, in their order.
+  llvm::ArrayRef<Place> places(Dim dim) const {
+    return bindings[index(dim)].places;
+  }
+
   /// The type of a result.
   mlir::RankedTensorType getType(const ResultSpec &spec) const;
 
@@ -106,15 +116,17 @@ public:
 private:
   struct Binding {
     int64_t size = mlir::ShapedType::kDynamic;
-    std::string operand;   // who fixed the size, or declared it first
-    mlir::Value value;     // a value with this dimension, and
-    unsigned position = 0; // where
+    std::string operand; // who fixed the size, or declared it first
+    llvm::SmallVector<Place, 4> places;
   };
   static unsigned index(Dim dim) { return static_cast<unsigned>(dim); }
 
   std::array<Binding, kNumDims> bindings;
   std::optional<std::string> conflict;
 };
+
+/// What the operands of a vashista op say; nothing for another op.
+NamedDims getNamedDims(mlir::Operation *op);
 
 /// Which element types a part of a key source may have.
 enum class PartElement { storage, f32, f16, i8, residualNorm };

@@ -1,0 +1,141 @@
+//===- Compile.cpp - From a module to an artefact -------------------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "vashista/Target/Compile.h"
+#include "CpuCode.h"
+#include "EntryInterface.h"
+
+#include "vashista/Pipelines/Pipelines.h"
+
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/Config/llvm-config.h"
+
+using namespace mlir;
+using namespace vashista;
+
+void vashista::registerCompileDialects(DialectRegistry &registry) {
+  registry.insert<func::FuncDialect, LLVM::LLVMDialect>();
+  registerBuiltinDialectTranslation(registry);
+  registerLLVMDialectTranslation(registry);
+}
+
+/// Public functions, with the calls between them inlined.
+static FailureOr<SmallVector<func::FuncOp>> getEntries(ModuleOp module) {
+  PassManager pm(module->getName());
+  pm.addPass(createInlinerPass());
+  pm.addPass(createSymbolDCEPass());
+  if (failed(pm.run(module)))
+    return failure();
+  SmallVector<func::FuncOp> entries;
+  for (auto function : module.getOps<func::FuncOp>()) {
+    if (function.isExternal())
+      return function.emitError("expected functions with bodies, got a "
+                                "declaration");
+    if (function.isPrivate())
+      return function.emitError("expected calls that can be inlined, got a "
+                                "function that is called recursively or "
+                                "from elsewhere");
+    entries.push_back(function);
+  }
+  if (entries.empty())
+    return module.emitError(
+        "expected at least one public function, an entry, got none");
+  return entries;
+}
+
+/// Compiles for one target, which takes the module to pieces. Describes the
+/// entries on the way.
+static FailureOr<llvm::SmallString<0>>
+generate(ModuleOp module, const CpuTarget &target, OutputKind output,
+         std::vector<ArtefactEntry> &entries) {
+  CpuPipelineOptions options;
+  options.lanes = target.lanes;
+  options.registers = target.registers;
+  FailureOr<SmallVector<func::FuncOp>> functions = getEntries(module);
+  if (failed(functions))
+    return failure();
+  entries.clear();
+  for (func::FuncOp function : *functions) {
+    FailureOr<ArtefactEntry> entry = describeEntry(function);
+    if (failed(entry))
+      return failure();
+    entries.push_back(std::move(*entry));
+    function->setAttr("llvm.emit_c_interface",
+                      UnitAttr::get(module.getContext()));
+  }
+
+  PassManager buffers(module->getName());
+  buildBufferPipeline(buffers, options);
+  if (failed(buffers.run(module)))
+    return failure();
+  // Passes replace functions, but not their order.
+  for (auto [function, entry] :
+       llvm::zip(module.getOps<func::FuncOp>(), entries))
+    describeWrites(function, entry);
+
+  PassManager code(module->getName());
+  code.addPass(bufferization::createDropEquivalentBufferResultsPass());
+  bufferization::BufferResultsToOutParamsPassOptions outParams;
+  outParams.hoistStaticAllocs = true;
+  outParams.hoistDynamicAllocs = true;
+  outParams.modifyPublicFunctions = true;
+  code.addPass(bufferization::createBufferResultsToOutParamsPass(outParams));
+  buildCpuEntryPipeline(code, options);
+  if (failed(code.run(module)))
+    return failure();
+  if (output == OutputKind::mlir) {
+    llvm::SmallString<0> text;
+    llvm::raw_svector_ostream os(text);
+    module.print(os);
+    os << '\n';
+    return text;
+  }
+  llvm::Expected<llvm::SmallString<0>> bytes =
+      generateCode(module, target, output);
+  if (!bytes)
+    return module.emitError(llvm::toString(bytes.takeError()));
+  return std::move(*bytes);
+}
+
+LogicalResult vashista::compile(ModuleOp module, const CompileOptions &options,
+                                llvm::raw_ostream &os) {
+  assert(!options.targets.empty() && "expected a target");
+  std::vector<ArtefactEntry> entries;
+  if (options.output != OutputKind::vso) {
+    FailureOr<llvm::SmallString<0>> bytes =
+        generate(module, options.targets.front(), options.output, entries);
+    if (failed(bytes))
+      return failure();
+    os << *bytes;
+    return success();
+  }
+
+  Artefact artefact;
+  artefact.producer = "vashista " VASHISTA_VERSION;
+  artefact.compiler = "LLVM " LLVM_VERSION_STRING;
+  for (const CpuTarget &target : options.targets) {
+    OwningOpRef<ModuleOp> copy = module.clone();
+    FailureOr<llvm::SmallString<0>> object =
+        generate(*copy, target, OutputKind::object, entries);
+    if (failed(object))
+      return failure();
+    llvm::Expected<std::string> linked = linkSharedObject(*object);
+    if (!linked)
+      return module.emitError(llvm::toString(linked.takeError()));
+    artefact.payloads.push_back({target.features, std::move(*linked)});
+  }
+  artefact.entries = std::move(entries);
+  if (llvm::Error error = writeArtefact(artefact, os))
+    return module.emitError(llvm::toString(std::move(error)));
+  return success();
+}

@@ -1,0 +1,146 @@
+//===- CpuCode.cpp - Machine code of a module -----------------------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "CpuCode.h"
+
+#include "mlir/ExecutionEngine/OptUtils.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Object/ObjectFile.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/Triple.h"
+
+using namespace mlir;
+using namespace vashista;
+
+static constexpr llvm::StringLiteral kTriple = "x86_64-unknown-linux-gnu";
+
+//===----------------------------------------------------------------------===//
+// Targets
+//===----------------------------------------------------------------------===//
+
+/// The best first. Without fused multiply-add there is no vector code worth
+/// having, so that v2 is not among them.
+static ArrayRef<CpuTarget> getLevels() {
+  static const CpuTarget levels[] = {
+      {"x86-64-v4", "x86-64-v4",
+       "avx2,fma,bmi,bmi2,f16c,lzcnt,movbe,popcnt,avx512f,avx512bw,avx512cd,"
+       "avx512dq,avx512vl",
+       16, 32},
+      {"x86-64-v3", "x86-64-v3", "avx2,fma,bmi,bmi2,f16c,lzcnt,movbe,popcnt", 8,
+       16}};
+  return levels;
+}
+
+static bool isHost(const CpuTarget &level) {
+  const llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
+  SmallVector<StringRef> features;
+  StringRef(level.features).split(features, ',');
+  return llvm::all_of(features, [&](StringRef feature) {
+    auto found = host.find(feature);
+    return found != host.end() && found->second;
+  });
+}
+
+llvm::Expected<CpuTarget> vashista::parseTarget(StringRef text) {
+  if (text.starts_with("cuda"))
+    return llvm::createStringError("expected the target 'cpu': this build "
+                                   "generates no code for '" +
+                                   text + "' yet");
+  auto [device, name] = text.split(':');
+  if (device != "cpu" || (name.empty() && text != device))
+    return llvm::createStringError(
+        "expected the target 'cpu', 'cpu:x86-64-v3' or 'cpu:x86-64-v4', got '" +
+        text + "'");
+  for (const CpuTarget &level : getLevels()) {
+    if (name == level.level)
+      return level;
+    if (!name.empty() || !isHost(level))
+      continue;
+    CpuTarget native = level;
+    native.tune = llvm::sys::getHostCPUName().str();
+    return native;
+  }
+  if (name.empty())
+    return llvm::createStringError(
+        "expected a machine of the level x86-64-v3 or v4 for the target 'cpu', "
+        "got '" +
+        llvm::sys::getHostCPUName() + "'; name a level, as in 'cpu:x86-64-v3'");
+  return llvm::createStringError(
+      "expected the CPU 'x86-64-v3' or 'x86-64-v4' in a target, got '" + name +
+      "'");
+}
+
+//===----------------------------------------------------------------------===//
+// Code
+//===----------------------------------------------------------------------===//
+
+static llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
+createMachine(const CpuTarget &target) {
+  static const bool initialized = [] {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    return true;
+  }();
+  (void)initialized;
+  llvm::Triple triple(kTriple);
+  std::string error;
+  const llvm::Target *known = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!known)
+    return llvm::createStringError("expected an LLVM with the target x86, got "
+                                   "one without: " +
+                                   error);
+  return std::unique_ptr<llvm::TargetMachine>(known->createTargetMachine(
+      triple, target.level, /*Features=*/"", llvm::TargetOptions(),
+      llvm::Reloc::PIC_, /*CM=*/std::nullopt, llvm::CodeGenOptLevel::Default));
+}
+
+llvm::Expected<llvm::SmallString<0>>
+vashista::generateCode(ModuleOp module, const CpuTarget &target,
+                       OutputKind output) {
+  auto machine = createMachine(target);
+  if (!machine)
+    return machine.takeError();
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(module, context);
+  if (!code)
+    return llvm::createStringError("expected a module that translates to LLVM "
+                                   "IR");
+  code->setTargetTriple(llvm::Triple(kTriple));
+  code->setDataLayout((*machine)->createDataLayout());
+  for (llvm::Function &function : *code) {
+    function.addFnAttr("tune-cpu", target.tune);
+    function.addFnAttr(llvm::Attribute::NoUnwind);
+  }
+  auto optimize = makeOptimizingTransformer(/*optLevel=*/2, /*sizeLevel=*/0,
+                                            machine->get());
+  if (llvm::Error error = optimize(code.get()))
+    return std::move(error);
+
+  llvm::SmallString<0> bytes;
+  llvm::raw_svector_ostream os(bytes);
+  if (output == OutputKind::llvm) {
+    os << *code;
+    return bytes;
+  }
+  llvm::legacy::PassManager passes;
+  auto type = output == OutputKind::assembly
+                  ? llvm::CodeGenFileType::AssemblyFile
+                  : llvm::CodeGenFileType::ObjectFile;
+  if ((*machine)->addPassesToEmitFile(passes, os, /*DwoOut=*/nullptr, type))
+    return llvm::createStringError("expected a target that writes files");
+  passes.run(*code);
+  return bytes;
+}
