@@ -12,7 +12,6 @@
 
 #include "vashista/Pipelines/Pipelines.h"
 
-#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
@@ -81,15 +80,9 @@ generate(ModuleOp module, const CpuTarget &target, OutputKind output,
   // Passes replace functions, but not their order.
   for (auto [function, entry] :
        llvm::zip(module.getOps<func::FuncOp>(), entries))
-    describeWrites(function, entry);
+    returnThroughArguments(function, entry);
 
   PassManager code(module->getName());
-  code.addPass(bufferization::createDropEquivalentBufferResultsPass());
-  bufferization::BufferResultsToOutParamsPassOptions outParams;
-  outParams.hoistStaticAllocs = true;
-  outParams.hoistDynamicAllocs = true;
-  outParams.modifyPublicFunctions = true;
-  code.addPass(bufferization::createBufferResultsToOutParamsPass(outParams));
   buildCpuEntryPipeline(code, options);
   if (failed(code.run(module)))
     return failure();

@@ -474,17 +474,41 @@ static bool isWritten(Value buffer) {
   return false;
 }
 
-void vashista::describeWrites(func::FuncOp function, ArtefactEntry &entry) {
+void vashista::returnThroughArguments(func::FuncOp function,
+                                      ArtefactEntry &entry) {
   for (auto [argument, value] :
        llvm::zip(function.getArguments(), entry.arguments))
     value.written = isWritten(argument);
-  Operation *end = function.getBody().front().getTerminator();
+
+  Block &body = function.getBody().front();
+  Operation *end = body.getTerminator();
+  OpBuilder b(end);
   std::vector<ArtefactValue> results;
-  for (auto [buffer, value] : llvm::zip(end->getOperands(), entry.results)) {
+  for (auto [i, value] : llvm::enumerate(entry.results)) {
+    // An earlier result may have replaced it.
+    Value returned = end->getOperand(i), buffer = returned;
     while (auto cast = buffer.getDefiningOp<memref::CastOp>())
       buffer = cast.getSource();
-    if (!isa<BlockArgument>(buffer))
-      results.push_back(std::move(value));
+    auto argument = dyn_cast<BlockArgument>(buffer);
+    if (argument && argument.getArgNumber() < entry.arguments.size())
+      continue;
+    results.push_back(std::move(value));
+    unsigned number = function.getNumArguments();
+    (void)function.insertArgument(number, returned.getType(), {},
+                                  returned.getLoc());
+    Value destination = body.getArgument(number);
+    auto alloc = buffer.getDefiningOp<memref::AllocOp>();
+    if (alloc && alloc->getBlock() == &body &&
+        alloc.getType() == destination.getType()) {
+      alloc.replaceAllUsesWith(destination);
+      alloc.erase();
+    } else {
+      memref::CopyOp::create(b, end->getLoc(), buffer, destination);
+    }
   }
   entry.results = std::move(results);
+  func::ReturnOp::create(b, end->getLoc());
+  end->erase();
+  function.setFunctionType(b.getFunctionType(function.getArgumentTypes(), {}));
+  function.removeResAttrsAttr();
 }

@@ -25,9 +25,10 @@ std::string getEntrySymbol(mlir::func::FuncOp function);
 /// caller could not know the size of a result.
 mlir::FailureOr<ArtefactEntry> describeEntry(mlir::func::FuncOp function);
 
-/// From the same function on buffers: marks the arguments that are written, and
-/// drops the results that are arguments updated in place.
-void describeWrites(mlir::func::FuncOp function, ArtefactEntry &entry);
+/// On the same function on buffers: turns results into arguments after the
+/// others, marks the arguments that are written, and drops the results that are
+/// arguments updated in place.
+void returnThroughArguments(mlir::func::FuncOp function, ArtefactEntry &entry);
 
 } // namespace vashista
 

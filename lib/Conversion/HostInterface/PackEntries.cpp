@@ -77,6 +77,7 @@ void Packer::defineAllocation() {
     auto function = module.lookupSymbol<LLVM::LLVMFuncOp>(name);
     if (!function)
       return;
+    function.setLinkage(LLVM::Linkage::Internal);
     Block *body = function.addEntryBlock(b);
     b.setInsertionPointToStart(body);
     SmallVector<Value> operands = {loadHostFunction(b, field)};

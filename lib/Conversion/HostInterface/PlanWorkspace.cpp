@@ -69,13 +69,13 @@ FailureOr<Value> Planner::hoist(Value value) {
       return value;
     return failure();
   }
-  // The size of a buffer that is placed is the operand that it is made with.
+  // The size of a buffer, placed already, is the operand that it is made with.
   if (auto dim = dyn_cast<memref::DimOp>(op)) {
-    auto alloc = dim.getSource().getDefiningOp<memref::AllocOp>();
+    auto view = dim.getSource().getDefiningOp<memref::ViewOp>();
     std::optional<int64_t> position = dim.getConstantIndex();
-    if (alloc && position && alloc.getType().isDynamicDim(*position))
-      return hoist(alloc.getDynamicSizes()[alloc.getType().getDynamicDimIndex(
-          *position)]);
+    if (view && position && view.getType().isDynamicDim(*position))
+      return hoist(
+          view.getSizes()[view.getType().getDynamicDimIndex(*position)]);
   }
   if (!isMemoryEffectFree(op) || op->getNumRegions() != 0)
     return failure();
