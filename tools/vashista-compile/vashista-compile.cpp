@@ -109,6 +109,8 @@ static int compileFile(const CompileOptions &options) {
   registerAllDialects(registry);
   registerCompileDialects(registry);
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  // The place in the text says it better.
+  context.printOpOnDiagnostic(false);
   llvm::SourceMgr sources;
   bool isBytecode = mlir::isBytecode(**file);
   sources.AddNewSourceBuffer(std::move(*file), llvm::SMLoc());
@@ -146,8 +148,7 @@ static int compileFile(const CompileOptions &options) {
     return 1;
   }
   if (error)
-    return fail("cannot write '" + output +
-                "': " + llvm::toString(std::move(error)));
+    return fail("cannot write " + llvm::toString(std::move(error)));
   return 0;
 }
 
