@@ -190,6 +190,12 @@ Buffer::~Buffer() {
     munmap(mapping, numMapped);
 }
 
+Buffer Buffer::copy() const {
+  Buffer result(type, shape);
+  std::memcpy(result.bytes, bytes, numBytes);
+  return result;
+}
+
 Array<float> Buffer::toFloats() const {
   Array<float> result(shape);
   for (size_t i = 0, e = result.data.size(); i < e; ++i) {
@@ -213,6 +219,11 @@ Array<int32_t> Buffer::toInts() const {
       result.data[i] = static_cast<int8_t>(bytes[i]);
   }
   return result;
+}
+
+void Buffer::makeReadOnly() {
+  if (mprotect(mapping, bytes + numBytes - mapping, PROT_READ))
+    llvm::report_fatal_error("cannot protect a buffer of a test");
 }
 
 bool Buffer::isMarginIntact() const {

@@ -49,6 +49,8 @@ public:
   Buffer &operator=(const Buffer &) = delete;
   ~Buffer();
 
+  Buffer copy() const;
+
   ElementType getType() const { return type; }
   const Shape &getShape() const { return shape; }
   void *data() const { return bytes; }
@@ -58,6 +60,8 @@ public:
   Array<float> toFloats() const;
   Array<int32_t> toInts() const;
 
+  /// From now on a write to it ends the program.
+  void makeReadOnly();
   /// Whether the margin is as it was made.
   bool isMarginIntact() const;
   /// Base, aligned base, offset, sizes, strides.

@@ -243,6 +243,38 @@ std::pair<Array<T>, Array<T>> vashista::test::score(const ScoreInputs &inputs) {
   return {scores, bounds};
 }
 
+std::vector<OpenSlot> vashista::test::getOpenSlots(const PickInputs &inputs,
+                                                   int64_t row,
+                                                   int64_t kvHead) {
+  int64_t length = (*inputs.seqLens)(row), size = inputs.pageSize;
+  std::vector<OpenSlot> open;
+  for (int64_t slot = 0; slot < inputs.scores->shape[2]; ++slot) {
+    int64_t id = slot;
+    if (inputs.pages) {
+      int64_t entry = slot / size;
+      if (inputs.pageCount && entry >= (*inputs.pageCount)(row, kvHead))
+        continue;
+      int64_t page = (*inputs.pages)(row, kvHead, entry);
+      if (page < 0)
+        continue;
+      id = page * size + slot % size;
+    }
+    int64_t first = inputs.ofPages ? id * size : id;
+    int64_t last = std::min(inputs.ofPages ? first + size : id + 1, length);
+    if (first >= last)
+      continue;
+    bool isTaken = false;
+    if (inputs.taken)
+      for (int64_t i = 0; i < inputs.taken->shape[2]; ++i)
+        isTaken |= (*inputs.taken)(row, kvHead, i) == id;
+    if (isTaken)
+      continue;
+    bool always = first < inputs.sinks || last > length - inputs.window;
+    open.push_back({slot, id, double(last - first), always});
+  }
+  return open;
+}
+
 Picked vashista::test::pick(const PickInputs &inputs) {
   int64_t rows = inputs.scores->shape[0], heads = inputs.scores->shape[1],
           slots = inputs.scores->shape[2];
@@ -251,41 +283,14 @@ Picked vashista::test::pick(const PickInputs &inputs) {
                    Array<int32_t>({rows, kvHeads}, 0),
                    Array<double>({rows, heads}, -kInf<double>),
                    Array<double>({rows, kvHeads, slots}, -kInf<double>)};
-  struct Slot {
-    int64_t slot, id; // id: the logical page or token
-    double numTokens;
-    bool always;
+  struct Slot : OpenSlot {
     double rank;
   };
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t kvHead = 0; kvHead < kvHeads; ++kvHead) {
-      int64_t length = (*inputs.seqLens)(r), size = inputs.pageSize;
-      // Visible slots that were not picked before.
       std::vector<Slot> open;
-      for (int64_t slot = 0; slot < slots; ++slot) {
-        int64_t id = slot;
-        if (inputs.pages) {
-          int64_t entry = slot / size;
-          if (inputs.pageCount && entry >= (*inputs.pageCount)(r, kvHead))
-            continue;
-          int64_t page = (*inputs.pages)(r, kvHead, entry);
-          if (page < 0)
-            continue;
-          id = page * size + slot % size;
-        }
-        int64_t first = inputs.ofPages ? id * size : id;
-        int64_t last = std::min(inputs.ofPages ? first + size : id + 1, length);
-        if (first >= last)
-          continue;
-        bool isTaken = false;
-        if (inputs.taken)
-          for (int64_t i = 0; i < inputs.taken->shape[2]; ++i)
-            isTaken |= (*inputs.taken)(r, kvHead, i) == id;
-        if (isTaken)
-          continue;
-        bool always = first < inputs.sinks || last > length - inputs.window;
-        open.push_back({slot, id, double(last - first), always, 0});
-      }
+      for (const OpenSlot &slot : getOpenSlots(inputs, r, kvHead))
+        open.push_back({slot, 0});
 
       // Of each head: the reference of its scores, and what forbids a bound.
       std::vector<double> refs;

@@ -126,6 +126,16 @@ struct PickInputs {
   std::optional<float> tolerance;
 };
 
+/// A visible slot of a row and KV head that was not picked before.
+struct OpenSlot {
+  int64_t slot, id; // id: the logical page or token
+  double numTokens;
+  bool always; // a sink or in the window
+};
+
+std::vector<OpenSlot> getOpenSlots(const PickInputs &inputs, int64_t row,
+                                   int64_t kvHead);
+
 struct Picked {
   Array<int32_t> ids, count; // [R, Hkv, budget], [R, Hkv]
   Array<double> tail;        // [R, H]

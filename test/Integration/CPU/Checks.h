@@ -1,0 +1,92 @@
+//===- Checks.h - How far results may be from the reference -*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_TEST_INTEGRATION_CPU_CHECKS_H
+#define VASHISTA_TEST_INTEGRATION_CPU_CHECKS_H
+
+#include "Cases.h"
+
+#include <string>
+
+namespace vashista::test {
+
+/// What a sweep found: the worst error of each quantity relative to its bound,
+/// and how often something happened.
+struct Findings {
+  std::map<std::string, double> worst;
+  std::map<std::string, int64_t> counts;
+  /// Notes an error; false when it is above its bound, or NaN.
+  bool include(const std::string &quantity, double error, double bound);
+  void include(const Findings &other);
+  std::string toString() const;
+};
+
+/// Whether to look at a row and KV head; all where there is none.
+using Where = std::function<bool(int64_t, int64_t)>;
+
+/// Checks that `attend` of the inputs merged into (o, lse) gives `result`, for
+/// the rows and KV heads of `where`.
+void checkState(const Config &config, const AttendInputs &inputs,
+                const Array<float> &o, const Array<float> &lse,
+                const Outputs &result, Findings &findings,
+                const Where &where = Where());
+
+/// Checks that `outputs`, a merge of the states, agrees.
+void checkMerge(const std::vector<State<float>> &states, const Outputs &outputs,
+                Findings &findings);
+
+/// Checks `outputs`, scores and bounds, and that bounds bound the logit of
+/// every token of a page. The inputs' `keys` are those of the cache whatever
+/// the source.
+void checkScores(const Config &config, const ScoreInputs &inputs,
+                 const Outputs &outputs, Findings &findings);
+
+/// Checks `outputs`: ids, count and tail.
+void checkPick(const PickInputs &inputs, int64_t lanes, const Outputs &outputs,
+               Findings &findings);
+
+/// Checks `outputs`, tau and error, against their definition.
+void checkCertify(const CertifyInputs &inputs, const Outputs &outputs,
+                  Findings &findings);
+
+/// What is kept beside a cache: a summary, norms or both.
+struct Kept {
+  std::optional<Source> summary;
+  ElementType type = ElementType::f32; // of the summary; a radius is f32
+  bool hasNorms = false;
+
+  /// `<ball>`
+  std::string getSummaryText() const;
+  bool hasSecond() const { return summary && *summary != Source::mean; }
+  Shape getSecondShape(const Config &config, int64_t pages) const;
+  ElementType getSecondType() const {
+    return summary == Source::ball ? ElementType::f32 : type;
+  }
+  /// Buffers of what is kept, of unspecified contents.
+  Outputs make(const Config &config, int64_t pages) const;
+  /// Declares them as outputs; ` summary<...>(...) norms(...)`.
+  std::string write(Entry &entry, const Config &config) const;
+  /// Names them as operands; `<ball>(%first, %second)`.
+  std::string useSummary(Entry &entry, const Config &config) const;
+  std::string useNorms(Entry &entry, const Config &config) const;
+  void setSummary(Operands &operands, const Outputs &kept) const;
+  void setNorms(Operands &operands, const Outputs &kept) const;
+  const Buffer &getNorms(const Outputs &kept) const { return kept.back(); }
+};
+Kept makeKept(const Config &config, Random &random, bool hasSummary,
+              bool hasNorms);
+
+/// Checks what is kept of the pages that `expected` has tokens of, and that the
+/// rest is as it was.
+void checkKept(const Config &config, const Kept &kept, const Cache &keys,
+               const Array<PageSummary> &expected, const Outputs &before,
+               const Outputs &after, Findings &findings);
+
+} // namespace vashista::test
+
+#endif // VASHISTA_TEST_INTEGRATION_CPU_CHECKS_H
