@@ -345,7 +345,8 @@ void PickKernel::rankAlways() {
     Value possible = b.compare(CmpIPredicate::ne, b.load(ranks, slot), i32(0));
     b.ifThen(possible, [&] {
       Value position = getPosition(slot);
-      Value end = b.addI(position, b.index(unit));
+      // Of its visible tokens: a partial page does not reach past the length.
+      Value end = b.minI(b.addI(position, b.index(unit)), length);
       Value always = arith::OrIOp::create(
           b, b.compare(CmpIPredicate::slt, position, sinks),
           b.compare(CmpIPredicate::sgt, end, recent));

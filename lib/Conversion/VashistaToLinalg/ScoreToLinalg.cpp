@@ -43,7 +43,8 @@ class ScoreKernel {
 public:
   ScoreKernel(ScoreOp op, KernelBuilder &b, int64_t group, int64_t dim)
       : op(op), b(b), group(group), dim(dim),
-        channels(getLargestDivisor(dim, b.lanes)) {}
+        // The butterfly of partial sums halves them.
+        channels(std::min(b.lanes, dim & -dim)) {}
 
   /// Emits the tasks; yields the tensors of scores and bounds.
   SmallVector<Value> emit();
@@ -54,6 +55,7 @@ private:
   Value gather(Value first, Value last);
   void scoreTile(Value count);
   void writeTile(Value count);
+  Value toLogits(Value sums);
   SmallVector<Value> rowIndices(Value row, Value channel);
 
   bool isPages() { return op.getFrom().scoresPages(); }
@@ -290,10 +292,23 @@ void ScoreKernel::scoreTile(Value count) {
     // The ball's radius joins before scale and cap, slot by slot (writeTile).
     if (isBall)
       return sums;
-    return b.toLogits(sums, op.getScale(), op.getSoftCap(), op.getEpsilon());
+    return toLogits(sums);
   };
   scorer.scores = tile;
   scorer.emit(count);
+}
+
+/// A cap rounds what the slack has raised, and flattens the slack: bounds are
+/// raised again by what tanh may be off.
+Value ScoreKernel::toLogits(Value sums) {
+  Value logits =
+      b.toLogits(sums, op.getScale(), op.getSoftCap(), op.getEpsilon());
+  std::optional<SummaryKind> summary = getSummary();
+  if (!op.getSoftCap() || !summary || hasOwnBounds())
+    return logits;
+  int64_t size = cast<VectorType>(logits.getType()).getDimSize(0);
+  Value slack = b.mulF(b.absF(logits), b.splat(0x1p-20f, size));
+  return b.addF(logits, slack);
 }
 
 void ScoreKernel::writeTile(Value count) {
@@ -310,7 +325,7 @@ void ScoreKernel::writeTile(Value count) {
         Value radius = b.load(parts[1], {b.load(physical, at), kvHead});
         Value reach = b.mulF(b.mulF(b.load(norms, head), radius), b.f32(grow));
         Value sum = b.broadcast(b.addF(score, reach), 1);
-        sum = b.toLogits(sum, op.getScale(), op.getSoftCap(), op.getEpsilon());
+        sum = toLogits(sum);
         score = vector::ExtractOp::create(b, sum, ArrayRef<int64_t>{0});
       }
       b.store(score, scores, result);
