@@ -54,7 +54,7 @@ static int64_t getNumFailures() {
 
 static std::unique_ptr<SweepCase> makeCase(Random &random) {
   using Maker = std::unique_ptr<SweepCase> (*)(Random &);
-  return random.pick<Maker>({makeAttendCase})(random);
+  return random.pick<Maker>({makeAttendCase, makePickCase})(random);
 }
 
 namespace {
