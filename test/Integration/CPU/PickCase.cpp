@@ -216,6 +216,7 @@ private:
 
 PickCase::PickCase(Random &random) : config(makeConfig(random)) {
   bool ofPages = random.chance(0.6);
+  config.options.optLevel = random.pick({0, 2});
   kept = makeKept(config, random, ofPages, random.chance(0.5) || !ofPages);
   pick = makePickConfig(config, ofPages, random);
   within = !ofPages && random.chance(0.6);

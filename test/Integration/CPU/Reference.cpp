@@ -405,15 +405,17 @@ vashista::test::certify(const CertifyInputs &inputs) {
       double tail = (*inputs.tail)(r, h), lse = (*inputs.lse)(r, h);
       double normO = norm(&(*inputs.o)(r, h, 0), valueDim);
       double normW = norm(&(*inputs.direction)(r, h, 0), dim);
-      finite &= std::isfinite(normO) && std::isfinite(normW) &&
-                !std::isnan(tail) && !std::isnan(lse) && tail < kInf<double> &&
-                lse < kInf<double>;
-      if (!finite)
+      // A broken state proves nothing, even without a tail; an empty one may be
+      // whole.
+      if (!std::isfinite(normO) || std::isnan(lse) || lse == kInf<double>)
         continue;
       if (tail == -kInf<double>) {
         tau(r, h) = error(r, h) = 0;
         continue;
       }
+      if (!finite || !std::isfinite(normW) || std::isnan(tail) ||
+          tail == kInf<double>)
+        continue;
       // docs/theory.md, section 4.
       double e = 2 * (dim + 2) * 0x1p-24 * inputs.logit.scale * normW * umax /
                      inputs.logit.epsilon +

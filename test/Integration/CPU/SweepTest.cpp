@@ -10,6 +10,7 @@
 //
 // The environment chooses the sweep:
 //   VASHISTA_SWEEP=N     about N configurations (300)
+//   VASHISTA_DATA=K      data sets for each compiled module (5)
 //   VASHISTA_SEED=S      the seed (1)
 //   VASHISTA_CASE=M.D    module M with data set D only
 // A failure, and a crash, prints the command that repeats it.
@@ -54,21 +55,24 @@ static int64_t getNumFailures() {
 
 static std::unique_ptr<SweepCase> makeCase(Random &random) {
   using Maker = std::unique_ptr<SweepCase> (*)(Random &);
-  return random.pick<Maker>({makeAttendCase, makePickCase})(random);
+  return random.pick<Maker>({makeAttendCase, makeAttendCase, makeAttendCase,
+                             makePickCase, makePickCase, makeAppendCase,
+                             makeStateCase, makeStepCase, makeStepCase,
+                             makeStepCase})(random);
 }
 
 namespace {
 
 constexpr int64_t kShards = 6;
-constexpr int64_t kDataPerModule = 5;
 
 class Sweep : public testing::TestWithParam<int64_t> {};
 
 TEST_P(Sweep, AgreesWithReference) {
   int64_t seed = getEnvironment("VASHISTA_SEED", 1);
+  int64_t dataPerModule = getEnvironment("VASHISTA_DATA", 5);
   int64_t numModules =
-      (getEnvironment("VASHISTA_SWEEP", 300) + kDataPerModule - 1) /
-      kDataPerModule;
+      (getEnvironment("VASHISTA_SWEEP", 300) + dataPerModule - 1) /
+      dataPerModule;
   int64_t onlyModule = -1, onlyData = -1;
   if (const char *only = std::getenv("VASHISTA_CASE")) {
     onlyModule = std::atoll(only);
@@ -87,7 +91,7 @@ TEST_P(Sweep, AgreesWithReference) {
     Random random({static_cast<uint64_t>(seed), static_cast<uint64_t>(m)});
     std::unique_ptr<SweepCase> test = makeCase(random);
     bool isCompiled = false;
-    for (int64_t d = 0; d < kDataPerModule; ++d) {
+    for (int64_t d = 0; d < std::max(dataPerModule, onlyData + 1); ++d) {
       if (onlyData >= 0 && d != onlyData)
         continue;
       std::ostringstream repeat;

@@ -1,0 +1,315 @@
+//===- StateCase.cpp - States merged, certified and replaced --------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Sweep.h"
+
+#include "gtest/gtest.h"
+
+#include <cmath>
+#include <cstring>
+
+using namespace vashista::test;
+
+namespace {
+
+class StateCase : public SweepCase {
+public:
+  explicit StateCase(Random &random);
+  std::string describe() const override;
+  bool compile() override {
+    module = compileEntries({&merge, &certify, &fallback}, config.options);
+    return module != nullptr;
+  }
+  void check(Random &random, Findings &findings) override;
+
+private:
+  void declareMerge(Random &random);
+  void declareCertify();
+  void declareFallback(Random &random);
+  Shape perHead(int64_t rows) const { return {rows, config.getNumHeads()}; }
+  Shape perValue(int64_t rows) const {
+    return {rows, config.getNumHeads(), config.valueDim};
+  }
+  Outputs makeState(int64_t rows) const {
+    Outputs outputs;
+    outputs.emplace_back(ElementType::f32, perValue(rows));
+    outputs.emplace_back(ElementType::f32, perHead(rows));
+    return outputs;
+  }
+  /// States of rows [R, H], some of them empty.
+  State<float> makeRandomState(int64_t rows, Random &random) const;
+  void checkMergeEntry(int64_t rows, Random &random, Findings &findings);
+  void checkCertifyEntry(const Batch &batch, Random &random,
+                         Findings &findings);
+  void checkFallbackEntry(const Batch &batch, Random &random,
+                          Findings &findings);
+
+  Config config;
+  Entry merge, certify, fallback;
+  std::vector<bool> isStack; // of the operands of the merge
+  float limit = 0;
+  std::unique_ptr<CompiledModule> module;
+};
+
+} // namespace
+
+StateCase::StateCase(Random &random)
+    : config(makeConfig(random)), merge("merge", Entry::Form::tensors),
+      certify("certify", Entry::Form::tensors),
+      fallback("fallback", Entry::Form::tensors) {
+  declareMerge(random);
+  declareCertify();
+  declareFallback(random);
+}
+
+std::string StateCase::describe() const {
+  std::string text = "state " + config.describe() + " merge";
+  for (bool stack : isStack)
+    text += stack ? " stack" : " state";
+  return text + " at_most " + std::to_string(limit);
+}
+
+void StateCase::declareMerge(Random &random) {
+  for (int64_t i = random.integer(1, 4); i > 0; --i)
+    isStack.push_back(random.chance(0.4));
+  merge.op << "merge outputs(";
+  for (size_t i = 0; i < isStack.size(); ++i) {
+    Shape shape = perValue(-1);
+    if (isStack[i])
+      shape.insert(shape.begin(), -1);
+    merge.op << (i ? ", " : "")
+             << merge.use("o" + std::to_string(i), ElementType::f32, shape);
+  }
+  merge.op << ") lses(";
+  for (size_t i = 0; i < isStack.size(); ++i) {
+    Shape shape = perHead(-1);
+    if (isStack[i])
+      shape.insert(shape.begin(), -1);
+    merge.op << (i ? ", " : "")
+             << merge.use("lse" + std::to_string(i), ElementType::f32, shape);
+  }
+  merge.op << ")";
+  merge.yields(ElementType::f32, perValue(-1));
+  merge.yields(ElementType::f32, perHead(-1));
+}
+
+void StateCase::declareCertify() {
+  Shape query = {-1, config.getNumHeads(), config.keyDim};
+  certify.op << "certify " << certify.use("q", config.type, query) << " state("
+             << certify.use("o", ElementType::f32, perValue(-1)) << ", "
+             << certify.use("lse", ElementType::f32, perHead(-1)) << ") tail("
+             << certify.use("tail", ElementType::f32, perHead(-1)) << ")";
+  Kept kept;
+  certify.op << kept.useNorms(certify, config) << useTable(certify, config)
+             << " page_size " << config.pageSize
+             << config.getLogitText(/*withEpsilon=*/false)
+             << config.getSolverText();
+  certify.yields(ElementType::f32, perHead(-1));
+  certify.yields(ElementType::f32, perHead(-1));
+}
+
+void StateCase::declareFallback(Random &random) {
+  limit = random.pick({0.0f, 0.1f, 0.5f});
+  Shape query = {-1, config.getNumHeads(), config.keyDim};
+  fallback.op << "fallback " << fallback.use("q", config.type, query)
+              << useCache(fallback, config) << useTable(fallback, config)
+              << " state(" << fallback.use("o", ElementType::f32, perValue(-1))
+              << ", " << fallback.use("lse", ElementType::f32, perHead(-1))
+              << ") unless("
+              << fallback.use("measure", ElementType::f32, perHead(-1))
+              << ") at_most " << std::scientific << limit
+              << config.getLogitText(/*withEpsilon=*/false)
+              << config.getSolverText() << config.getLayoutText();
+  fallback.yields(ElementType::f32, perValue(-1));
+  fallback.yields(ElementType::f32, perHead(-1));
+  fallback.yields(ElementType::i1, {-1, config.kvHeads});
+}
+
+State<float> StateCase::makeRandomState(int64_t rows, Random &random) const {
+  State<float> state =
+      State<float>::empty(rows, config.getNumHeads(), config.valueDim);
+  float scale = random.pick({1.0f, 20.0f, 1000.0f});
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t h = 0; h < config.getNumHeads(); ++h) {
+      if (random.chance(0.2))
+        continue;
+      state.lse(r, h) = scale * random.normal();
+      for (int64_t d = 0; d < config.valueDim; ++d)
+        state.o(r, h, d) = random.normal();
+    }
+  return state;
+}
+
+void StateCase::checkMergeEntry(int64_t rows, Random &random,
+                                Findings &findings) {
+  std::vector<State<float>> states;
+  Operands operands;
+  for (size_t i = 0; i < isStack.size(); ++i) {
+    int64_t number = isStack[i] ? random.integer(0, 5) : 1;
+    Shape o = perValue(rows), lse = perHead(rows);
+    if (isStack[i]) {
+      o.insert(o.begin(), number);
+      lse.insert(lse.begin(), number);
+    }
+    Array<float> allO(o), allLse(lse);
+    for (int64_t k = 0; k < number; ++k) {
+      State<float> state = makeRandomState(rows, random);
+      states.push_back(state);
+      // Whatever the output of an empty state holds has no influence on a
+      // merge of several.
+      for (int64_t r = 0; r < rows && isStack.size() > 1; ++r)
+        for (int64_t h = 0; h < config.getNumHeads(); ++h)
+          if (state.lse(r, h) == -kInf && random.chance(0.5))
+            std::fill_n(&state.o(r, h, 0), config.valueDim, kNan);
+      std::copy(state.o.data.begin(), state.o.data.end(),
+                allO.data.begin() + k * state.o.data.size());
+      std::copy(state.lse.data.begin(), state.lse.data.end(),
+                allLse.data.begin() + k * state.lse.data.size());
+    }
+    operands.set("o" + std::to_string(i), ElementType::f32, allO);
+    operands.set("lse" + std::to_string(i), ElementType::f32, allLse);
+  }
+  if (states.empty())
+    states.push_back(
+        State<float>::empty(rows, config.getNumHeads(), config.valueDim));
+  Outputs outputs = merge.callEveryWay(
+      *module, operands, [&] { return makeState(rows); }, random);
+  checkMerge(states, outputs, findings);
+}
+
+void StateCase::checkCertifyEntry(const Batch &batch, Random &random,
+                                  Findings &findings) {
+  int64_t rows = batch.getNumRows();
+  State<float> state = makeRandomState(rows, random);
+  Array<float> tail(perHead(rows), -kInf);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t h = 0; h < config.getNumHeads(); ++h) {
+      float &lse = state.lse(r, h);
+      if (!random.chance(0.2))
+        tail(r, h) = (std::isfinite(lse) ? lse : 0) + 20 * random.normal();
+      if (!random.chance(0.1))
+        continue;
+      float broken = random.pick({kNan, kInf});
+      switch (random.integer(0, 2)) {
+      case 0:
+        tail(r, h) = broken;
+        break;
+      case 1:
+        lse = broken;
+        break;
+      default:
+        state.o(r, h, random.integer(0, config.valueDim - 1)) = broken;
+      }
+    }
+  // Of pages that no row sees, nothing may be read.
+  Array<float> norms({batch.keys.shape[0], config.kvHeads, 2}, kNan);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t position = 0; position < batch.lens(r);
+         position += config.pageSize)
+      for (int64_t h = 0; h < config.kvHeads; ++h)
+        for (int64_t i = 0; i < 2; ++i) {
+          int64_t page = batch.getPaging(config).getPhysicalPage(r, position);
+          norms(page, h, i) = 10 * std::fabs(random.normal());
+          if (random.chance(0.001))
+            norms(page, h, i) = kNan;
+        }
+  CertifyInputs inputs;
+  inputs.direction = &batch.query;
+  inputs.o = &state.o;
+  inputs.lse = &state.lse;
+  inputs.tail = &tail;
+  inputs.norms = &norms;
+  inputs.paging = batch.getPaging(config);
+  inputs.logit = config.logit;
+
+  Operands operands;
+  setBatch(operands, config, batch);
+  operands.set("o", ElementType::f32, state.o);
+  operands.set("lse", ElementType::f32, state.lse);
+  operands.set("tail", ElementType::f32, tail);
+  operands.set("norms", ElementType::f32, norms);
+  Outputs outputs = certify.callEveryWay(
+      *module, operands,
+      [&] {
+        Outputs both;
+        both.emplace_back(ElementType::f32, perHead(rows));
+        both.emplace_back(ElementType::f32, perHead(rows));
+        return both;
+      },
+      random);
+  checkCertify(inputs, outputs, findings);
+}
+
+void StateCase::checkFallbackEntry(const Batch &batch, Random &random,
+                                   Findings &findings) {
+  int64_t rows = batch.getNumRows();
+  State<float> state = makeRandomState(rows, random);
+  Array<float> measure(perHead(rows), 0.0f);
+  for (float &value : measure.data)
+    if (random.chance(0.2))
+      value = random.pick({kNan, kInf, limit, 0.7f});
+  AttendInputs inputs;
+  inputs.query = &batch.query;
+  inputs.keys = {&batch.keys, config.nhd};
+  inputs.values = {&batch.values, config.nhd};
+  inputs.paging = batch.getPaging(config);
+  inputs.logit = config.logit;
+
+  auto makeOutputs = [&] {
+    Outputs outputs = makeState(rows);
+    outputs.emplace_back(ElementType::i1, Shape{rows, config.kvHeads});
+    return outputs;
+  };
+  auto setOperands = [&](Operands &operands, const Batch &from) {
+    setBatch(operands, config, from);
+    operands.setConsumed("o", state.o);
+    operands.setConsumed("lse", state.lse);
+    operands.set("measure", ElementType::f32, measure);
+  };
+  Operands operands, hidden;
+  setOperands(operands, batch);
+  Outputs outputs =
+      fallback.callEveryWay(*module, operands, makeOutputs, random);
+  Array<int32_t> flags = outputs[2].toInts();
+  Array<float> o = outputs[0].toFloats(), lse = outputs[1].toFloats();
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t kvHead = 0; kvHead < config.kvHeads; ++kvHead) {
+      int64_t first = kvHead * config.group;
+      bool misses = false;
+      for (int64_t h = first; h < first + config.group; ++h)
+        misses |= !(measure(r, h) <= limit);
+      EXPECT_EQ(flags(r, kvHead), misses) << "row " << r << " group " << kvHead;
+      if (misses)
+        continue;
+      size_t number = config.group * config.valueDim;
+      EXPECT_EQ(0, std::memcmp(&o(r, first, 0), &state.o(r, first, 0),
+                               number * sizeof(float)));
+      EXPECT_EQ(0, std::memcmp(&lse(r, first), &state.lse(r, first),
+                               config.group * sizeof(float)))
+          << "a state that passes through";
+    }
+  State<float> empty =
+      State<float>::empty(rows, config.getNumHeads(), config.valueDim);
+  checkState(config, inputs, empty.o, empty.lse, outputs, findings,
+             [&](int64_t r, int64_t kvHead) { return flags(r, kvHead) != 0; });
+  setOperands(hidden, poison(config, batch, getVisible(config, batch), random));
+  Outputs again = makeOutputs();
+  EXPECT_TRUE(fallback.call(*module, hidden, again));
+  expectBitEqual(again, outputs, "invisible slots have influence");
+}
+
+void StateCase::check(Random &random, Findings &findings) {
+  checkMergeEntry(random.integer(1, 3), random, findings);
+  Batch batch = makeBatch(config, random);
+  checkCertifyEntry(batch, random, findings);
+  checkFallbackEntry(batch, random, findings);
+}
+
+std::unique_ptr<SweepCase> vashista::test::makeStateCase(Random &random) {
+  return std::make_unique<StateCase>(random);
+}
