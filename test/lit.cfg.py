@@ -45,6 +45,13 @@ config.substitutions += [
     ("%source_dir", config.vashista_source_dir),
     ("%build_dir", config.vashista_build_dir),
     ("%mlir_dir", config.mlir_dir),
+    ("%vashista_asan_flag", "--asan" if config.vashista_sanitize else ""),
+    (
+        "%vashista_run_artefacts",
+        os.path.join(
+            config.test_exec_root, "Tools", "vashista-run", "VashistaRunArtefacts"
+        ),
+    ),
     (
         "%vashista_plugin",
         os.path.join(config.vashista_build_dir, "lib", "VashistaPlugin.so"),
