@@ -20,6 +20,7 @@
 #include <type_traits>
 
 using namespace vashista::run;
+using namespace vashista::tool;
 
 namespace {
 

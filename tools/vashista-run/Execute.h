@@ -17,6 +17,8 @@
 
 namespace vashista::run {
 
+using tool::Error;
+
 /// Runs an entry as the options say and tells in `report` what came of it.
 Error execute(const vashista_module *module, uint32_t entry,
               const Options &options, std::string &report);

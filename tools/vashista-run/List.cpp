@@ -14,6 +14,7 @@
 #include <cinttypes>
 
 using namespace vashista::run;
+using namespace vashista::tool;
 
 //===----------------------------------------------------------------------===//
 // Entries and values

@@ -18,6 +18,8 @@
 
 namespace vashista::run {
 
+using tool::Error;
+
 using ValueInfo = vashista_value_info;
 
 std::vector<ValueInfo> argumentsOf(const vashista_module *module,

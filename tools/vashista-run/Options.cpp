@@ -11,6 +11,7 @@
 #include <cstring>
 
 using namespace vashista::run;
+using namespace vashista::tool;
 
 const char vashista::run::helpText[] =
     R"(Runs an entry of an artefact on NumPy files, or lists what an artefact holds.

@@ -17,6 +17,8 @@
 
 namespace vashista::run {
 
+using tool::Error;
+
 struct Options {
   std::string input;
   bool hasEntry = false;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 using namespace vashista::run;
+using namespace vashista::tool;
 
 static Error cannot(const char *what, const std::string &path) {
   return fail("cannot %s %s: %s", what, quote(path).c_str(), strerror(errno));

@@ -16,6 +16,9 @@
 
 namespace vashista::run {
 
+using tool::Error;
+using tool::Shape;
+
 /// Files of one folder that appear together: until commit() they have other
 /// names, and without it they vanish, with the folders that were made for them.
 class OutputFolder {

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 using namespace vashista::run;
+using namespace vashista::tool;
 
 /// Of tensors it is said which one is too large; this is for all the rest.
 static void endWithoutMemory() {

@@ -59,7 +59,7 @@ def expect_run(words, code, output, errors):
 
 ANSWER = "entry 'answer'\nresult 0 'o': i32 [], min 42, max 42, mean 42\n"
 NONE = (
-    "vashista-run: error: expected vashista-compile beside vashista-run or on PATH "
+    "vashista-run: error: expected vashista-compile beside this program or on PATH "
     "to compile 'in.mlir', got none\n"
 )
 expect_run(["in.mlir"], 1, "", NONE)

@@ -16,7 +16,7 @@
 #include <random>
 #include <unistd.h>
 
-using namespace vashista::run;
+using namespace vashista::tool;
 
 using Kind = FileType::Kind;
 

@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef VASHISTA_TOOLS_VASHISTA_RUN_INPUT_H
-#define VASHISTA_TOOLS_VASHISTA_RUN_INPUT_H
+#ifndef VASHISTA_TOOLS_COMMON_INPUT_H
+#define VASHISTA_TOOLS_COMMON_INPUT_H
 
 #include "Error.h"
 
@@ -16,7 +16,7 @@
 #include <memory>
 #include <string>
 
-namespace vashista::run {
+namespace vashista::tool {
 
 struct ModuleDeleter {
   void operator()(vashista_module *module) const {
@@ -30,6 +30,10 @@ using Module = std::unique_ptr<vashista_module, ModuleDeleter>;
 /// compiler has already said what is wrong.
 Error loadInput(const std::string &path, Module &module);
 
-} // namespace vashista::run
+/// Compiles a module that is given as text; messages call it `shown`.
+Error compileText(const std::string &text, const std::string &shown,
+                  Module &module);
 
-#endif // VASHISTA_TOOLS_VASHISTA_RUN_INPUT_H
+} // namespace vashista::tool
+
+#endif // VASHISTA_TOOLS_COMMON_INPUT_H

@@ -22,11 +22,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-using namespace vashista::run;
+using namespace vashista::tool;
 
 using Kind = FileType::Kind;
 
-std::string vashista::run::shapeText(const Shape &shape) {
+std::string vashista::tool::shapeText(const Shape &shape) {
   std::string result = "[";
   for (size_t i = 0; i < shape.size(); ++i)
     result += (i ? ", " : "") + std::to_string(shape[i]);
@@ -235,8 +235,8 @@ Error HeaderParser::parseShape() {
   return Error::success();
 }
 
-Error vashista::run::parseNpyHeader(const char *bytes, size_t size,
-                                    uint64_t fileSize, NpyHeader &header) {
+Error vashista::tool::parseNpyHeader(const char *bytes, size_t size,
+                                     uint64_t fileSize, NpyHeader &header) {
   static const char magic[] = "\x93NUMPY";
   if (size < 10 || memcmp(bytes, magic, 6) != 0)
     return fail("expected a .npy file, got %s",
@@ -429,8 +429,8 @@ static Error writeAll(int file, const char *bytes, size_t size) {
   return Error::success();
 }
 
-Error vashista::run::writeNpy(int file, DLDataType type, const Shape &shape,
-                              const void *data) {
+Error vashista::tool::writeNpy(int file, DLDataType type, const Shape &shape,
+                               const void *data) {
   bool isBF16 = type.code == kDLBfloat;
   bool widens = isBF16 || (type.code == kDLFloat && type.bits == 16);
   unsigned bytes = bytesOf(type);

@@ -10,7 +10,7 @@
 
 #include "gtest/gtest.h"
 
-using namespace vashista::run;
+using namespace vashista::tool;
 
 namespace {
 

@@ -11,7 +11,7 @@
 #include <cstring>
 #include <limits>
 
-using namespace vashista::run;
+using namespace vashista::tool;
 
 using Kind = FileType::Kind;
 
@@ -19,11 +19,11 @@ using Kind = FileType::Kind;
 // Types
 //===----------------------------------------------------------------------===//
 
-bool vashista::run::isFloat8(DLDataType type) {
+bool vashista::tool::isFloat8(DLDataType type) {
   return type.code >= kDLFloat8_e3m4 && type.code <= kDLFloat8_e8m0fnu;
 }
 
-std::string vashista::run::nameOf(DLDataType type) {
+std::string vashista::tool::nameOf(DLDataType type) {
   static const char *const float8[] = {
       "f8E3M4",     "f8E4M3", "f8E4M3B11FNUZ", "f8E4M3FN",
       "f8E4M3FNUZ", "f8E5M2", "f8E5M2FNUZ",    "f8E8M0FNU"};
@@ -47,14 +47,14 @@ std::string vashista::run::nameOf(DLDataType type) {
   }
 }
 
-unsigned vashista::run::bytesOf(DLDataType type) {
+unsigned vashista::tool::bytesOf(DLDataType type) {
   bool known = type.code == kDLInt || type.code == kDLUInt ||
                type.code == kDLFloat || type.code == kDLBfloat ||
                type.code == kDLBool || isFloat8(type);
   return known ? type.bits / 8 : 0;
 }
 
-Error vashista::run::checkConversion(const FileType &from, DLDataType to) {
+Error vashista::tool::checkConversion(const FileType &from, DLDataType to) {
   std::string expected;
   bool fits = false;
   if (isFloat8(to)) {
@@ -95,11 +95,11 @@ template <typename To, typename From> static To bitCast(From from) {
   return to;
 }
 
-float vashista::run::widenBF16(uint16_t bits) {
+float vashista::tool::widenBF16(uint16_t bits) {
   return bitCast<float>(static_cast<uint32_t>(bits) << 16);
 }
 
-float vashista::run::widenF16(uint16_t bits) {
+float vashista::tool::widenF16(uint16_t bits) {
   uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16;
   uint32_t exponent = (bits >> 10) & 31, fraction = bits & 1023;
   if (exponent == 0) {
@@ -156,8 +156,8 @@ template <int fractionBits> static uint16_t narrow(double value) {
                                (magnitude < infinity ? magnitude : infinity));
 }
 
-uint16_t vashista::run::narrowToF16(double value) { return narrow<10>(value); }
-uint16_t vashista::run::narrowToBF16(double value) { return narrow<7>(value); }
+uint16_t vashista::tool::narrowToF16(double value) { return narrow<10>(value); }
+uint16_t vashista::tool::narrowToBF16(double value) { return narrow<7>(value); }
 
 namespace {
 // 16-bit formats as types of their own.
@@ -257,8 +257,8 @@ static void swapBytes(void *data, unsigned bytes, size_t count) {
   }
 }
 
-size_t vashista::run::convert(const FileType &from, void *source, DLDataType to,
-                              void *destination, size_t count) {
+size_t vashista::tool::convert(const FileType &from, void *source,
+                               DLDataType to, void *destination, size_t count) {
   if (from.swapped)
     swapBytes(source, from.bytes, count);
 
@@ -302,8 +302,8 @@ size_t vashista::run::convert(const FileType &from, void *source, DLDataType to,
   }
 }
 
-std::string vashista::run::elementText(const FileType &type,
-                                       const void *element) {
+std::string vashista::tool::elementText(const FileType &type,
+                                        const void *element) {
   std::string result;
   withInteger(type.kind == Kind::integer, type.bytes, [&](auto *p) {
     std::remove_pointer_t<decltype(p)> value;

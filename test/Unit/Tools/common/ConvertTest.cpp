@@ -15,7 +15,7 @@
 #include <limits>
 #include <vector>
 
-using namespace vashista::run;
+using namespace vashista::tool;
 
 using Kind = FileType::Kind;
 

@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-using namespace vashista::run;
+using namespace vashista::tool;
 
 namespace {
 
@@ -37,7 +37,7 @@ public:
   Error create() {
     const char *parent = getenv("TMPDIR");
     std::string name = parent && *parent ? parent : "/tmp";
-    name += "/vashista-run.XXXXXX";
+    name += "/vashista.XXXXXX";
     if (!mkdtemp(name.data()))
       return fail("cannot make a temporary folder %s: %s", quote(name).c_str(),
                   strerror(errno));
@@ -114,7 +114,7 @@ static int spawnCompiler(const std::string &input, const std::string &output,
     program = "vashista-compile";
   const char *words[] = {program.c_str(), input.c_str(),  "-o",
                          output.c_str(),  "--target=cpu", nullptr};
-  // Standard output is for what vashista-run says.
+  // Standard output is for what the program itself says.
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
@@ -140,7 +140,7 @@ static Error compile(const std::string &input, const std::string &output,
   pid_t child = 0;
   int problem = spawnCompiler(input, output, signals.outside(), child);
   if (problem == ENOENT)
-    return fail("expected vashista-compile beside vashista-run or on PATH to "
+    return fail("expected vashista-compile beside this program or on PATH to "
                 "compile %s, got none",
                 quote(input).c_str());
   if (problem)
@@ -170,12 +170,24 @@ static Error load(const std::string &path, const std::string &shown,
   return Error::success();
 }
 
+static Error compileAndLoad(const std::string &path, const std::string &shown,
+                            const TemporaryFolder &folder, SignalGuard &signals,
+                            Module &module) {
+  std::string output = folder.path + "/out.vso";
+  if (Error error = compile(path, output, signals)) {
+    if (signals.pending)
+      raise(signals.pending);
+    return error;
+  }
+  return load(output, shown, module);
+}
+
 static bool endsWith(const std::string &name, const std::string &end) {
   return name.size() >= end.size() &&
          name.compare(name.size() - end.size(), end.size(), end) == 0;
 }
 
-Error vashista::run::loadInput(const std::string &path, Module &module) {
+Error vashista::tool::loadInput(const std::string &path, Module &module) {
   int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0)
     return fail("cannot open %s: %s", quote(path).c_str(), strerror(errno));
@@ -200,11 +212,22 @@ Error vashista::run::loadInput(const std::string &path, Module &module) {
   TemporaryFolder folder;
   if (Error error = folder.create())
     return error;
-  std::string output = folder.path + "/out.vso";
-  if (Error error = compile(path, output, signals)) {
-    if (signals.pending)
-      raise(signals.pending);
+  return compileAndLoad(path, path, folder, signals, module);
+}
+
+Error vashista::tool::compileText(const std::string &text,
+                                  const std::string &shown, Module &module) {
+  SignalGuard signals;
+  TemporaryFolder folder;
+  if (Error error = folder.create())
     return error;
-  }
-  return load(output, path, module);
+  std::string input = folder.path + "/graph.mlir";
+  FILE *file = fopen(input.c_str(), "we");
+  bool isWritten =
+      file && fwrite(text.data(), 1, text.size(), file) == text.size();
+  if (file)
+    isWritten &= fclose(file) == 0;
+  if (!isWritten)
+    return fail("cannot write %s: %s", quote(input).c_str(), strerror(errno));
+  return compileAndLoad(input, shown, folder, signals, module);
 }

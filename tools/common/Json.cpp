@@ -8,7 +8,7 @@
 
 #include "Json.h"
 
-using namespace vashista::run;
+using namespace vashista::tool;
 
 void JsonWriter::open(char bracket) {
   raw(std::string(1, bracket));
@@ -70,7 +70,7 @@ void JsonWriter::string(const std::string &bytes) {
     else if (c == '"' || c == '\\')
       text += {'\\', bytes[i]};
     else if (c < 0x20 || c == 0x7f)
-      text += vashista::run::text("\\u%04x", c);
+      text += vashista::tool::text("\\u%04x", c);
     else
       text.append(bytes, i, length);
     i += length ? length : 1;

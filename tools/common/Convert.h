@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef VASHISTA_TOOLS_VASHISTA_RUN_CONVERT_H
-#define VASHISTA_TOOLS_VASHISTA_RUN_CONVERT_H
+#ifndef VASHISTA_TOOLS_COMMON_CONVERT_H
+#define VASHISTA_TOOLS_COMMON_CONVERT_H
 
 #include "Error.h"
 
@@ -17,7 +17,7 @@
 #include <cstdint>
 #include <string>
 
-namespace vashista::run {
+namespace vashista::tool {
 
 /// The element type of a .npy file.
 struct FileType {
@@ -62,6 +62,6 @@ float widenBF16(uint16_t bits);
 uint16_t narrowToF16(double value);
 uint16_t narrowToBF16(double value);
 
-} // namespace vashista::run
+} // namespace vashista::tool
 
-#endif // VASHISTA_TOOLS_VASHISTA_RUN_CONVERT_H
+#endif // VASHISTA_TOOLS_COMMON_CONVERT_H

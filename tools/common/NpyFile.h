@@ -6,15 +6,15 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef VASHISTA_TOOLS_VASHISTA_RUN_NPYFILE_H
-#define VASHISTA_TOOLS_VASHISTA_RUN_NPYFILE_H
+#ifndef VASHISTA_TOOLS_COMMON_NPYFILE_H
+#define VASHISTA_TOOLS_COMMON_NPYFILE_H
 
 #include "Convert.h"
 
 #include <string>
 #include <vector>
 
-namespace vashista::run {
+namespace vashista::tool {
 
 using Shape = std::vector<int64_t>;
 
@@ -62,6 +62,6 @@ private:
 /// bits of floating point stay bits.
 Error writeNpy(int file, DLDataType type, const Shape &shape, const void *data);
 
-} // namespace vashista::run
+} // namespace vashista::tool
 
-#endif // VASHISTA_TOOLS_VASHISTA_RUN_NPYFILE_H
+#endif // VASHISTA_TOOLS_COMMON_NPYFILE_H

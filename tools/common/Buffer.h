@@ -6,14 +6,14 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef VASHISTA_TOOLS_VASHISTA_RUN_BUFFER_H
-#define VASHISTA_TOOLS_VASHISTA_RUN_BUFFER_H
+#ifndef VASHISTA_TOOLS_COMMON_BUFFER_H
+#define VASHISTA_TOOLS_COMMON_BUFFER_H
 
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
 
-namespace vashista::run {
+namespace vashista::tool {
 
 /// Zeros, aligned to a cache line and, where they are many, on huge pages.
 class Buffer {
@@ -33,6 +33,6 @@ private:
   size_t bytes = 0;
 };
 
-} // namespace vashista::run
+} // namespace vashista::tool
 
-#endif // VASHISTA_TOOLS_VASHISTA_RUN_BUFFER_H
+#endif // VASHISTA_TOOLS_COMMON_BUFFER_H

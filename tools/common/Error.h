@@ -6,12 +6,12 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef VASHISTA_TOOLS_VASHISTA_RUN_ERROR_H
-#define VASHISTA_TOOLS_VASHISTA_RUN_ERROR_H
+#ifndef VASHISTA_TOOLS_COMMON_ERROR_H
+#define VASHISTA_TOOLS_COMMON_ERROR_H
 
 #include <string>
 
-namespace vashista::run {
+namespace vashista::tool {
 
 /// Why something failed, in one sentence. True if it did.
 class [[nodiscard]] Error {
@@ -42,6 +42,6 @@ std::string printable(const std::string &bytes);
 /// A name in quotes, fit for a message.
 std::string quote(const std::string &name);
 
-} // namespace vashista::run
+} // namespace vashista::tool
 
-#endif // VASHISTA_TOOLS_VASHISTA_RUN_ERROR_H
+#endif // VASHISTA_TOOLS_COMMON_ERROR_H

@@ -11,7 +11,7 @@
 #include <cstring>
 #include <sys/mman.h>
 
-using namespace vashista::run;
+using namespace vashista::tool;
 
 bool Buffer::allocate(size_t size) {
   constexpr size_t cacheLine = 64, hugePage = size_t(2) << 20;

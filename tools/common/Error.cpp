@@ -11,7 +11,7 @@
 #include <cstdarg>
 #include <cstdio>
 
-using namespace vashista::run;
+using namespace vashista::tool;
 
 static std::string format(const char *format, va_list arguments) {
   va_list again;
@@ -24,7 +24,7 @@ static std::string format(const char *format, va_list arguments) {
   return result;
 }
 
-Error vashista::run::fail(const char *format, ...) {
+Error vashista::tool::fail(const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   Error error(::format(format, arguments));
@@ -32,7 +32,7 @@ Error vashista::run::fail(const char *format, ...) {
   return error;
 }
 
-std::string vashista::run::text(const char *format, ...) {
+std::string vashista::tool::text(const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   std::string result = ::format(format, arguments);
@@ -40,7 +40,7 @@ std::string vashista::run::text(const char *format, ...) {
   return result;
 }
 
-std::string vashista::run::printable(const std::string &bytes) {
+std::string vashista::tool::printable(const std::string &bytes) {
   std::string result;
   for (unsigned char c : bytes) {
     if (c < 0x20 || c == 0x7f)
@@ -51,6 +51,6 @@ std::string vashista::run::printable(const std::string &bytes) {
   return result;
 }
 
-std::string vashista::run::quote(const std::string &name) {
+std::string vashista::tool::quote(const std::string &name) {
   return "'" + printable(name) + "'";
 }

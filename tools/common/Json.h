@@ -6,14 +6,14 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef VASHISTA_TOOLS_VASHISTA_RUN_JSON_H
-#define VASHISTA_TOOLS_VASHISTA_RUN_JSON_H
+#ifndef VASHISTA_TOOLS_COMMON_JSON_H
+#define VASHISTA_TOOLS_COMMON_JSON_H
 
 #include "NpyFile.h"
 
 #include <string>
 
-namespace vashista::run {
+namespace vashista::tool {
 
 /// Writes one JSON value after the other into a string, and the commas between
 /// them.
@@ -28,7 +28,7 @@ public:
 
   void string(const std::string &bytes);
   void number(int64_t value) { raw(std::to_string(value)); }
-  void number(double value) { raw(vashista::run::text("%.9g", value)); }
+  void number(double value) { raw(vashista::tool::text("%.9g", value)); }
   void boolean(bool value) { raw(value ? "true" : "false"); }
   void null() { raw("null"); }
   void shape(const Shape &sizes);
@@ -45,6 +45,6 @@ private:
   bool needsComma = false;
 };
 
-} // namespace vashista::run
+} // namespace vashista::tool
 
-#endif // VASHISTA_TOOLS_VASHISTA_RUN_JSON_H
+#endif // VASHISTA_TOOLS_COMMON_JSON_H

@@ -1,0 +1,61 @@
+//===- Problem.h - Inputs of the measured entries -----------*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_TOOLS_VASHISTA_BENCH_PROBLEM_H
+#define VASHISTA_TOOLS_VASHISTA_BENCH_PROBLEM_H
+
+#include "Buffer.h"
+#include "Options.h"
+
+#include <map>
+#include <vector>
+
+namespace vashista::bench {
+
+/// A row-major tensor in memory of its own.
+class Tensor {
+public:
+  Error allocate(DLDataType type, std::vector<int64_t> shape);
+
+  char *data() const { return buffer.data(); }
+  size_t bytes() const { return buffer.size(); }
+  int64_t count() const;
+  const std::vector<int64_t> &shape() const { return sizes; }
+  DLDataType type() const { return tensor.dtype; }
+  DLTensor *get() { return &tensor; }
+
+  /// An element as a number.
+  double at(int64_t i) const;
+  void set(int64_t i, float value);
+  int32_t *ints() const { return reinterpret_cast<int32_t *>(data()); }
+
+private:
+  tool::Buffer buffer;
+  std::vector<int64_t> sizes;
+  DLTensor tensor = {};
+};
+
+/// What the entries work on, by the names of the graph.
+struct Problem {
+  std::map<std::string, Tensor> tensors;
+  int64_t rows = 0;
+  /// Rows name their sequence: those of a trace share one.
+  bool sharesRows = false;
+
+  Tensor &operator[](const std::string &name) { return tensors.at(name); }
+};
+
+/// Sizes of a trace's files become those of the problem.
+Error readTraceSizes(Options &options, Problem &problem);
+
+/// Makes queries, caches, page table, lengths, and room for summaries.
+Error makeProblem(const Options &options, Problem &problem);
+
+} // namespace vashista::bench
+
+#endif // VASHISTA_TOOLS_VASHISTA_BENCH_PROBLEM_H
