@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
+#include <cmath>
 #include <cstring>
 #include <type_traits>
 
@@ -362,7 +363,7 @@ static std::string statistics(const Buffer &buffer, Widen widen) {
     Stored stored;
     memcpy(&stored, buffer.data() + i * sizeof(Stored), sizeof(Stored));
     Number number = widen(stored);
-    if (number != number)
+    if (std::isnan(static_cast<double>(number)))
       continue;
     least = count == 0 || number < least ? number : least;
     most = count == 0 || number > most ? number : most;
