@@ -546,10 +546,13 @@ bool PickChecker::proves(double factor, double allowance,
       (isIn ? mass : rest).push_back(value + std::log(open[i].numTokens));
     }
     double shift = -kInfinity;
-    for (double value : mass)
-      shift = std::max(shift, value);
-    if (!std::isfinite(shift))
-      shift = 0;
+    for (const auto *values : {&mass, &rest})
+      for (double value : *values)
+        shift = std::max(shift, value);
+    if (shift == kInfinity)
+      return false;
+    if (shift == -kInfinity)
+      continue;
     double masses = 0, rests = 0;
     for (double value : mass)
       masses += std::exp(value - shift);
