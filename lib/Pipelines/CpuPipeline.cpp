@@ -28,6 +28,9 @@ void vashista::buildBufferPipeline(OpPassManager &pm,
                                    const CpuPipelineOptions &options) {
   // The graph: what is read, in which order.
   pm.addPass(createVashistaDecomposePass());
+  VashistaSplitTokensPassOptions split;
+  split.split = options.split;
+  pm.addPass(createVashistaSplitTokensPass(split));
   pm.addPass(createCSEPass());
   pm.addPass(createCanonicalizerPass());
 
@@ -55,6 +58,8 @@ void vashista::buildKernelPipeline(OpPassManager &pm,
   pm.addPass(createCSEPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
+  pm.addPass(createLoopInvariantCodeMotionPass());
+  pm.addPass(createVashistaCollapseTasksPass());
 }
 
 /// `hostMemory`: through MLIR's generic functions instead of the C library's.

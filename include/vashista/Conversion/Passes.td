@@ -109,6 +109,19 @@ def VashistaOutlineTasksPass : Pass<"vashista-outline-tasks", "::mlir::ModuleOp"
   ];
 }
 
+def VashistaCollapseTasksPass : Pass<"vashista-collapse-tasks"> {
+  let summary = "makes one parallel loop of two that are nested";
+  let description = [{
+    An outermost `scf.forall` that does nothing but run another, beside
+    computing indices and views, becomes one loop over both: its iterations are
+    more and smaller tasks. The number of inner iterations must not depend on
+    the outer one (`loop-invariant-code-motion` before this helps).
+
+    **Preconditions.** Loops without results that start at 0 and step by 1;
+    others stay.
+  }];
+}
+
 def VashistaPlanWorkspacePass
     : Pass<"vashista-plan-workspace", "::mlir::func::FuncOp"> {
   let summary = "places all temporaries of a function in one allocation";

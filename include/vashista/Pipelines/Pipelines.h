@@ -27,6 +27,11 @@ struct CpuPipelineOptions
   Option<int64_t> registers{*this, "registers",
                             llvm::cl::desc("Vector registers (default: 32)"),
                             llvm::cl::init(32)};
+  Option<int64_t> split{
+      *this, "split",
+      llvm::cl::desc("Tokens of a split of a sequence that is attended as a "
+                     "whole; 0: one split (default: 4096)"),
+      llvm::cl::init(4096)};
 };
 
 /// `vashista-lower-to-llvm-cpu`: from vashista ops on tensors or buffers to the

@@ -331,6 +331,7 @@ CompiledModule::compile(const std::string &text, const CompileOptions &options,
   CpuPipelineOptions pipeline;
   pipeline.lanes = options.lanes;
   pipeline.registers = options.registers;
+  pipeline.split = options.split;
   buildCpuPipeline(pm, pipeline);
   if (mlir::failed(pm.run(*module)))
     return nullptr;

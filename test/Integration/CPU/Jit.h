@@ -96,6 +96,7 @@ struct Tasks {
 struct CompileOptions {
   int64_t lanes = 16;
   int64_t registers = 32;
+  int64_t split = 4096;
   unsigned optLevel = 2;
 };
 

@@ -65,4 +65,31 @@ def VashistaDecomposePass : Pass<"vashista-decompose"> {
   ];
 }
 
+def VashistaSplitTokensPass : Pass<"vashista-split-tokens"> {
+  let summary = "splits long sequences into states that are computed at once";
+  let description = [{
+    A dense `attend` that walks whole sequences becomes a `scf.forall` over
+    splits of a fixed number of tokens, each of which makes a state of its own,
+    and a `merge` of those states and the destinations' (by
+    `PartialReductionOpInterface`). So that one long sequence uses every core.
+
+    A `schedule` of the op with a `split` above 0 says how many tokens; else the
+    option does. Ops that list their tokens or pages, projections, ranges and
+    sequences of at most one split stay as they are.
+
+    **Numerics.** Splits begin at multiples of their size, whatever else is in
+    the batch and however many threads there are: results are bit-equal for a
+    given size. Between sizes they differ as merges in another order do.
+  }];
+  let options = [
+    Option<"split", "split", "int64_t", "4096",
+           "Tokens of a split; 0: only where a schedule says so (default: 4096)">
+  ];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect"
+  ];
+}
+
 #endif // VASHISTA_DIALECT_VASHISTA_TRANSFORMS_PASSES_TD
