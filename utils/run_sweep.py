@@ -70,7 +70,7 @@ def main():
     environment.pop("VASHISTA_CASE", None)
 
     counts, worst = collections.Counter(), collections.defaultdict(float)
-    broken = 0
+    number = re.compile(r"([a-z ]+) ([\d.]+|inf)(?:, |$)")
     with concurrent.futures.ThreadPoolExecutor(max(args.jobs, 1)) as pool:
         runs = [
             pool.submit(run_shard, program, shard, environment)
@@ -83,24 +83,23 @@ def main():
                 print(output, flush=True)
             if not ended or not summary:
                 print(f"error: shard {shard} ended before its sweep did")
-                broken += 1
+                counts["failures"] += 1
                 continue
-            for name, value in re.findall(r"([a-z ]+) ([\d.]+|inf)(?:, |$)", summary[1]):
+            for name, value in number.findall(summary[1]):
                 if name.startswith("worst "):
                     name = name[len("worst ") :]
                     worst[name] = max(worst[name], float(value))
                 else:
                     counts[name] += int(value)
 
-    print(f"seed {args.seed}: {counts.pop('configurations', 0)} configurations, ", end="")
-    print(f"{counts.pop('failures', 0) + broken} failures")
-    failed = broken or any("[  FAILED  ]" in run.result()[0] for run in runs)
+    configurations, failures = counts.pop("configurations", 0), counts.pop("failures")
+    print(f"seed {args.seed}: {configurations} configurations, {failures} failures")
     for name, count in sorted(counts.items()):
         print(f"  {name}: {count}")
     print("worst error, of its bound:")
     for name, ratio in sorted(worst.items()):
         print(f"  {name}: {ratio:.3f}")
-    return bool(failed)
+    return failures > 0
 
 
 if __name__ == "__main__":

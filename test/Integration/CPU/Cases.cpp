@@ -82,22 +82,6 @@ Config vashista::test::makeConfig(Random &random) {
 // Batches
 //===----------------------------------------------------------------------===//
 
-const char *vashista::test::getName(Flavour flavour) {
-  switch (flavour) {
-  case Flavour::normal:
-    return "normal";
-  case Flavour::clustered:
-    return "clustered";
-  case Flavour::needle:
-    return "needle";
-  case Flavour::ties:
-    return "ties";
-  case Flavour::extreme:
-    return "extreme";
-  }
-  return "";
-}
-
 void vashista::test::fill(Array<float> &array, ElementType type, Random &random,
                           float scale) {
   for (float &value : array.data)

@@ -60,7 +60,6 @@ struct Batch {
 
 /// What data is like.
 enum class Flavour { normal, clustered, needle, ties, extreme };
-const char *getName(Flavour flavour);
 
 Batch makeBatch(const Config &config, Random &random);
 /// Fills `array` with normal numbers of a storage type.

@@ -10,21 +10,13 @@
 #define VASHISTA_TEST_INTEGRATION_CPU_CHECKS_H
 
 #include "Cases.h"
-
-#include <string>
+#include "Findings.h"
 
 namespace vashista::test {
 
-/// What a sweep found: the worst error of each quantity relative to its bound,
-/// and how often something happened.
-struct Findings {
-  std::map<std::string, double> worst;
-  std::map<std::string, int64_t> counts;
-  /// Notes an error; false when it is above its bound, or NaN.
-  bool include(const std::string &quantity, double error, double bound);
-  void include(const Findings &other);
-  std::string toString() const;
-};
+/// Half a unit in the last place of an f32.
+constexpr double kUnit = 0x1p-24;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// Whether to look at a row and KV head; all where there is none.
 using Where = std::function<bool(int64_t, int64_t)>;
