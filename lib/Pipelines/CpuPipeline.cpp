@@ -36,6 +36,7 @@ void vashista::buildBufferPipeline(OpPassManager &pm,
 
   ConvertVashistaToLinalgPassOptions values;
   values.lanes = options.lanes;
+  values.registers = options.registers;
   pm.addPass(createConvertVashistaToLinalgPass(values));
   pm.addPass(createConvertElementwiseToLinalgPass());
 

@@ -30,7 +30,9 @@ def ConvertVashistaToLinalgPass : Pass<"convert-vashista-to-linalg"> {
   }];
   let options = [
     Option<"lanes", "lanes", "int64_t", "16",
-           "f32 elements of a vector register (default: 16)">
+           "f32 elements of a vector register (default: 16)">,
+    Option<"registers", "registers", "int64_t", "32",
+           "Vector registers (default: 32)">
   ];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",

@@ -17,8 +17,10 @@ class RewritePatternSet;
 
 namespace vashista {
 
-/// `lanes` is the number of f32 elements of a vector register.
-void populateScorePatterns(mlir::RewritePatternSet &patterns, int64_t lanes);
+/// `lanes` is the number of f32 elements of a vector register, `registers` that
+/// of vector registers.
+void populateScorePatterns(mlir::RewritePatternSet &patterns, int64_t lanes,
+                           int64_t registers);
 void populatePickPatterns(mlir::RewritePatternSet &patterns, int64_t lanes);
 void populateMergePatterns(mlir::RewritePatternSet &patterns);
 void populateCertifyPatterns(mlir::RewritePatternSet &patterns);

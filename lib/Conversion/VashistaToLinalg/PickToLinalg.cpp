@@ -10,8 +10,8 @@
 // One task per row and KV head. Every slot gets a weight, log of its visible
 // tokens, or -inf where it is invisible or taken. Slots are ranked by an
 // integer whose order is that of max_h (score_h + weight - ref_h); sinks and
-// window rank above all, what cannot be picked is 0. A radix search finds the
-// rank of the last pick, four counts of 256 digits; picks are then written in
+// window rank above all, what cannot be picked is 0. The rank of the last pick
+// is found bit by bit, by counting vectors of ranks; picks are then written in
 // the order of their slots, ties to the lowest. A pick's weight becomes -inf,
 // so that the tail is a log-sum-exp over what has a weight left.
 //
@@ -20,7 +20,7 @@
 // head, then slot by slot among ties. Sums there are estimates; what was left
 // out is bounded afterwards, by the tail.
 //
-// Cost: O(G L) vector work for ranks and tails, 4 L counts, whatever is picked;
+// Cost: O(G L) vector work for ranks and tails, 32 L counts in vectors;
 // 32 times 2 G L multiply-adds more for `proving`.
 //
 //===----------------------------------------------------------------------===//
@@ -64,6 +64,10 @@ private:
   Value writePicks(Value threshold, Value need);
   void writeTails();
 
+  /// body(first slot, position of its token) for each listed page.
+  void forEachPage(function_ref<void(Value, Value)> body);
+  /// How many slots have a rank that compares so.
+  Value countRanks(CmpIPredicate predicate, Value rank);
   /// Position of the first token of a slot.
   Value getPosition(Value slot);
   /// body(first slot of a vector, score or bound + weight) over all slots of a
@@ -137,7 +141,6 @@ SmallVector<Value> PickKernel::emit() {
 }
 
 void PickKernel::emitTask() {
-  Value zero = b.index(0);
   firstHead = b.mulI(kvHead, b.index(group));
   length = b.loadIndex(lengths, row);
   numSlots = b.dim(scores, 2);
@@ -160,15 +163,7 @@ void PickKernel::emitTask() {
   rankAlways();
 
   // As many as there are to pick from, and at most the budget.
-  Value available =
-      b.forLoop(zero, numSlots, 1, ValueRange{zero},
-                [&](Value slot, ValueRange carried) -> SmallVector<Value> {
-                  Value none =
-                      b.compare(CmpIPredicate::eq, b.load(ranks, slot), i32(0));
-                  return {b.select(none, carried[0],
-                                   b.addI(carried[0], b.index(1)))};
-                })
-          .front();
+  Value available = countRanks(CmpIPredicate::ugt, i32(0));
   Value wanted =
       op.getMode() == PickMode::proving ? countProving(available) : available;
   Value need = b.minI(wanted, b.index(op.getBudget()));
@@ -191,34 +186,49 @@ Value PickKernel::getPosition(Value slot) {
 
 /// weights[slot] = log of its visible tokens; -inf for none, and past the end.
 void PickKernel::weighSlots() {
-  Value zero = b.index(0), none = b.negInf();
-  Value full = b.f32(static_cast<float>(std::log(double(unit))));
-  // Entries of the list that may be read, in slots.
-  Value end = numSlots;
-  if (pageCount)
-    end = b.minI(end, b.mulI(b.loadIndex(pageCount, {row, kvHead}),
-                             b.index(op.getPageSize())));
-  b.forLoop(zero, padded, 1, [&](Value slot) { b.store(none, weights, slot); });
-  b.forLoop(zero, end, 1, [&](Value slot) {
-    Value position = getPosition(slot);
-    Value left = b.subI(length, position);
-    Value visible = b.andI(b.compare(CmpIPredicate::sge, position, zero),
-                           b.compare(CmpIPredicate::sgt, left, zero));
-    b.ifThen(visible, [&] {
-      Value weight = full;
-      if (unit > 1) {
-        Value partial = b.compare(CmpIPredicate::slt, left, b.index(unit));
-        b.store(full, weights, slot);
-        b.ifThen(partial, [&] {
-          Value tokens = arith::UIToFPOp::create(
-              b, b.getF32Type(),
-              arith::IndexCastOp::create(b, b.getI32Type(), left));
-          b.store(b.log(tokens), weights, slot);
-        });
-      } else {
-        b.store(weight, weights, slot);
-      }
+  Value zero = b.index(0), minusInf = b.broadcast(b.negInf());
+  float full = static_cast<float>(std::log(double(unit)));
+  Value tokens = b.maxI(length, zero);
+  // Without a list, slots that are full come first.
+  Value numFull = zero;
+  if (!pages)
+    numFull = b.minI(b.divU(tokens, b.index(unit)), numSlots);
+  auto bits = VectorType::get({b.lanes}, b.getI1Type());
+  b.forLoop(zero, padded, b.lanes, [&](Value first) {
+    Value isFull = vector::CreateMaskOp::create(
+        b, bits, ValueRange{b.subI(numFull, first)});
+    b.storeVector(b.select(isFull, b.splat(full, b.lanes), minusInf), weights,
+                  first);
+  });
+  if (pages)
+    return forEachPage([&](Value first, Value start) {
+      Value visible = b.minI(b.subI(length, start), b.index(op.getPageSize()));
+      b.forLoop(zero, visible, 1, [&](Value token) {
+        b.store(b.f32(full), weights, b.addI(first, token));
+      });
     });
+  if (unit == 1)
+    return;
+  Value rest = b.remU(tokens, b.index(unit));
+  Value isPartial = b.andI(b.compare(CmpIPredicate::sgt, rest, zero),
+                           b.compare(CmpIPredicate::slt, numFull, numSlots));
+  b.ifThen(isPartial, [&] {
+    Value number = arith::UIToFPOp::create(
+        b, b.getF32Type(), arith::IndexCastOp::create(b, b.getI32Type(), rest));
+    b.store(b.log(number), weights, numFull);
+  });
+}
+
+void PickKernel::forEachPage(function_ref<void(Value, Value)> body) {
+  Value zero = b.index(0), size = b.index(op.getPageSize());
+  // Entries of the list that may be read.
+  Value number = b.dim(pages, 2);
+  if (pageCount)
+    number = b.minI(number, b.loadIndex(pageCount, {row, kvHead}));
+  b.forLoop(zero, number, 1, [&](Value entry) {
+    Value page = b.loadIndex(pages, {row, kvHead, entry});
+    b.ifThen(b.compare(CmpIPredicate::sge, page, zero),
+             [&] { body(b.mulI(entry, size), b.mulI(page, size)); });
   });
 }
 
@@ -286,8 +296,9 @@ std::pair<Value, Value> PickKernel::logSumExp(Value from, Value head) {
   Value infinite = b.compare(CmpFPredicate::OEQ, size,
                              b.f32(std::numeric_limits<float>::infinity()));
   Value shift = b.broadcast(b.select(infinite, b.f32(0.0f), most));
+  Value end = b.select(infinite, zero, padded);
   Value partial =
-      b.forLoop(zero, padded, b.lanes, ValueRange{b.splat(0.0f, b.lanes)},
+      b.forLoop(zero, end, b.lanes, ValueRange{b.splat(0.0f, b.lanes)},
                 [&](Value first, ValueRange carried) -> SmallVector<Value> {
                   Value values = withoutNan(weighted(from, head, first)).first;
                   return {b.addF(carried[0], b.exp(b.subF(values, shift)))};
@@ -335,24 +346,53 @@ void PickKernel::rankSlots() {
   });
 }
 
-/// Sinks and window rank above everything.
+/// Sinks and window rank above everything that can be picked.
 void PickKernel::rankAlways() {
   if (op.getSinks() == 0 && op.getWindow() == 0)
     return;
+  Value zero = b.index(0);
   Value sinks = b.index(op.getSinks());
   Value recent = b.subI(length, b.index(op.getWindow()));
-  b.forLoop(b.index(0), numSlots, 1, [&](Value slot) {
-    Value possible = b.compare(CmpIPredicate::ne, b.load(ranks, slot), i32(0));
-    b.ifThen(possible, [&] {
-      Value position = getPosition(slot);
-      // Of its visible tokens: a partial page does not reach past the length.
-      Value end = b.minI(b.addI(position, b.index(unit)), length);
-      Value always = arith::OrIOp::create(
-          b, b.compare(CmpIPredicate::slt, position, sinks),
-          b.compare(CmpIPredicate::sgt, end, recent));
-      b.ifThen(always, [&] { b.store(i32(-1), ranks, slot); });
+  auto raise = [&](Value first, Value last) {
+    b.forLoop(first, last, 1, [&](Value slot) {
+      Value rank = b.load(ranks, slot);
+      Value none = b.compare(CmpIPredicate::eq, rank, i32(0));
+      b.store(b.select(none, rank, i32(-1)), ranks, slot);
     });
+  };
+  if (!pages) {
+    // A slot is a sink if it begins before `sinks`, and recent if its visible
+    // tokens end after `recent`.
+    Value lastSink = b.index(llvm::divideCeil(op.getSinks(), unit));
+    raise(zero, b.minI(lastSink, numSlots));
+    if (op.getWindow() > 0)
+      raise(b.divU(b.maxI(recent, zero), b.index(unit)), numSlots);
+    return;
+  }
+  Value size = b.index(op.getPageSize());
+  forEachPage([&](Value first, Value start) {
+    Value numSinks = b.minI(b.maxI(b.subI(sinks, start), zero), size);
+    raise(first, b.addI(first, numSinks));
+    Value firstRecent = b.minI(b.maxI(b.subI(recent, start), zero), size);
+    raise(b.addI(first, firstRecent), b.addI(first, size));
   });
+}
+
+Value PickKernel::countRanks(CmpIPredicate predicate, Value rank) {
+  Value zero = b.index(0);
+  Value ones = arith::ConstantOp::create(b, b.getOneAttr(ints()));
+  Value zeros = arith::ConstantOp::create(b, b.getZeroAttr(ints()));
+  Value wanted = vector::BroadcastOp::create(b, ints(), rank);
+  Value sums =
+      b.forLoop(zero, padded, b.lanes, ValueRange{zeros},
+                [&](Value first, ValueRange carried) -> SmallVector<Value> {
+                  Value here = vector::LoadOp::create(b, ints(), ranks, first);
+                  Value meets = b.compare(predicate, here, wanted);
+                  return {b.addI(carried[0], b.select(meets, ones, zeros))};
+                })
+          .front();
+  Value sum = vector::ReductionOp::create(b, vector::CombiningKind::ADD, sums);
+  return arith::IndexCastUIOp::create(b, b.getIndexType(), sum);
 }
 
 Value PickKernel::countProving(Value available) {
@@ -474,89 +514,62 @@ Value PickKernel::countProving(Value available) {
   return b.select(none, available, number);
 }
 
-/// The rank of the need-th best slot, from the highest digit to the lowest.
+/// The rank of the need-th best slot: the highest that as many slots reach, bit
+/// by bit from the top.
 Value PickKernel::findThreshold(Value need) {
-  Value zero = b.index(0);
-  Value histogram = b.scratch({256}, b.getI32Type());
-  Value prefix = i32(0), left = need;
-  for (int64_t shift = 24; shift >= 0; shift -= 8) {
-    b.forLoop(zero, b.index(256), 1,
-              [&](Value digit) { b.store(i32(0), histogram, digit); });
-    Value high = shift == 24 ? Value() : i32(shift + 8);
-    b.forLoop(zero, numSlots, 1, [&](Value slot) {
-      Value rank = b.load(ranks, slot);
-      Value digit = arith::AndIOp::create(
-          b, arith::ShRUIOp::create(b, rank, i32(shift)), i32(255));
-      Value at = arith::IndexCastUIOp::create(b, b.getIndexType(), digit);
-      auto countIt = [&] {
-        Value sum = arith::AddIOp::create(b, b.load(histogram, at), i32(1));
-        b.store(sum, histogram, at);
-      };
-      if (!high)
-        return countIt();
-      Value same =
-          b.compare(CmpIPredicate::eq, arith::ShRUIOp::create(b, rank, high),
-                    arith::ShRUIOp::create(b, prefix, high));
-      b.ifThen(same, countIt);
-    });
-    // From the top: the digit whose count reaches what is still needed.
-    SmallVector<Value> found =
-        b.forLoop(zero, b.index(256), 1, ValueRange{left, zero, left},
-                  [&](Value i, ValueRange carried) -> SmallVector<Value> {
-                    // (needed before this digit while open, digit, needed at
-                    // it)
-                    Value digit = b.subI(b.index(255), i);
-                    Value number = b.loadIndex(histogram, digit);
-                    Value open =
-                        b.compare(CmpIPredicate::sgt, carried[0], zero);
-                    Value rest = b.subI(carried[0], number);
-                    return {b.select(open, rest, carried[0]),
-                            b.select(open, digit, carried[1]),
-                            b.select(open, carried[0], carried[2])};
-                  });
-    Value digit = arith::IndexCastOp::create(b, b.getI32Type(), found[1]);
-    prefix = arith::OrIOp::create(b, prefix,
-                                  arith::ShLIOp::create(b, digit, i32(shift)));
-    left = found[2];
-  }
-  return prefix;
+  return b
+      .forLoop(b.index(0), b.index(32), 1, ValueRange{i32(0)},
+               [&](Value i, ValueRange carried) -> SmallVector<Value> {
+                 Value shift = arith::IndexCastOp::create(b, b.getI32Type(), i);
+                 Value bit = arith::ShRUIOp::create(
+                     b, i32(std::numeric_limits<int32_t>::min()), shift);
+                 Value higher = arith::OrIOp::create(b, carried[0], bit);
+                 Value enough =
+                     b.compare(CmpIPredicate::uge,
+                               countRanks(CmpIPredicate::uge, higher), need);
+                 return {b.select(enough, higher, carried[0])};
+               })
+      .front();
 }
 
 /// Writes the picks in the order of their slots; yields their number.
 Value PickKernel::writePicks(Value threshold, Value need) {
   Value zero = b.index(0), one = b.index(1), none = b.negInf();
   // Better than the threshold come all, at it the lowest slots.
-  Value better =
-      b.forLoop(zero, numSlots, 1, ValueRange{zero},
-                [&](Value slot, ValueRange carried) -> SmallVector<Value> {
-                  Value above = b.compare(CmpIPredicate::ugt,
-                                          b.load(ranks, slot), threshold);
-                  return {b.select(above, b.addI(carried[0], one), carried[0])};
-                })
-          .front();
-  Value ties = b.subI(need, better);
-  return b
-      .forLoop(
-          zero, numSlots, 1, ValueRange{zero, ties},
-          [&](Value slot, ValueRange carried) -> SmallVector<Value> {
-            Value rank = b.load(ranks, slot);
-            Value above = b.compare(CmpIPredicate::ugt, rank, threshold);
-            Value at = b.andI(b.compare(CmpIPredicate::eq, rank, threshold),
-                              b.compare(CmpIPredicate::sgt, carried[1], zero));
-            // With nothing to pick the threshold is 0, as what cannot be.
-            Value some = b.compare(CmpIPredicate::sgt, need, zero);
-            Value picked = b.andI(some, arith::OrIOp::create(b, above, at));
-            b.ifThen(picked, [&] {
-              Value id =
-                  op.getUnit() == SlotUnit::pages ? slot : getPosition(slot);
-              b.store(arith::IndexCastOp::create(b, b.getI32Type(), id), ids,
-                      {row, kvHead, carried[0]});
-              b.store(none, weights, slot);
-            });
-            return {b.select(picked, b.addI(carried[0], one), carried[0]),
-                    b.select(at, b.subI(carried[1], one), carried[1])};
-          })
-      .front();
+  Value better = countRanks(CmpIPredicate::ugt, threshold);
+  Value written = b.scratch({2}, b.getIndexType()); // picks, ties left
+  b.store(zero, written, zero);
+  b.store(b.subI(need, better), written, one);
+  auto pick = [&](Value slot) {
+    Value rank = b.load(ranks, slot);
+    Value number = b.load(written, zero), ties = b.load(written, one);
+    Value above = b.compare(CmpIPredicate::ugt, rank, threshold);
+    Value at = b.andI(b.compare(CmpIPredicate::eq, rank, threshold),
+                      b.compare(CmpIPredicate::sgt, ties, zero));
+    b.ifThen(arith::OrIOp::create(b, above, at), [&] {
+      Value id = op.getUnit() == SlotUnit::pages ? slot : getPosition(slot);
+      b.store(arith::IndexCastOp::create(b, b.getI32Type(), id), ids,
+              {row, kvHead, number});
+      b.store(none, weights, slot);
+      b.store(b.addI(number, one), written, zero);
+      b.store(b.select(at, b.subI(ties, one), ties), written, one);
+    });
+  };
+  // Most vectors of slots have nothing to pick. With nothing needed at all the
+  // threshold says nothing.
+  Value end =
+      b.select(b.compare(CmpIPredicate::sgt, need, zero), numSlots, zero);
+  Value thresholds = vector::BroadcastOp::create(b, ints(), threshold);
+  b.forLoop(zero, end, b.lanes, [&](Value first) {
+    Value here = vector::LoadOp::create(b, ints(), ranks, first);
+    Value some = b.compare(CmpIPredicate::uge, here, thresholds);
+    Value any = vector::ReductionOp::create(b, vector::CombiningKind::OR, some);
+    b.ifThen(any, [&] {
+      Value last = b.minI(b.addI(first, b.index(b.lanes)), numSlots);
+      b.forLoop(first, last, 1, pick);
+    });
+  });
+  return b.load(written, zero);
 }
 
 /// tails[h] = log( exp(outside) + sum of what is left ); +inf where a score or

@@ -7,10 +7,10 @@
 //===----------------------------------------------------------------------===//
 
 //
-// One task per row and KV head. A task walks its slots in tiles, gathers the
-// addresses of the tile's visible rows (of a summary, or of keys), scores them
-// against the group's queries, and writes one score and one bound per slot.
-// Invisible slots keep the -inf that the results are filled with.
+// One task per row, block of slots and KV head. A task walks its slots in
+// tiles, scores the visible rows (of a summary, or of keys) against the group's
+// queries, and writes one score and one bound per slot, -inf where a slot is
+// invisible. KV heads vary fastest: what threads read at a time lies together.
 //
 // A score is a sum of dot products of vectors made of the direction with
 // vectors made of the row:
@@ -29,7 +29,6 @@
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/PatternMatch.h"
 
 using namespace mlir;
@@ -39,80 +38,123 @@ using arith::CmpIPredicate;
 
 namespace {
 
+/// Slots of a task: enough that what a task prepares does not count, few enough
+/// that one sequence keeps many threads busy.
+constexpr int64_t kBlock = 512;
+static_assert(kBlock % kTile == 0, "a tile lies within a task");
+
 class ScoreKernel {
 public:
-  ScoreKernel(ScoreOp op, KernelBuilder &b, int64_t group, int64_t dim)
-      : op(op), b(b), group(group), dim(dim),
-        // The butterfly of partial sums halves them.
-        channels(std::min(b.lanes, dim & -dim)) {}
+  ScoreKernel(ScoreOp op, KernelBuilder &b, int64_t group, int64_t dim,
+              int64_t registers);
 
   /// Emits the tasks; yields the tensors of scores and bounds.
   SmallVector<Value> emit();
 
 private:
-  void emitTask();
-  void makeQueries();
-  Value gather(Value first, Value last);
-  void scoreTile(Value count);
-  void writeTile(Value count);
-  Value toLogits(Value sums);
-  SmallVector<Value> rowIndices(Value row, Value channel);
+  static TileWalk::Lists getLists(ScoreOp op, KernelBuilder &b) {
+    TileWalk::Lists lists;
+    lists.table = b.readOnly(op.getPageTable());
+    lists.lengths = b.readOnly(op.getSeqLens());
+    lists.rowToSeq = b.readOnly(op.getRowToSeq());
+    lists.pages = b.readOnly(op.getPages());
+    lists.pageCount = b.readOnly(op.getPageCount());
+    return lists;
+  }
+  static std::optional<Layout> getLayout(ScoreOp op) {
+    if (auto keys = dyn_cast<KeysAttr>(op.getFrom()))
+      return keys.getLayout();
+    return std::nullopt;
+  }
+  static int64_t getPageSize(ScoreOp op);
+  static SmallVector<Type> getElements(ScoreOp op);
 
-  bool isPages() { return op.getFrom().scoresPages(); }
+  void emitTask(Value block);
+  /// Once, or for each KV head of a task that has them all.
+  void forEachKvHead(function_ref<void()> body);
+  void makeQueries();
+  void scoreTile();
+  Value toLogits(Value sums);
+  void addRadii();
+  void writeTile(Value first, Value last);
+  void writeInvisible(Value first, Value last);
+  /// body(number, query head) for each head of the current group.
+  void forEachHead(function_ref<void(Value, Value)> body);
+  /// Where the current group begins among the vectors made of the direction.
+  Value getFirstQuery();
+
   std::optional<SummaryKind> getSummary() {
     if (auto summary = dyn_cast<SummaryAttr>(op.getFrom()))
       return summary.getKind();
     return std::nullopt;
   }
+  /// The parts that have channels.
+  ArrayRef<Value> getRead() {
+    return ArrayRef<Value>(parts).take_front(getElements(op).size());
+  }
   bool hasOwnBounds() { return !op.getFrom().hasBounds(); }
 
   ScoreOp op;
   KernelBuilder &b;
-  int64_t group, dim, channels;
-  int64_t pageSize = 0;
+  int64_t group, numHeads, dim, registers;
+  TileWalk walk;
+  RowVectors vectors;
 
   // Buffers of the operands and results.
-  Value direction, table, lengths, rowToSeq, pages, pageCount, scores, bounds;
+  Value direction, scores, bounds, numKvHeads;
   SmallVector<Value> parts;
 
   // Of the current task.
-  Value row, kvHead, firstHead, length, sequence;
-  Value physical, inPage, slots; // [kTile] index: visible rows of a tile
-  Value tile;                    // [G, kTile] f32
-  Value queries, second, third;  // [G, D] f32: vectors made of the direction
-  Value norms;                   // [G] f32: of the direction
+  Value tile;                   // [G, kTile] f32
+  Value queries, second, third; // [heads, D] f32: made of the direction
+  Value norms;                  // [heads] f32: of the direction
 };
 
 } // namespace
 
+int64_t ScoreKernel::getPageSize(ScoreOp op) {
+  if (op.getFrom().scoresPages())
+    return *op.getPageSize();
+  SourcePart keys = op.getFrom().getParts().front();
+  auto at = llvm::find(keys.dims, Dim::pageSize) - keys.dims.begin();
+  return cast<RankedTensorType>(op.getParts().front().getType()).getDimSize(at);
+}
+
+/// The types of the parts that have channels.
+SmallVector<Type> ScoreKernel::getElements(ScoreOp op) {
+  SmallVector<Type> elements;
+  for (auto [part, tensor] :
+       llvm::zip_equal(op.getFrom().getParts(), op.getParts()))
+    if (llvm::is_contained(part.dims, Dim::keyDim))
+      elements.push_back(getElementTypeOrSelf(tensor));
+  return elements;
+}
+
+ScoreKernel::ScoreKernel(ScoreOp op, KernelBuilder &b, int64_t group,
+                         int64_t dim, int64_t registers)
+    : op(op), b(b), group(group),
+      numHeads(
+          cast<RankedTensorType>(op.getDirection().getType()).getDimSize(1)),
+      dim(dim), registers(registers),
+      walk(b, getLists(op, b), getPageSize(op),
+           op.getFrom().scoresPages() ? SlotUnit::pages : SlotUnit::tokens,
+           getLayout(op)),
+      // The butterfly of partial sums halves them.
+      vectors(b, dim, std::min(b.lanes, dim & -dim), getElements(op)) {
+  direction = b.readOnly(op.getDirection());
+  for (Value part : op.getParts())
+    parts.push_back(b.readOnly(part));
+}
+
 SmallVector<Value> ScoreKernel::emit() {
   ReifiedRankedShapedTypeDims shapes;
   (void)op.reifyResultShapes(b, shapes);
-  direction = b.readOnly(op.getDirection());
-  table = b.readOnly(op.getPageTable());
-  lengths = b.readOnly(op.getSeqLens());
-  rowToSeq = b.readOnly(op.getRowToSeq());
-  pages = b.readOnly(op.getPages());
-  pageCount = b.readOnly(op.getPageCount());
-  for (Value part : op.getParts())
-    parts.push_back(b.readOnly(part));
-  if (isPages()) {
-    pageSize = *op.getPageSize();
-  } else {
-    SourcePart keys = op.getFrom().getParts().front();
-    auto at = llvm::find(keys.dims, Dim::pageSize) - keys.dims.begin();
-    pageSize = cast<MemRefType>(parts.front().getType()).getDimSize(at);
-  }
-
   auto allocate = [&](unsigned result) -> Value {
     SmallVector<Value> dynamic;
     SmallVector<int64_t> shape;
     dispatchIndexOpFoldResults(shapes[result], dynamic, shape);
-    Value buffer =
-        memref::AllocOp::create(b, MemRefType::get(shape, b.getF32Type()),
-                                dynamic, b.getI64IntegerAttr(64));
-    linalg::FillOp::create(b, b.negInf(), buffer);
-    return buffer;
+    return memref::AllocOp::create(b, MemRefType::get(shape, b.getF32Type()),
+                                   dynamic, b.getI64IntegerAttr(64));
   };
   scores = allocate(0);
   bounds = hasOwnBounds() ? allocate(1) : scores;
@@ -120,16 +162,22 @@ SmallVector<Value> ScoreKernel::emit() {
   SourcePart part = op.getFrom().getParts().front();
   auto heads = llvm::find(part.dims, Dim::kvHeads) - part.dims.begin();
   Value rows = b.dim(direction, 0), kvHeads = b.dim(parts.front(), heads);
-  auto forall = scf::ForallOp::create(b, ArrayRef<OpFoldResult>{rows, kvHeads},
+  Value blocks =
+      b.divU(b.addI(b.dim(scores, 2), b.index(kBlock - 1)), b.index(kBlock));
+  numKvHeads = kvHeads;
+  SmallVector<Value> extents = {rows, blocks};
+  if (walk.hasGaps())
+    extents.push_back(kvHeads);
+  auto forall = scf::ForallOp::create(b, getAsOpFoldResult(extents),
                                       ValueRange(), std::nullopt);
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPoint(forall.getTerminator());
-    row = forall.getInductionVar(0);
-    kvHead = forall.getInductionVar(1);
     auto scope = memref::AllocaScopeOp::create(b, TypeRange());
     b.createBlock(&scope.getBodyRegion());
-    emitTask();
+    walk.begin(forall.getInductionVar(0),
+               walk.hasGaps() ? forall.getInductionVar(2) : b.index(0));
+    emitTask(forall.getInductionVar(1));
     memref::AllocaScopeReturnOp::create(b, ValueRange());
   }
   auto toTensor = [&](Value buffer, Type type) -> Value {
@@ -143,41 +191,46 @@ SmallVector<Value> ScoreKernel::emit() {
   return {first, toTensor(bounds, op.getBounds().getType())};
 }
 
-void ScoreKernel::emitTask() {
-  Type indexType = b.getIndexType(), f32 = b.getF32Type();
-  firstHead = b.mulI(kvHead, b.index(group));
-  length = b.loadIndex(lengths, row);
-  sequence = rowToSeq ? b.loadIndex(rowToSeq, row) : row;
-  physical = b.scratch({kTile}, indexType);
-  inPage = b.scratch({kTile}, indexType);
-  slots = b.scratch({kTile}, indexType);
+void ScoreKernel::emitTask(Value block) {
+  Type f32 = b.getF32Type();
+  Value zero = b.index(0), size = b.index(kBlock);
+  Value first = b.mulI(block, size);
+  Value last = b.minI(b.addI(first, size), b.dim(scores, 2));
+  Value lastSlot = b.maxI(b.minI(last, walk.numSlots), first);
+  Value any = b.compare(CmpIPredicate::sgt, lastSlot, first);
+  // Of all heads, or of the task's group.
+  int64_t heads = walk.hasGaps() ? group : numHeads;
   tile = b.scratch({group, kTile}, f32);
-  queries = b.scratch({group, dim}, f32);
-  second = b.scratch({group, dim}, f32);
-  third = b.scratch({group, dim}, f32);
-  norms = b.scratch({group}, f32);
-  makeQueries();
+  queries = b.scratch({heads, dim}, f32);
+  second = b.scratch({heads, dim}, f32);
+  third = b.scratch({heads, dim}, f32);
+  norms = b.scratch({heads}, f32);
+  b.ifThen(any, [&] {
+    forEachKvHead([&] { makeQueries(); });
+    walk.sources.assign(getRead().begin(), getRead().end());
+    auto body = [&](Value first, Value last) {
+      Value found = b.compare(CmpIPredicate::sgt, walk.count, zero);
+      b.ifThen(found, [&] {
+        scoreTile();
+        if (getSummary() == SummaryKind::ball)
+          addRadii();
+      });
+      writeTile(first, last);
+    };
+    if (walk.hasGaps())
+      walk.forEachTile(first, lastSlot, body);
+    else
+      walk.forEachTileAndHead(first, lastSlot, numKvHeads, body);
+  });
+  forEachKvHead([&] { writeInvisible(lastSlot, last); });
+}
 
-  Value zero = b.index(0), size = b.index(pageSize), numSlots;
-  if (isPages()) {
-    // ceil(length / S) pages are visible.
-    numSlots = b.divU(b.addI(length, b.index(pageSize - 1)), size);
-  } else if (pages) {
-    numSlots = b.dim(pages, 2);
-    if (pageCount)
-      numSlots = b.minI(numSlots, b.loadIndex(pageCount, {row, kvHead}));
-    numSlots = b.mulI(numSlots, size);
-  } else {
-    numSlots = length;
-  }
-  b.forLoop(zero, numSlots, kTile, [&](Value first) {
-    Value last = b.minI(b.addI(first, b.index(kTile)), numSlots);
-    Value count = gather(first, last);
-    Value any = b.compare(CmpIPredicate::sgt, count, zero);
-    b.ifThen(any, [&] {
-      scoreTile(count);
-      writeTile(count);
-    });
+void ScoreKernel::forEachKvHead(function_ref<void()> body) {
+  if (walk.hasGaps())
+    return body();
+  b.forLoop(b.index(0), numKvHeads, 1, [&](Value kvHead) {
+    walk.kvHead = kvHead;
+    body();
   });
 }
 
@@ -185,117 +238,100 @@ void ScoreKernel::emitTask() {
 void ScoreKernel::makeQueries() {
   Value zero = b.index(0);
   std::optional<SummaryKind> summary = getSummary();
-  Value zeros = b.splat(0.0f, channels);
-  b.forLoop(zero, b.index(group), 1, [&](Value head) {
+  Value zeros = b.splat(0.0f, vectors.lanes);
+  auto make = [&](ArrayRef<Value> from, Value to, ValueRange at,
+                  function_ref<Value(Value)> body) {
+    vectors.store(llvm::map_to_vector(from, body), to, at);
+  };
+  forEachHead([&](Value head, Value queryHead) {
     Value squares =
-        b.forLoop(zero, b.index(dim), channels, ValueRange{zeros},
-                  [&](Value channel, ValueRange carried) -> SmallVector<Value> {
-                    Value w = b.loadVector(
-                        direction, {row, b.addI(firstHead, head), channel},
-                        channels);
-                    SmallVector<Value> at = {head, channel};
-                    Value made = w;
-                    if (summary == SummaryKind::box)
-                      made = b.maxF(w, zeros);
-                    b.storeVector(made, queries, at);
-                    if (summary == SummaryKind::box)
-                      b.storeVector(b.minF(w, zeros), second, at);
-                    b.storeVector(b.absF(w), third, at);
-                    return {b.fma(w, w, carried[0])};
-                  })
+        b.forLoop(
+             zero, b.index(dim), vectors.getStep(), ValueRange{zeros},
+             [&](Value channel, ValueRange carried) -> SmallVector<Value> {
+               SmallVector<Value> w = vectors.permute(vectors.loadConsecutive(
+                   direction, {walk.row, queryHead, channel}));
+               Value at[] = {b.addI(getFirstQuery(), head), channel};
+               bool isBox = summary == SummaryKind::box;
+               make(w, queries, at,
+                    [&](Value v) { return isBox ? b.maxF(v, zeros) : v; });
+               if (isBox)
+                 make(w, second, at, [&](Value v) { return b.minF(v, zeros); });
+               make(w, third, at, [&](Value v) { return b.absF(v); });
+               Value sum = carried[0];
+               for (Value v : w)
+                 sum = b.fma(v, v, sum);
+               return {sum};
+             })
             .front();
-    b.store(b.sqrt(b.reduceAdd(squares)), norms, head);
+    b.store(b.sqrt(b.reduceAdd(squares)), norms, b.addI(getFirstQuery(), head));
   });
 }
 
-/// Addresses of the visible rows of slots [first, last); yields their number.
-Value ScoreKernel::gather(Value first, Value last) {
-  Value size = b.index(pageSize), zero = b.index(0), one = b.index(1);
-  return b
-      .forLoop(
-          first, last, 1, ValueRange{zero},
-          [&](Value slot, ValueRange carried) -> SmallVector<Value> {
-            Value found = carried[0];
-            auto keep = [&](Value page, Value within) {
-              b.store(b.loadIndex(table, {sequence, page}), physical, found);
-              b.store(within, inPage, found);
-              b.store(slot, slots, found);
-            };
-            if (isPages()) {
-              keep(slot, zero);
-              return {b.addI(found, one)};
-            }
-            if (!pages) {
-              keep(b.divU(slot, size), b.remU(slot, size));
-              return {b.addI(found, one)};
-            }
-            Value page = b.loadIndex(pages, {row, kvHead, b.divU(slot, size)});
-            Value within = b.remU(slot, size);
-            Value position = b.addI(b.mulI(page, size), within);
-            Value visible =
-                b.andI(b.compare(CmpIPredicate::sge, page, zero),
-                       b.compare(CmpIPredicate::slt, position, length));
-            b.ifThen(visible, [&] { keep(page, within); });
-            return {b.select(visible, b.addI(found, one), found)};
-          })
-      .front();
+void ScoreKernel::forEachHead(function_ref<void(Value, Value)> body) {
+  Value firstHead = b.mulI(walk.kvHead, b.index(group));
+  b.forLoop(b.index(0), b.index(group), 1,
+            [&](Value head) { body(head, b.addI(firstHead, head)); });
 }
 
-SmallVector<Value> ScoreKernel::rowIndices(Value at, Value channel) {
-  Value page = b.load(physical, at);
-  if (isPages())
-    return {page, kvHead, channel};
-  Value within = b.load(inPage, at);
-  if (cast<KeysAttr>(op.getFrom()).getLayout() == Layout::hnd)
-    return {page, kvHead, within, channel};
-  return {page, within, kvHead, channel};
+Value ScoreKernel::getFirstQuery() {
+  return walk.hasGaps() ? b.index(0) : b.mulI(walk.kvHead, b.index(group));
 }
 
-void ScoreKernel::scoreTile(Value count) {
+void ScoreKernel::scoreTile() {
   std::optional<SummaryKind> summary = getSummary();
   auto loadPart = [&](unsigned part) {
     return [this, part](ValueRange indices) {
-      return b.loadVector(parts[part], indices, channels);
+      return vectors.load(parts[part], indices);
     };
   };
-  RowScores scorer(b, group, dim, channels);
-  scorer.indices = [&](Value at, Value channel) {
-    return rowIndices(at, channel);
-  };
+  RowScores scorer(b, walk, vectors, group, registers);
+  scorer.firstQuery = getFirstQuery();
+  scorer.prefetched.assign(getRead().begin(), getRead().end());
   if (summary == SummaryKind::box) {
     scorer.terms.push_back({queries, loadPart(1)});
     scorer.terms.push_back({second, loadPart(0)});
   } else {
     scorer.terms.push_back({queries, loadPart(0)});
-    if (summary == SummaryKind::mean_std)
+    if (summary == SummaryKind::mean_std) {
       scorer.terms.push_back({third, loadPart(1)});
+    }
   }
   // A bound holds for the exact product of the stored numbers. A sum of D
   // products in f32, in any order, is off by at most (D + 2) 2^-24 times the
   // sum of their sizes; scale, cap and epsilon add a few units more. Twice
   // that.
-  float slack = 2.0f * (dim + 8) * 0x1p-24f;
+  Value slack = b.splat(2.0f * (dim + 8) * 0x1p-24f, vectors.lanes);
+  auto addSlack = [&](std::function<SmallVector<Value>(ValueRange)> getSizes) {
+    scorer.terms.push_back({third, [this, slack, getSizes](ValueRange at) {
+                              SmallVector<Value> sizes = getSizes(at);
+                              for (Value &size : sizes)
+                                size = b.mulF(size, slack);
+                              return sizes;
+                            }});
+  };
   if (summary == SummaryKind::box)
-    scorer.terms.push_back({third, [&](ValueRange indices) {
-                              Value lo = b.absF(loadPart(0)(indices));
-                              Value hi = b.absF(loadPart(1)(indices));
-                              return b.mulF(b.maxF(lo, hi),
-                                            b.splat(slack, channels));
-                            }});
+    addSlack([this, loadPart](ValueRange at) {
+      SmallVector<Value> sizes = loadPart(0)(at);
+      for (auto [size, hi] : llvm::zip_equal(sizes, loadPart(1)(at)))
+        size = b.maxF(b.absF(size), b.absF(hi));
+      return sizes;
+    });
   if (summary == SummaryKind::ball)
-    scorer.terms.push_back({third, [&](ValueRange indices) {
-                              return b.mulF(b.absF(loadPart(0)(indices)),
-                                            b.splat(slack, channels));
-                            }});
+    addSlack([this, loadPart](ValueRange at) {
+      SmallVector<Value> sizes = loadPart(0)(at);
+      for (Value &size : sizes)
+        size = b.absF(size);
+      return sizes;
+    });
   bool isBall = summary == SummaryKind::ball;
   scorer.finish = [&](Value sums) {
-    // The ball's radius joins before scale and cap, slot by slot (writeTile).
+    // The ball's radius joins before scale and cap.
     if (isBall)
       return sums;
     return toLogits(sums);
   };
   scorer.scores = tile;
-  scorer.emit(count);
+  scorer.emit();
 }
 
 /// A cap rounds what the slack has raised, and flattens the slack: bounds are
@@ -303,34 +339,79 @@ void ScoreKernel::scoreTile(Value count) {
 Value ScoreKernel::toLogits(Value sums) {
   Value logits =
       b.toLogits(sums, op.getScale(), op.getSoftCap(), op.getEpsilon());
-  std::optional<SummaryKind> summary = getSummary();
-  if (!op.getSoftCap() || !summary || hasOwnBounds())
+  if (!op.getSoftCap() || !getSummary() || hasOwnBounds())
     return logits;
   int64_t size = cast<VectorType>(logits.getType()).getDimSize(0);
   Value slack = b.mulF(b.absF(logits), b.splat(0x1p-20f, size));
   return b.addF(logits, slack);
 }
 
-void ScoreKernel::writeTile(Value count) {
+/// The ball's radius, and then what is done to a sum.
+void ScoreKernel::addRadii() {
   Value zero = b.index(0);
-  bool isBall = getSummary() == SummaryKind::ball;
-  Value inf = b.f32(std::numeric_limits<float>::infinity());
   float grow = 1.0f + 2.0f * (dim + 8) * 0x1p-24f;
-  b.forLoop(zero, b.index(group), 1, [&](Value head) {
-    Value queryHead = b.addI(firstHead, head);
-    b.forLoop(zero, count, 1, [&](Value at) {
-      SmallVector<Value> result = {row, queryHead, b.load(slots, at)};
-      Value score = b.load(tile, {head, at});
-      if (isBall) {
-        Value radius = b.load(parts[1], {b.load(physical, at), kvHead});
-        Value reach = b.mulF(b.mulF(b.load(norms, head), radius), b.f32(grow));
-        Value sum = b.broadcast(b.addF(score, reach), 1);
-        sum = toLogits(sum);
-        score = vector::ExtractOp::create(b, sum, ArrayRef<int64_t>{0});
-      }
-      b.store(score, scores, result);
+  forEachHead([&](Value head, Value) {
+    Value norm = b.load(norms, b.addI(getFirstQuery(), head));
+    Value reach = b.mulF(norm, b.f32(grow));
+    b.forLoop(zero, walk.count, 1, [&](Value at) {
+      Value radius = b.load(parts[1], {walk.getPage(at), walk.kvHead});
+      Value sum = b.addF(b.load(tile, {head, at}), b.mulF(reach, radius));
+      Value logit = toLogits(b.broadcast(sum, 1));
+      b.store(vector::ExtractOp::create(b, logit, ArrayRef<int64_t>{0}), tile,
+              {head, at});
+    });
+  });
+}
+
+/// Writes the tile's scores to slots [first, last).
+void ScoreKernel::writeTile(Value first, Value last) {
+  Value zero = b.index(0), inf = b.f32(std::numeric_limits<float>::infinity());
+  auto copyAll = [&] {
+    // Whole vectors, then what remains.
+    Value number = b.subI(last, first), lanes = b.index(b.lanes);
+    Value whole = b.mulI(b.divU(number, lanes), lanes);
+    Value infs = b.broadcast(inf);
+    forEachHead([&](Value head, Value queryHead) {
+      b.forLoop(zero, whole, b.lanes, [&](Value at) {
+        Value to[] = {walk.row, queryHead, b.addI(first, at)};
+        b.storeVector(b.loadVector(tile, {head, at}), scores, to);
+        if (hasOwnBounds())
+          b.storeVector(infs, bounds, to);
+      });
+      b.forLoop(whole, number, 1, [&](Value at) {
+        Value to[] = {walk.row, queryHead, b.addI(first, at)};
+        b.store(b.load(tile, {head, at}), scores, to);
+        if (hasOwnBounds())
+          b.store(inf, bounds, to);
+      });
+    });
+  };
+  if (!walk.hasGaps())
+    return copyAll();
+  Value gaps = b.compare(CmpIPredicate::ne, walk.count, b.subI(last, first));
+  b.ifThen(gaps, [&] {
+    writeInvisible(first, last);
+    forEachHead([&](Value head, Value queryHead) {
+      b.forLoop(zero, walk.count, 1, [&](Value at) {
+        Value to[] = {walk.row, queryHead, walk.getSlot(at)};
+        b.store(b.load(tile, {head, at}), scores, to);
+        if (hasOwnBounds())
+          b.store(inf, bounds, to);
+      });
+    });
+  });
+  Value all = b.compare(CmpIPredicate::eq, walk.count, b.subI(last, first));
+  b.ifThen(all, copyAll);
+}
+
+/// -inf to slots [first, last).
+void ScoreKernel::writeInvisible(Value first, Value last) {
+  forEachHead([&](Value, Value queryHead) {
+    b.forLoop(first, last, 1, [&](Value slot) {
+      Value to[] = {walk.row, queryHead, slot};
+      b.store(b.negInf(), scores, to);
       if (hasOwnBounds())
-        b.store(inf, bounds, result);
+        b.store(b.negInf(), bounds, to);
     });
   });
 }
@@ -338,8 +419,8 @@ void ScoreKernel::writeTile(Value count) {
 namespace {
 
 struct ScorePattern : OpRewritePattern<ScoreOp> {
-  ScorePattern(MLIRContext *context, int64_t lanes)
-      : OpRewritePattern(context), lanes(lanes) {}
+  ScorePattern(MLIRContext *context, int64_t lanes, int64_t registers)
+      : OpRewritePattern(context), lanes(lanes), registers(registers) {}
   LogicalResult matchAndRewrite(ScoreOp op,
                                 PatternRewriter &rewriter) const override {
     if (isa<SketchAttr>(op.getFrom()))
@@ -356,15 +437,16 @@ struct ScorePattern : OpRewritePattern<ScoreOp> {
         ShapedType::isDynamic(dim))
       return rewriter.notifyMatchFailure(op, "expected static head sizes");
     KernelBuilder b(op.getLoc(), rewriter, lanes);
-    rewriter.replaceOp(op, ScoreKernel(op, b, heads / kvHeads, dim).emit());
+    rewriter.replaceOp(
+        op, ScoreKernel(op, b, heads / kvHeads, dim, registers).emit());
     return success();
   }
-  int64_t lanes;
+  int64_t lanes, registers;
 };
 
 } // namespace
 
-void vashista::populateScorePatterns(RewritePatternSet &patterns,
-                                     int64_t lanes) {
-  patterns.add<ScorePattern>(patterns.getContext(), lanes);
+void vashista::populateScorePatterns(RewritePatternSet &patterns, int64_t lanes,
+                                     int64_t registers) {
+  patterns.add<ScorePattern>(patterns.getContext(), lanes, registers);
 }

@@ -52,8 +52,13 @@ struct ConvertPass
           << lanes.getValue();
       return signalPassFailure();
     }
+    if (registers < 8) {
+      emitError(getOperation()->getLoc())
+          << "expected at least 8 registers, got " << registers.getValue();
+      return signalPassFailure();
+    }
     RewritePatternSet patterns(&getContext());
-    populateScorePatterns(patterns, lanes);
+    populateScorePatterns(patterns, lanes, registers);
     populatePickPatterns(patterns, lanes);
     populateMergePatterns(patterns);
     populateCertifyPatterns(patterns);

@@ -19,6 +19,9 @@
 
 namespace vashista {
 
+/// Bytes of a cache line, which is what memory is asked for by.
+inline constexpr int64_t kLineBytes = 64;
+
 /// Short names for the ops that kernels are made of, so that a kernel reads
 /// like the loop nest it is. Arithmetic is on f32 scalars and vectors.
 class KernelBuilder : public mlir::ImplicitLocOpBuilder {
@@ -100,6 +103,10 @@ public:
   Value maxF(Value a, Value b) {
     return mlir::arith::MaximumFOp::create(*this, a, b);
   }
+  /// The larger where both are numbers, otherwise `b`: one instruction.
+  Value maxNum(Value a, Value b) {
+    return select(compare(mlir::arith::CmpFPredicate::OGT, a, b), a, b);
+  }
   Value minF(Value a, Value b) {
     return mlir::arith::MinimumFOp::create(*this, a, b);
   }
@@ -123,6 +130,12 @@ public:
   Value reduceMax(Value vector) {
     return mlir::vector::ReductionOp::create(
         *this, mlir::vector::CombiningKind::MAXIMUMF, vector);
+  }
+  /// Of elements none of which is NaN.
+  Value reduceMaxNum(Value vector) {
+    return mlir::vector::ReductionOp::create(
+        *this, mlir::vector::CombiningKind::MAXNUMF, vector,
+        mlir::arith::FastMathFlags::nnan);
   }
   Value shuffle(Value a, Value b, llvm::ArrayRef<int64_t> mask) {
     return mlir::vector::ShuffleOp::create(*this, a, b, mask);

@@ -15,79 +15,115 @@ using namespace vashista;
 /// Rows that are scored together.
 static constexpr int64_t kRowBlock = 4;
 
-int64_t vashista::getLargestDivisor(int64_t value, int64_t limit) {
-  for (int64_t divisor = std::min(value, limit); divisor > 1; --divisor)
-    if (value % divisor == 0)
-      return divisor;
-  return 1;
+int64_t RowScores::getHeadBlock() {
+  // The sums, a vector of each row, one of a query and one to spare.
+  int64_t most = (registers - kRowBlock - 2) / kRowBlock;
+  return getLargestDivisor(group, std::clamp<int64_t>(most, 1, 4));
 }
 
-void RowScores::emit(Value count) {
-  int64_t headBlock = getLargestDivisor(group, 4);
-  Value zero = b.index(0), one = b.index(1);
-  b.forLoop(zero, count, kRowBlock, [&](Value row) {
-    // A block may reach past the last row: it then repeats that one, and what
-    // it scores there is never used.
-    SmallVector<SmallVector<Value>> rows, nextRows;
-    for (int64_t t = 0; t < kRowBlock; ++t) {
-      Value here = b.addI(row, b.index(t));
-      rows.push_back(indices(b.minI(here, b.subI(count, one)), zero));
-      if (prefetch)
-        nextRows.push_back(nextIndices(here, zero));
+int64_t RowScores::getSumsAtOnce() {
+  int64_t most = std::max<int64_t>(vectors.lanes / kRowBlock, 1);
+  return getLargestDivisor(getHeadBlock(), most) * kRowBlock;
+}
+
+void RowScores::emit() {
+  Value zero = b.index(0);
+  // One running maximum for each sum of a block: heads x rows.
+  int64_t sums = group * kRowBlock, atOnce = getSumsAtOnce();
+  SmallVector<Value> largest;
+  if (maxima)
+    largest.assign(sums / atOnce,
+                   b.splat(-std::numeric_limits<float>::infinity(),
+                           llvm::PowerOf2Ceil(atOnce)));
+  largest = b.forLoop(zero, walk.count, kRowBlock, largest,
+                      [&](Value row, ValueRange carried) {
+                        SmallVector<Value> next(carried);
+                        emitBlock(row, next);
+                        return next;
+                      });
+  for (auto [i, vector] : llvm::enumerate(largest))
+    for (int64_t at = 0; at < atOnce; at += kRowBlock) {
+      Value rows =
+          vector::ExtractStridedSliceOp::create(b, vector, at, kRowBlock, 1);
+      b.store(b.reduceMaxNum(rows), maxima,
+              b.index((i * atOnce + at) / kRowBlock));
     }
-    for (int64_t head = 0; head < group; head += headBlock) {
-      SmallVector<Value> zeros(headBlock * kRowBlock, b.splat(0.0f, lanes));
-      SmallVector<Value> dots =
-          b.forLoop(zero, b.index(dim), lanes, zeros,
-                    [&](Value channel, ValueRange carried) {
-                      SmallVector<Value> next(carried);
-                      for (Term &term : terms) {
-                        SmallVector<Value> values;
-                        for (SmallVector<Value> &at : rows) {
-                          at.back() = channel;
-                          values.push_back(term.load(at));
-                        }
-                        for (int64_t h = 0; h < headBlock; ++h) {
-                          Value query =
-                              b.loadVector(term.queries,
-                                           {b.index(head + h), channel}, lanes);
-                          for (int64_t t = 0; t < kRowBlock; ++t) {
-                            Value &sum = next[h * kRowBlock + t];
-                            sum = b.fma(query, values[t], sum);
-                          }
-                        }
-                      }
-                      if (prefetch && head == 0)
-                        for (SmallVector<Value> &at : nextRows) {
-                          at.back() = channel;
-                          prefetch(at);
-                        }
-                      return next;
-                    });
-      // As many sums at a time as a vector has elements.
-      int64_t atOnce = std::min<int64_t>(lanes, dots.size());
-      atOnce = std::max<int64_t>(atOnce / kRowBlock, 1) * kRowBlock;
-      for (int64_t first = 0, e = dots.size(); first < e; first += atOnce) {
-        ArrayRef<Value> some =
-            ArrayRef<Value>(dots).slice(first, std::min(atOnce, e - first));
-        Value sums;
-        if (lanes >= kRowBlock) {
-          sums = b.sumEach(some);
-        } else {
-          SmallVector<Value> each;
-          for (Value dot : some)
-            each.push_back(b.reduceAdd(dot));
-          sums = vector::FromElementsOp::create(b, b.vectorType(each.size()),
-                                                each);
-        }
-        sums = finish(sums);
-        for (int64_t i = 0, n = some.size() / kRowBlock; i < n; ++i) {
-          Value four = vector::ExtractStridedSliceOp::create(
-              b, sums, i * kRowBlock, kRowBlock, 1);
-          b.storeVector(four, scores,
-                        {b.index(head + first / kRowBlock + i), row});
+}
+
+void RowScores::emitBlock(Value row, MutableArrayRef<Value> largest) {
+  Value zero = b.index(0), one = b.index(1);
+  int64_t headBlock = getHeadBlock(), atOnce = getSumsAtOnce();
+  // A block may reach past the last row: it then repeats that one, and what it
+  // scores there is never used.
+  SmallVector<SmallVector<Value>> rows, nextRows;
+  for (int64_t t = 0; t < kRowBlock; ++t) {
+    Value here = b.addI(row, b.index(t));
+    rows.push_back(walk.getRow(b.minI(here, b.subI(walk.count, one)), zero));
+    nextRows.push_back(walk.getNextRow(here, zero));
+  }
+  auto emitStep = [&](int64_t head, Value channel, ValueRange carried) {
+    SmallVector<Value> next(carried);
+    for (Term &term : terms) {
+      SmallVector<SmallVector<Value>> values;
+      for (SmallVector<Value> &at : rows) {
+        at.back() = channel;
+        values.push_back(term.load(at));
+      }
+      for (int64_t part = 0; part < vectors.getNumParts(); ++part) {
+        Value here = b.addI(channel, b.index(part * vectors.lanes));
+        for (int64_t h = 0; h < headBlock; ++h) {
+          Value number = b.index(head + h);
+          if (firstQuery)
+            number = b.addI(firstQuery, number);
+          Value query =
+              b.loadVector(term.queries, {number, here}, vectors.lanes);
+          for (int64_t t = 0; t < kRowBlock; ++t) {
+            Value &sum = next[h * kRowBlock + t];
+            sum = b.fma(query, values[t][part], sum);
+          }
         }
       }
     }
-  });
+    if (head == 0)
+      for (Value memref : prefetched)
+        for (SmallVector<Value> &at : nextRows) {
+          at.back() = channel;
+          b.prefetch(memref, at);
+        }
+    return next;
+  };
+  for (int64_t head = 0; head < group; head += headBlock) {
+    SmallVector<Value> zeros(headBlock * kRowBlock,
+                             b.splat(0.0f, vectors.lanes));
+    SmallVector<Value> dots =
+        b.forLoop(zero, b.index(vectors.dim), vectors.getStep(), zeros,
+                  [&](Value channel, ValueRange carried) {
+                    return emitStep(head, channel, carried);
+                  });
+    for (int64_t first = 0, e = dots.size(); first < e; first += atOnce) {
+      ArrayRef<Value> some = ArrayRef<Value>(dots).slice(first, atOnce);
+      Value sums;
+      if (vectors.lanes >= kRowBlock) {
+        sums = b.sumEach(some);
+      } else {
+        SmallVector<Value> each;
+        for (Value dot : some)
+          each.push_back(b.reduceAdd(dot));
+        sums =
+            vector::FromElementsOp::create(b, b.vectorType(each.size()), each);
+      }
+      sums = finish(sums);
+      int64_t firstSum = head * kRowBlock + first;
+      for (int64_t at = 0; at < atOnce; at += kRowBlock) {
+        Value four =
+            vector::ExtractStridedSliceOp::create(b, sums, at, kRowBlock, 1);
+        b.storeVector(four, scores,
+                      {b.index((firstSum + at) / kRowBlock), row});
+      }
+      if (maxima) {
+        Value &most = largest[firstSum / atOnce];
+        most = b.maxNum(sums, most);
+      }
+    }
+  }
 }

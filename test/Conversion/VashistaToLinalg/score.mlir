@@ -9,15 +9,23 @@
 // CHECK-DAG: %[[MB:.*]] = bufferization.to_buffer %[[M]] read_only
 // CHECK-DAG: %[[SB:.*]] = bufferization.to_buffer %[[S]] read_only
 // CHECK: %[[SCORES:.*]] = memref.alloc() {{.*}} : memref<2x8x4xf32>
-// CHECK: linalg.fill ins(%[[NINF]] : f32) outs(%[[SCORES]]
 // CHECK: %[[BOUNDS:.*]] = memref.alloc() {{.*}} : memref<2x8x4xf32>
-// CHECK: linalg.fill ins(%[[NINF]] : f32) outs(%[[BOUNDS]]
-// CHECK: scf.forall (%{{.*}}, %{{.*}}) in (2, 2)
+// A task per row and block of slots, for all KV heads of a tile in turn.
+// CHECK: scf.forall (%{{.*}}) in (2)
 // CHECK: math.absf
-// CHECK: vector.load %[[MB]]
-// CHECK: vector.load %[[SB]]
-// CHECK: memref.store %{{.*}}, %[[SCORES]]
+// One line of each: 32 channels of bf16, as the even and the odd ones.
+// CHECK: vector.load %[[MB]]{{.*}} vector<32xbf16>
+// CHECK: vector.bitcast %{{.*}} : vector<32xbf16> to vector<16xi32>
+// CHECK: arith.shli
+// CHECK: arith.andi
+// CHECK: vector.load %[[SB]]{{.*}} vector<32xbf16>
+// CHECK-COUNT-4: memref.prefetch %[[MB]]
+// CHECK-COUNT-4: memref.prefetch %[[SB]]
+// CHECK: vector.store %{{.*}}, %[[SCORES]]
 // CHECK: memref.store %[[INF]], %[[BOUNDS]]
+// Behind what is visible.
+// CHECK: memref.store %[[NINF]], %[[SCORES]]
+// CHECK: memref.store %[[NINF]], %[[BOUNDS]]
 // CHECK: bufferization.to_tensor %[[SCORES]] restrict writable
 // CHECK: bufferization.to_tensor %[[BOUNDS]] restrict writable
 // CHECK-NOT: vashista.
