@@ -17,11 +17,12 @@ std::string AttendConfig::describe() const {
   std::string text = "attend " + Config::describe();
   if (listed != ListKind::none)
     text += listed == ListKind::pages ? " pages" : " tokens";
-  return text + (hasCount ? " count" : "") + (hasRange ? " range" : "");
+  return text + (hasCount ? " count" : "") + (hasRange ? " range" : "") +
+         (onTensors ? " tensors" : "");
 }
 
 Entry AttendConfig::makeEntry(const std::string &name) const {
-  Entry entry(name, Entry::Form::buffers);
+  Entry entry(name, onTensors ? Entry::Form::tensors : Entry::Form::buffers);
   entry.op << "attend " << entry.use("q", type, {-1, getNumHeads(), keyDim})
            << useCache(entry, *this) << useTable(entry, *this);
   if (listed != ListKind::none) {
@@ -35,11 +36,19 @@ Entry AttendConfig::makeEntry(const std::string &name) const {
     entry.op << " range(" << entry.useIndex("begin") << ", "
              << entry.useIndex("end") << ")";
   }
-  entry.op << " outs("
-           << entry.writes("o", ElementType::f32, {-1, getNumHeads(), valueDim})
-           << ", " << entry.writes("lse", ElementType::f32, {-1, getNumHeads()})
-           << ")" << getLogitText(/*withEpsilon=*/false) << getSolverText()
+  Shape oShape = {-1, getNumHeads(), valueDim}, lseShape = {-1, getNumHeads()};
+  auto declare = [&](const char *out, Shape shape) {
+    return onTensors ? entry.use(out, ElementType::f32, std::move(shape))
+                     : entry.writes(out, ElementType::f32, std::move(shape));
+  };
+  entry.op << " outs(" << declare("o", oShape) << ", "
+           << declare("lse", lseShape) << ")"
+           << getLogitText(/*withEpsilon=*/false) << getSolverText()
            << getLayoutText();
+  if (onTensors) {
+    entry.yields(ElementType::f32, oShape);
+    entry.yields(ElementType::f32, lseShape);
+  }
   return entry;
 }
 
@@ -50,6 +59,7 @@ AttendConfig vashista::test::makeAttendConfig(Random &random) {
       random.pick({ListKind::none, ListKind::pages, ListKind::tokens});
   config.hasCount = config.listed != ListKind::none && random.chance(0.7);
   config.hasRange = random.chance(0.25);
+  config.onTensors = random.chance(0.5);
   return config;
 }
 
@@ -75,6 +85,10 @@ void AttendData::setOperands(Operands &operands,
   operands.set("count", list.count);
   operands.set("begin", range.first);
   operands.set("end", range.second);
+  if (config.onTensors) {
+    operands.setConsumed("o", o);
+    operands.setConsumed("lse", lse);
+  }
 }
 
 Outputs AttendData::makeOutputs() const {

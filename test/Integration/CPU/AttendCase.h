@@ -19,8 +19,10 @@ enum class ListKind { none, pages, tokens };
 struct AttendConfig : Config {
   ListKind listed = ListKind::none;
   bool hasCount = false, hasRange = false;
+  /// On tensors a long sequence is split over tasks.
+  bool onTensors = false;
   std::string describe() const;
-  /// `attend` of all operands that the configuration has, on buffers.
+  /// `attend` of all operands that the configuration has.
   Entry makeEntry(const std::string &name) const;
 };
 

@@ -219,6 +219,8 @@ TEST(AttendTest, TrainedAttention) {
   config.group = kHeads;
   config.hasRows = true;
   config.logit.scale = 0.0883883461f;
+  // In two splits.
+  config.onTensors = true;
   Entry entry = config.makeEntry("attend");
   auto module = compileEntries({&entry}, config.options);
   ASSERT_TRUE(module);
