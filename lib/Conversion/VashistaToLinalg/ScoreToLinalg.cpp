@@ -70,6 +70,7 @@ private:
   static SmallVector<Type> getElements(ScoreOp op);
 
   void emitTask(Value block);
+  int64_t getTile();
   /// Once, or for each KV head of a task that has them all.
   void forEachKvHead(function_ref<void()> body);
   void makeQueries();
@@ -208,6 +209,8 @@ void ScoreKernel::emitTask(Value block) {
   b.ifThen(any, [&] {
     forEachKvHead([&] { makeQueries(); });
     walk.sources.assign(getRead().begin(), getRead().end());
+    if (!walk.hasGaps())
+      walk.tile = getTile();
     auto body = [&](Value first, Value last) {
       Value found = b.compare(CmpIPredicate::sgt, walk.count, zero);
       b.ifThen(found, [&] {
@@ -220,9 +223,20 @@ void ScoreKernel::emitTask(Value block) {
     if (walk.hasGaps())
       walk.forEachTile(first, lastSlot, body);
     else
-      walk.forEachTileAndHead(first, lastSlot, numKvHeads, body);
+      walk.forEachTileAndHead(first, lastSlot, numHeads / group, body);
   });
   forEachKvHead([&] { writeInvisible(lastSlot, last); });
+}
+
+/// As many slots as leave room for the next tile in a cache of its own, of
+/// which few CPUs have less than half a megabyte.
+int64_t ScoreKernel::getTile() {
+  int64_t bytes = 0, size = kTile;
+  for (Type element : getElements(op))
+    bytes += numHeads / group * dim * element.getIntOrFloatBitWidth() / 8;
+  while (size > 8 && size * bytes > 256 * 1024)
+    size /= 2;
+  return size;
 }
 
 void ScoreKernel::forEachKvHead(function_ref<void()> body) {

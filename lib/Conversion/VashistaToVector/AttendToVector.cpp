@@ -257,21 +257,19 @@ void AttendKernel::addValues() {
   }
 }
 
-/// Asks for `size` channels of the next tile's values, a line at a time.
+/// Asks for `size` channels of the next tile's values, a line at a time, in the
+/// order in which they lie in memory.
 void AttendKernel::prefetchBlock(Value token, Value channel, int64_t size,
                                  int64_t line) {
-  auto emitAll = [&] {
-    SmallVector<Value> indices = walk.getNextRow(token, channel);
-    for (int64_t at = 0; at < size; at += line) {
-      indices.back() = b.addI(channel, b.index(at));
-      b.prefetch(op.getVCache(), indices);
-    }
-  };
-  if (size >= line)
-    return emitAll();
-  // Several blocks share a line: the first one asks.
-  Value within = b.remU(channel, b.index(line));
-  b.ifThen(b.compare(CmpIPredicate::eq, within, b.index(0)), emitAll);
+  // Blocks of channels are walked tile by tile.
+  Value number = b.mulI(b.divU(channel, b.index(size)), b.index(kTile));
+  SmallVector<Value> indices =
+      walk.getAhead(b.addI(number, token), sizes.valueDim / size, size);
+  Value start = indices.back();
+  for (int64_t at = 0; at < size; at += line) {
+    indices.back() = b.addI(start, b.index(at));
+    b.prefetch(op.getVCache(), indices);
+  }
 }
 
 /// Joins the task's state with the one in the destinations. An empty state has

@@ -50,16 +50,36 @@ void RowScores::emit() {
     }
 }
 
+/// Asks for as many steps of what is walked next as are read here, in the order
+/// in which they lie in memory.
+void RowScores::askAhead(Value row, Value channel) {
+  int64_t step = vectors.getStep(), perRow = vectors.dim / step;
+  Value number = b.divU(channel, b.index(step));
+  number =
+      b.addI(b.mulI(row, b.index(perRow)), b.mulI(number, b.index(kRowBlock)));
+  // Four steps of one row, or each of whichever it is.
+  int64_t together = perRow % kRowBlock == 0 ? kRowBlock : 1;
+  for (int64_t first = 0; first < kRowBlock; first += together) {
+    SmallVector<Value> at =
+        walk.getAhead(b.addI(number, b.index(first)), perRow, step);
+    Value start = at.back();
+    for (int64_t i = 0; i < together; ++i) {
+      at.back() = b.addI(start, b.index(i * step));
+      for (Value memref : prefetched)
+        b.prefetch(memref, at);
+    }
+  }
+}
+
 void RowScores::emitBlock(Value row, MutableArrayRef<Value> largest) {
   Value zero = b.index(0), one = b.index(1);
   int64_t headBlock = getHeadBlock(), atOnce = getSumsAtOnce();
   // A block may reach past the last row: it then repeats that one, and what it
   // scores there is never used.
-  SmallVector<SmallVector<Value>> rows, nextRows;
+  SmallVector<SmallVector<Value>> rows;
   for (int64_t t = 0; t < kRowBlock; ++t) {
     Value here = b.addI(row, b.index(t));
     rows.push_back(walk.getRow(b.minI(here, b.subI(walk.count, one)), zero));
-    nextRows.push_back(walk.getNextRow(here, zero));
   }
   auto emitStep = [&](int64_t head, Value channel, ValueRange carried) {
     SmallVector<Value> next(carried);
@@ -85,11 +105,7 @@ void RowScores::emitBlock(Value row, MutableArrayRef<Value> largest) {
       }
     }
     if (head == 0)
-      for (Value memref : prefetched)
-        for (SmallVector<Value> &at : nextRows) {
-          at.back() = channel;
-          b.prefetch(memref, at);
-        }
+      askAhead(row, channel);
     return next;
   };
   for (int64_t head = 0; head < group; head += headBlock) {

@@ -56,6 +56,7 @@ struct RowScores {
 
 private:
   void emitBlock(Value row, llvm::MutableArrayRef<Value> largest);
+  void askAhead(Value row, Value channel);
   int64_t getHeadBlock();
   /// How many sums become one vector.
   int64_t getSumsAtOnce();

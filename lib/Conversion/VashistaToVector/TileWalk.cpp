@@ -40,10 +40,12 @@ void TileWalk::begin(Value row, Value kvHead) {
 
 void TileWalk::forEachTile(Value first, Value last,
                            function_ref<void(Value, Value)> body) {
-  Value tile = b.index(kTile), zero = b.index(0), one = b.index(1);
-  auto getEnd = [&](Value start) { return b.minI(b.addI(start, tile), last); };
+  Value zero = b.index(0), one = b.index(1);
+  auto getEnd = [&](Value start) {
+    return b.minI(b.addI(start, b.index(tile)), last);
+  };
   Value firstCount = gather(zero, first, getEnd(first));
-  b.forLoop(first, last, kTile, ValueRange{firstCount, zero},
+  b.forLoop(first, last, tile, ValueRange{firstCount, zero},
             [&](Value start, ValueRange carried) -> SmallVector<Value> {
               count = carried[0];
               half = carried[1];
@@ -53,31 +55,23 @@ void TileWalk::forEachTile(Value first, Value last,
               Value follows = b.compare(CmpIPredicate::sgt, found, zero);
               nextHalf = b.select(follows, otherHalf, half);
               nextCount = b.select(follows, found, count);
-              nextHead = kvHead;
               touchPages(otherHalf, found);
               body(start, end);
               return {found, otherHalf};
             });
 }
 
-void TileWalk::forEachTileAndHead(Value first, Value last, Value numKvHeads,
+void TileWalk::forEachTileAndHead(Value first, Value last, int64_t numKvHeads,
                                   function_ref<void(Value, Value)> body) {
   assert(!hasGaps() && "lists are per KV head");
-  Value zero = b.index(0), one = b.index(1);
-  kvHead = zero;
+  headsPerTile = numKvHeads;
+  kvHead = b.index(0);
   forEachTile(first, last, [&](Value start, Value end) {
-    Value tileHalf = nextHalf, tileCount = nextCount;
-    b.forLoop(zero, numKvHeads, 1, [&](Value head) {
+    b.forLoop(b.index(0), b.index(numKvHeads), 1, [&](Value head) {
       kvHead = head;
-      // The next head of this tile, then the next tile.
-      Value following = b.addI(head, one);
-      Value isLast = b.compare(CmpIPredicate::eq, following, numKvHeads);
-      nextHead = b.select(isLast, zero, following);
-      nextHalf = b.select(isLast, tileHalf, half);
-      nextCount = b.select(isLast, tileCount, count);
       body(start, end);
     });
-    kvHead = zero;
+    kvHead = b.index(0);
   });
 }
 
@@ -160,7 +154,18 @@ SmallVector<Value> TileWalk::getIndices(Value half, Value at, Value kvHead,
   return {page, within, kvHead, channel};
 }
 
-SmallVector<Value> TileWalk::getNextRow(Value at, Value channel) {
+SmallVector<Value> TileWalk::getAhead(Value number, int64_t perRow,
+                                      int64_t step) {
+  Value steps = b.index(perRow), head = kvHead;
+  // Of a tile that is read for all heads, each asks for its share of rows.
+  if (headsPerTile > 1)
+    number = b.addI(number, b.mulI(kvHead, b.index(tile * perRow)));
+  Value channel = b.mulI(b.remU(number, steps), b.index(step));
+  Value row = b.divU(number, steps);
+  if (headsPerTile > 1) {
+    head = b.remU(row, b.index(headsPerTile));
+    row = b.divU(row, b.index(headsPerTile));
+  }
   Value last = b.subI(nextCount, b.index(1));
-  return getIndices(nextHalf, b.minI(at, last), nextHead, channel);
+  return getIndices(nextHalf, b.minI(row, last), head, channel);
 }

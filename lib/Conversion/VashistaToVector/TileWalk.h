@@ -38,6 +38,9 @@ public:
   /// time of all.
   llvm::SmallVector<Value> sources;
 
+  /// Slots of a tile, at most kTile.
+  int64_t tile = kTile;
+
   /// `unit` is what a slot of the sequence is. `layout` tells how tokens lie in
   /// a page; rows that stand for pages have none.
   TileWalk(KernelBuilder &b, const Lists &lists, int64_t pageSize,
@@ -59,7 +62,7 @@ public:
   /// The same for each of the KV heads 0 to numKvHeads - 1, tile by tile: what
   /// lies together is read together. Lists are per KV head and have no such
   /// walk.
-  void forEachTileAndHead(Value first, Value last, Value numKvHeads,
+  void forEachTileAndHead(Value first, Value last, int64_t numKvHeads,
                           llvm::function_ref<void(Value, Value)> body);
 
   // Within a body.
@@ -68,9 +71,10 @@ public:
   llvm::SmallVector<Value> getRow(Value at, Value channel) {
     return getIndices(half, at, kvHead, channel);
   }
-  /// The same of what is walked next, or of this tile where nothing is; `at`
-  /// may be past its end.
-  llvm::SmallVector<Value> getNextRow(Value at, Value channel);
+  /// What to ask for while step `number` of this tile is read, for a row of
+  /// `perRow` steps of `step` channels: the same step of the next tile, in the
+  /// order in which they lie in memory. Of this tile where there is no next.
+  llvm::SmallVector<Value> getAhead(Value number, int64_t perRow, int64_t step);
   /// The slot of a visible row.
   Value getSlot(Value at) { return b.load(slots, {half, at}); }
   /// Whether slots may be invisible before `numSlots`.
@@ -93,7 +97,8 @@ private:
 
   Value physical, inPage, slots; // [2, kTile] index, of this tile and the next
   Value half;                    // which of them is this one
-  Value nextHalf, nextCount, nextHead;
+  Value nextHalf, nextCount;
+  int64_t headsPerTile = 1;
 };
 
 } // namespace vashista
