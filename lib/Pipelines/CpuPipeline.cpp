@@ -41,6 +41,7 @@ void vashista::buildBufferPipeline(OpPassManager &pm,
   pm.addPass(createConvertElementwiseToLinalgPass());
 
   // Buffers: destinations in place.
+  pm.addPass(bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions bufferize;
   bufferize.bufferizeFunctionBoundaries = true;
   bufferize.functionBoundaryTypeConversion =

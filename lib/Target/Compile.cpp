@@ -69,6 +69,7 @@ generate(ModuleOp module, const CpuTarget &target, OutputKind output,
     if (failed(entry))
       return failure();
     entries.push_back(std::move(*entry));
+    protectArguments(function);
     function->setAttr("llvm.emit_c_interface",
                       UnitAttr::get(module.getContext()));
   }

@@ -11,6 +11,7 @@
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Transforms.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -87,6 +88,28 @@ static std::optional<Size> getSize(Value value) {
   return std::nullopt;
 }
 
+namespace {
+
+/// Elementwise ops on tensors do not say the sizes of their results.
+struct DimOfElementwise : OpRewritePattern<tensor::DimOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(tensor::DimOp dim,
+                                PatternRewriter &rewriter) const override {
+    Operation *op = dim.getSource().getDefiningOp();
+    if (!op || !OpTrait::hasElementwiseMappableTraits(op))
+      return failure();
+    for (Value operand : op->getOperands())
+      if (isa<RankedTensorType>(operand.getType())) {
+        rewriter.modifyOpInPlace(
+            dim, [&] { dim.getSourceMutable().assign(operand); });
+        return success();
+      }
+    return failure();
+  }
+};
+
+} // namespace
+
 /// What dynamic sizes of values of a function's first block are in terms of its
 /// arguments, as far as upstream's reification patterns can tell. Works on a
 /// copy that returns the sizes.
@@ -113,6 +136,7 @@ resolveSizes(func::FuncOp function, ArrayRef<NamedDims::Place> places) {
   memref::populateResolveRankedShapedTypeResultDimsPatterns(patterns);
   memref::populateResolveShapedTypeResultDimsPatterns(patterns);
   tensor::DimOp::getCanonicalizationPatterns(patterns, context);
+  patterns.add<DimOfElementwise>(context);
   // Not converging only means that some sizes stay unknown.
   (void)applyPatternsGreedily(copy, std::move(patterns));
   return llvm::map_to_vector(
@@ -448,6 +472,18 @@ FailureOr<ArtefactEntry> vashista::describeEntry(func::FuncOp function) {
 //===----------------------------------------------------------------------===//
 // What is written
 //===----------------------------------------------------------------------===//
+
+void vashista::protectArguments(func::FuncOp function) {
+  llvm::SmallDenseSet<unsigned> destinations;
+  for (Value result : function.getBody().front().getTerminator()->getOperands())
+    if (std::optional<unsigned> argument = getArgument(function, result))
+      destinations.insert(*argument);
+  auto no = BoolAttr::get(function.getContext(), false);
+  for (unsigned i = 0, e = function.getNumArguments(); i < e; ++i)
+    if (!destinations.contains(i))
+      function.setArgAttr(
+          i, bufferization::BufferizationDialect::kWritableAttrName, no);
+}
 
 /// Whether anything writes to a buffer or to a view of it. What is not known
 /// writes.

@@ -25,6 +25,11 @@ std::string getEntrySymbol(mlir::func::FuncOp function);
 /// caller could not know the size of a result.
 mlir::FailureOr<ArtefactEntry> describeEntry(mlir::func::FuncOp function);
 
+/// On a function on tensors: lets bufferization write to an argument only where
+/// the function returns what a destination of that argument became. Anything
+/// else would be a surprise to callers.
+void protectArguments(mlir::func::FuncOp function);
+
 /// On the same function on buffers: turns results into arguments after the
 /// others, marks the arguments that are written, and drops the results that are
 /// arguments updated in place.

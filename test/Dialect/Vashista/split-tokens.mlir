@@ -12,7 +12,10 @@
 // SPLIT: %[[ALL:.*]]:2 = scf.forall (%[[I:.*]]) in (8) shared_outs(%{{.*}} = %[[OS]], %{{.*}} = %[[LS]])
 // SPLIT: %[[BEGIN:.*]] = affine.apply #{{.*}}(%[[I]])
 // SPLIT: vashista.attend {{.*}} range(%[[BEGIN]], %{{.*}})
-// SPLIT: vashista.merge outputs(%[[ALL]]#0, %[[O]]) lses(%[[ALL]]#1, %[[LSE]])
+// SPLIT: %[[MO:.*]], %[[ML:.*]] = vashista.merge outputs(%[[ALL]]#0, %[[O]]) lses(%[[ALL]]#1, %[[LSE]])
+// The destinations stay where they are.
+// SPLIT: bufferization.materialize_in_destination %[[MO]] in %[[O]]
+// SPLIT: bufferization.materialize_in_destination %[[ML]] in %[[LSE]]
 // WHOLE-NOT: scf.forall
 func.func @long(
     %q: tensor<4x8x64xbf16>, %k: tensor<?x2x16x64xbf16>,

@@ -13,6 +13,7 @@
 //   VASHISTA_DATA=K      data sets for each compiled module (5)
 //   VASHISTA_SEED=S      the seed (1)
 //   VASHISTA_CASE=M.D    module M with data set D only
+//   VASHISTA_FAILURES=F  a shard stops after F failures (5)
 // A failure, and a crash, prints the command that repeats it.
 //
 //===----------------------------------------------------------------------===//
@@ -64,8 +65,6 @@ static std::unique_ptr<SweepCase> makeCase(Random &random) {
 namespace {
 
 constexpr int64_t kShards = 6;
-/// After so many failures of a shard more would tell nothing.
-constexpr int64_t kMostFailures = 5;
 
 class Sweep : public testing::TestWithParam<int64_t> {};
 
@@ -75,6 +74,8 @@ TEST_P(Sweep, AgreesWithReference) {
   int64_t numModules =
       (getEnvironment("VASHISTA_SWEEP", 300) + dataPerModule - 1) /
       dataPerModule;
+  // After a few failures more would tell nothing.
+  int64_t mostFailures = getEnvironment("VASHISTA_FAILURES", 5);
   int64_t onlyModule = -1, onlyData = -1;
   if (const char *only = std::getenv("VASHISTA_CASE")) {
     onlyModule = std::atoll(only);
@@ -87,14 +88,16 @@ TEST_P(Sweep, AgreesWithReference) {
 
   Findings findings;
   int64_t &failures = findings.counts["failures"];
-  for (int64_t m = GetParam(); m < numModules && failures < kMostFailures;
+  for (int64_t m = GetParam(); m < numModules && failures < mostFailures;
        m += kShards) {
     if (onlyModule >= 0 && m != onlyModule)
       continue;
     Random random({static_cast<uint64_t>(seed), static_cast<uint64_t>(m)});
     std::unique_ptr<SweepCase> test = makeCase(random);
     bool isCompiled = false;
-    for (int64_t d = 0; d < std::max(dataPerModule, onlyData + 1); ++d) {
+    for (int64_t d = 0;
+         d < std::max(dataPerModule, onlyData + 1) && failures < mostFailures;
+         ++d) {
       if (onlyData >= 0 && d != onlyData)
         continue;
       std::ostringstream repeat;

@@ -10,6 +10,7 @@
 #include "vashista/Dialect/Vashista/Transforms/Passes.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/SCF/Transforms/TileUsingInterface.h"
 #include "mlir/IR/PatternMatch.h"
 
@@ -56,7 +57,14 @@ static LogicalResult splitTokens(AttendOp op, int64_t split,
       rewriter, cast<TilingInterface>(op.getOperation()), options);
   if (failed(tiled))
     return failure();
-  rewriter.replaceOp(op, tiled->replacements);
+  // Where the op would have left its state, for bufferization to merge in place.
+  rewriter.setInsertionPointAfterValue(tiled->replacements.back());
+  SmallVector<Value> states;
+  for (auto [state, out] : llvm::zip(tiled->replacements, op.getOuts()))
+    states.push_back(bufferization::MaterializeInDestinationOp::create(
+                         rewriter, op.getLoc(), out.getType(), state, out)
+                         .getResult());
+  rewriter.replaceOp(op, states);
   return success();
 }
 

@@ -1,0 +1,104 @@
+// What the manifest says of entries, as vashista-run lists it.
+
+// RUN: vashista-compile %s -o %t.vso --target=cpu:x86-64-v3
+// RUN: vashista-run %t.vso --list | FileCheck %s
+
+// Equal sizes are those of the first argument that has them; a literal name is
+// the location's, else the text's.
+// CHECK-LABEL: {{^}}certified
+// CHECK-NEXT:   arguments
+// CHECK-NEXT:     q      f32 [?, 8, 64]
+// CHECK-NEXT:     k      f32 [?, 2, 16, 64]
+// CHECK-NEXT:     v      f32 [k.0, 2, 16, 64]
+// CHECK-NEXT:     table  i32 [q.0, ?]
+// CHECK-NEXT:     lens   i32 [q.0]
+// CHECK-NEXT:     lo     f32 [k.0, 2, 64]
+// CHECK-NEXT:     hi     f32 [k.0, 2, 64]
+// CHECK-NEXT:     norms  f32 [k.0, 2, 2]
+// CHECK-NEXT:   results
+// CHECK-NEXT:     result0  f32 [q.0, 8, 64]
+// CHECK-NEXT:     result1  f32 [q.0, 8]
+// CHECK-NEXT:     result2  i32 [q.0, 2]
+// CHECK-NEXT:   constants
+// CHECK:            attention.scale = 0.125
+// CHECK:        checks
+// CHECK-NEXT:     lengths 'lens' and page ids 'table', pages in dimension 0 of 'k', page size 16
+
+// Results that are arguments updated in place are arguments.
+// CHECK-LABEL: {{^}}append
+// CHECK:          k      f32 [?, 2, 16, 64], written in place
+// CHECK-NEXT:     v      f32 [k.0, 2, 16, 64], written in place
+// CHECK-NEXT:     key    f32 [?, 2, 64]
+// CHECK-NEXT:     value  f32 [key.0, 2, 64]
+// CHECK-NEXT:     pos    i32 [key.0]
+// CHECK-NEXT:     table  i32 [key.0, ?]
+// CHECK-NEXT:   constants
+// CHECK:        checks
+// CHECK-NEXT:     positions 'pos' and page ids 'table', pages in dimension 0 of 'k', page size 16
+
+// Lists of the caller's, rows that share a sequence, a size that is a multiple.
+// CHECK-LABEL: {{^}}lists
+// CHECK:          table   i32 [?, ?]
+// CHECK:          rows    i32 [q.0]
+// CHECK:          o       f32 [q.0, 8, 64], written in place
+// CHECK-NEXT:     lse     f32 [q.0, 8], written in place
+// CHECK-NEXT:   results
+// CHECK-NEXT:     result0  f32 [q.0, 8, 16 * table.1]
+// CHECK:        checks
+// CHECK-NEXT:     lengths 'lens' and page ids 'table', table rows 'rows', pages in dimension 0 of 'k', page size 16
+// CHECK-NEXT:     tokens 'tokens' within lengths 'lens', as many as 'count', page size 16
+
+// One value that is returned twice is two results.
+// CHECK-LABEL: {{^}}twice
+// CHECK:          x  f32 [?]
+// CHECK-NEXT:   results
+// CHECK-NEXT:     result0  f32 [x.0]
+// CHECK-NEXT:     result1  f32 [x.0]
+
+func.func @certified(%q: tensor<?x8x64xf32>, %k: tensor<?x2x16x64xf32>,
+    %v: tensor<?x2x16x64xf32>, %table: tensor<?x?xi32>, %lens: tensor<?xi32>,
+    %lo: tensor<?x2x64xf32>, %hi: tensor<?x2x64xf32>, %norms: tensor<?x2x2xf32>)
+    -> (tensor<?x8x64xf32>, tensor<?x8xf32>, tensor<?x2xi32>) {
+  %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q keys(%k)
+      values(%v) table(%table) lens(%lens) summary <box>(%lo, %hi)
+      norms(%norms)
+      policy <pages = 8, candidates = 32, tolerance = 0.1, rounds = 2,
+              fallback = dense>
+      scale 0.125
+      : (tensor<?x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
+         tensor<?x?xi32>, tensor<?xi32>, tensor<?x2x64xf32>,
+         tensor<?x2x64xf32>, tensor<?x2x2xf32>)
+      -> (tensor<?x8x64xf32>, tensor<?x8xf32>, tensor<?x8xf32>,
+          tensor<?x8xf32>, tensor<?x2xi32>, tensor<?x2xi1>)
+  return %o, %tau, %rounds : tensor<?x8x64xf32>, tensor<?x8xf32>, tensor<?x2xi32>
+}
+func.func @append(%k: tensor<?x2x16x64xf32>, %v: tensor<?x2x16x64xf32>, %key: tensor<?x2x64xf32>,
+  %value: tensor<?x2x64xf32>, %pos: tensor<?xi32>, %table: tensor<?x?xi32>) -> (tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>) {
+  %k1, %v1 = vashista.append key(%key) value(%value) at(%pos) table(%table) into(%k, %v) : (tensor<?x2x64xf32>, tensor<?x2x64xf32>, tensor<?xi32>, tensor<?x?xi32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>) -> (tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>)
+  return %k1, %v1 : tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>
+}
+
+func.func @lists(
+    %q: tensor<?x8x64xf32>, %k: tensor<?x2x16x64xf32>, %v: tensor<?x2x16x64xf32>,
+    %table: tensor<?x?xi32>, %lens: tensor<?xi32>, %rows: tensor<?xi32>,
+    %tokens: tensor<?x2x40xi32>, %count: tensor<?x2xi32>,
+    %o: tensor<?x8x64xf32>, %lse: tensor<?x8xf32>)
+    -> (tensor<?x8x64xf32>, tensor<?x8xf32>, tensor<?x8x?xf32>) {
+  %o1, %lse1 = vashista.attend %q keys(%k) values(%v) table(%table) lens(%lens)
+      rows(%rows) tokens(%tokens, %count) outs(%o, %lse) scale 0.125
+      : (tensor<?x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
+         tensor<?x?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?x2x40xi32>,
+         tensor<?x2xi32>, tensor<?x8x64xf32>, tensor<?x8xf32>)
+      -> (tensor<?x8x64xf32>, tensor<?x8xf32>)
+  %scores, %bounds = vashista.score %q from #vashista.keys<hnd>(%k)
+      table(%table) lens(%lens) rows(%rows) scale 0.125
+      : (tensor<?x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x?xi32>,
+         tensor<?xi32>, tensor<?xi32>) -> (tensor<?x8x?xf32>, tensor<?x8x?xf32>)
+  return %o1, %lse1, %scores
+      : tensor<?x8x64xf32>, tensor<?x8xf32>, tensor<?x8x?xf32>
+}
+
+func.func @twice(%x: tensor<?xf32>) -> (tensor<?xf32>, tensor<?xf32>) {
+  %0 = arith.addf %x, %x : tensor<?xf32>
+  return %0, %0 : tensor<?xf32>, tensor<?xf32>
+}
