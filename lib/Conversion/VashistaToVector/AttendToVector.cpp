@@ -258,17 +258,21 @@ void AttendKernel::addValues() {
 }
 
 /// Asks for `size` channels of the next tile's values, a line at a time, in the
-/// order in which they lie in memory.
+/// order in which they lie in memory, and again for those that are added soon.
 void AttendKernel::prefetchBlock(Value token, Value channel, int64_t size,
                                  int64_t line) {
   // Blocks of channels are walked tile by tile.
-  Value number = b.mulI(b.divU(channel, b.index(size)), b.index(kTile));
-  SmallVector<Value> indices =
-      walk.getAhead(b.addI(number, token), sizes.valueDim / size, size);
-  Value start = indices.back();
-  for (int64_t at = 0; at < size; at += line) {
-    indices.back() = b.addI(start, b.index(at));
-    b.prefetch(op.getVCache(), indices);
+  int64_t perRow = sizes.valueDim / size;
+  Value block = b.divU(channel, b.index(size));
+  Value number = b.addI(b.mulI(block, b.index(kTile)), token);
+  Value same = b.addI(b.mulI(token, b.index(perRow)), block);
+  for (SmallVector<Value> at : {walk.getAhead(number, perRow, size),
+                                walk.getSoon(same, perRow, size)}) {
+    Value start = at.back();
+    for (int64_t i = 0; i < size; i += line) {
+      at.back() = b.addI(start, b.index(i));
+      b.prefetch(op.getVCache(), at);
+    }
   }
 }
 

@@ -51,7 +51,7 @@ void RowScores::emit() {
 }
 
 /// Asks for as many steps of what is walked next as are read here, in the order
-/// in which they lie in memory.
+/// in which they lie in memory, and again for those that are read soon.
 void RowScores::askAhead(Value row, Value channel) {
   int64_t step = vectors.getStep(), perRow = vectors.dim / step;
   Value number = b.divU(channel, b.index(step));
@@ -60,13 +60,15 @@ void RowScores::askAhead(Value row, Value channel) {
   // Four steps of one row, or each of whichever it is.
   int64_t together = perRow % kRowBlock == 0 ? kRowBlock : 1;
   for (int64_t first = 0; first < kRowBlock; first += together) {
-    SmallVector<Value> at =
-        walk.getAhead(b.addI(number, b.index(first)), perRow, step);
-    Value start = at.back();
-    for (int64_t i = 0; i < together; ++i) {
-      at.back() = b.addI(start, b.index(i * step));
-      for (Value memref : prefetched)
-        b.prefetch(memref, at);
+    Value here = b.addI(number, b.index(first));
+    for (SmallVector<Value> at : {walk.getAhead(here, perRow, step),
+                                  walk.getSoon(here, perRow, step)}) {
+      Value start = at.back();
+      for (int64_t i = 0; i < together; ++i) {
+        at.back() = b.addI(start, b.index(i * step));
+        for (Value memref : prefetched)
+          b.prefetch(memref, at);
+      }
     }
   }
 }

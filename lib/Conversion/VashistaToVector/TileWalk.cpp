@@ -169,3 +169,12 @@ SmallVector<Value> TileWalk::getAhead(Value number, int64_t perRow,
   Value last = b.subI(nextCount, b.index(1));
   return getIndices(nextHalf, b.minI(row, last), head, channel);
 }
+
+SmallVector<Value> TileWalk::getSoon(Value number, int64_t perRow,
+                                     int64_t step) {
+  Value steps = b.index(perRow);
+  Value channel = b.mulI(b.remU(number, steps), b.index(step));
+  Value row = b.addI(b.divU(number, steps), b.index(kSoon));
+  Value last = b.subI(count, b.index(1));
+  return getIndices(half, b.minI(row, last), kvHead, channel);
+}

@@ -19,6 +19,9 @@ namespace vashista {
 /// where running maxima are updated.
 inline constexpr int64_t kTile = 64;
 
+/// Rows between asking for one a second time and reading it.
+inline constexpr int64_t kSoon = 16;
+
 /// Walks the slots of a task (tokens or pages, of its sequence or of a list) in
 /// tiles. For each tile it gathers the addresses of the visible rows, one tile
 /// ahead, so that the rows of the next tile can be asked for. Invisible slots
@@ -75,6 +78,9 @@ public:
   /// `perRow` steps of `step` channels: the same step of the next tile, in the
   /// order in which they lie in memory. Of this tile where there is no next.
   llvm::SmallVector<Value> getAhead(Value number, int64_t perRow, int64_t step);
+  /// The same of this tile, kSoon rows later. A CPU drops prefetches that find
+  /// its queue full: what was asked for in vain is asked for again.
+  llvm::SmallVector<Value> getSoon(Value number, int64_t perRow, int64_t step);
   /// The slot of a visible row.
   Value getSlot(Value at) { return b.load(slots, {half, at}); }
   /// Whether slots may be invisible before `numSlots`.
