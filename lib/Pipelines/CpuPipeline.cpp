@@ -37,6 +37,7 @@ void vashista::buildBufferPipeline(OpPassManager &pm,
   ConvertVashistaToLinalgPassOptions values;
   values.lanes = options.lanes;
   values.registers = options.registers;
+  values.dotsBF16 = options.dotsBF16;
   pm.addPass(createConvertVashistaToLinalgPass(values));
   pm.addPass(createConvertElementwiseToLinalgPass());
 
@@ -54,6 +55,7 @@ void vashista::buildKernelPipeline(OpPassManager &pm,
   ConvertVashistaToVectorPassOptions kernels;
   kernels.lanes = options.lanes;
   kernels.registers = options.registers;
+  kernels.dotsBF16 = options.dotsBF16;
   pm.addPass(createConvertVashistaToVectorPass(kernels));
   pm.addPass(createVashistaExpandCopiesPass());
   // Only of one subview is it seen that a copy of it to itself does nothing.
@@ -85,7 +87,9 @@ static void buildCodePipeline(OpPassManager &pm, bool hostMemory) {
     memory.useGenericFunctions = true;
     pm.addPass(createFinalizeMemRefToLLVMConversionPass(memory));
   }
-  pm.addPass(createConvertVectorToLLVMPass());
+  ConvertVectorToLLVMPassOptions vectors;
+  vectors.x86Vector = true;
+  pm.addPass(createConvertVectorToLLVMPass(vectors));
   pm.addPass(createConvertToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
   pm.addPass(createCanonicalizerPass());

@@ -60,6 +60,7 @@ generate(ModuleOp module, const CpuTarget &target, OutputKind output,
   CpuPipelineOptions options;
   options.lanes = target.lanes;
   options.registers = target.registers;
+  options.dotsBF16 = target.dotsBF16;
   FailureOr<SmallVector<func::FuncOp>> functions = getEntries(module);
   if (failed(functions))
     return failure();

@@ -42,10 +42,10 @@ static ArrayRef<CpuTarget> getLevels() {
   return levels;
 }
 
-static bool isHost(const CpuTarget &level) {
+static bool isHost(StringRef list) {
   const llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
   SmallVector<StringRef> features;
-  StringRef(level.features).split(features, ',');
+  list.split(features, ',');
   return llvm::all_of(features, [&](StringRef feature) {
     auto found = host.find(feature);
     return found != host.end() && found->second;
@@ -65,10 +65,14 @@ llvm::Expected<CpuTarget> vashista::parseTarget(StringRef text) {
   for (const CpuTarget &level : getLevels()) {
     if (name == level.level)
       return level;
-    if (!name.empty() || !isHost(level))
+    if (!name.empty() || !isHost(level.features))
       continue;
     CpuTarget native = level;
     native.tune = llvm::sys::getHostCPUName().str();
+    if (level.lanes == 16 && isHost("avx512bf16")) {
+      native.features += ",avx512bf16";
+      native.dotsBF16 = true;
+    }
     return native;
   }
   if (name.empty())
@@ -103,8 +107,9 @@ createMachine(const CpuTarget &target) {
                                    "one without: " +
                                    error);
   return std::unique_ptr<llvm::TargetMachine>(known->createTargetMachine(
-      triple, target.level, /*Features=*/"", llvm::TargetOptions(),
-      llvm::Reloc::PIC_, /*CM=*/std::nullopt, llvm::CodeGenOptLevel::Default));
+      triple, target.level, target.dotsBF16 ? "+avx512bf16" : "",
+      llvm::TargetOptions(), llvm::Reloc::PIC_, /*CM=*/std::nullopt,
+      llvm::CodeGenOptLevel::Default));
 }
 
 llvm::Expected<llvm::SmallString<0>>

@@ -32,14 +32,17 @@ def ConvertVashistaToLinalgPass : Pass<"convert-vashista-to-linalg"> {
     Option<"lanes", "lanes", "int64_t", "16",
            "f32 elements of a vector register (default: 16)">,
     Option<"registers", "registers", "int64_t", "32",
-           "Vector registers (default: 32)">
+           "Vector registers (default: 32)">,
+    Option<"dotsBF16", "dots-bf16", "bool", "false",
+           "Sum products of bf16 by AVX-512 BF16 (default: false)">
   ];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
     "::mlir::bufferization::BufferizationDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
-    "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect"
+    "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect",
+    "::mlir::x86vector::X86VectorDialect"
   ];
 }
 
@@ -61,12 +64,14 @@ def ConvertVashistaToVectorPass : Pass<"convert-vashista-to-vector"> {
     Option<"lanes", "lanes", "int64_t", "16",
            "f32 elements of a vector register (default: 16)">,
     Option<"registers", "registers", "int64_t", "32",
-           "Vector registers (default: 32)">
+           "Vector registers (default: 32)">,
+    Option<"dotsBF16", "dots-bf16", "bool", "false",
+           "Sum products of bf16 by AVX-512 BF16 (default: false)">
   ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
-    "::mlir::vector::VectorDialect"
+    "::mlir::vector::VectorDialect", "::mlir::x86vector::X86VectorDialect"
   ];
 }
 

@@ -27,6 +27,10 @@ struct CpuPipelineOptions
   Option<int64_t> registers{*this, "registers",
                             llvm::cl::desc("Vector registers (default: 32)"),
                             llvm::cl::init(32)};
+  Option<bool> dotsBF16{
+      *this, "dots-bf16",
+      llvm::cl::desc("Sum products of bf16 by AVX-512 BF16 (default: false)"),
+      llvm::cl::init(false)};
   Option<int64_t> split{
       *this, "split",
       llvm::cl::desc("Tokens of a split of a sequence that is attended as a "

@@ -31,6 +31,8 @@ struct CpuTarget {
   std::string features;
   /// f32 elements of a vector register, and vector registers.
   int64_t lanes = 0, registers = 0;
+  /// Whether it sums products of bf16 (AVX-512 BF16).
+  bool dotsBF16 = false;
 };
 
 /// Reads "cpu" (the best level that this machine has), "cpu:x86-64-v3" or

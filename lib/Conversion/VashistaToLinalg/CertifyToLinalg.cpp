@@ -39,7 +39,7 @@ namespace {
 class CertifyLowering {
 public:
   CertifyLowering(CertifyOp op, OpBuilder &builder)
-      : op(op), b(op.getLoc(), builder, /*lanes=*/1) {}
+      : op(op), b(op.getLoc(), builder, KernelTarget{1, 16}) {}
 
   SmallVector<Value> run();
 

@@ -31,7 +31,8 @@ namespace {
 class FallbackLowering {
 public:
   FallbackLowering(FallbackOp op, PatternRewriter &rewriter)
-      : op(op), rewriter(rewriter), b(op.getLoc(), rewriter, /*lanes=*/1) {}
+      : op(op), rewriter(rewriter),
+        b(op.getLoc(), rewriter, KernelTarget{1, 16}) {}
 
   FailureOr<SmallVector<Value>> run();
 

@@ -17,11 +17,12 @@ class RewritePatternSet;
 
 namespace vashista {
 
-/// `lanes` is the number of f32 elements of a vector register, `registers` that
-/// of vector registers.
-void populateScorePatterns(mlir::RewritePatternSet &patterns, int64_t lanes,
-                           int64_t registers);
-void populatePickPatterns(mlir::RewritePatternSet &patterns, int64_t lanes);
+struct KernelTarget;
+
+void populateScorePatterns(mlir::RewritePatternSet &patterns,
+                           const KernelTarget &target);
+void populatePickPatterns(mlir::RewritePatternSet &patterns,
+                          const KernelTarget &target);
 void populateMergePatterns(mlir::RewritePatternSet &patterns);
 void populateCertifyPatterns(mlir::RewritePatternSet &patterns);
 void populateFallbackPatterns(mlir::RewritePatternSet &patterns);

@@ -611,25 +611,25 @@ void PickKernel::writeTails() {
 namespace {
 
 struct PickPattern : OpRewritePattern<PickOp> {
-  PickPattern(MLIRContext *context, int64_t lanes)
-      : OpRewritePattern(context), lanes(lanes) {}
+  PickPattern(MLIRContext *context, const KernelTarget &target)
+      : OpRewritePattern(context), target(target) {}
   LogicalResult matchAndRewrite(PickOp op,
                                 PatternRewriter &rewriter) const override {
     int64_t heads =
         cast<RankedTensorType>(op.getScores().getType()).getDimSize(1);
     if (ShapedType::isDynamic(heads))
       return rewriter.notifyMatchFailure(op, "expected static heads");
-    KernelBuilder b(op.getLoc(), rewriter, lanes);
+    KernelBuilder b(op.getLoc(), rewriter, target);
     int64_t kvHeads = op.getKvHeads();
     rewriter.replaceOp(op, PickKernel(op, b, heads / kvHeads).emit());
     return success();
   }
-  int64_t lanes;
+  KernelTarget target;
 };
 
 } // namespace
 
 void vashista::populatePickPatterns(RewritePatternSet &patterns,
-                                    int64_t lanes) {
-  patterns.add<PickPattern>(patterns.getContext(), lanes);
+                                    const KernelTarget &target) {
+  patterns.add<PickPattern>(patterns.getContext(), target);
 }

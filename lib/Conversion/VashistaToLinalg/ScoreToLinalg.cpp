@@ -45,8 +45,7 @@ static_assert(kBlock % kTile == 0, "a tile lies within a task");
 
 class ScoreKernel {
 public:
-  ScoreKernel(ScoreOp op, KernelBuilder &b, int64_t group, int64_t dim,
-              int64_t registers);
+  ScoreKernel(ScoreOp op, KernelBuilder &b, int64_t group, int64_t dim);
 
   /// Emits the tasks; yields the tensors of scores and bounds.
   SmallVector<Value> emit();
@@ -97,9 +96,18 @@ private:
 
   ScoreOp op;
   KernelBuilder &b;
-  int64_t group, numHeads, dim, registers;
+  int64_t group, numHeads, dim;
   TileWalk walk;
   RowVectors vectors;
+  /// Products of bf16 are summed in pairs. Not for bounds, whose slack is for
+  /// arithmetic that keeps subnormal numbers.
+  bool dots;
+  bool hasDots() {
+    auto summary = getSummary();
+    bool isBound = summary == SummaryKind::box || summary == SummaryKind::ball;
+    return b.target.dotsBF16 && vectors.hasPairs() && !isBound &&
+           getElementTypeOrSelf(op.getDirection()).isBF16();
+  }
 
   // Buffers of the operands and results.
   Value direction, scores, bounds, numKvHeads;
@@ -132,16 +140,17 @@ SmallVector<Type> ScoreKernel::getElements(ScoreOp op) {
 }
 
 ScoreKernel::ScoreKernel(ScoreOp op, KernelBuilder &b, int64_t group,
-                         int64_t dim, int64_t registers)
+                         int64_t dim)
     : op(op), b(b), group(group),
       numHeads(
           cast<RankedTensorType>(op.getDirection().getType()).getDimSize(1)),
-      dim(dim), registers(registers),
+      dim(dim),
       walk(b, getLists(op, b), getPageSize(op),
            op.getFrom().scoresPages() ? SlotUnit::pages : SlotUnit::tokens,
            getLayout(op)),
       // The butterfly of partial sums halves them.
-      vectors(b, dim, std::min(b.lanes, dim & -dim), getElements(op)) {
+      vectors(b, dim, std::min(b.lanes, dim & -dim), getElements(op)),
+      dots(hasDots()) {
   direction = b.readOnly(op.getDirection());
   for (Value part : op.getParts())
     parts.push_back(b.readOnly(part));
@@ -202,9 +211,10 @@ void ScoreKernel::emitTask(Value block) {
   // Of all heads, or of the task's group.
   int64_t heads = walk.hasGaps() ? group : numHeads;
   tile = b.scratch({group, kTile}, f32);
-  queries = b.scratch({heads, dim}, f32);
+  Type element = dots ? Type(b.getBF16Type()) : f32;
+  queries = b.scratch({heads, dim}, element);
   second = b.scratch({heads, dim}, f32);
-  third = b.scratch({heads, dim}, f32);
+  third = b.scratch({heads, dim}, element);
   norms = b.scratch({heads}, f32);
   b.ifThen(any, [&] {
     forEachKvHead([&] { makeQueries(); });
@@ -257,6 +267,20 @@ void ScoreKernel::makeQueries() {
                   function_ref<Value(Value)> body) {
     vectors.store(llvm::map_to_vector(from, body), to, at);
   };
+  // As they are stored, in pairs of bf16.
+  auto copyPairs = [&](ValueRange from, ValueRange to) {
+    for (int64_t part = 0; part < vectors.getNumParts(); part += 2) {
+      auto at = [&](ValueRange indices) {
+        SmallVector<Value> here(indices);
+        here.back() = b.addI(here.back(), b.index(part * vectors.lanes));
+        return here;
+      };
+      auto pairs = VectorType::get({2 * vectors.lanes}, b.getBF16Type());
+      Value w = vector::LoadOp::create(b, pairs, direction, at(from));
+      b.storeVector(w, queries, at(to));
+      b.storeVector(b.absF(w), third, at(to));
+    }
+  };
   forEachHead([&](Value head, Value queryHead) {
     Value squares =
         b.forLoop(
@@ -266,11 +290,15 @@ void ScoreKernel::makeQueries() {
                    direction, {walk.row, queryHead, channel}));
                Value at[] = {b.addI(getFirstQuery(), head), channel};
                bool isBox = summary == SummaryKind::box;
-               make(w, queries, at,
-                    [&](Value v) { return isBox ? b.maxF(v, zeros) : v; });
+               if (dots) {
+                 copyPairs({walk.row, queryHead, channel}, at);
+               } else {
+                 make(w, queries, at,
+                      [&](Value v) { return isBox ? b.maxF(v, zeros) : v; });
+                 make(w, third, at, [&](Value v) { return b.absF(v); });
+               }
                if (isBox)
                  make(w, second, at, [&](Value v) { return b.minF(v, zeros); });
-               make(w, third, at, [&](Value v) { return b.absF(v); });
                Value sum = carried[0];
                for (Value v : w)
                  sum = b.fma(v, v, sum);
@@ -295,20 +323,20 @@ void ScoreKernel::scoreTile() {
   std::optional<SummaryKind> summary = getSummary();
   auto loadPart = [&](unsigned part) {
     return [this, part](ValueRange indices) {
-      return vectors.load(parts[part], indices);
+      return dots ? vectors.loadPairs(parts[part], indices)
+                  : vectors.load(parts[part], indices);
     };
   };
-  RowScores scorer(b, walk, vectors, group, registers);
+  RowScores scorer(b, walk, vectors, group);
   scorer.firstQuery = getFirstQuery();
   scorer.prefetched.assign(getRead().begin(), getRead().end());
   if (summary == SummaryKind::box) {
     scorer.terms.push_back({queries, loadPart(1)});
     scorer.terms.push_back({second, loadPart(0)});
   } else {
-    scorer.terms.push_back({queries, loadPart(0)});
-    if (summary == SummaryKind::mean_std) {
-      scorer.terms.push_back({third, loadPart(1)});
-    }
+    scorer.terms.push_back({queries, loadPart(0), dots});
+    if (summary == SummaryKind::mean_std)
+      scorer.terms.push_back({third, loadPart(1), dots});
   }
   // A bound holds for the exact product of the stored numbers. A sum of D
   // products in f32, in any order, is off by at most (D + 2) 2^-24 times the
@@ -433,8 +461,8 @@ void ScoreKernel::writeInvisible(Value first, Value last) {
 namespace {
 
 struct ScorePattern : OpRewritePattern<ScoreOp> {
-  ScorePattern(MLIRContext *context, int64_t lanes, int64_t registers)
-      : OpRewritePattern(context), lanes(lanes), registers(registers) {}
+  ScorePattern(MLIRContext *context, const KernelTarget &target)
+      : OpRewritePattern(context), target(target) {}
   LogicalResult matchAndRewrite(ScoreOp op,
                                 PatternRewriter &rewriter) const override {
     if (isa<SketchAttr>(op.getFrom()))
@@ -450,17 +478,16 @@ struct ScorePattern : OpRewritePattern<ScoreOp> {
     if (ShapedType::isDynamic(heads) || ShapedType::isDynamic(kvHeads) ||
         ShapedType::isDynamic(dim))
       return rewriter.notifyMatchFailure(op, "expected static head sizes");
-    KernelBuilder b(op.getLoc(), rewriter, lanes);
-    rewriter.replaceOp(
-        op, ScoreKernel(op, b, heads / kvHeads, dim, registers).emit());
+    KernelBuilder b(op.getLoc(), rewriter, target);
+    rewriter.replaceOp(op, ScoreKernel(op, b, heads / kvHeads, dim).emit());
     return success();
   }
-  int64_t lanes, registers;
+  KernelTarget target;
 };
 
 } // namespace
 
-void vashista::populateScorePatterns(RewritePatternSet &patterns, int64_t lanes,
-                                     int64_t registers) {
-  patterns.add<ScorePattern>(patterns.getContext(), lanes, registers);
+void vashista::populateScorePatterns(RewritePatternSet &patterns,
+                                     const KernelTarget &target) {
+  patterns.add<ScorePattern>(patterns.getContext(), target);
 }

@@ -8,10 +8,12 @@
 
 #include "vashista/Conversion/Passes.h"
 
+#include "../VashistaToVector/KernelBuilder.h"
 #include "Patterns.h"
 
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
 
+#include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -57,9 +59,15 @@ struct ConvertPass
           << "expected at least 8 registers, got " << registers.getValue();
       return signalPassFailure();
     }
+    if (dotsBF16 && lanes != 16) {
+      emitError(getOperation()->getLoc())
+          << "expected 16 lanes for dots of bf16, got " << lanes.getValue();
+      return signalPassFailure();
+    }
     RewritePatternSet patterns(&getContext());
-    populateScorePatterns(patterns, lanes, registers);
-    populatePickPatterns(patterns, lanes);
+    KernelTarget target{lanes, registers, dotsBF16};
+    populateScorePatterns(patterns, target);
+    populatePickPatterns(patterns, target);
     populateMergePatterns(patterns);
     populateCertifyPatterns(patterns);
     populateFallbackPatterns(patterns);

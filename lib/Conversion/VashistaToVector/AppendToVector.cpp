@@ -30,10 +30,10 @@ StringRef vashista::getObstacle(AppendOp op) {
 }
 
 LogicalResult vashista::lowerAppend(AppendOp op, PatternRewriter &rewriter,
-                                    const CpuTarget &target) {
+                                    const KernelTarget &target) {
   if (!op.hasPureBufferSemantics() || !getObstacle(op).empty())
     return rewriter.notifyMatchFailure(op, "has no kernel");
-  KernelBuilder b(op.getLoc(), rewriter, target.lanes);
+  KernelBuilder b(op.getLoc(), rewriter, target);
   PageKept kept(op, b);
   Value zero = b.index(0), one = b.index(1);
   Value pageSize = b.index(kept.getPageSize());

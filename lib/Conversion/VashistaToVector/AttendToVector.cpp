@@ -39,9 +39,8 @@ struct AttendSizes {
 
 class AttendKernel {
 public:
-  AttendKernel(AttendOp op, KernelBuilder &b, AttendSizes sizes,
-               int64_t registers)
-      : op(op), b(b), sizes(sizes), registers(registers),
+  AttendKernel(AttendOp op, KernelBuilder &b, AttendSizes sizes)
+      : op(op), b(b), sizes(sizes),
         headBlock(getLargestDivisor(sizes.group, 4)),
         walk(b, getLists(op), sizes.pageSize, SlotUnit::tokens, op.getLayout()),
         // The butterfly of partial sums halves them.
@@ -53,6 +52,11 @@ public:
   void emit();
 
 private:
+  /// Products of keys and queries in bf16 are summed in pairs.
+  bool hasDots() {
+    return b.target.dotsBF16 && keys.hasPairs() &&
+           getElementTypeOrSelf(op.getQuery()).isBF16();
+  }
   static TileWalk::Lists getLists(AttendOp op) {
     return {op.getPageTable(), op.getSeqLens(),   op.getRowToSeq(),
             op.getPages(),     op.getPageCount(), op.getTokens(),
@@ -61,7 +65,7 @@ private:
   /// Vectors of values of a block of heads: beside each there are the sums of
   /// the heads, and one register holds a weight.
   int64_t getMostValues() {
-    return std::max<int64_t>((registers - 2) / (headBlock + 1), 1);
+    return std::max<int64_t>((b.target.registers - 2) / (headBlock + 1), 1);
   }
   void emitTask();
   void scoreTile();
@@ -73,7 +77,7 @@ private:
   AttendOp op;
   KernelBuilder &b;
   AttendSizes sizes;
-  int64_t registers, headBlock;
+  int64_t headBlock;
   TileWalk walk;
   RowVectors keys, values;
 
@@ -113,7 +117,8 @@ void AttendKernel::emitTask() {
   rescale = b.scratch({sizes.group}, f32);
   partialSums = b.scratch({sizes.group, b.lanes}, f32);
   output = b.scratch({sizes.group, sizes.valueDim}, f32);
-  queries = b.scratch({sizes.group, sizes.keyDim}, f32);
+  queries = b.scratch({sizes.group, sizes.keyDim},
+                      hasDots() ? Type(b.getBF16Type()) : f32);
 
   Value zero = b.index(0), group = b.index(sizes.group);
   b.storeVector(b.splat(-std::numeric_limits<float>::infinity(), sizes.group),
@@ -125,6 +130,14 @@ void AttendKernel::emitTask() {
     });
     b.forLoop(zero, b.index(sizes.keyDim), keys.getStep(), [&](Value channel) {
       SmallVector<Value> at = {walk.row, b.addI(firstHead, head), channel};
+      if (hasDots()) {
+        int64_t size = 2 * keys.lanes;
+        for (auto [i, pairs] :
+             llvm::enumerate(keys.loadPairs(op.getQuery(), at)))
+          b.storeVector(pairs, queries,
+                        {head, b.addI(channel, b.index(i * size))});
+        return;
+      }
       keys.store(keys.permute(keys.loadConsecutive(op.getQuery(), at)), queries,
                  {head, channel});
     });
@@ -149,10 +162,14 @@ void AttendKernel::emitTask() {
 
 /// weights[h][t] = cap(scale <q_h, k_t>) / epsilon
 void AttendKernel::scoreTile() {
-  RowScores scores(b, walk, keys, sizes.group, registers);
-  scores.terms.push_back({queries, [&](ValueRange indices) {
-                            return keys.load(op.getKCache(), indices);
-                          }});
+  RowScores scores(b, walk, keys, sizes.group);
+  scores.terms.push_back({queries,
+                          [&](ValueRange indices) {
+                            return hasDots()
+                                       ? keys.loadPairs(op.getKCache(), indices)
+                                       : keys.load(op.getKCache(), indices);
+                          },
+                          hasDots()});
   scores.prefetched = {op.getKCache()};
   scores.finish = [&](Value dots) {
     return b.toLogits(dots, op.getScale(), op.getSoftCap(),
@@ -320,7 +337,7 @@ void AttendKernel::mergeIntoOuts() {
 }
 
 LogicalResult vashista::lowerAttend(AttendOp op, PatternRewriter &rewriter,
-                                    const CpuTarget &target) {
+                                    const KernelTarget &target) {
   if (!op.hasPureBufferSemantics())
     return rewriter.notifyMatchFailure(op, "expected buffers");
   if (op.getSolver().getKind() != SolverKind::softmax)
@@ -336,8 +353,8 @@ LogicalResult vashista::lowerAttend(AttendOp op, PatternRewriter &rewriter,
       ShapedType::isDynamic(sizes.keyDim) ||
       ShapedType::isDynamic(sizes.valueDim))
     return rewriter.notifyMatchFailure(op, "expected static head sizes");
-  KernelBuilder b(op.getLoc(), rewriter, target.lanes);
-  AttendKernel(op, b, sizes, target.registers).emit();
+  KernelBuilder b(op.getLoc(), rewriter, target);
+  AttendKernel(op, b, sizes).emit();
   rewriter.eraseOp(op);
   return success();
 }

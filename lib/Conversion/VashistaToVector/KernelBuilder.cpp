@@ -9,6 +9,8 @@
 
 #include "KernelBuilder.h"
 
+#include "mlir/Dialect/X86Vector/X86VectorDialect.h"
+
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 
 using namespace mlir;
@@ -30,6 +32,10 @@ Value KernelBuilder::toLogits(Value dots, const APFloat &scale,
   double cap = toDouble(*softCap);
   Value ratios = mulF(dots, splat(factor / cap, size));
   return mulF(tanh(ratios), splat(cap / divisor, size));
+}
+
+Value KernelBuilder::dotPairs(Value a, Value b, Value c) {
+  return x86vector::DotBF16Op::create(*this, c.getType(), c, a, b);
 }
 
 Value KernelBuilder::sumEach(ArrayRef<Value> vectors) {

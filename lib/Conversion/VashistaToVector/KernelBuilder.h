@@ -22,15 +22,25 @@ namespace vashista {
 /// Bytes of a cache line, which is what memory is asked for by.
 inline constexpr int64_t kLineBytes = 64;
 
+/// What a kernel needs to know of a CPU.
+struct KernelTarget {
+  int64_t lanes;     // f32 elements of a vector register
+  int64_t registers; // vector registers
+  /// Sums products of pairs of bf16 in f32 (AVX-512 BF16).
+  bool dotsBF16 = false;
+};
+
 /// Short names for the ops that kernels are made of, so that a kernel reads
 /// like the loop nest it is. Arithmetic is on f32 scalars and vectors.
 class KernelBuilder : public mlir::ImplicitLocOpBuilder {
 public:
   using Value = mlir::Value;
   using ValueRange = mlir::ValueRange;
-  KernelBuilder(mlir::Location loc, mlir::OpBuilder &b, int64_t lanes)
-      : ImplicitLocOpBuilder(loc, b), lanes(lanes) {}
+  KernelBuilder(mlir::Location loc, mlir::OpBuilder &b,
+                const KernelTarget &target)
+      : ImplicitLocOpBuilder(loc, b), target(target), lanes(target.lanes) {}
 
+  const KernelTarget target;
   /// f32 elements of a vector.
   const int64_t lanes;
 
@@ -118,6 +128,9 @@ public:
   Value fma(Value a, Value b, Value c) {
     return mlir::vector::FMAOp::create(*this, a, b, c);
   }
+  /// c[i] + a[2 i + 1] b[2 i + 1] + a[2 i] b[2 i] of vectors of bf16, each
+  /// product and sum as an f32 fma, except that subnormal numbers are zeros.
+  Value dotPairs(Value a, Value b, Value c);
   Value broadcast(Value scalar, int64_t size) {
     return mlir::vector::BroadcastOp::create(*this, vectorType(size), scalar);
   }

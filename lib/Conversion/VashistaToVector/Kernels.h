@@ -17,19 +17,15 @@ class PatternRewriter;
 
 namespace vashista {
 
-/// What a kernel needs to know of a CPU.
-struct CpuTarget {
-  int64_t lanes;     // f32 elements of a vector register
-  int64_t registers; // vector registers
-};
+struct KernelTarget;
 
 llvm::LogicalResult lowerAttend(AttendOp op, mlir::PatternRewriter &rewriter,
-                                const CpuTarget &target);
+                                const KernelTarget &target);
 llvm::LogicalResult lowerAppend(AppendOp op, mlir::PatternRewriter &rewriter,
-                                const CpuTarget &target);
+                                const KernelTarget &target);
 llvm::LogicalResult lowerSummarize(SummarizeOp op,
                                    mlir::PatternRewriter &rewriter,
-                                   const CpuTarget &target);
+                                   const KernelTarget &target);
 
 /// What an op on buffers has that no kernel handles, or an empty string.
 llvm::StringRef getObstacle(AppendOp op);

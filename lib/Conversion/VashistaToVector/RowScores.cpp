@@ -17,7 +17,7 @@ static constexpr int64_t kRowBlock = 4;
 
 int64_t RowScores::getHeadBlock() {
   // The sums, a vector of each row, one of a query and one to spare.
-  int64_t most = (registers - kRowBlock - 2) / kRowBlock;
+  int64_t most = (b.target.registers - kRowBlock - 2) / kRowBlock;
   return getLargestDivisor(group, std::clamp<int64_t>(most, 1, 4));
 }
 
@@ -83,6 +83,12 @@ void RowScores::emitBlock(Value row, MutableArrayRef<Value> largest) {
     Value here = b.addI(row, b.index(t));
     rows.push_back(walk.getRow(b.minI(here, b.subI(walk.count, one)), zero));
   }
+  auto loadQuery = [&](Term &term, ValueRange at) -> Value {
+    if (!term.dots)
+      return b.loadVector(term.queries, at, vectors.lanes);
+    auto pairs = VectorType::get({2 * vectors.lanes}, b.getBF16Type());
+    return vector::LoadOp::create(b, pairs, term.queries, at);
+  };
   auto emitStep = [&](int64_t head, Value channel, ValueRange carried) {
     SmallVector<Value> next(carried);
     for (Term &term : terms) {
@@ -91,17 +97,18 @@ void RowScores::emitBlock(Value row, MutableArrayRef<Value> largest) {
         at.back() = channel;
         values.push_back(term.load(at));
       }
-      for (int64_t part = 0; part < vectors.getNumParts(); ++part) {
-        Value here = b.addI(channel, b.index(part * vectors.lanes));
+      int64_t size = term.dots ? 2 * vectors.lanes : vectors.lanes;
+      for (int64_t part = 0; part < vectors.getStep() / size; ++part) {
+        Value here = b.addI(channel, b.index(part * size));
         for (int64_t h = 0; h < headBlock; ++h) {
           Value number = b.index(head + h);
           if (firstQuery)
             number = b.addI(firstQuery, number);
-          Value query =
-              b.loadVector(term.queries, {number, here}, vectors.lanes);
+          Value query = loadQuery(term, {number, here});
           for (int64_t t = 0; t < kRowBlock; ++t) {
             Value &sum = next[h * kRowBlock + t];
-            sum = b.fma(query, values[t][part], sum);
+            sum = term.dots ? b.dotPairs(query, values[t][part], sum)
+                            : b.fma(query, values[t][part], sum);
           }
         }
       }

@@ -30,17 +30,18 @@ struct RowScores {
   struct Term {
     Value queries;
     std::function<llvm::SmallVector<Value>(mlir::ValueRange)> load;
+    /// Both are pairs of bf16, in their own order.
+    bool dots = false;
   };
 
   RowScores(KernelBuilder &b, TileWalk &walk, RowVectors &vectors,
-            int64_t group, int64_t registers)
-      : b(b), walk(walk), vectors(vectors), group(group), registers(registers) {
-  }
+            int64_t group)
+      : b(b), walk(walk), vectors(vectors), group(group) {}
 
   KernelBuilder &b;
   TileWalk &walk;
   RowVectors &vectors;
-  int64_t group, registers;
+  int64_t group;
   llvm::SmallVector<Term> terms;
   /// Where the group begins among the queries; null for 0.
   Value firstQuery;

@@ -50,10 +50,19 @@ void RowVectors::store(ArrayRef<Value> vectors, Value memref,
   }
 }
 
+SmallVector<Value> RowVectors::loadPairs(Value memref, ValueRange indices) {
+  auto type = VectorType::get({2 * lanes}, b.getBF16Type());
+  SmallVector<Value> at(indices), pairs;
+  for (int64_t part = 0; part < parts; part += 2) {
+    at.back() = b.addI(indices.back(), b.index(part * lanes));
+    pairs.push_back(vector::LoadOp::create(b, type, memref, at));
+  }
+  return pairs;
+}
+
 SmallVector<Value> RowVectors::load(Value memref, ValueRange indices) {
   if (!paired)
     return loadConsecutive(memref, indices);
-  auto pairs = VectorType::get({2 * lanes}, b.getBF16Type());
   auto ints = VectorType::get({lanes}, b.getI32Type());
   auto constant = [&](int32_t value) -> Value {
     return arith::ConstantOp::create(b, DenseElementsAttr::get(ints, value));
@@ -61,12 +70,10 @@ SmallVector<Value> RowVectors::load(Value memref, ValueRange indices) {
   auto toFloats = [&](Value bits) -> Value {
     return vector::BitCastOp::create(b, b.vectorType(lanes), bits);
   };
-  SmallVector<Value> at(indices), vectors;
-  for (int64_t part = 0; part < parts; part += 2) {
-    at.back() = b.addI(indices.back(), b.index(part * lanes));
-    Value loaded = vector::LoadOp::create(b, pairs, memref, at);
+  SmallVector<Value> vectors;
+  for (Value pairs : loadPairs(memref, indices)) {
     // The first of two elements is the lower half.
-    Value bits = vector::BitCastOp::create(b, ints, loaded);
+    Value bits = vector::BitCastOp::create(b, ints, pairs);
     vectors.push_back(toFloats(arith::ShLIOp::create(b, bits, constant(16))));
     vectors.push_back(toFloats(
         arith::AndIOp::create(b, bits, constant(int32_t(0xffff0000)))));

@@ -43,6 +43,10 @@ public:
   /// The vectors of the step at the given indices, the last of which is the
   /// channel.
   llvm::SmallVector<Value> load(Value memref, mlir::ValueRange indices);
+  /// Whether a step is made of vectors of bf16, and those vectors as they are,
+  /// half as many, for `KernelBuilder::dotPairs`.
+  bool hasPairs() const { return paired; }
+  llvm::SmallVector<Value> loadPairs(Value memref, mlir::ValueRange indices);
   /// From vectors of consecutive channels to the order of `load`, and back.
   llvm::SmallVector<Value> permute(llvm::ArrayRef<Value> vectors);
   llvm::SmallVector<Value> restore(llvm::ArrayRef<Value> vectors);

@@ -153,10 +153,10 @@ StringRef vashista::getObstacle(SummarizeOp op) {
 
 LogicalResult vashista::lowerSummarize(SummarizeOp op,
                                        PatternRewriter &rewriter,
-                                       const CpuTarget &target) {
+                                       const KernelTarget &target) {
   if (!op.hasPureBufferSemantics() || !getObstacle(op).empty())
     return rewriter.notifyMatchFailure(op, "has no kernel");
-  KernelBuilder b(op.getLoc(), rewriter, target.lanes);
+  KernelBuilder b(op.getLoc(), rewriter, target);
   SummarizeKernel(op, b).emit();
   rewriter.eraseOp(op);
   return success();

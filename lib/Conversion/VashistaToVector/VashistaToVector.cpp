@@ -8,8 +8,10 @@
 
 #include "vashista/Conversion/Passes.h"
 
+#include "KernelBuilder.h"
 #include "Kernels.h"
 
+#include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -29,15 +31,15 @@ using namespace vashista;
 namespace {
 
 template <typename OpTy,
-          LogicalResult (*lower)(OpTy, PatternRewriter &, const CpuTarget &)>
+          LogicalResult (*lower)(OpTy, PatternRewriter &, const KernelTarget &)>
 struct KernelPattern : OpRewritePattern<OpTy> {
-  KernelPattern(MLIRContext *context, CpuTarget target)
+  KernelPattern(MLIRContext *context, KernelTarget target)
       : OpRewritePattern<OpTy>(context), target(target) {}
   LogicalResult matchAndRewrite(OpTy op,
                                 PatternRewriter &rewriter) const override {
     return lower(op, rewriter, target);
   }
-  CpuTarget target;
+  KernelTarget target;
 };
 
 /// Says why an op on buffers has no kernel.
@@ -71,11 +73,16 @@ struct ConvertPass
           << "expected at least 8 registers, got " << registers.getValue();
       return signalPassFailure();
     }
+    if (dotsBF16 && lanes != 16) {
+      emitError(getOperation()->getLoc())
+          << "expected 16 lanes for dots of bf16, got " << lanes.getValue();
+      return signalPassFailure();
+    }
     RewritePatternSet patterns(&getContext());
     patterns.add<KernelPattern<AttendOp, lowerAttend>,
                  KernelPattern<AppendOp, lowerAppend>,
                  KernelPattern<SummarizeOp, lowerSummarize>>(
-        &getContext(), CpuTarget{lanes, registers});
+        &getContext(), KernelTarget{lanes, registers, dotsBF16});
     walkAndApplyPatterns(getOperation(), std::move(patterns));
 
     // What has no kernel yet is an error, never something easier.

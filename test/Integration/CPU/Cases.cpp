@@ -26,7 +26,8 @@ std::string Config::describe() const {
   if (logit.softCap)
     os << " soft_cap=" << *logit.softCap;
   os << " scale=" << logit.scale << " epsilon=" << logit.epsilon
-     << " lanes=" << options.lanes << " split=" << options.split;
+     << " lanes=" << options.lanes << " split=" << options.split
+     << (options.dotsBF16 ? " dots" : "");
   return os.str();
 }
 
@@ -74,6 +75,7 @@ Config vashista::test::makeConfig(Random &random) {
     config.logit.epsilon = random.pick({0.5, 0.6875, 2.0});
   config.options.lanes = random.pick<int64_t>({4, 8, 16, 16});
   config.options.registers = config.options.lanes == 16 ? 32 : 16;
+  config.options.dotsBF16 = config.options.lanes == 16 && random.chance(0.5);
   config.options.split = random.pick<int64_t>({0, 7, 64, 4096});
   return config;
 }

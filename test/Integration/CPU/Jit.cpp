@@ -23,6 +23,7 @@
 #include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Host.h"
 
 #include <atomic>
 #include <cmath>
@@ -312,6 +313,11 @@ static mlir::MLIRContext &getContext() {
   return *context;
 }
 
+static bool hasDotsBF16() {
+  static const bool has = llvm::sys::getHostCPUFeatures().lookup("avx512bf16");
+  return has;
+}
+
 CompiledModule::CompiledModule() = default;
 CompiledModule::~CompiledModule() = default;
 
@@ -332,6 +338,7 @@ CompiledModule::compile(const std::string &text, const CompileOptions &options,
   pipeline.lanes = options.lanes;
   pipeline.registers = options.registers;
   pipeline.split = options.split;
+  pipeline.dotsBF16 = options.dotsBF16 && hasDotsBF16();
   buildCpuPipeline(pm, pipeline);
   if (mlir::failed(pm.run(*module)))
     return nullptr;

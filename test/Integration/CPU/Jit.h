@@ -97,6 +97,8 @@ struct CompileOptions {
   int64_t lanes = 16;
   int64_t registers = 32;
   int64_t split = 4096;
+  /// On a CPU that has them.
+  bool dotsBF16 = false;
   unsigned optLevel = 2;
 };
 
