@@ -173,7 +173,8 @@ void PickKernel::emitTask() {
           {row, kvHead});
   b.forLoop(picked, b.index(op.getBudget()), 1,
             [&](Value at) { b.store(i32(-1), ids, {row, kvHead, at}); });
-  writeTails();
+  if (!op.getTail().use_empty())
+    writeTails();
 }
 
 Value PickKernel::getPosition(Value slot) {

@@ -92,7 +92,10 @@ private:
   ArrayRef<Value> getRead() {
     return ArrayRef<Value>(parts).take_front(getElements(op).size());
   }
-  bool hasOwnBounds() { return !op.getFrom().hasBounds(); }
+  /// Whether bounds are other numbers than scores, which somebody reads.
+  bool hasOwnBounds() {
+    return !op.getFrom().hasBounds() && !op.getBounds().use_empty();
+  }
 
   ScoreOp op;
   KernelBuilder &b;
@@ -381,7 +384,7 @@ void ScoreKernel::scoreTile() {
 Value ScoreKernel::toLogits(Value sums) {
   Value logits =
       b.toLogits(sums, op.getScale(), op.getSoftCap(), op.getEpsilon());
-  if (!op.getSoftCap() || !getSummary() || hasOwnBounds())
+  if (!op.getSoftCap() || !getSummary() || !op.getFrom().hasBounds())
     return logits;
   int64_t size = cast<VectorType>(logits.getType()).getDimSize(0);
   Value slack = b.mulF(b.absF(logits), b.splat(0x1p-20f, size));

@@ -13,7 +13,6 @@
 
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
 
-#include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -21,6 +20,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 
 namespace vashista {
@@ -39,6 +39,24 @@ SmallVector<Value> vashista::castToTypes(OpBuilder &b, Location loc,
                          ? value
                          : tensor::CastOp::create(b, loc, type, value));
   return result;
+}
+
+/// Bounds serve tails. Where nobody asks for the tail of a fixed count of
+/// picks, its bounds need not be read, nor made, nor the tail outside of it.
+static void dropUnreadBounds(Operation *root) {
+  SmallVector<PickOp> picks;
+  root->walk([&](PickOp op) {
+    if (op.getMode() == PickMode::top)
+      picks.push_back(op);
+  });
+  // The last first: its tail is what asks for that of the one before.
+  for (PickOp op : llvm::reverse(picks)) {
+    if (!op.getTail().use_empty() ||
+        op.getBounds().getType() != op.getScores().getType())
+      continue;
+    op.getBoundsMutable().assign(op.getScores());
+    op.getOutsideMutable().clear();
+  }
 }
 
 namespace {
@@ -64,6 +82,7 @@ struct ConvertPass
           << "expected 16 lanes for dots of bf16, got " << lanes.getValue();
       return signalPassFailure();
     }
+    dropUnreadBounds(getOperation());
     RewritePatternSet patterns(&getContext());
     KernelTarget target{lanes, registers, dotsBF16};
     populateScorePatterns(patterns, target);
