@@ -69,7 +69,8 @@ struct Job {
 
   // The rest belongs to whoever holds the pool's mutex.
   unsigned helpersWanted = 0;
-  unsigned helpersActive = 0;
+  /// Others only look whether it is 0 yet.
+  std::atomic<unsigned> helpersActive{0};
   pthread_cond_t done = PTHREAD_COND_INITIALIZER;
   Job *newer = nullptr;
 };
@@ -85,6 +86,8 @@ struct Pool {
   pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
   Job *oldest = nullptr;
   bool stopping = false;
+  /// Changes, under the mutex, when there may be something new to do.
+  std::atomic<unsigned> news{0};
 
   /// Written under lifeMutex, before `started` is set.
   pthread_t *threads = nullptr;
@@ -95,6 +98,16 @@ struct Pool {
 } // namespace
 
 static Pool pool;
+
+/// Looks again and again for some ten microseconds before the caller sleeps:
+/// the stages of a step follow each other faster than a thread wakes up.
+template <typename Condition> static void spinUntil(Condition condition) {
+  for (unsigned i = 0; i < 1000 && !condition(); ++i) {
+#ifdef __SSE__
+    _mm_pause();
+#endif
+  }
+}
 
 static void runIndices(Job &job) {
   inBody = true;
@@ -118,11 +131,19 @@ static void *work(void *) {
   while (!pool.stopping) {
     Job *job = findJob();
     if (!job) {
-      pthread_cond_wait(&pool.wake, &pool.mutex);
+      unsigned known = pool.news.load(std::memory_order_relaxed);
+      auto isNews = [known] {
+        return pool.news.load(std::memory_order_relaxed) != known;
+      };
+      pthread_mutex_unlock(&pool.mutex);
+      spinUntil(isNews);
+      pthread_mutex_lock(&pool.mutex);
+      if (!isNews())
+        pthread_cond_wait(&pool.wake, &pool.mutex);
       continue;
     }
     --job->helpersWanted;
-    ++job->helpersActive;
+    job->helpersActive.fetch_add(1, std::memory_order_relaxed);
     pthread_mutex_unlock(&pool.mutex);
     if (job->call) {
       CallScope scope(*job->call);
@@ -132,7 +153,7 @@ static void *work(void *) {
     }
     pthread_mutex_lock(&pool.mutex);
     // The caller frees the job as soon as it gets the mutex.
-    if (--job->helpersActive == 0)
+    if (job->helpersActive.fetch_sub(1, std::memory_order_relaxed) == 1)
       pthread_cond_signal(&job->done);
   }
   pthread_mutex_unlock(&pool.mutex);
@@ -190,6 +211,7 @@ void vashista::runtime::releasePool() {
   if (--pool.users == 0 && pool.started.load(std::memory_order_relaxed)) {
     pthread_mutex_lock(&pool.mutex);
     pool.stopping = true;
+    pool.news.fetch_add(1, std::memory_order_relaxed);
     pthread_cond_broadcast(&pool.wake);
     pthread_mutex_unlock(&pool.mutex);
     for (unsigned i = 0; i < pool.numThreads; ++i)
@@ -236,18 +258,23 @@ static void parallelFor(int64_t size, void (*body)(void *ctx, int64_t i),
   while (*last)
     last = &(*last)->newer;
   *last = &job;
+  pool.news.fetch_add(1, std::memory_order_relaxed);
   for (unsigned i = 0; i < helpers; ++i)
     pthread_cond_signal(&pool.wake);
   pthread_mutex_unlock(&pool.mutex);
 
   runIndices(job);
 
+  auto isDone = [&job] {
+    return job.helpersActive.load(std::memory_order_relaxed) == 0;
+  };
+  spinUntil(isDone);
   pthread_mutex_lock(&pool.mutex);
   Job **link = &pool.oldest;
   while (*link != &job)
     link = &(*link)->newer;
   *link = job.newer;
-  while (job.helpersActive > 0)
+  while (!isDone())
     pthread_cond_wait(&job.done, &pool.mutex);
   pthread_mutex_unlock(&pool.mutex);
   pthread_cond_destroy(&job.done);
