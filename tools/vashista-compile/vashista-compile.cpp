@@ -19,12 +19,12 @@
 #include "mlir/Parser/Parser.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/PrettyStackTrace.h"
 #include "llvm/Support/SourceMgr.h"
-#include "llvm/Support/ToolOutputFile.h"
 #include "llvm/Support/WithColor.h"
 
 using namespace vashista;
@@ -99,10 +99,38 @@ static void nameArguments(mlir::ModuleOp module,
   }
 }
 
+/// Replaces a file as a whole, so that nothing is left of one that failed, but
+/// writes to what is no file: a pipe, a device.
+static std::error_code writeOutput(llvm::StringRef bytes) {
+  llvm::sys::fs::file_status status;
+  bool exists = output != "-" && !llvm::sys::fs::status(output, status);
+  if (exists && llvm::sys::fs::is_directory(status))
+    return std::make_error_code(std::errc::is_a_directory);
+  if (output != "-" && (!exists || llvm::sys::fs::is_regular_file(status)))
+    return llvm::errorToErrorCode(
+        llvm::writeToOutput(output, [&](llvm::raw_ostream &os) {
+          os << bytes;
+          return llvm::Error::success();
+        }));
+  std::error_code code;
+  llvm::raw_fd_ostream os(output, code);
+  if (!code) {
+    os << bytes;
+    os.flush();
+    code = os.error();
+    os.clear_error();
+  }
+  return code;
+}
+
 static int compileFile(const CompileOptions &options) {
   auto file = llvm::MemoryBuffer::getFileOrSTDIN(input);
   if (!file)
     return fail("cannot open '" + input + "': " + file.getError().message());
+
+  if ((*file)->getBuffer().starts_with("\x7fVSO"))
+    return fail("expected a module to compile, got the artefact '" + input +
+                "'");
 
   mlir::DialectRegistry registry;
   registerUpstreamDialects(registry);
@@ -137,18 +165,12 @@ static int compileFile(const CompileOptions &options) {
   }
   nameArguments(*module, names);
 
-  // Nothing is left of an output that failed.
-  bool isDiagnosed = false;
-  llvm::Error error = llvm::writeToOutput(output, [&](llvm::raw_ostream &os) {
-    isDiagnosed = mlir::failed(compile(*module, options, os));
-    return isDiagnosed ? llvm::createStringError("") : llvm::Error::success();
-  });
-  if (isDiagnosed) {
-    llvm::consumeError(std::move(error));
+  std::string bytes;
+  llvm::raw_string_ostream os(bytes);
+  if (mlir::failed(compile(*module, options, os)))
     return 1;
-  }
-  if (error)
-    return fail("cannot write " + llvm::toString(std::move(error)));
+  if (std::error_code code = writeOutput(bytes))
+    return fail("cannot write '" + output + "': " + code.message());
   return 0;
 }
 
