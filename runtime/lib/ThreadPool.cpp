@@ -99,10 +99,11 @@ struct Pool {
 
 static Pool pool;
 
-/// Looks again and again for some ten microseconds before the caller sleeps:
-/// the stages of a step follow each other faster than a thread wakes up.
+/// Looks again and again for about a hundred microseconds before the caller
+/// sleeps: the stages of a step follow each other faster than a thread wakes
+/// up.
 template <typename Condition> static void spinUntil(Condition condition) {
-  for (unsigned i = 0; i < 1000 && !condition(); ++i) {
+  for (unsigned i = 0; i < 5000 && !condition(); ++i) {
 #ifdef __SSE__
     _mm_pause();
 #endif
