@@ -66,25 +66,11 @@ struct ConvertPass
   using Base::Base;
 
   void runOnOperation() override {
-    if (!llvm::isPowerOf2_64(lanes) || lanes < 4 || lanes > 64) {
-      emitError(getOperation()->getLoc())
-          << "expected lanes to be 4, 8, 16, 32 or 64, got "
-          << lanes.getValue();
+    KernelTarget target{lanes, registers, dotsBF16};
+    if (failed(verify(target, getOperation()->getLoc())))
       return signalPassFailure();
-    }
-    if (registers < 8) {
-      emitError(getOperation()->getLoc())
-          << "expected at least 8 registers, got " << registers.getValue();
-      return signalPassFailure();
-    }
-    if (dotsBF16 && lanes != 16) {
-      emitError(getOperation()->getLoc())
-          << "expected 16 lanes for dots of bf16, got " << lanes.getValue();
-      return signalPassFailure();
-    }
     dropUnreadBounds(getOperation());
     RewritePatternSet patterns(&getContext());
-    KernelTarget target{lanes, registers, dotsBF16};
     populateScorePatterns(patterns, target);
     populatePickPatterns(patterns, target);
     populateMergePatterns(patterns);

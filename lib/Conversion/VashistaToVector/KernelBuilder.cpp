@@ -34,6 +34,20 @@ Value KernelBuilder::toLogits(Value dots, const APFloat &scale,
   return mulF(tanh(ratios), splat(cap / divisor, size));
 }
 
+LogicalResult vashista::verify(const KernelTarget &target, Location loc) {
+  if (!llvm::isPowerOf2_64(target.lanes) || target.lanes < 4 ||
+      target.lanes > 64)
+    return emitError(loc) << "expected lanes to be 4, 8, 16, 32 or 64, got "
+                          << target.lanes;
+  if (target.registers < 8)
+    return emitError(loc) << "expected at least 8 registers, got "
+                          << target.registers;
+  if (target.dotsBF16 && target.lanes != 16)
+    return emitError(loc) << "expected 16 lanes for dots of bf16, got "
+                          << target.lanes;
+  return success();
+}
+
 Value KernelBuilder::dotPairs(Value a, Value b, Value c) {
   return x86vector::DotBF16Op::create(*this, c.getType(), c, a, b);
 }

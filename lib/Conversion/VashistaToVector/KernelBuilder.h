@@ -30,6 +30,9 @@ struct KernelTarget {
   bool dotsBF16 = false;
 };
 
+/// Fails, with an error, where the options of a pass describe no such CPU.
+llvm::LogicalResult verify(const KernelTarget &target, mlir::Location loc);
+
 /// Short names for the ops that kernels are made of, so that a kernel reads
 /// like the loop nest it is. Arithmetic is on f32 scalars and vectors.
 class KernelBuilder : public mlir::ImplicitLocOpBuilder {

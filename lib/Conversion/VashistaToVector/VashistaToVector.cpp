@@ -11,12 +11,12 @@
 #include "KernelBuilder.h"
 #include "Kernels.h"
 
-#include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 
@@ -62,27 +62,14 @@ struct ConvertPass
   using Base::Base;
 
   void runOnOperation() override {
-    if (!llvm::isPowerOf2_64(lanes) || lanes < 4 || lanes > 64) {
-      emitError(getOperation()->getLoc())
-          << "expected lanes to be 4, 8, 16, 32 or 64, got "
-          << lanes.getValue();
+    KernelTarget target{lanes, registers, dotsBF16};
+    if (failed(verify(target, getOperation()->getLoc())))
       return signalPassFailure();
-    }
-    if (registers < 8) {
-      emitError(getOperation()->getLoc())
-          << "expected at least 8 registers, got " << registers.getValue();
-      return signalPassFailure();
-    }
-    if (dotsBF16 && lanes != 16) {
-      emitError(getOperation()->getLoc())
-          << "expected 16 lanes for dots of bf16, got " << lanes.getValue();
-      return signalPassFailure();
-    }
     RewritePatternSet patterns(&getContext());
     patterns.add<KernelPattern<AttendOp, lowerAttend>,
                  KernelPattern<AppendOp, lowerAppend>,
-                 KernelPattern<SummarizeOp, lowerSummarize>>(
-        &getContext(), KernelTarget{lanes, registers, dotsBF16});
+                 KernelPattern<SummarizeOp, lowerSummarize>>(&getContext(),
+                                                             target);
     walkAndApplyPatterns(getOperation(), std::move(patterns));
 
     // What has no kernel yet is an error, never something easier.
