@@ -14,8 +14,8 @@
 // EMPTY: error: expected at least one public function, an entry, got none
 // RUN: not vashista-compile %t/syntax.mlir -o %t/out.vso 2>&1 | FileCheck %s --check-prefix=SYNTAX
 // SYNTAX: syntax.mlir:1:14: error: expected non-function type
-// RUN: not vashista-compile %t/sketch.mlir -o %t/out.vso 2>&1 | FileCheck %s --check-prefix=SKETCH --implicit-check-not=note:
-// SKETCH: sketch.mlir:{{.*}}: error: 'vashista.score' op has no CPU lowering for this solver, source or these sizes
+// RUN: not vashista-compile %t/dynamic.mlir -o %t/out.vso 2>&1 | FileCheck %s --check-prefix=DYNAMIC --implicit-check-not=note:
+// DYNAMIC: dynamic.mlir:{{.*}}: error: 'vashista.score' op has no CPU lowering for this solver, source or these sizes
 // RUN: not ls %t/out.vso
 
 //--- scalar.mlir
@@ -51,16 +51,13 @@ module {}
 //--- syntax.mlir
 func.func @f(q: tensor<4xf32>)
 
-//--- sketch.mlir
-func.func @f(%q: tensor<1x4x32xf32>, %codes: tensor<?x2x4x16xi8>,
-             %scales: tensor<?x2x4x1xf16>, %residuals: tensor<?x2x4x1xf16>,
+//--- dynamic.mlir
+func.func @f(%q: tensor<1x?x32xf32>, %k: tensor<?x2x4x32xf32>,
              %table: tensor<1x?xi32>, %lens: tensor<1xi32>)
-    -> (tensor<1x4x?xf32>, tensor<1x4x?xf32>) {
-  %s, %b = vashista.score %q
-      from #vashista.sketch<bits = 4, group = 32>(%codes, %scales, %residuals)
+    -> (tensor<1x?x?xf32>, tensor<1x?x?xf32>) {
+  %s, %b = vashista.score %q from #vashista.keys<hnd>(%k)
       table(%table) lens(%lens) scale 1.0
-      : (tensor<1x4x32xf32>, tensor<?x2x4x16xi8>, tensor<?x2x4x1xf16>,
-         tensor<?x2x4x1xf16>, tensor<1x?xi32>, tensor<1xi32>)
-      -> (tensor<1x4x?xf32>, tensor<1x4x?xf32>)
-  return %s, %b : tensor<1x4x?xf32>, tensor<1x4x?xf32>
+      : (tensor<1x?x32xf32>, tensor<?x2x4x32xf32>, tensor<1x?xi32>,
+         tensor<1xi32>) -> (tensor<1x?x?xf32>, tensor<1x?x?xf32>)
+  return %s, %b : tensor<1x?x?xf32>, tensor<1x?x?xf32>
 }

@@ -87,7 +87,7 @@ struct ConvertPass
         op->emitOpError("expected smaller ops; run vashista-decompose first");
       else
         op->emitOpError("has no CPU lowering for this solver, source or these "
-                        "sizes: expected the softmax solver, no sketch and "
+                        "sizes: expected the softmax solver and "
                         "static head sizes");
       return WalkResult::interrupt();
     });

@@ -44,6 +44,10 @@ LogicalResult vashista::lowerAppend(AppendOp op, PatternRewriter &rewriter,
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPoint(forall.getTerminator());
     Value kvHead = forall.getInductionVar(0);
+    // Scratch lives as long as the task.
+    auto scope = memref::AllocaScopeOp::create(b, TypeRange());
+    b.createBlock(&scope.getBodyRegion());
+    kept.begin();
     b.forLoop(zero, rows, 1, [&](Value row) {
       Value position = b.loadIndex(op.getPositions(), row);
       Value written = b.compare(CmpIPredicate::sge, position, zero);
@@ -67,9 +71,10 @@ LogicalResult vashista::lowerAppend(AppendOp op, PatternRewriter &rewriter,
         };
         copy(op.getKey(), op.getKCache());
         copy(op.getValue(), op.getVCache());
-        kept.emit(page, kvHead, b.addI(token, one));
+        kept.emit(page, kvHead, b.addI(token, one), /*firstNew=*/token);
       });
     });
+    memref::AllocaScopeReturnOp::create(b, ValueRange());
   }
   rewriter.eraseOp(op);
   return success();

@@ -162,7 +162,7 @@ void AttendKernel::emitTask() {
 
 /// weights[h][t] = cap(scale <q_h, k_t>) / epsilon
 void AttendKernel::scoreTile() {
-  RowScores scores(b, walk, keys, sizes.group);
+  RowScores scores(b, walk, keys.getRows(), sizes.group);
   scores.terms.push_back({queries,
                           [&](ValueRange indices) {
                             return hasDots()

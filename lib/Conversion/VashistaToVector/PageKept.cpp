@@ -42,7 +42,12 @@ SmallVector<Value> PageKept::indices(Value page, Value kvHead, Value token,
   return {page, token, kvHead, channel};
 }
 
-void PageKept::emit(Value page, Value kvHead, Value count) {
+void PageKept::begin() {
+  if (sketch)
+    sketch->begin();
+}
+
+void PageKept::emit(Value page, Value kvHead, Value count, Value firstNew) {
   this->page = page;
   this->kvHead = kvHead;
   this->count = count;
@@ -55,6 +60,24 @@ void PageKept::emit(Value page, Value kvHead, Value count) {
     b.store(getLargestNorm(keys), norms, {page, kvHead, b.index(0)});
     b.store(getLargestNorm(values), norms, {page, kvHead, b.index(1)});
   }
+  if (sketch)
+    emitSketch(firstNew);
+}
+
+void PageKept::emitSketch(Value firstNew) {
+  // The sketch of a key changes with what is subtracted from it.
+  if (sketch->isShared()) {
+    firstNew = b.index(0);
+    int64_t dim = getHeadDim(keys), lanes = getLargestDivisor(dim, b.lanes);
+    b.forLoop(b.index(0), b.index(dim), lanes, [&](Value channel) {
+      emitMean(sketch->getCentre(), channel, lanes);
+    });
+  }
+  b.forLoop(firstNew, count, 1, [&](Value token) {
+    sketch->emit(page, kvHead, token, [&](Value channel, int64_t lanes) {
+      return b.loadVector(keys, indices(page, kvHead, token, channel), lanes);
+    });
+  });
 }
 
 SmallVector<Value>
@@ -68,21 +91,36 @@ PageKept::reduceKeys(Value channel, int64_t lanes, ValueRange init,
       });
 }
 
-void PageKept::storePart(unsigned part, Value vector, Value channel) {
-  Type element = getElementTypeOrSelf(parts[part]);
+void PageKept::storePart(Value part, Value vector, Value channel) {
+  Type element = getElementTypeOrSelf(part);
   if (!element.isF32())
     vector = arith::TruncFOp::create(
         b, cast<VectorType>(vector.getType()).clone(element), vector);
-  b.storeVector(vector, parts[part], {page, kvHead, channel});
+  b.storeVector(vector, part, {page, kvHead, channel});
+}
+
+Value PageKept::emitMean(Value to, Value channel, int64_t lanes) {
+  Value sum =
+      reduceKeys(channel, lanes, b.splat(0.0f, lanes),
+                 [&](Value key, ValueRange carried) -> SmallVector<Value> {
+                   return {b.addF(carried[0], key)};
+                 })
+          .front();
+  Value mean = b.divF(sum, getCount(lanes));
+  storePart(to, mean, channel);
+  return mean;
+}
+
+Value PageKept::getCount(int64_t lanes) {
+  Value number = arith::SIToFPOp::create(
+      b, b.getF32Type(), arith::IndexCastOp::create(b, b.getI64Type(), count));
+  return b.broadcast(number, lanes);
 }
 
 void PageKept::emitSummary() {
   int64_t dim = getHeadDim(keys), lanes = getLargestDivisor(dim, b.lanes);
   float inf = std::numeric_limits<float>::infinity();
   Value zero = b.splat(0.0f, lanes);
-  Value number = arith::SIToFPOp::create(
-      b, b.getF32Type(), arith::IndexCastOp::create(b, b.getI64Type(), count));
-  number = b.broadcast(number, lanes);
 
   b.forLoop(b.index(0), b.index(dim), lanes, [&](Value channel) {
     if (summary.getKind() == SummaryKind::box) {
@@ -91,18 +129,11 @@ void PageKept::emitSummary() {
           [&](Value key, ValueRange carried) -> SmallVector<Value> {
             return {b.minF(carried[0], key), b.maxF(carried[1], key)};
           });
-      storePart(0, bounds[0], channel);
-      storePart(1, bounds[1], channel);
+      storePart(parts[0], bounds[0], channel);
+      storePart(parts[1], bounds[1], channel);
       return;
     }
-    Value sum =
-        reduceKeys(channel, lanes, zero,
-                   [&](Value key, ValueRange carried) -> SmallVector<Value> {
-                     return {b.addF(carried[0], key)};
-                   })
-            .front();
-    Value mean = b.divF(sum, number);
-    storePart(0, mean, channel);
+    Value mean = emitMean(parts[0], channel, lanes);
     if (summary.getKind() != SummaryKind::mean_std)
       return;
     // Once more over the page, which is in the nearest cache by now: squares of
@@ -114,7 +145,7 @@ void PageKept::emitSummary() {
                      return {b.fma(difference, difference, carried[0])};
                    })
             .front();
-    storePart(1, b.sqrt(b.divF(squares, number)), channel);
+    storePart(parts[1], b.sqrt(b.divF(squares, getCount(lanes))), channel);
   });
 }
 

@@ -9,13 +9,19 @@
 #ifndef VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_PAGEKEPT_H
 #define VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_PAGEKEPT_H
 
-#include "KernelBuilder.h"
+#include "KeySketch.h"
 
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
 
 namespace vashista {
 
-/// The summary and the norms of pages, in buffers beside their cache.
+/// Head dimension of a cache in any layout.
+inline int64_t getHeadDim(mlir::Value cache) {
+  return llvm::cast<mlir::MemRefType>(cache.getType()).getDimSize(3);
+}
+
+/// The summary, the norms and the sketch of pages, in buffers beside their
+/// cache.
 class PageKept {
 public:
   using Value = mlir::Value;
@@ -25,19 +31,25 @@ public:
   PageKept(OpTy op, KernelBuilder &b)
       : b(b), keys(op.getKCache()), values(op.getVCache()),
         norms(op.getNorms()), summary(op.getSummaryAttr()),
-        parts(op.getSummaryParts()), layout(op.getLayout()) {}
+        parts(op.getSummaryParts()), layout(op.getLayout()) {
+    if (op.getSketchAttr())
+      sketch.emplace(b, op.getSketchAttr(), op.getSketchParts(),
+                     getHeadDim(keys));
+  }
 
   /// Why there is no kernel for an op, or an empty string.
   template <typename OpTy> static llvm::StringRef getObstacle(OpTy op) {
-    if (op.getSketchAttr())
-      return "sketches";
     return getObstacle(op.getKCache(), op.getVCache(), op.getSummaryAttr(),
                        op.getSummaryParts());
   }
 
+  /// Begins a task, whose scratch lives as long as what encloses it.
+  void begin();
+
   /// Recomputes what is kept of a physical page and KV head, from its tokens 0
-  /// to count - 1; count is at least 1.
-  void emit(Value page, Value kvHead, Value count);
+  /// to count - 1, of which those from `firstNew` on were not there before;
+  /// count is at least 1.
+  void emit(Value page, Value kvHead, Value count, Value firstNew);
 
   int64_t getPageSize();
   /// Indices of an element of a cache.
@@ -49,6 +61,11 @@ private:
                                      SummaryAttr summary,
                                      mlir::ValueRange parts);
   void emitSummary();
+  void emitSketch(Value firstNew);
+  /// The mean of the page's keys, of which it stores the nearest in `to`.
+  Value emitMean(Value to, Value channel, int64_t lanes);
+  /// The number of tokens, in every element.
+  Value getCount(int64_t lanes);
   /// The largest norm of a cache's tokens, or distance from a centre, as a
   /// bound.
   Value getLargestNorm(Value cache, Value centre = {});
@@ -57,23 +74,19 @@ private:
       Value channel, int64_t lanes, mlir::ValueRange init,
       llvm::function_ref<llvm::SmallVector<Value>(Value, mlir::ValueRange)>
           body);
-  /// Stores a vector of f32, rounded to nearest, in a part of the summary.
-  void storePart(unsigned part, Value vector, Value channel);
+  /// Stores a vector of f32, rounded to nearest, of a part `[N, Hkv, D]`.
+  void storePart(Value part, Value vector, Value channel);
 
   KernelBuilder &b;
   Value keys, values, norms;
   SummaryAttr summary;
   llvm::SmallVector<Value> parts;
   Layout layout;
+  std::optional<KeySketch> sketch;
 
   // Of the page that is being emitted.
   Value page, kvHead, count;
 };
-
-/// Head dimension of a cache in any layout.
-inline int64_t getHeadDim(mlir::Value cache) {
-  return llvm::cast<mlir::MemRefType>(cache.getType()).getDimSize(3);
-}
 
 } // namespace vashista
 

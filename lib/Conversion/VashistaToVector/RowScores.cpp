@@ -22,7 +22,7 @@ int64_t RowScores::getHeadBlock() {
 }
 
 int64_t RowScores::getSumsAtOnce() {
-  int64_t most = std::max<int64_t>(vectors.lanes / kRowBlock, 1);
+  int64_t most = std::max<int64_t>(rows.lanes / kRowBlock, 1);
   return getLargestDivisor(getHeadBlock(), most) * kRowBlock;
 }
 
@@ -43,9 +43,9 @@ void RowScores::emit() {
                       });
   for (auto [i, vector] : llvm::enumerate(largest))
     for (int64_t at = 0; at < atOnce; at += kRowBlock) {
-      Value rows =
+      Value some =
           vector::ExtractStridedSliceOp::create(b, vector, at, kRowBlock, 1);
-      b.store(b.reduceMaxNum(rows), maxima,
+      b.store(b.reduceMaxNum(some), maxima,
               b.index((i * atOnce + at) / kRowBlock));
     }
 }
@@ -53,7 +53,7 @@ void RowScores::emit() {
 /// Asks for as many steps of what is walked next as are read here, in the order
 /// in which they lie in memory, and again for those that are read soon.
 void RowScores::askAhead(Value row, Value channel) {
-  int64_t step = vectors.getStep(), perRow = vectors.dim / step;
+  int64_t step = rows.step, perRow = rows.dim / step;
   Value number = b.divU(channel, b.index(step));
   number =
       b.addI(b.mulI(row, b.index(perRow)), b.mulI(number, b.index(kRowBlock)));
@@ -78,27 +78,27 @@ void RowScores::emitBlock(Value row, MutableArrayRef<Value> largest) {
   int64_t headBlock = getHeadBlock(), atOnce = getSumsAtOnce();
   // A block may reach past the last row: it then repeats that one, and what it
   // scores there is never used.
-  SmallVector<SmallVector<Value>> rows;
+  SmallVector<SmallVector<Value>> places;
   for (int64_t t = 0; t < kRowBlock; ++t) {
     Value here = b.addI(row, b.index(t));
-    rows.push_back(walk.getRow(b.minI(here, b.subI(walk.count, one)), zero));
+    places.push_back(walk.getRow(b.minI(here, b.subI(walk.count, one)), zero));
   }
   auto loadQuery = [&](Term &term, ValueRange at) -> Value {
     if (!term.dots)
-      return b.loadVector(term.queries, at, vectors.lanes);
-    auto pairs = VectorType::get({2 * vectors.lanes}, b.getBF16Type());
+      return b.loadVector(term.queries, at, rows.lanes);
+    auto pairs = VectorType::get({2 * rows.lanes}, b.getBF16Type());
     return vector::LoadOp::create(b, pairs, term.queries, at);
   };
   auto emitStep = [&](int64_t head, Value channel, ValueRange carried) {
     SmallVector<Value> next(carried);
     for (Term &term : terms) {
       SmallVector<SmallVector<Value>> values;
-      for (SmallVector<Value> &at : rows) {
+      for (SmallVector<Value> &at : places) {
         at.back() = channel;
         values.push_back(term.load(at));
       }
-      int64_t size = term.dots ? 2 * vectors.lanes : vectors.lanes;
-      for (int64_t part = 0; part < vectors.getStep() / size; ++part) {
+      int64_t size = term.dots ? 2 * rows.lanes : rows.lanes;
+      for (int64_t part = 0; part < rows.step / size; ++part) {
         Value here = b.addI(channel, b.index(part * size));
         for (int64_t h = 0; h < headBlock; ++h) {
           Value number = b.index(head + h);
@@ -118,17 +118,16 @@ void RowScores::emitBlock(Value row, MutableArrayRef<Value> largest) {
     return next;
   };
   for (int64_t head = 0; head < group; head += headBlock) {
-    SmallVector<Value> zeros(headBlock * kRowBlock,
-                             b.splat(0.0f, vectors.lanes));
+    SmallVector<Value> zeros(headBlock * kRowBlock, b.splat(0.0f, rows.lanes));
     SmallVector<Value> dots =
-        b.forLoop(zero, b.index(vectors.dim), vectors.getStep(), zeros,
+        b.forLoop(zero, b.index(rows.dim), rows.step, zeros,
                   [&](Value channel, ValueRange carried) {
                     return emitStep(head, channel, carried);
                   });
     for (int64_t first = 0, e = dots.size(); first < e; first += atOnce) {
       ArrayRef<Value> some = ArrayRef<Value>(dots).slice(first, atOnce);
       Value sums;
-      if (vectors.lanes >= kRowBlock) {
+      if (rows.lanes >= kRowBlock) {
         sums = b.sumEach(some);
       } else {
         SmallVector<Value> each;

@@ -24,23 +24,24 @@ namespace vashista {
 struct RowScores {
   using Value = mlir::Value;
 
-  /// Vectors in scratch, one per head, in the order of `RowVectors`, and how to
-  /// load a step of a row that starts at the given indices, the last of which
-  /// is the channel.
+  /// Loads the vectors of a step of a row that starts at the given indices, the
+  /// last of which is the channel.
+  using Load = std::function<llvm::SmallVector<Value>(mlir::ValueRange)>;
+
+  /// Vectors in scratch, one per head, in the order of what `load` yields.
   struct Term {
     Value queries;
-    std::function<llvm::SmallVector<Value>(mlir::ValueRange)> load;
+    Load load;
     /// Both are pairs of bf16, in their own order.
     bool dots = false;
   };
 
-  RowScores(KernelBuilder &b, TileWalk &walk, RowVectors &vectors,
-            int64_t group)
-      : b(b), walk(walk), vectors(vectors), group(group) {}
+  RowScores(KernelBuilder &b, TileWalk &walk, RowShape rows, int64_t group)
+      : b(b), walk(walk), rows(rows), group(group) {}
 
   KernelBuilder &b;
   TileWalk &walk;
-  RowVectors &vectors;
+  const RowShape rows;
   int64_t group;
   llvm::SmallVector<Term> terms;
   /// Where the group begins among the queries; null for 0.

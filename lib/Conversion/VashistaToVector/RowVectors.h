@@ -16,6 +16,11 @@ namespace vashista {
 /// The largest divisor of `value` that is at most `limit`.
 int64_t getLargestDivisor(int64_t value, int64_t limit);
 
+/// Channels of a row, and how many of them are loaded as a step of vectors.
+struct RowShape {
+  int64_t dim, lanes, step;
+};
+
 /// How the channels of a row become vectors of f32. A step is what is loaded at
 /// a time: a cache line of the row where that divides it, several vectors where
 /// a vector is less than a line.
@@ -39,6 +44,8 @@ public:
   int64_t getNumParts() const { return parts; }
   /// Channels of a step.
   int64_t getStep() const { return parts * lanes; }
+
+  RowShape getRows() const { return {dim, lanes, getStep()}; }
 
   /// The vectors of the step at the given indices, the last of which is the
   /// channel.

@@ -128,6 +128,10 @@ void SummarizeKernel::emit() {
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(forall.getTerminator());
   Value kvHead = forall.getInductionVar(0);
+  // Scratch lives as long as the task.
+  auto scope = memref::AllocaScopeOp::create(b, TypeRange());
+  b.createBlock(&scope.getBodyRegion());
+  kept.begin();
   b.forLoop(zero, b.index(2), 1, [&](Value pass) {
     Value isPartial = b.compare(CmpIPredicate::eq, pass, zero);
     b.forLoop(zero, rows, 1, [&](Value row) {
@@ -140,11 +144,12 @@ void SummarizeKernel::emit() {
         Value count = b.select(isPartial, mine.rest, pageSize);
         b.forLoop(first, last, 1, [&](Value logical) {
           Value page = b.loadIndex(op.getPageTable(), {mine.sequence, logical});
-          kept.emit(page, kvHead, count);
+          kept.emit(page, kvHead, count, /*firstNew=*/zero);
         });
       });
     });
   });
+  memref::AllocaScopeReturnOp::create(b, ValueRange());
 }
 
 StringRef vashista::getObstacle(SummarizeOp op) {

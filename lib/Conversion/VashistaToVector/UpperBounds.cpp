@@ -35,3 +35,53 @@ Value vashista::roundUp(KernelBuilder &b, Value value) {
   Value grown = b.mulF(value, f64(b, 1.0 + std::ldexp(1.0, -22)));
   return arith::TruncFOp::create(b, b.getF32Type(), b.addF(grown, least));
 }
+
+Value vashista::roundUpToF16(KernelBuilder &b, Value value) {
+  Type ints = b.getI16Type();
+  Value nearest = arith::TruncFOp::create(b, b.getF16Type(), value);
+  Value back = arith::ExtFOp::create(b, b.getF32Type(), nearest);
+  Value below = b.compare(arith::CmpFPredicate::OLT, back, value);
+  // The next number has the next bits, up to infinity.
+  Value bits = arith::BitcastOp::create(b, ints, nearest);
+  Value one = arith::ConstantOp::create(b, b.getI16IntegerAttr(1));
+  Value next = arith::AddIOp::create(b, bits, one);
+  return arith::BitcastOp::create(b, b.getF16Type(),
+                                  b.select(below, next, bits));
+}
+
+// The exponent and fraction of an f8E4M3FN, shifted to where a wider type has
+// its own, are its value times a power of two, subnormal numbers included.
+
+Value vashista::roundUpToF8(KernelBuilder &b, Value value) {
+  // As f64, where nothing that is not nearly 0 loses a bit.
+  Value wide = widen(b, value);
+  Value some = b.compare(arith::CmpFPredicate::UNE, wide, f64(b, 0.0));
+  wide = b.select(some, b.maxF(wide, f64(b, std::ldexp(1.0, -40))), wide);
+  wide = b.mulF(wide, f64(b, std::ldexp(1.0, 7 - 1023)));
+  auto i64 = [&](int64_t number) -> Value {
+    return arith::ConstantOp::create(b, b.getI64IntegerAttr(number));
+  };
+  Value bits = arith::BitcastOp::create(b, b.getI64Type(), wide);
+  bits = b.addI(bits, i64((int64_t(1) << 49) - 1));
+  bits = arith::ShRUIOp::create(b, bits, i64(49));
+  bits = arith::MinUIOp::create(b, bits, i64(0x7f));
+  bits = arith::TruncIOp::create(b, b.getI8Type(), bits);
+  return arith::BitcastOp::create(b, b.getType<Float8E4M3FNType>(), bits);
+}
+
+Value vashista::widenF8(KernelBuilder &b, Value vector) {
+  auto type = cast<VectorType>(vector.getType());
+  VectorType ints = type.clone(b.getI32Type());
+  auto constant = [&](int32_t number) -> Value {
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(ints, number));
+  };
+  int64_t size = type.getDimSize(0);
+  Value bytes = arith::BitcastOp::create(b, type.clone(b.getI8Type()), vector);
+  Value bits = arith::ExtUIOp::create(b, ints, bytes);
+  Value unknown = b.compare(arith::CmpIPredicate::eq, bits, constant(0x7f));
+  bits = arith::ShLIOp::create(b, bits, constant(20));
+  Value number = arith::BitcastOp::create(b, b.vectorType(size), bits);
+  number = b.mulF(number, b.splat(std::ldexp(1.0f, 127 - 7), size));
+  return b.select(
+      unknown, b.splat(std::numeric_limits<float>::infinity(), size), number);
+}

@@ -31,6 +31,16 @@ mlir::Value widen(KernelBuilder &b, mlir::Value value);
 /// before relative errors of up to 2^-25. NaN stays NaN.
 mlir::Value roundUp(KernelBuilder &b, mlir::Value value);
 
+/// An f16 that is at least a non-negative f32 number: +inf where none is.
+mlir::Value roundUpToF16(KernelBuilder &b, mlir::Value value);
+
+/// An f8E4M3FN that is at least a non-negative f32 number: NaN where none is.
+mlir::Value roundUpToF8(KernelBuilder &b, mlir::Value value);
+
+/// A vector of non-negative f8E4M3FN as f32, and NaN, which is all that it has
+/// above 448, as +inf.
+mlir::Value widenF8(KernelBuilder &b, mlir::Value vector);
+
 } // namespace vashista
 
 #endif // VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_UPPERBOUNDS_H

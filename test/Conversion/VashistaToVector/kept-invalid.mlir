@@ -1,20 +1,5 @@
 // RUN: vashista-opt %s -convert-vashista-to-vector -split-input-file -verify-diagnostics
 
-func.func @sketch(
-    %k: memref<?x2x16x64xf32>, %table: memref<2x?xi32>, %lens: memref<2xi32>,
-    %codes: memref<?x2x16x32xi8>, %scales: memref<?x2x16x2xf16>,
-    %norms: memref<?x2x16x2xf16>) {
-  // expected-error @+1 {{has no CPU kernel for sketches}}
-  vashista.summarize keys(%k) table(%table) lens(%lens)
-      sketch <bits = 4, group = 32>(%codes, %scales, %norms)
-      : (memref<?x2x16x64xf32>, memref<2x?xi32>, memref<2xi32>,
-         memref<?x2x16x32xi8>, memref<?x2x16x2xf16>, memref<?x2x16x2xf16>)
-      -> ()
-  return
-}
-
-// -----
-
 // Rounded to nearest, a box of another type would be no bound.
 func.func @rounded_box(
     %key: memref<2x2x64xf32>, %at: memref<2xi32>, %table: memref<2x?xi32>,

@@ -35,7 +35,8 @@ private:
 
 AppendCase::AppendCase(Random &random)
     : config(makeConfig(random)), entry("append", Entry::Form::buffers) {
-  kept = makeKept(config, random, random.chance(0.8), random.chance(0.5));
+  kept = makeKept(config, random, random.chance(0.8), random.chance(0.5),
+                  random.chance(0.5));
   Shape keyShape = config.getCacheShape(-1, config.keyDim),
         valueShape = config.getCacheShape(-1, config.valueDim);
   entry.op << "append key("
@@ -57,7 +58,10 @@ std::string AppendCase::describe() const {
   return "append " + config.describe() +
          (kept.summary ? " " + kept.getSummaryText() + " " + getName(kept.type)
                        : std::string()) +
-         (kept.hasNorms ? " norms" : "");
+         (kept.hasNorms ? " norms" : "") +
+         (kept.sketch ? " sketch " + kept.getSketchText() + " " +
+                            getName(kept.residualType)
+                      : std::string());
 }
 
 void AppendCase::check(Random &random, Findings &findings) {
@@ -73,6 +77,11 @@ void AppendCase::check(Random &random, Findings &findings) {
   for (Buffer &part : kept.make(config, numPages))
     state.push_back(std::move(part));
 
+  // Without a centre, only what is written is sketched.
+  Array<char> written({numPages, config.pageSize}, 0);
+  auto isSketched = [&](int64_t page, int64_t slot) {
+    return kept.sketch->centred || written(page, slot);
+  };
   // A few steps: next tokens, first tokens of a page, and some again.
   for (int step = 0; step < 3; ++step) {
     Array<float> key({rows, config.kvHeads, config.keyDim}),
@@ -107,6 +116,10 @@ void AppendCase::check(Random &random, Findings &findings) {
     inputs.positions = &positions;
     Array<PageSummary> expected =
         vashista::test::append(inputs, batch.keys, batch.values);
+    for (int64_t r = 0; r < rows; ++r)
+      if (positions(r) >= 0)
+        written(inputs.paging.getPhysicalPage(r, positions(r)),
+                positions(r) % config.pageSize) = 1;
     EXPECT_TRUE(areBitEqual(after[0], Buffer(config.type, batch.keys)))
         << "the K cache";
     EXPECT_TRUE(areBitEqual(after[1], Buffer(config.type, batch.values)))
@@ -118,7 +131,7 @@ void AppendCase::check(Random &random, Findings &findings) {
       return parts;
     };
     checkKept(config, kept, {&batch.keys, config.nhd}, expected,
-              takeKept(state), takeKept(after), findings);
+              takeKept(state), takeKept(after), findings, isSketched);
     state = std::move(after);
   }
 }

@@ -43,8 +43,6 @@
 using namespace vashista::test;
 
 static constexpr double kTiny = 0x1p-120;
-/// What rounds among subnormal numbers, where no slack is relative.
-static constexpr double kSubnormal = 0x1p-140;
 
 static double getNorm(const float *vector, int64_t size) {
   double sum = 0;

@@ -11,12 +11,16 @@
 
 #include "Cases.h"
 #include "Findings.h"
+#include "SketchReference.h"
 
 namespace vashista::test {
 
 /// Half a unit in the last place of an f32.
 constexpr double kUnit = 0x1p-24;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+/// What rounds among subnormal numbers, where no slack is relative.
+constexpr double kSubnormal = 0x1p-140;
 
 /// Whether to look at a row and KV head; all where there is none.
 using Where = std::function<bool(int64_t, int64_t)>;
@@ -46,14 +50,19 @@ void checkPick(const PickInputs &inputs, int64_t lanes, const Outputs &outputs,
 void checkCertify(const CertifyInputs &inputs, const Outputs &outputs,
                   Findings &findings);
 
-/// What is kept beside a cache: a summary, norms or both.
+/// What is kept beside a cache: a summary, norms, a sketch or some of them.
 struct Kept {
   std::optional<Source> summary;
   ElementType type = ElementType::f32; // of the summary; a radius is f32
   bool hasNorms = false;
+  std::optional<SketchFormat> sketch;
+  /// Of a sketch's residual norms and of its centre.
+  ElementType residualType = ElementType::f16, centreType = ElementType::f32;
 
   /// `<ball>`
   std::string getSummaryText() const;
+  /// `<bits = 4, group = 32>`
+  std::string getSketchText() const;
   bool hasSecond() const { return summary && *summary != Source::mean; }
   Shape getSecondShape(const Config &config, int64_t pages) const;
   ElementType getSecondType() const {
@@ -61,23 +70,65 @@ struct Kept {
   }
   /// Buffers of what is kept, of unspecified contents.
   Outputs make(const Config &config, int64_t pages) const;
-  /// Declares them as outputs; ` summary<...>(...) norms(...)`.
+  /// Declares them as outputs; ` summary<...>(...) norms(...)
+  /// sketch<...>(...)`.
   std::string write(Entry &entry, const Config &config) const;
   /// Names them as operands; `<ball>(%first, %second)`.
   std::string useSummary(Entry &entry, const Config &config) const;
   std::string useNorms(Entry &entry, const Config &config) const;
-  void setSummary(Operands &operands, const Outputs &kept) const;
-  void setNorms(Operands &operands, const Outputs &kept) const;
-  const Buffer &getNorms(const Outputs &kept) const { return kept.back(); }
+  std::string useSketch(Entry &entry, const Config &config) const;
+  size_t getNormsPosition() const { return summary.has_value() + hasSecond(); }
+  size_t getSketchPosition() const { return getNormsPosition() + hasNorms; }
+  /// Sets the operands of all that is kept.
+  void set(Operands &operands, const Outputs &kept) const;
+
+private:
+  /// The name, type and shape of each tensor.
+  struct Part {
+    std::string name;
+    ElementType type;
+    Shape shape;
+  };
+  std::vector<Part> getSummaryParts(const Config &config, int64_t pages) const;
+  std::vector<Part> getSketchParts(const Config &config, int64_t pages) const;
+  std::vector<Part> getParts(const Config &config, int64_t pages) const;
 };
 Kept makeKept(const Config &config, Random &random, bool hasSummary,
-              bool hasNorms);
+              bool hasNorms, bool hasSketch = false);
+
+/// A sketch as it is kept, in numbers that a check can read.
+struct KeptSketch {
+  KeptSketch(const Config &config, const Kept &kept, const Outputs &parts);
+  Sketch get() const;
+
+private:
+  SketchFormat format;
+  int64_t dim;
+  Array<int32_t> codes;
+  Array<float> scales, norms, centre;
+};
+
+/// Whether a token of a page is to be looked at.
+using WhichTokens = std::function<bool(int64_t page, int64_t slot)>;
 
 /// Checks what is kept of the pages that `expected` has tokens of, and that the
-/// rest is as it was.
+/// rest is as it was; of a sketch, the tokens that `isSketched`, all if null.
 void checkKept(const Config &config, const Kept &kept, const Cache &keys,
                const Array<PageSummary> &expected, const Outputs &before,
-               const Outputs &after, Findings &findings);
+               const Outputs &after, Findings &findings,
+               const WhichTokens &isSketched = WhichTokens());
+
+/// Checks the sketch of the tokens of `expected`, of those that `isSketched`:
+/// that residual norms bound residuals and that these are small.
+void checkSketch(const Config &config, const Kept &kept, const Cache &keys,
+                 const Array<PageSummary> &expected, const Outputs &after,
+                 Findings &findings, const WhichTokens &isSketched);
+
+/// Checks `outputs`, scores and bounds of tokens by a sketch, and that bounds
+/// bound the logit of every token of `inputs.keys`.
+void checkSketchScores(const Config &config, const ScoreInputs &inputs,
+                       const Sketch &sketch, const Outputs &outputs,
+                       Findings &findings);
 
 } // namespace vashista::test
 

@@ -59,6 +59,8 @@ const char *test::getName(ElementType type) {
     return "f16";
   case ElementType::bf16:
     return "bf16";
+  case ElementType::f8:
+    return "f8E4M3FN";
   case ElementType::i32:
     return "i32";
   case ElementType::i8:
@@ -77,6 +79,7 @@ int64_t test::getByteSize(ElementType type) {
   case ElementType::f16:
   case ElementType::bf16:
     return 2;
+  case ElementType::f8:
   case ElementType::i8:
   case ElementType::i1:
     return 1;
@@ -123,6 +126,15 @@ float test::fromF16(uint16_t bits) {
     magnitude = std::ldexp(static_cast<float>(fraction | 0x400),
                            static_cast<int>(exponent) - 25);
   return bits & 0x8000 ? -magnitude : magnitude;
+}
+
+float test::fromF8(uint8_t bits) {
+  int exponent = bits >> 3 & 0xf, fraction = bits & 7;
+  if ((bits & 0x7f) == 0x7f)
+    return NAN;
+  return exponent == 0
+             ? std::ldexp(static_cast<float>(fraction), -9)
+             : std::ldexp(static_cast<float>(fraction | 8), exponent - 10);
 }
 
 float test::roundTo(ElementType type, float value) {
@@ -202,6 +214,10 @@ Array<float> Buffer::toFloats() const {
   for (size_t i = 0, e = result.data.size(); i < e; ++i) {
     if (type == ElementType::f32) {
       std::memcpy(&result.data[i], bytes + i * 4, 4);
+      continue;
+    }
+    if (type == ElementType::f8) {
+      result.data[i] = fromF8(bytes[i]);
       continue;
     }
     uint16_t half;
@@ -372,7 +388,7 @@ CompiledModule::compile(const std::string &text, const CompileOptions &options,
   auto bind = result->engine->lookup("vashista_bind");
   if (!bind)
     return fail(bind.takeError());
-  reinterpret_cast<void (*)(const Host *)>(*bind)(&host);
+  reinterpret_cast<void (*)(const Host *)> (*bind)(&host);
   return result;
 }
 

@@ -21,7 +21,7 @@ class ExecutionEngine;
 
 namespace vashista::test {
 
-enum class ElementType { f32, f16, bf16, i32, i8, i1 };
+enum class ElementType { f32, f16, bf16, f8, i32, i8, i1 };
 
 /// As in a type: `bf16`.
 const char *getName(ElementType type);
@@ -32,6 +32,8 @@ uint16_t toF16(float value);
 uint16_t toBF16(float value);
 float fromF16(uint16_t bits);
 float fromBF16(uint16_t bits);
+/// Of an f8E4M3FN that is not negative.
+float fromF8(uint8_t bits);
 /// The nearest number of a storage type.
 float roundTo(ElementType type, float value);
 

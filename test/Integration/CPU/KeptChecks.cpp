@@ -29,6 +29,17 @@ std::string Kept::getSummaryText() const {
   return "";
 }
 
+std::string Kept::getSketchText() const {
+  std::ostringstream os;
+  os << "<bits = " << sketch->bits << ", group = " << sketch->group;
+  if (sketch->centred)
+    os << ", centre = page";
+  if (sketch->rotated)
+    os << ", rotation = hadamard";
+  os << ">";
+  return os.str();
+}
+
 Shape Kept::getSecondShape(const Config &config, int64_t pages) const {
   Shape shape = {pages, config.kvHeads};
   if (summary != Source::ball)
@@ -36,47 +47,92 @@ Shape Kept::getSecondShape(const Config &config, int64_t pages) const {
   return shape;
 }
 
+std::vector<Kept::Part> Kept::getSummaryParts(const Config &config,
+                                              int64_t pages) const {
+  std::vector<Part> parts;
+  if (summary)
+    parts.push_back({"first", type, {pages, config.kvHeads, config.keyDim}});
+  if (hasSecond())
+    parts.push_back({"second", getSecondType(), getSecondShape(config, pages)});
+  return parts;
+}
+
+std::vector<Kept::Part> Kept::getSketchParts(const Config &config,
+                                             int64_t pages) const {
+  if (!sketch)
+    return {};
+  int64_t dim = config.keyDim;
+  Shape perGroup = {pages, config.kvHeads, config.pageSize,
+                    sketch->getNumGroups(dim)};
+  Shape codes = perGroup;
+  codes.back() = sketch->getCodeBytes(dim);
+  std::vector<Part> parts = {{"codes", ElementType::i8, codes},
+                             {"scales", ElementType::f16, perGroup},
+                             {"residuals", residualType, perGroup}};
+  if (sketch->centred)
+    parts.push_back({"centre", centreType, {pages, config.kvHeads, dim}});
+  return parts;
+}
+
+std::vector<Kept::Part> Kept::getParts(const Config &config,
+                                       int64_t pages) const {
+  std::vector<Part> parts = getSummaryParts(config, pages);
+  if (hasNorms)
+    parts.push_back({"norms", ElementType::f32, {pages, config.kvHeads, 2}});
+  for (Part &part : getSketchParts(config, pages))
+    parts.push_back(std::move(part));
+  return parts;
+}
+
 Outputs Kept::make(const Config &config, int64_t pages) const {
   Outputs outputs;
-  auto add = [&](ElementType element, Shape shape) {
-    outputs.emplace_back(element, std::move(shape));
+  for (const Part &part : getParts(config, pages)) {
+    outputs.emplace_back(part.type, part.shape);
     // Numbers of any type, none of them 0.
     std::memset(outputs.back().data(), 0x42, outputs.back().size());
-  };
-  if (summary)
-    add(type, {pages, config.kvHeads, config.keyDim});
-  if (hasSecond())
-    add(getSecondType(), getSecondShape(config, pages));
-  if (hasNorms)
-    add(ElementType::f32, {pages, config.kvHeads, 2});
+  }
   return outputs;
 }
 
-std::string Kept::write(Entry &entry, const Config &config) const {
+/// `(%first, %second)`
+template <typename Parts, typename Name>
+static std::string nameAll(const Parts &parts, Name name) {
   std::string text;
-  if (summary) {
-    text += " summary " + getSummaryText() + "(" +
-            entry.writes("first", type, {-1, config.kvHeads, config.keyDim});
-    if (hasSecond())
-      text += ", " + entry.writes("second", getSecondType(),
-                                  getSecondShape(config, -1));
-    text += ")";
-  }
+  for (const auto &part : parts)
+    text += (text.empty() ? "" : ", ") + name(part);
+  return "(" + text + ")";
+}
+
+std::string Kept::write(Entry &entry, const Config &config) const {
+  auto write = [&](const Part &part) {
+    return entry.writes(part.name, part.type, part.shape);
+  };
+  std::string text;
+  if (summary)
+    text += " summary " + getSummaryText() +
+            nameAll(getSummaryParts(config, -1), write);
   if (hasNorms)
     text += " norms(" +
             entry.writes("norms", ElementType::f32, {-1, config.kvHeads, 2}) +
             ")";
+  if (sketch)
+    text += " sketch " + getSketchText() +
+            nameAll(getSketchParts(config, -1), write);
   return text;
 }
 
 std::string Kept::useSummary(Entry &entry, const Config &config) const {
-  std::string text =
-      getSummaryText() + "(" +
-      entry.use("first", type, {-1, config.kvHeads, config.keyDim});
-  if (hasSecond())
-    text +=
-        ", " + entry.use("second", getSecondType(), getSecondShape(config, -1));
-  return text + ")";
+  return getSummaryText() +
+         nameAll(getSummaryParts(config, -1), [&](const Part &part) {
+           return entry.use(part.name, part.type, part.shape);
+         });
+}
+
+std::string Kept::useSketch(Entry &entry, const Config &config) const {
+  return getSketchText() +
+         nameAll(getSketchParts(config, -1), [&](const Part &part) {
+           return entry.use(part.name, part.type, part.shape);
+         });
 }
 
 std::string Kept::useNorms(Entry &entry, const Config &config) const {
@@ -84,20 +140,26 @@ std::string Kept::useNorms(Entry &entry, const Config &config) const {
          entry.use("norms", ElementType::f32, {-1, config.kvHeads, 2}) + ")";
 }
 
-void Kept::setSummary(Operands &operands, const Outputs &kept) const {
-  operands.set("first", kept[0].copy());
-  if (hasSecond())
-    operands.set("second", kept[1].copy());
-}
-
-void Kept::setNorms(Operands &operands, const Outputs &kept) const {
-  operands.set("norms", getNorms(kept).copy());
+void Kept::set(Operands &operands, const Outputs &kept) const {
+  size_t i = 0;
+  for (const Part &part : getParts(Config(), 0))
+    operands.set(part.name, kept[i++].copy());
 }
 
 Kept vashista::test::makeKept(const Config &config, Random &random,
-                              bool hasSummary, bool hasNorms) {
+                              bool hasSummary, bool hasNorms, bool hasSketch) {
   Kept kept;
   kept.hasNorms = hasNorms;
+  if (hasSketch) {
+    SketchFormat &format = kept.sketch.emplace();
+    format.bits = random.pick<int64_t>({2, 3, 4, 4, 5, 6, 8});
+    format.group = random.pick<int64_t>({16, 32, 64, 128});
+    format.rotated = random.chance(0.6);
+    format.centred = random.chance(0.3);
+    kept.residualType = random.pick({ElementType::f16, ElementType::f8});
+    kept.centreType =
+        random.pick({ElementType::f32, ElementType::f16, ElementType::bf16});
+  }
   if (!hasSummary)
     return kept;
   kept.summary =
@@ -125,7 +187,8 @@ void vashista::test::checkKept(const Config &config, const Kept &kept,
                                const Cache &keys,
                                const Array<PageSummary> &expected,
                                const Outputs &before, const Outputs &after,
-                               Findings &findings) {
+                               Findings &findings,
+                               const WhichTokens &isSketched) {
   int64_t dim = config.keyDim;
   Reporter reporter;
   auto isUnchanged = [&](size_t part, int64_t page, int64_t kvHead) {
@@ -137,8 +200,8 @@ void vashista::test::checkKept(const Config &config, const Kept &kept,
                        size) == 0;
   };
   std::vector<Array<float>> parts;
-  for (const Buffer &part : after)
-    parts.push_back(part.toFloats());
+  for (size_t part = 0; part < kept.getSketchPosition(); ++part)
+    parts.push_back(after[part].toFloats());
   for (int64_t page = 0; page < expected.shape[0]; ++page)
     for (int64_t h = 0; h < config.kvHeads; ++h) {
       const PageSummary &summary = expected(page, h);
@@ -197,8 +260,11 @@ void vashista::test::checkKept(const Config &config, const Kept &kept,
         checkBound("radius", parts[1](page, h), radius);
       }
       if (kept.hasNorms) {
-        checkBound("norm", parts.back()(page, h, 0), summary.keyNorm);
-        checkBound("norm", parts.back()(page, h, 1), summary.valueNorm);
+        const Array<float> &norms = parts[kept.getNormsPosition()];
+        checkBound("norm", norms(page, h, 0), summary.keyNorm);
+        checkBound("norm", norms(page, h, 1), summary.valueNorm);
       }
     }
+  if (kept.sketch)
+    checkSketch(config, kept, keys, expected, after, findings, isSketched);
 }

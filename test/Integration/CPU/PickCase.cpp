@@ -138,6 +138,16 @@ Outputs vashista::test::summarizeAndCheck(const Entry &entry,
   return result;
 }
 
+/// `#vashista.keys<hnd>(%k)`, or a sketch, where one is kept.
+static std::string useTokenSource(Entry &entry, const Config &config,
+                                  const Kept *kept) {
+  if (kept && kept->sketch)
+    return "#vashista.sketch" + kept->useSketch(entry, config);
+  return std::string("#vashista.keys<") + (config.nhd ? "nhd" : "hnd") + ">(" +
+         entry.use("k", config.type, config.getCacheShape(-1, config.keyDim)) +
+         ")";
+}
+
 Entry vashista::test::makeListEntry(const std::string &name,
                                     const Config &config,
                                     const PickConfig &pick, const Kept *kept,
@@ -149,11 +159,8 @@ Entry vashista::test::makeListEntry(const std::string &name,
     entry.op << "route " << query << " from "
              << kept->useSummary(entry, config);
   else
-    entry.op << "select " << query << " from #vashista.keys<"
-             << (config.nhd ? "nhd" : "hnd") << ">("
-             << entry.use("k", config.type,
-                          config.getCacheShape(-1, config.keyDim))
-             << ")";
+    entry.op << "select " << query << " from "
+             << useTokenSource(entry, config, kept);
   entry.op << useTable(entry, config);
   if (within)
     entry.op << useWithin(entry, config, hasCount);
@@ -217,7 +224,9 @@ private:
 PickCase::PickCase(Random &random) : config(makeConfig(random)) {
   bool ofPages = random.chance(0.6);
   config.options.optLevel = random.pick({0, 2});
-  kept = makeKept(config, random, ofPages, random.chance(0.5) || !ofPages);
+  bool bySketch = !ofPages && random.chance(0.6);
+  kept = makeKept(config, random, ofPages, random.chance(0.5) || !ofPages,
+                  bySketch);
   pick = makePickConfig(config, ofPages, random);
   within = !ofPages && random.chance(0.6);
   hasPageCount = within && random.chance(0.5);
@@ -232,7 +241,9 @@ std::string PickCase::describe() const {
   return "pick " + config.describe() +
          (pick.ofPages
               ? " pages " + kept.getSummaryText() + " " + getName(kept.type)
-              : std::string(" tokens")) +
+          : kept.sketch ? " tokens " + kept.getSketchText() + " " +
+                              getName(kept.residualType)
+                        : std::string(" tokens")) +
          (within ? " within" : "") + (hasPageCount ? " count" : "") +
          (pick.hasTaken ? " taken" : "") + (pick.hasOutside ? " outside" : "") +
          (pick.hasAttended ? " attended " : " ") + pick.getModeText() +
@@ -252,14 +263,11 @@ Entry PickCase::makeScoreEntry() const {
   entry.op << "score "
            << entry.use("q", config.type,
                         {-1, config.getNumHeads(), config.keyDim})
-           << " from #vashista.";
+           << " from ";
   if (pick.ofPages)
-    entry.op << "summary" << kept.useSummary(entry, config);
+    entry.op << "#vashista.summary" << kept.useSummary(entry, config);
   else
-    entry.op << "keys<" << (config.nhd ? "nhd" : "hnd") << ">("
-             << entry.use("k", config.type,
-                          config.getCacheShape(-1, config.keyDim))
-             << ")";
+    entry.op << useTokenSource(entry, config, &kept);
   entry.op << useTable(entry, config);
   if (within)
     entry.op << useWithin(entry, config, hasPageCount);
@@ -374,8 +382,7 @@ void PickCase::check(Random &random, Findings &findings) {
   setBatch(operands, config, batch);
   Outputs summary = summarizeAndCheck(summarizeEntry, *module, config, kept,
                                       batch, operands, random, findings);
-  if (kept.summary)
-    kept.setSummary(operands, summary);
+  kept.set(operands, summary);
 
   int64_t numPages = batch.table.shape[1];
   int64_t ids = pick.ofPages ? numPages : numPages * config.pageSize;
@@ -402,7 +409,11 @@ void PickCase::check(Random &random, Findings &findings) {
     inputs.first = &first;
     inputs.second = &second;
   }
-  checkScores(config, inputs, scored, findings);
+  if (kept.sketch)
+    checkSketchScores(config, inputs, KeptSketch(config, kept, summary).get(),
+                      scored, findings);
+  else
+    checkScores(config, inputs, scored, findings);
 
   auto makeOutputs = [&] { return pick.make(config, rows); };
   auto checkPicked = [&](const Array<float> &scores,
@@ -435,8 +446,7 @@ void PickCase::check(Random &random, Findings &findings) {
   if (hasPageCount)
     poisonList(hiddenData.within, random);
   setPickData(hidden, hiddenData);
-  if (kept.summary)
-    kept.setSummary(hidden, again);
+  kept.set(hidden, again);
   Outputs outputs = makeOutputs();
   EXPECT_TRUE(listEntry.call(*module, hidden, outputs));
   expectBitEqual(outputs, picked, "invisible slots have influence");
@@ -449,8 +459,7 @@ void PickCase::check(Random &random, Findings &findings) {
                takeRow(data.taken, row),
                takeRow(data.outside, row),
                takeRow(data.attended, row)});
-  if (kept.summary)
-    kept.setSummary(alone, summary);
+  kept.set(alone, summary);
   outputs = pick.make(config, 1);
   EXPECT_TRUE(listEntry.call(*module, alone, outputs));
   expectBitEqual(outputs, takeRow(picked, row), "a row alone");

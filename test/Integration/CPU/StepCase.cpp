@@ -56,6 +56,9 @@ public:
            (kept.summary
                 ? " " + kept.getSummaryText() + " " + getName(kept.type)
                 : std::string()) +
+           (kept.sketch ? " sketch " + kept.getSketchText() + " " +
+                              getName(kept.residualType)
+                        : std::string()) +
            " " + policy.getText();
   }
   bool compile() override;
@@ -140,14 +143,15 @@ StepCase::StepCase(Random &random) : config(makeConfig(random)) {
   policy = makePolicy(config, random);
   // Code of many kernels takes long to optimise.
   config.options.optLevel = random.pick({0, 0, 0, 2});
-  kept = makeKept(config, random, routes(), policy.isCertified());
+  kept = makeKept(config, random, routes(), policy.isCertified(),
+                  selects() && random.chance(0.6));
   static_cast<Config &>(attendConfig) = config;
   attendConfig.listed = selects()  ? ListKind::tokens
                         : routes() ? ListKind::pages
                                    : ListKind::none;
   attendConfig.hasCount = !policy.isDense();
   entries.emplace("step", makeStepEntry());
-  if (kept.summary || kept.hasNorms)
+  if (kept.summary || kept.hasNorms || kept.sketch)
     entries.emplace("summarize", makeSummarizeEntry(config, kept));
   for (bool isFirst : {true, false}) {
     if (!isFirst && policy.rounds == 1)
@@ -163,7 +167,7 @@ StepCase::StepCase(Random &random) : config(makeConfig(random)) {
       entries.emplace("select" + suffix,
                       makeListEntry("select" + suffix, config,
                                     getPickConfig(/*ofPages=*/false, isFirst),
-                                    nullptr, routes(), isFirst));
+                                    &kept, routes(), isFirst));
   }
   if (policy.rounds > 1)
     entries.emplace("attend", attendConfig.makeEntry("attend"));
@@ -193,6 +197,8 @@ Entry StepCase::makeStepEntry() const {
            << useCache(entry, config) << useTable(entry, config);
   if (kept.summary)
     entry.op << " summary " << kept.useSummary(entry, config);
+  if (kept.sketch)
+    entry.op << " sketch " << kept.useSketch(entry, config);
   if (kept.hasNorms)
     entry.op << kept.useNorms(entry, config);
   entry.op << " " << policy.getText()
@@ -230,10 +236,8 @@ Outputs StepCase::makeOutputs(int64_t rows) const {
 void StepCase::setStep(Operands &operands, const Batch &batch,
                        const Outputs &summary) const {
   setBatch(operands, config, batch);
-  if (kept.summary)
-    kept.setSummary(operands, summary);
-  if (kept.hasNorms)
-    kept.setNorms(operands, summary);
+  if (!summary.empty())
+    kept.set(operands, summary);
 }
 
 /// [R, Hkv, P] and [R, Hkv, Q] to [R, Hkv, P + Q].

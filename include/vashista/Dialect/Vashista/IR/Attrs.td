@@ -79,20 +79,38 @@ def Vashista_SketchAttr : Vashista_Attr<"Sketch", "sketch",
     [DeclareAttrInterfaceMethods<Vashista_KeySource>]> {
   let summary = "quantised keys with residual norms: sound token-level bounds";
   let description = [{
-    Each key, minus a centre and rotated, is quantised to `bits` per channel with
-    one scale and one residual norm per `group` channels. The head dimension is
-    padded to a multiple of `group`: `Dp = ceil(D / group) * group`.
+    Each key k, minus a centre c and rotated, is quantised to `bits` per channel
+    with one scale and one residual norm per `group` channels. The head dimension
+    is padded with zeros to a multiple of `group`: `Dp = ceil(D / group) * group`.
 
     | tensor | type | |
     |---|---|---|
-    | codes | `[N, Hkv, S, ceil(Dp * bits / 8)]` i8 | packed, low bits first |
-    | scales | `[N, Hkv, S, Dp / group]` f16 | rounded up |
-    | norms | `[N, Hkv, S, Dp / group]` f16 or f8E4M3FN | residual norms, rounded up; NaN means infinite |
-    | centre | `[N, Hkv, D]` f32, f16 or bf16 | only with `centre = page` |
+    | codes | `[N, Hkv, S, Dp * bits / 8]` i8 | packed in planes |
+    | scales | `[N, Hkv, S, Dp / group]` f16 | |
+    | norms | `[N, Hkv, S, Dp / group]` f16 or f8E4M3FN | residual norms, rounded up; above the largest number +inf or NaN, which mean infinite |
+    | centre | `[N, Hkv, D]` f32, f16 or bf16 | only with `centre = page`: the mean of the page's keys, to nearest |
 
-    A score is the logit of the decoded key; the bound adds
-    `sum_g norm(w_g) * norms_g` and rounding. A key with NaN or Inf is never
-    coded: its bound is +inf.
+    Bytes per token and KV head: `Dp * bits / 8` and 3 (f8E4M3FN) or 4 (f16) per
+    group, and the centre's share.
+
+    *Values.* Channel i of a rotated key stands for
+    `(code_i - (2^bits - 1) / 2) * scale_g`: cells lie evenly around 0, and all
+    codes are used. Whatever scale a writer chooses, `norms_g` is at least the
+    Euclidean norm of what is left in the group for the scale and the centre as
+    stored. `rotation = hadamard` multiplies by the orthonormal Hadamard matrix
+    (natural order) of blocks of powers of two: the largest that fits in Dp, then
+    the largest that fits in what is left, and so on. It spreads a key evenly over
+    its channels, which makes residuals small.
+
+    *Packing.* The bits of a code are split, from the high ones down, into planes
+    of 8, 4, 2 or 1 bits, the widest that still fit first (5 = 4 + 1). A plane of
+    p bits has `Dp p / 8` bytes; byte j holds those of channels j,
+    `j + Dp p / 8`, `j + 2 Dp p / 8`, ..., low bits first.
+
+    *Scores.* With w' the rotated direction, a score is the logit of
+    `x = <w', decoded> + <w, c>`; the bound is that of
+    `x + sum_g norm(w'_g) norms_g`, rounding included. A key with NaN or Inf is
+    never coded: its bound is +inf. Source: docs/theory.md, section 2.
 
     Constraints:
     * `sketch_c1`: `bits` is 2, 3, 4, 5, 6 or 8.

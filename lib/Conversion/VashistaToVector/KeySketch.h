@@ -1,0 +1,59 @@
+//===- KeySketch.h - Writing the sketch of keys -*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_KEYSKETCH_H
+#define VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_KEYSKETCH_H
+
+#include "SketchFormat.h"
+
+namespace vashista {
+
+/// Codes, scales and residual norms of keys, in buffers beside their cache.
+class KeySketch {
+public:
+  using Value = mlir::Value;
+
+  KeySketch(KernelBuilder &b, SketchAttr sketch, mlir::ValueRange parts,
+            int64_t keyDim)
+      : b(b), format(sketch, keyDim), parts(parts) {}
+
+  /// Allocates the scratch of a task.
+  void begin();
+  /// Whether tokens share what is written of each: if one changes, all do.
+  bool isShared() const { return format.centred; }
+  /// Where the page's mean is kept; only if shared.
+  Value getCentre() const { return parts[3]; }
+
+  /// Writes the sketch of one token's key, whose channels `loadKey` yields in
+  /// f32.
+  void emit(Value page, Value kvHead, Value token,
+            llvm::function_ref<Value(Value channel, int64_t lanes)> loadKey);
+
+private:
+  /// A vector of the key's f64 channels.
+  Value loadKey(Value channel);
+  /// Residuals of a vector for a scale, and the codes that leave them.
+  std::pair<Value, Value> quantise(Value key, Value scale);
+  void emitGroup(Value number, Value keyNorm);
+  void emitUnknown();
+  void pack();
+  void storeNorm(Value norm, Value number);
+
+  KernelBuilder &b;
+  SketchFormat format;
+  llvm::SmallVector<Value> parts;
+
+  Value key;   // [paddedDim] f64: centred and rotated
+  Value codes; // [paddedDim] i8
+  // Of the token that is being emitted.
+  Value page, kvHead, token;
+};
+
+} // namespace vashista
+
+#endif // VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_KEYSKETCH_H

@@ -1,0 +1,61 @@
+//===- SketchFormat.h - How a key sketch lies in memory -*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// What writes a sketch and what scores it agree on this alone. See
+// `#vashista.sketch` for the format in words.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_SKETCHFORMAT_H
+#define VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_SKETCHFORMAT_H
+
+#include "KernelBuilder.h"
+
+#include "vashista/Dialect/Vashista/IR/Vashista.h"
+
+namespace vashista {
+
+struct SketchFormat {
+  /// Some bits of the codes of all channels, `bits` (1, 2, 4 or 8) of each.
+  /// Byte i holds those of channels i, i + bytes, i + 2 * bytes, ..., low bits
+  /// first: a vector of bytes becomes vectors of consecutive channels by shifts
+  /// and masks alone.
+  struct Plane {
+    int64_t bits, shift; // of the code
+    int64_t first, bytes;
+  };
+
+  SketchFormat(SketchAttr sketch, int64_t keyDim);
+
+  const int64_t keyDim, bits, group;
+  /// Channels with padding, and groups of them.
+  const int64_t paddedDim, numGroups;
+  const bool rotated, centred;
+  /// From the high bits of a code to the low ones.
+  llvm::SmallVector<Plane> planes;
+
+  /// A code stands for `(code - getMiddle()) * scale`.
+  double getMiddle() const { return ((int64_t(1) << bits) - 1) / 2.0; }
+  int64_t getLargestCode() const { return (int64_t(1) << bits) - 1; }
+  /// At most this often the scale is the norm of a decoded group.
+  double getMostPerScale() const;
+  /// Sizes of the diagonal blocks of the rotation: powers of two.
+  llvm::SmallVector<int64_t> getRotationBlocks() const;
+  /// The largest power of two, of at most `lanes`, that divides every plane:
+  /// channels of a vector that are decoded together.
+  int64_t getLanes(int64_t lanes) const;
+};
+
+/// Rotates `vector`, [paddedDim] f64 scratch, in place: an orthonormal matrix
+/// that is its own inverse, off by less than 2^-45 of the vector's norm.
+void rotate(KernelBuilder &b, const SketchFormat &format, mlir::Value vector);
+
+} // namespace vashista
+
+#endif // VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_SKETCHFORMAT_H

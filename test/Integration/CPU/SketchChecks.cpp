@@ -1,0 +1,180 @@
+//===- SketchChecks.cpp - Whether a sketch and its scores are sound -------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Checks.h"
+
+#include "gtest/gtest.h"
+
+#include <cmath>
+
+using namespace vashista::test;
+
+KeptSketch::KeptSketch(const Config &config, const Kept &kept,
+                       const Outputs &parts)
+    : format(*kept.sketch), dim(config.keyDim) {
+  const Buffer *part = &parts[kept.getSketchPosition()];
+  codes = part[0].toInts();
+  scales = part[1].toFloats();
+  norms = part[2].toFloats();
+  for (float &norm : norms.data)
+    if (std::isnan(norm))
+      norm = kInf;
+  if (format.centred)
+    centre = part[3].toFloats();
+}
+
+Sketch KeptSketch::get() const {
+  return {format,  dim,    &codes,
+          &scales, &norms, format.centred ? &centre : nullptr};
+}
+
+void vashista::test::checkSketch(const Config &config, const Kept &kept,
+                                 const Cache &keys,
+                                 const Array<PageSummary> &expected,
+                                 const Outputs &after, Findings &findings,
+                                 const WhichTokens &isSketched) {
+  KeptSketch numbers(config, kept, after);
+  Sketch sketch = numbers.get();
+  const SketchFormat &format = sketch.format;
+  bool isF8 = kept.residualType == ElementType::f8;
+  double relative = isF8 ? 0x1p-3 : 0x1p-10, least = isF8 ? 0x1p-9 : 0x1p-24;
+  double most = isF8 ? 448 : 65504;
+  double cells = static_cast<double>(1 << (format.bits - 1));
+  Reporter reporter;
+  auto checkToken = [&](int64_t page, int64_t h, int64_t slot) {
+    std::vector<double> key =
+        toSketchSpace(format, keys.get(page, h, slot), config.keyDim,
+                      sketch.centre ? &(*sketch.centre)(page, h, 0) : nullptr);
+    std::vector<double> decoded = sketch.decode(page, h, slot);
+    double all = 0;
+    for (double channel : key)
+      all += channel * channel;
+    all = std::sqrt(all);
+    for (int64_t g = 0; g < format.getNumGroups(config.keyDim); ++g) {
+      double square = 0, largest = 0;
+      for (int64_t i = g * format.group; i < (g + 1) * format.group; ++i) {
+        square += std::pow(key[i] - decoded[i], 2);
+        largest = std::max(largest, std::fabs(key[i]));
+      }
+      double residual = std::sqrt(square);
+      double norm = (*sketch.norms)(page, h, slot, g);
+      if (!std::isfinite(all)) {
+        if (norm != kInfinity)
+          reporter.report(page, h, "the norm of an unknown residual", norm,
+                          kInfinity, 0);
+        continue;
+      }
+      // A bound, and not by more than its type and 2^-45 of the key ask for.
+      if (!(norm >= residual - 0x1p-48 * all))
+        reporter.report(page, h, "a residual norm below the residual", norm,
+                        residual, 0);
+      double allowed =
+          residual * (1 + relative) * (1 + 0x1p-20) + 0x1p-44 * all + least;
+      if (!(norm <= allowed) && allowed <= most)
+        reporter.report(page, h, "a residual norm", norm, residual,
+                        allowed - residual);
+      // No worse than channels rounded to the nearest of cells that hold all.
+      double cell = largest / cells * (1 + 0x1p-9) + 0x1p-24;
+      if (cell <= 65504 &&
+          !findings.include("residual", residual,
+                            cell / 2 * std::sqrt(format.group) * (1 + 0x1p-20)))
+        reporter.report(page, h, "a residual", residual, 0,
+                        cell / 2 * std::sqrt(format.group));
+    }
+  };
+  for (int64_t page = 0; page < expected.shape[0]; ++page)
+    for (int64_t h = 0; h < config.kvHeads; ++h)
+      for (int64_t slot = 0; slot < expected(page, h).numTokens; ++slot)
+        if (!isSketched || isSketched(page, slot))
+          checkToken(page, h, slot);
+}
+
+void vashista::test::checkSketchScores(const Config &config,
+                                       const ScoreInputs &inputs,
+                                       const Sketch &sketch,
+                                       const Outputs &outputs,
+                                       Findings &findings) {
+  Array<float> scores = outputs[0].toFloats(), bounds = outputs[1].toFloats();
+  int64_t pageSize = config.pageSize, dim = config.keyDim;
+  const Logit &logit = config.logit;
+  // As an op caps and divides.
+  auto toLogit = [&](double product) {
+    double scaled = logit.scale * product;
+    if (logit.softCap)
+      scaled = *logit.softCap * std::tanh(scaled / *logit.softCap);
+    return scaled / logit.epsilon;
+  };
+  double factor = logit.scale / logit.epsilon;
+  Reporter reporter;
+  auto checkToken = [&](int64_t r, int64_t h, int64_t kvHead, int64_t slot,
+                        int64_t position) {
+    int64_t page = inputs.paging.getPhysicalPage(r, position);
+    const float *w = &(*inputs.direction)(r, h, 0);
+    SketchProducts found =
+        getProducts(sketch, w, page, kvHead, position % pageSize);
+    double got = scores(r, h, slot), bound = bounds(r, h, slot);
+    const float *key = inputs.keys.get(page, kvHead, position % pageSize);
+    double truth = 0;
+    for (int64_t d = 0; d < dim; ++d)
+      truth += static_cast<double>(w[d]) * key[d];
+    if (found.reach == kInfinity) {
+      if (bound != kInf)
+        reporter.report(r, h, "the bound of an unknown key", bound, kInf, 0);
+      return;
+    }
+    if (!(bound >= toLogit(truth) - kSubnormal))
+      reporter.report(r, h, "a bound below the true logit", bound,
+                      toLogit(truth), 0);
+    // n terms in f32, and w itself; a few units for the logit, more for tanh.
+    double n = sketch.format.getPaddedDim(dim) + dim;
+    double error =
+        (n + 8) * kUnit * factor * found.sizes +
+        8 * kUnit * std::fabs(toLogit(found.product)) +
+        (logit.softCap ? 0x1p-20 * *logit.softCap / logit.epsilon : 0) +
+        kSubnormal;
+    if (!findings.include("sketch score",
+                          std::fabs(got - toLogit(found.product)), error))
+      reporter.report(r, h, "a score", got, toLogit(found.product), error);
+    // The slack of f32 is a share of what a group can be decoded to.
+    double most = 0;
+    const Array<float> &scales = *sketch.scales;
+    std::vector<double> wide = toSketchSpace(sketch.format, w, dim);
+    for (int64_t g = 0; g < sketch.format.getNumGroups(dim); ++g) {
+      double square = 0;
+      for (int64_t i = 0; i < sketch.format.group; ++i)
+        square += std::pow(wide[g * sketch.format.group + i], 2);
+      most += std::sqrt(square * sketch.format.group) *
+              ((1 << sketch.format.bits) - 1) / 2.0 *
+              scales(page, kvHead, position % pageSize, g);
+    }
+    double allowed = 3 * (n + 8) * kUnit * factor * (most + found.sizes) +
+                     0x1p-17 * factor * found.reach + 2 * error;
+    double expected = toLogit(found.product + found.reach);
+    if (!(bound >= expected - kSubnormal) ||
+        !findings.include("sketch bound", bound - expected, allowed))
+      reporter.report(r, h, "a bound", bound, expected, allowed);
+  };
+  for (int64_t r = 0; r < scores.shape[0]; ++r)
+    for (int64_t h = 0; h < scores.shape[1]; ++h)
+      for (int64_t slot = 0; slot < scores.shape[2]; ++slot) {
+        int64_t kvHead = h / config.group, page = slot / pageSize;
+        bool visible = true;
+        if (inputs.pages) {
+          visible = !inputs.pageCount || page < (*inputs.pageCount)(r, kvHead);
+          page = (*inputs.pages)(r, kvHead, page);
+          visible &= page >= 0;
+        }
+        int64_t position = page * pageSize + slot % pageSize;
+        visible &= position < (*inputs.paging.seqLens)(r);
+        if (visible)
+          checkToken(r, h, kvHead, slot, position);
+        else if (scores(r, h, slot) != -kInf || bounds(r, h, slot) != -kInf)
+          reporter.report(r, h, "an invisible score", scores(r, h, slot), -kInf,
+                          0);
+      }
+}
