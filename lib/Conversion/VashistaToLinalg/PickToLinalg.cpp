@@ -15,13 +15,16 @@
 // the order of their slots, ties to the lowest. A pick's weight becomes -inf,
 // so that the tail is a log-sum-exp over what has a weight left.
 //
-// `proving` first finds how many to pick: a search over the 32 bits of the rank
-// for the highest threshold whose left-over bound meets the tolerance in every
-// head, then slot by slot among ties. Sums there are estimates; what was left
-// out is bounded afterwards, by the tail.
+// `proving` first drops the slots that no head needs (rank 0). The heads of a
+// group follow each other: each takes its slots in order of their bounds, from
+// the highest down, until what is left over meets the tolerance, given what the
+// heads before it have taken. Later heads only add. How far down a head goes is
+// found in a histogram of its bounds, 32 bins a nat: a bin is taken whole. Sums
+// there are estimates; what was left out is bounded afterwards, by the tail.
 //
-// Cost: O(G L) vector work for ranks and tails, 32 L counts in vectors;
-// 32 times 2 G L multiply-adds more for `proving`.
+// Cost: O(G L) vector work for ranks and tails, 32 L counts in vectors; for
+// `proving` O(G^2 L) vectors more, which are loads and comparisons of bounds,
+// and O(G L) additions to histograms.
 //
 //===----------------------------------------------------------------------===//
 
@@ -43,6 +46,10 @@ using arith::CmpIPredicate;
 
 namespace {
 
+/// Bins of a head's bounds, from the highest down; the last holds all below.
+constexpr int64_t kBins = 1024;
+constexpr float kBinsPerNat = 32;
+
 class PickKernel {
 public:
   PickKernel(PickOp op, KernelBuilder &b, int64_t group)
@@ -58,8 +65,17 @@ private:
   void excludeTaken();
   void rankSlots();
   void rankAlways();
-  /// How many slots prove the tolerance; all that there are, where none do.
-  Value countProving(Value available);
+  void dropUnneeded();
+  /// How many bins of its bounds a head takes, given what heads before it do.
+  Value countBins(Value head);
+  /// Sums exp(score + weight - shift) and exp(bound + weight - shift) of a head
+  /// over bins of its bounds, and the former over what is taken already.
+  void fillBins(Value head, Value shift);
+  /// The bins of a vector of bounds of a head, as f32: below 0 for unknown
+  /// ones, which are always taken.
+  Value getBins(Value head, Value known);
+  /// Whether a head takes each slot of a vector.
+  Value isTaken(Value head, Value first);
   Value findThreshold(Value need);
   Value writePicks(Value threshold, Value need);
   void writeTails();
@@ -91,6 +107,10 @@ private:
   Value row, kvHead, firstHead, length, numSlots, padded;
   Value weights, ranks; // [L, rounded up to vectors] f32, i32
   Value refs, isNan;    // [G] f32, i1
+  // Of `proving`. The highest finite bound of each head and the bins that it
+  // takes [G] f32; for one head, masses and rests of bins [2 * kBins], the mass
+  // before each block of bins and, within a block, of each bin; f32.
+  Value tops, bins, sums, takenMass, massBefore, binMass, binRest;
 };
 
 } // namespace
@@ -162,17 +182,18 @@ void PickKernel::emitTask() {
   rankSlots();
   rankAlways();
 
+  if (op.getMode() == PickMode::proving)
+    dropUnneeded();
   // As many as there are to pick from, and at most the budget.
   Value available = countRanks(CmpIPredicate::ugt, i32(0));
-  Value wanted =
-      op.getMode() == PickMode::proving ? countProving(available) : available;
-  Value need = b.minI(wanted, b.index(op.getBudget()));
+  Value need = b.minI(available, b.index(op.getBudget()));
   Value threshold = findThreshold(need);
   Value picked = writePicks(threshold, need);
   b.store(arith::IndexCastOp::create(b, b.getI32Type(), picked), counts,
           {row, kvHead});
-  b.forLoop(picked, b.index(op.getBudget()), 1,
-            [&](Value at) { b.store(i32(-1), ids, {row, kvHead, at}); });
+  b.forLoop(picked, b.index(op.getBudget()), 1, [&](Value at) {
+    b.store(i32(-1), ids, {row, kvHead, at});
+  });
   if (!op.getTail().use_empty())
     writeTails();
 }
@@ -396,123 +417,197 @@ Value PickKernel::countRanks(CmpIPredicate predicate, Value rank) {
   return arith::IndexCastUIOp::create(b, b.getIndexType(), sum);
 }
 
-Value PickKernel::countProving(Value available) {
-  Value zero = b.index(0), one = b.index(1), heads = b.index(group);
+/// A bound that is not known must be picked.
+static Value knownOrInf(KernelBuilder &b, Value bounds) {
+  int64_t size = cast<VectorType>(bounds.getType()).getDimSize(0);
+  Value nan = b.compare(CmpFPredicate::UNO, bounds, bounds);
+  float inf = std::numeric_limits<float>::infinity();
+  return b.select(nan, b.splat(inf, size), bounds);
+}
+
+Value PickKernel::getBins(Value head, Value known) {
+  Value below = b.subF(b.broadcast(b.load(tops, head)), known);
+  Value bin = b.mulF(below, b.splat(kBinsPerNat, b.lanes));
+  // Without a weight there is no bin: -inf - -inf.
+  Value last = b.splat(kBins - 1, b.lanes);
+  return b.select(b.compare(CmpFPredicate::UGT, bin, last), last, bin);
+}
+
+Value PickKernel::isTaken(Value head, Value first) {
+  Value known = knownOrInf(b, weighted(bounds, head, first));
+  return b.compare(CmpFPredicate::OLT, getBins(head, known),
+                   b.broadcast(b.load(bins, head)));
+}
+
+/// Ranks 0 what no head needs.
+void PickKernel::dropUnneeded() {
   Type f32 = b.getF32Type();
-  float tolerance = op.getTolerance()->convertToFloat();
-  Value ratio = b.f32(tolerance / (1.0f - tolerance));
-  // exp(score + weight - shift) and exp(bound + weight - shift), by head, and
-  // what is attended or left out whatever is picked here.
-  auto type = MemRefType::get({group, ShapedType::kDynamic}, f32);
-  auto allocate = [&]() -> Value {
-    return memref::AllocOp::create(b, type, padded, b.getI64IntegerAttr(64));
-  };
-  Value masses = allocate(), rests = allocate();
-  Value baseMass = b.scratch({group}, f32), baseRest = b.scratch({group}, f32);
-  Value mass = b.scratch({group}, f32), rest = b.scratch({group}, f32);
+  Value zero = b.index(0), heads = b.index(group);
+  float inf = std::numeric_limits<float>::infinity();
+  tops = b.scratch({group}, f32);
+  bins = b.scratch({group}, f32);
+  sums = b.scratch({2 * kBins}, f32);
+  takenMass = b.scratch({1}, f32);
+  massBefore = b.scratch({kBins / b.lanes}, f32);
+  binMass = b.scratch({b.lanes}, f32);
+  binRest = b.scratch({b.lanes}, f32);
+  Value infs = b.splat(inf, b.lanes), none = b.broadcast(b.negInf());
   b.forLoop(zero, heads, 1, [&](Value head) {
-    SmallVector<Value> at = {row, b.addI(firstHead, head)};
-    Value shift = b.load(refs, head);
-    Value already = b.negInf();
-    if (attended) {
-      already = b.load(attended, at);
-      shift = b.maxF(shift, already);
-    }
-    Value shifts = b.broadcast(shift);
-    auto fill = [&](Value from, Value to) {
-      b.forLoop(zero, padded, b.lanes, [&](Value first) {
-        Value values = b.subF(weighted(from, head, first), shifts);
-        b.storeVector(b.exp(values), to, {head, first});
-      });
-    };
-    fill(scores, masses);
-    fill(bounds, rests);
-    b.store(b.exp(b.subF(already, shift)), baseMass, head);
-    Value left = outside ? b.load(outside, at) : b.negInf();
-    b.store(b.exp(b.subF(left, shift)), baseRest, head);
+    Value most =
+        b.forLoop(zero, padded, b.lanes, ValueRange{none},
+                  [&](Value first, ValueRange carried) -> SmallVector<Value> {
+                    Value values = weighted(bounds, head, first);
+                    Value finite = b.compare(CmpFPredicate::OLT, values, infs);
+                    values = b.select(finite, values, none);
+                    return {b.maxNum(values, carried[0])};
+                  })
+            .front();
+    b.store(b.reduceMaxNum(most), tops, head);
+    b.store(b.f32(0.0f), bins, head);
   });
+  b.forLoop(zero, heads, 1,
+            [&](Value head) { b.store(countBins(head), bins, head); });
+  auto bits = VectorType::get({b.lanes}, b.getI1Type());
+  Value no = arith::ConstantOp::create(b, DenseElementsAttr::get(bits, false));
+  Value zeros = arith::ConstantOp::create(b, b.getZeroAttr(ints()));
+  Value always = vector::BroadcastOp::create(b, ints(), i32(-1));
+  b.forLoop(zero, padded, b.lanes, [&](Value first) {
+    Value rank = vector::LoadOp::create(b, ints(), ranks, first);
+    Value needed =
+        b.forLoop(zero, heads, 1, ValueRange{no},
+                  [&](Value head, ValueRange carried) -> SmallVector<Value> {
+                    return {arith::OrIOp::create(b, carried[0],
+                                                 isTaken(head, first))};
+                  })
+            .front();
+    // Sinks and window are picked, needed or not.
+    needed = arith::OrIOp::create(b, needed,
+                                  b.compare(CmpIPredicate::eq, rank, always));
+    b.storeVector(b.select(needed, rank, zeros), ranks, first);
+  });
+}
 
-  // Sums over what a threshold picks and leaves; a NaN proves nothing.
-  auto sumUp = [&](CmpIPredicate picks, Value threshold) {
-    Value thresholds = vector::BroadcastOp::create(b, ints(), threshold);
-    Value zeros = b.splat(0.0f, b.lanes);
-    b.forLoop(zero, heads, 1, [&](Value head) {
-      SmallVector<Value> sums = b.forLoop(
-          zero, padded, b.lanes, ValueRange{zeros, zeros},
-          [&](Value first, ValueRange carried) -> SmallVector<Value> {
-            Value rank = vector::LoadOp::create(b, ints(), ranks, first);
-            Value picked = b.compare(picks, rank, thresholds);
-            Value taking = b.loadVector(masses, {head, first});
-            Value leaving = b.loadVector(rests, {head, first});
-            return {b.addF(carried[0], b.select(picked, taking, zeros)),
-                    b.addF(carried[1], b.select(picked, zeros, leaving))};
-          });
-      b.store(b.addF(b.load(baseMass, head), b.reduceAdd(sums[0])), mass, head);
-      b.store(b.addF(b.load(baseRest, head), b.reduceAdd(sums[1])), rest, head);
-    });
-  };
-  auto isProved = [&]() -> Value {
-    Value yes = arith::ConstantOp::create(b, b.getBoolAttr(true));
-    return b
-        .forLoop(zero, heads, 1, ValueRange{yes},
-                 [&](Value head, ValueRange carried) -> SmallVector<Value> {
-                   Value most = b.mulF(ratio, b.load(mass, head));
-                   Value meets =
-                       b.compare(CmpFPredicate::OLE, b.load(rest, head), most);
-                   return {b.andI(carried[0], meets)};
-                 })
-        .front();
-  };
-
-  // The highest threshold that proves: bit by bit, from the top.
-  Value threshold = i32(0);
-  for (int64_t bit = 31; bit >= 0; --bit) {
-    Value higher = arith::OrIOp::create(b, threshold,
-                                        i32(static_cast<int32_t>(1u << bit)));
-    sumUp(CmpIPredicate::uge, higher);
-    threshold = b.select(isProved(), higher, threshold);
-  }
-  // All better ones, then ties from the lowest slot on while it is not proved.
-  sumUp(CmpIPredicate::ugt, threshold);
-  Value number =
+void PickKernel::fillBins(Value head, Value shift) {
+  Value zero = b.index(0), zeros = b.splat(0.0f, b.lanes);
+  b.forLoop(zero, b.index(2 * kBins), b.lanes,
+            [&](Value at) { b.storeVector(zeros, sums, at); });
+  auto bits = VectorType::get({b.lanes}, b.getI1Type());
+  Value no = arith::ConstantOp::create(b, DenseElementsAttr::get(bits, false));
+  Value always = vector::BroadcastOp::create(b, ints(), i32(-1));
+  Value shifts = b.broadcast(shift);
+  Value taken =
       b.forLoop(
-           zero, numSlots, 1, ValueRange{zero},
-           [&](Value slot, ValueRange carried) -> SmallVector<Value> {
-             Value better =
-                 b.compare(CmpIPredicate::ugt, b.load(ranks, slot), threshold);
-             return {b.select(better, b.addI(carried[0], one), carried[0])};
+           zero, padded, b.lanes, ValueRange{zeros},
+           [&](Value first, ValueRange carried) -> SmallVector<Value> {
+             Value rank = vector::LoadOp::create(b, ints(), ranks, first);
+             Value isTakenBefore =
+                 b.forLoop(zero, b.index(group), 1, ValueRange{no},
+                           [&](Value other,
+                               ValueRange carried) -> SmallVector<Value> {
+                             return {arith::OrIOp::create(
+                                 b, carried[0], isTaken(other, first))};
+                           })
+                     .front();
+             isTakenBefore = arith::OrIOp::create(
+                 b, isTakenBefore, b.compare(CmpIPredicate::eq, rank, always));
+             Value bound = knownOrInf(b, weighted(bounds, head, first));
+             Value mass = b.exp(b.subF(weighted(scores, head, first), shifts));
+             Value rest = b.exp(b.subF(bound, shifts));
+             Value bin = b.maxNum(getBins(head, bound), zeros);
+             bin = arith::FPToSIOp::create(b, ints(), bin);
+             Value pairs = vector::InterleaveOp::create(
+                 b, b.select(isTakenBefore, zeros, mass),
+                 b.select(isTakenBefore, zeros, rest));
+             for (int64_t lane = 0; lane < b.lanes; ++lane) {
+               Value number =
+                   vector::ExtractOp::create(b, bin, ArrayRef<int64_t>{lane});
+               Value at = b.mulI(
+                   arith::IndexCastOp::create(b, b.getIndexType(), number),
+                   b.index(2));
+               Value pair = vector::ExtractStridedSliceOp::create(
+                   b, pairs, 2 * lane, 2, 1);
+               b.storeVector(b.addF(b.loadVector(sums, at, 2), pair), sums, at);
+             }
+             return {b.addF(carried[0], b.select(isTakenBefore, mass, zeros))};
            })
           .front();
-  number =
-      b.forLoop(zero, numSlots, 1, ValueRange{number},
-                [&](Value slot, ValueRange carried) -> SmallVector<Value> {
-                  Value rank = b.load(ranks, slot);
-                  Value tie =
-                      b.andI(b.compare(CmpIPredicate::eq, rank, threshold),
-                             b.compare(CmpIPredicate::ne, rank, i32(0)));
-                  // Sinks and window are picked, proved or not.
-                  Value always = b.compare(CmpIPredicate::eq, rank, i32(-1));
-                  Value open = arith::OrIOp::create(
-                      b, always,
-                      arith::XOrIOp::create(
-                          b, isProved(),
-                          arith::ConstantOp::create(b, b.getBoolAttr(true))));
-                  Value picks = b.andI(tie, open);
-                  b.ifThen(picks, [&] {
-                    b.forLoop(zero, heads, 1, [&](Value head) {
-                      SmallVector<Value> at = {head, slot};
-                      b.store(b.addF(b.load(mass, head), b.load(masses, at)),
-                              mass, head);
-                      b.store(b.subF(b.load(rest, head), b.load(rests, at)),
-                              rest, head);
-                    });
-                  });
-                  return {b.select(picks, b.addI(carried[0], one), carried[0])};
+  b.store(b.reduceAdd(taken), takenMass, zero);
+}
+
+Value PickKernel::countBins(Value head) {
+  Value zero = b.index(0);
+  Value width = b.index(b.lanes), numBlocks = b.index(kBins / b.lanes);
+  SmallVector<Value> at = {row, b.addI(firstHead, head)};
+  Value shift = b.load(refs, head), already = b.negInf();
+  if (attended) {
+    already = b.load(attended, at);
+    shift = b.maxF(shift, already);
+  }
+  fillBins(head, shift);
+  Value mass = b.addF(b.load(takenMass, zero), b.exp(b.subF(already, shift)));
+  Value rest = b.f32(0.0f);
+  if (outside)
+    rest = b.exp(b.subF(b.load(outside, at), shift));
+  // A little less than was asked for leaves room for the rounding that a
+  // certificate adds.
+  float tolerance = op.getTolerance()->convertToFloat() * (1.0f - 0x1p-8f);
+  Value ratio = b.f32(tolerance / (1.0f - tolerance));
+  auto isProved = [&](Value rest, Value mass) {
+    return b.compare(CmpFPredicate::OLE, rest, b.mulF(ratio, mass));
+  };
+  /// Sums of a block of bins: masses, rests.
+  auto loadBlock = [&](Value block) -> std::pair<Value, Value> {
+    Value pairs =
+        b.loadVector(sums, b.mulI(block, b.index(2 * b.lanes)), 2 * b.lanes);
+    auto halves = vector::DeinterleaveOp::create(b, pairs);
+    return {halves.getRes1(), halves.getRes2()};
+  };
+
+  // Masses before each block of bins; then, from the last block on, whether
+  // what is left from there on is little enough. Rests are only ever added.
+  b.forLoop(zero, numBlocks, 1, ValueRange{mass},
+            [&](Value block, ValueRange carried) -> SmallVector<Value> {
+              b.store(carried[0], massBefore, block);
+              Value here = b.reduceAdd(loadBlock(block).first);
+              return {b.addF(carried[0], here)};
+            });
+  SmallVector<Value> found =
+      b.forLoop(zero, numBlocks, 1, ValueRange{rest, rest, numBlocks},
+                [&](Value i, ValueRange carried) -> SmallVector<Value> {
+                  Value block = b.subI(b.subI(numBlocks, b.index(1)), i);
+                  Value left =
+                      b.addF(carried[0], b.reduceAdd(loadBlock(block).second));
+                  Value proved = isProved(left, b.load(massBefore, block));
+                  return {left, b.select(proved, left, carried[1]),
+                          b.select(proved, block, carried[2])};
+                });
+  // The same within the block before, bin by bin; none before the first.
+  Value end = b.mulI(found[2], width);
+  Value isFirst = b.compare(CmpIPredicate::eq, found[2], zero);
+  Value block = b.select(isFirst, zero, b.subI(found[2], b.index(1)));
+  auto [masses, rests] = loadBlock(block);
+  b.storeVector(masses, binMass, zero);
+  b.storeVector(rests, binRest, zero);
+  b.forLoop(zero, width, 1, ValueRange{found[1]},
+            [&](Value i, ValueRange carried) -> SmallVector<Value> {
+              Value bin = b.subI(b.subI(width, b.index(1)), i);
+              Value left = b.addF(carried[0], b.load(binRest, bin));
+              b.store(left, binRest, bin);
+              return {left};
+            });
+  Value number =
+      b.forLoop(zero, width, 1, ValueRange{b.load(massBefore, block), end},
+                [&](Value bin, ValueRange carried) -> SmallVector<Value> {
+                  Value proved = isProved(b.load(binRest, bin), carried[0]);
+                  Value here = b.addI(b.mulI(block, width), bin);
+                  return {
+                      b.addF(carried[0], b.load(binMass, bin)),
+                      b.select(proved, b.minI(carried[1], here), carried[1])};
                 })
-          .front();
-  // Threshold 0: not even everything proves it.
-  Value none = b.compare(CmpIPredicate::eq, threshold, i32(0));
-  return b.select(none, available, number);
+          .back();
+  number = b.select(isFirst, zero, number);
+  return arith::UIToFPOp::create(
+      b, b.getF32Type(), arith::IndexCastOp::create(b, b.getI32Type(), number));
 }
 
 /// The rank of the need-th best slot: the highest that as many slots reach, bit

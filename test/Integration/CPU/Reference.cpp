@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 using namespace vashista::test;
 
@@ -275,14 +276,111 @@ std::vector<OpenSlot> vashista::test::getOpenSlots(const PickInputs &inputs,
   return open;
 }
 
-Picked vashista::test::pick(const PickInputs &inputs) {
+namespace {
+
+/// What the heads of a group need in turn for their proofs.
+class Need {
+public:
+  Need(const PickInputs &inputs, int64_t row, double slack,
+       const std::vector<OpenSlot> &open)
+      : inputs(inputs), row(row), slack(slack), open(open) {
+    for (const OpenSlot &slot : open)
+      isTaken.push_back(slot.always);
+  }
+
+  void addHead(int64_t h);
+
+  std::vector<bool> isTaken; // of `open`
+  bool isClose = false;
+
+private:
+  /// An f32, as the steps of the definition are.
+  float getBound(int64_t h, const OpenSlot &slot) const {
+    float bound = (*inputs.bounds)(row, h, slot.slot) +
+                  static_cast<float>(std::log(slot.numTokens));
+    return std::isnan(bound) ? kInf<float> : bound;
+  }
+
+  const PickInputs &inputs;
+  int64_t row;
+  double slack;
+  const std::vector<OpenSlot> &open;
+};
+
+} // namespace
+
+void Need::addHead(int64_t h) {
+  constexpr int64_t kSteps = 1024;
+  float top = -kInf<float>;
+  double shift = inputs.attended ? (*inputs.attended)(row, h) : -kInf<double>;
+  bool unknown = inputs.outside && std::isnan((*inputs.outside)(row, h));
+  for (const OpenSlot &slot : open) {
+    float bound = getBound(h, slot),
+          score = (*inputs.scores)(row, h, slot.slot);
+    if (bound < kInf<float>)
+      top = std::max(top, bound);
+    unknown |= std::isnan(score);
+    if (std::isfinite(score))
+      shift = std::max(shift, score + std::log(slot.numTokens));
+  }
+  if (shift == -kInf<double>)
+    shift = 0;
+  std::vector<double> mass(kSteps + 1, 0), rest(kSteps + 1, 0);
+  std::vector<int64_t> steps;
+  double taken = 0;
+  if (inputs.attended)
+    taken += std::exp((*inputs.attended)(row, h) - shift);
+  double outside =
+      inputs.outside ? std::exp((*inputs.outside)(row, h) - shift) : 0;
+  for (size_t i = 0; i < open.size(); ++i) {
+    float bound = getBound(h, open[i]);
+    double estimate = std::exp((*inputs.scores)(row, h, open[i].slot) +
+                               std::log(open[i].numTokens) - shift);
+    float below = (top - bound) * 32.0f;
+    // A logarithm that rounds otherwise may move a slot by a step.
+    isClose |= open[i].numTokens > 1 && below > 0 && below < kSteps &&
+               std::fabs(below - std::round(below)) < 1e-3;
+    int64_t step = below > 0 ? std::min<float>(below, kSteps - 1) : 0;
+    if (bound == kInf<float>)
+      step = -1;
+    steps.push_back(step);
+    if (isTaken[i] || step < 0) {
+      taken += estimate;
+      continue;
+    }
+    mass[step] += estimate;
+    rest[step] += std::exp(bound - shift);
+  }
+  // What is left below each step, without a subtraction.
+  rest[kSteps] = outside;
+  for (int64_t step = kSteps - 1; step >= 0; --step)
+    rest[step] += rest[step + 1];
+  double tolerance = *inputs.tolerance * (1 - 0x1p-8);
+  double ratio = tolerance / (1 - tolerance);
+  int64_t number = 0;
+  for (; number < kSteps; ++number) {
+    if (!unknown && rest[number] <= ratio * taken)
+      break;
+    isClose |= rest[number] * (1 - slack) <= (ratio + slack) * taken;
+    taken += mass[number];
+  }
+  isClose |= number < kSteps &&
+             !(rest[number] * (1 + slack) <= (ratio - slack) * taken);
+  for (size_t i = 0; i < open.size(); ++i)
+    if (steps[i] < number)
+      isTaken[i] = true;
+}
+
+Picked vashista::test::pick(const PickInputs &inputs, double slack) {
   int64_t rows = inputs.scores->shape[0], heads = inputs.scores->shape[1],
           slots = inputs.scores->shape[2];
   int64_t kvHeads = inputs.numKvHeads, group = heads / kvHeads;
   Picked result = {Array<int32_t>({rows, kvHeads, inputs.budget}, -1),
                    Array<int32_t>({rows, kvHeads}, 0),
                    Array<double>({rows, heads}, -kInf<double>),
-                   Array<double>({rows, kvHeads, slots}, -kInf<double>)};
+                   Array<double>({rows, kvHeads, slots}, -kInf<double>),
+                   Array<char>({rows, kvHeads, slots}, 1),
+                   Array<char>({rows, kvHeads}, 0)};
   struct Slot : OpenSlot {
     double rank;
   };
@@ -342,28 +440,25 @@ Picked vashista::test::pick(const PickInputs &inputs) {
         }
         return logSumExp(left);
       };
-      auto proves = [&](size_t count) {
-        for (int64_t h = kvHead * group; h < (kvHead + 1) * group; ++h) {
-          double tail = getTail(h, count);
-          if (tail == -kInf<double>)
-            continue;
-          std::vector<double> all = {tail};
-          if (inputs.attended)
-            all.push_back((*inputs.attended)(r, h));
-          for (size_t i = 0; i < count; ++i)
-            all.push_back((*inputs.scores)(r, h, open[i].slot) +
-                          std::log(open[i].numTokens));
-          if (!(tail - logSumExp(all) <= std::log(double(*inputs.tolerance))))
-            return false;
-        }
-        return true;
-      };
       size_t count = std::min<size_t>(inputs.budget, open.size());
       if (inputs.tolerance) {
-        size_t enough = 0;
-        while (enough < count && !proves(enough))
-          ++enough;
-        count = enough;
+        std::vector<OpenSlot> slots(open.begin(), open.end());
+        Need need(inputs, r, slack, slots);
+        for (int64_t h = kvHead * group; h < (kvHead + 1) * group; ++h)
+          need.addHead(h);
+        for (size_t i = 0; i < slots.size(); ++i)
+          result.isNeeded(r, kvHead, slots[i].slot) = need.isTaken[i];
+        result.isClose(r, kvHead) = need.isClose;
+        // What is not needed is behind all that is, in the same order.
+        std::sort(open.begin(), open.end(), [&](const Slot &a, const Slot &b) {
+          auto key = [&](const Slot &slot) {
+            return std::make_tuple(!result.isNeeded(r, kvHead, slot.slot),
+                                   -slot.rank, slot.slot);
+          };
+          return key(a) < key(b);
+        });
+        count = std::min<size_t>(
+            count, std::count(need.isTaken.begin(), need.isTaken.end(), true));
       }
       for (int64_t h = kvHead * group; h < (kvHead + 1) * group; ++h)
         result.tail(r, h) = getTail(h, count);

@@ -143,9 +143,12 @@ struct Picked {
   /// picked and where every head has NaN, +inf for sinks and window. Kernels
   /// may pick otherwise among slots whose values agree to rounding.
   Array<double> rank;
+  /// Of `proving`: the slots that a proof needs [R, Hkv, L], and whether that
+  /// hangs on less than `slack` of a sum [R, Hkv].
+  Array<char> isNeeded, isClose;
 };
 
-Picked pick(const PickInputs &inputs);
+Picked pick(const PickInputs &inputs, double slack = 0);
 
 struct CertifyInputs {
   const Array<float> *direction = nullptr;              // [R, H, D]

@@ -340,10 +340,15 @@ def Vashista_PickOp : Vashista_TensorOp<"pick",
     its head. Sinks and the window come first and count towards the budget.
 
     * `top` picks the best `budget` slots.
-    * `proving` picks the fewest slots, by rank, after which every head's
-      left-over *bound* is at most `tolerance` of the whole, against the
-      *estimated* mass of what is picked plus `attended`; none where that holds
-      already. At most `budget`.
+    * `proving` picks what the proof of a tolerance needs. The heads of the group
+      follow each other: each picks its slots in the order of their bounds, the
+      highest first, until its left-over *bound* is at most `tolerance` of the
+      whole, against the *estimated* mass of what is picked by then (also by the
+      heads before it) plus `attended`; none where that holds already. Bounds are
+      compared in steps of 1/32 below the head's highest; a step is picked whole.
+      255/256 of the tolerance is aimed at, which leaves room for rounding that
+      `certify` adds. Where that is more than `budget`, the best by rank. A slot
+      whose bound is +inf or NaN is always picked.
 
     `tail[r, h] = log( exp(outside) + sum over visible slots that are neither
     picked nor taken of n exp(bound_h) )`: -inf when nothing is left out, +inf
