@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 import os
+import shutil
+import subprocess
 
 import lit.formats
 
@@ -13,6 +15,10 @@ config.excludes = ["Inputs", "consumer", "lit.cfg.py", "lit.site.cfg.py"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.vashista_build_dir, "test")
 
+# The package finds its own checkout's build/; this build may be another.
+config.environment["PYTHONPATH"] = os.path.join(config.vashista_source_dir, "python")
+config.environment["VASHISTA_BUILD"] = config.vashista_build_dir
+
 # Tools by their plain names: ours first, then those of the LLVM that we build
 # against, so that an older FileCheck on the machine is never taken.
 config.environment["PATH"] = os.pathsep.join(
@@ -22,6 +28,20 @@ config.environment["PATH"] = os.pathsep.join(
         config.environment["PATH"],
     ]
 )
+
+
+def find_numpy_python():
+    """A Python that has NumPy: the system's, which has its packages, or another."""
+    candidates = ["/usr/bin/python3", config.python, shutil.which("python3")]
+    for python in filter(None, candidates):
+        if os.access(python, os.X_OK) and not subprocess.run(
+            [python, "-c", "import numpy"], stderr=subprocess.DEVNULL
+        ).returncode:
+            return python
+    lit_config.fatal(
+        f"expected NumPy in one of {candidates}, found none; install python3-numpy"
+    )
+
 
 link_options = [config.linker_flags]
 if config.vashista_sanitize:
@@ -41,6 +61,7 @@ cmake_consumer = [
 config.substitutions += [
     ("%cmake_consumer", " ".join(cmake_consumer)),
     ("%cmake", config.cmake),
+    ("%numpy_python", find_numpy_python()),
     ("%python", config.python),
     ("%source_dir", config.vashista_source_dir),
     ("%build_dir", config.vashista_build_dir),

@@ -10,8 +10,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 llvm=22
-# What Debian and Ubuntu call the things we need, and a command or file of each
-# for systems that have them from elsewhere.
+# What Debian and Ubuntu call the things we need, and a command, file or Python
+# module of each for systems that have them from elsewhere.
 packages=(
   "cmake cmake"
   "ninja-build ninja"
@@ -29,6 +29,9 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 found() {
   case $1 in
     /*) [[ -e $1 ]] ;;
+    import:*)
+      /usr/bin/python3 -c "import ${1#*:}" 2>/dev/null ||
+        python3 -c "import ${1#*:}" 2>/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }

@@ -1,0 +1,399 @@
+# Part of the vashista project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Artefacts and their entries."""
+
+from __future__ import annotations
+
+import collections
+import ctypes
+import dataclasses
+import os
+import weakref
+from typing import Any, Iterator, Mapping
+
+import numpy as np
+
+from . import _runtime
+from ._bits import Bits
+from ._error import Error
+
+_MAX_THREADS = 1024
+
+_PREFIXES = {0: "i", 1: "u", 2: "f", 4: "bf"}
+_FLOAT8 = (
+    "f8E3M4",
+    "f8E4M3",
+    "f8E4M3B11FNUZ",
+    "f8E4M3FN",
+    "f8E4M3FNUZ",
+    "f8E5M2",
+    "f8E5M2FNUZ",
+    "f8E8M0FNU",
+)
+_NUMPY = {
+    **{f"i{8 * n}": np.dtype(f"i{n}") for n in (1, 2, 4, 8)},
+    **{f"u{8 * n}": np.dtype(f"u{n}") for n in (1, 2, 4, 8)},
+    **{f"f{8 * n}": np.dtype(f"f{n}") for n in (2, 4, 8)},
+    "bool": np.dtype(bool),
+}
+_NAMES = {dtype: name for name, dtype in _NUMPY.items()}
+# What ml_dtypes calls them, so that its arrays need no wrapper.
+_ML_DTYPES = {"bfloat16": "bf16"}
+_ML_DTYPES.update({f"float8_{name[2:].lower()}": name for name in _FLOAT8})
+
+
+def _type_name(dtype: _runtime.DLDataType) -> str:
+    if dtype.code == 6:
+        return "bool"
+    if 7 <= dtype.code < 7 + len(_FLOAT8):
+        return _FLOAT8[dtype.code - 7]
+    return f"{_PREFIXES.get(dtype.code, f'code {dtype.code} of ')}{dtype.bits}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Dim:
+    """A dimension: `size`, times dimension `dim` of `argument` if that is given.
+
+    `size` is None where it is what the caller gives.
+    """
+
+    size: int | None
+    argument: str | None = None
+    dim: int = 0
+
+    def __str__(self) -> str:
+        if self.argument is None:
+            return "?" if self.size is None else str(self.size)
+        factor = f"{self.size} " if self.size != 1 else ""
+        return f"{factor}{self.argument}.{self.dim}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """An argument or a result of an entry.
+
+    Attributes:
+      name: what the graph calls it.
+      dtype: "f32", "bf16", "f8E4M3FN", "i32", "bool" and so on.
+      dims: its dimensions, outermost first.
+      written: whether it is an argument that is written in place.
+      strided: whether it takes any strides; others are C-contiguous.
+    """
+
+    name: str
+    dtype: str
+    dims: tuple[Dim, ...]
+    written: bool = False
+    strided: bool = False
+
+    def __str__(self) -> str:
+        dims = ", ".join(map(str, self.dims))
+        return f"{self.name}: {self.dtype} [{dims}]" + " written" * self.written
+
+
+def _shape(value: Value, shapes: Mapping[str, tuple[int, ...]]) -> list[int | None]:
+    """The sizes that shapes of arguments imply; None where they imply none."""
+    sizes: list[int | None] = []
+    for dim in value.dims:
+        size = dim.size
+        if dim.argument is not None:
+            other = shapes.get(dim.argument, ())
+            size = dim.size * other[dim.dim] if dim.dim < len(other) else None
+        sizes.append(size)
+    return sizes
+
+
+def _describe(dtype: str, shape) -> str:
+    return f"{dtype} [{', '.join('?' if n is None else str(n) for n in shape)}]"
+
+
+class _Tensor:
+    """A DLTensor of an array, with what it points to."""
+
+    def __init__(self, array: np.ndarray, dtype: _runtime.DLDataType):
+        self.array = array
+        rank = array.ndim
+        sizes = ctypes.c_int64 * rank
+        self.shape = sizes(*array.shape)
+        self.strides = sizes(*(n // array.itemsize for n in array.strides))
+        self.dl = _runtime.DLTensor(
+            array.ctypes.data, _runtime.CPU, 0, rank, dtype, self.shape, self.strides, 0
+        )
+
+
+def _pointers(tensors: list[_Tensor]):
+    pointer = ctypes.POINTER(_runtime.DLTensor)
+    return (pointer * len(tensors))(*(ctypes.pointer(t.dl) for t in tensors))
+
+
+class Entry:
+    """A function of an artefact, called with NumPy arrays.
+
+        o, lse = entry(q, k, v, table=table, lens=lens)
+
+    Arguments go by position or by name. Each has exactly the element type and
+    shape that the entry declares: nothing is converted or copied. bf16 and f8
+    arguments are `vashista.Bits` (or arrays of `ml_dtypes`), and so are results.
+
+    Returns a new array for each result: nothing, the array, or a named tuple of
+    several. Arguments that are `written` are updated in place, and what is
+    written must overlap no other array.
+
+    Two more keyword arguments are options, whatever the graph calls its own:
+
+      checked: verify page tables, lengths, positions and lists first, which
+        costs little. A violation raises, and nothing is run. Without it a bad
+        page id is undefined behaviour. Default: True.
+      threads: threads to use at most; 0: as many as VASHISTA_NUM_THREADS, else
+        the CPUs that the process may use. Results do not depend on it.
+
+    Raises `vashista.Error` for an array that does not fit, TypeError for a wrong
+    number of arguments or an unknown name.
+
+    Several threads may call entries at once. Not to be used in a child after
+    fork().
+    """
+
+    def __init__(self, module: _Module, number: int):
+        info = _runtime.EntryInfo()
+        _runtime.call("entry_describe", module.handle, number, info)
+        self._module, self._number = module, number
+        self.name: str = info.name.decode()
+        arguments, self._argument_types = self._values("argument", info.num_arguments)
+        results, self._result_types = self._values("result", info.num_results, arguments)
+        #: What it takes.
+        self.arguments: tuple[Value, ...] = arguments
+        #: What it returns.
+        self.results: tuple[Value, ...] = results
+        #: What was baked in when it was compiled: "scale" and "0.0883883461".
+        self.constants: dict[str, str] = {}
+        for i in range(info.num_constants):
+            constant = _runtime.ConstantInfo()
+            _runtime.call("constant_describe", module.handle, number, i, constant)
+            self.constants[constant.name.decode()] = constant.value.decode()
+        #: How many things checked mode verifies.
+        self.num_checks: int = info.num_checks
+        self._tuple = collections.namedtuple(
+            "Results", [value.name for value in results], rename=True
+        )
+
+    def _values(self, kind: str, count: int, arguments: tuple[Value, ...] = ()):
+        values: list[Value] = []
+        types = []
+        names = [value.name for value in arguments]
+        for i in range(count):
+            info = _runtime.ValueInfo()
+            _runtime.call(
+                f"{kind}_describe", self._module.handle, self._number, i, info
+            )
+            name = info.name.decode()
+            if kind == "argument":
+                names.append(name)
+            dims = []
+            for dim in info.dims[: info.rank]:
+                if dim.kind == _runtime.DIM_STATIC:
+                    dims.append(Dim(dim.size))
+                elif dim.kind == _runtime.DIM_DYNAMIC:
+                    dims.append(Dim(None))
+                else:
+                    dims.append(Dim(dim.size, names[dim.argument], dim.dim))
+            values.append(
+                Value(
+                    name,
+                    _type_name(info.dtype),
+                    tuple(dims),
+                    bool(info.written),
+                    bool(info.strided),
+                )
+            )
+            types.append(
+                _runtime.DLDataType(info.dtype.code, info.dtype.bits, info.dtype.lanes)
+            )
+        return tuple(values), types
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(map(str, self.arguments))
+        results = ", ".join(map(str, self.results))
+        return f"{self.name}({arguments}) -> ({results})"
+
+    def __call__(self, *args: Any, checked: bool = True, threads: int = 0, **named: Any):
+        if not 0 <= threads <= _MAX_THREADS:
+            raise ValueError(
+                f"{self.name}: expected threads from 0 to {_MAX_THREADS}, got {threads}"
+            )
+        given = self._bind(args, named)
+        shapes: dict[str, tuple[int, ...]] = {}
+        tensors = []
+        for value, dtype, x in zip(self.arguments, self._argument_types, given):
+            array = self._fit(value, x, shapes)
+            shapes[value.name] = array.shape
+            tensors.append(_Tensor(array, dtype))
+        outcome, results = [], []
+        for value, dtype in zip(self.results, self._result_types):
+            bits = value.dtype not in _NUMPY
+            kind = np.dtype(f"u{dtype.bits // 8}") if bits else _NUMPY[value.dtype]
+            array = np.empty(_shape(value, shapes), kind)
+            outcome.append(Bits(array, value.dtype) if bits else array)
+            results.append(_Tensor(array, dtype))
+
+        options = _runtime.CallOptions(
+            ctypes.sizeof(_runtime.CallOptions), int(checked), threads
+        )
+        _runtime.call(
+            "call",
+            self._module.handle,
+            self._number,
+            _pointers(tensors),
+            len(tensors),
+            _pointers(results),
+            len(results),
+            options,
+            context=f"{self.name}: ",
+        )
+        if len(outcome) > 1:
+            return self._tuple(*outcome)
+        return outcome[0] if outcome else None
+
+    def _bind(self, args: tuple, named: dict[str, Any]) -> list[Any]:
+        """The arguments in the entry's order."""
+        names = [value.name for value in self.arguments]
+        if len(args) > len(names):
+            raise TypeError(
+                f"{self.name}: expected {len(names)} arguments, got {len(args)}"
+            )
+        given = dict(zip(names, args))
+        for name, x in named.items():
+            if name not in names:
+                raise TypeError(
+                    f"{self.name}: expected an argument of {', '.join(names)}, "
+                    f"got '{name}'"
+                )
+            if name in given:
+                raise TypeError(f"{self.name}: expected '{name}' once, got it twice")
+            given[name] = x
+        missing = [name for name in names if name not in given]
+        if missing:
+            raise TypeError(f"{self.name}: expected '{missing[0]}' too, got none")
+        return [given[name] for name in names]
+
+    def _fit(self, value: Value, x: Any, shapes) -> np.ndarray:
+        """The memory of an argument that has the type and shape of a value."""
+        where = f"{self.name}: argument '{value.name}': expected "
+        if isinstance(x, Bits):
+            array, dtype = x.bits, x.dtype
+        elif isinstance(x, (np.ndarray, np.generic)):
+            array = np.asarray(x)
+            dtype = _NAMES.get(array.dtype) or _ML_DTYPES.get(array.dtype.name)
+            dtype = dtype or array.dtype.str
+        else:
+            raise Error(
+                "invalid argument", f"{where}a NumPy array, got {type(x).__name__}"
+            )
+        own = {**shapes, value.name: array.shape}
+        sizes = _shape(value, own)
+        fits = len(sizes) == array.ndim and all(
+            size is None or size == got for size, got in zip(sizes, array.shape)
+        )
+        if dtype != value.dtype or not fits:
+            wrap = ""
+            if value.dtype not in _NUMPY and not isinstance(x, Bits):
+                wrap = f"; wrap its bits by vashista.Bits(bits, '{value.dtype}')"
+            raise Error(
+                "invalid argument",
+                f"{where}{_describe(value.dtype, sizes)}, got "
+                f"{_describe(dtype, array.shape)}{wrap}",
+            )
+        if not value.strided and not array.flags.c_contiguous:
+            raise Error(
+                "invalid argument",
+                f"{where}a C-contiguous array, got strides {array.strides} in bytes",
+            )
+        if any(stride % array.itemsize for stride in array.strides):
+            raise Error(
+                "invalid argument",
+                f"{where}strides of whole elements, got {array.strides} in bytes",
+            )
+        if value.written and not array.flags.writeable:
+            raise Error(
+                "invalid argument", f"{where}a writeable array, got a read-only one"
+            )
+        return array
+
+
+class _Module:
+    """A loaded module, freed with its last user."""
+
+    def __init__(self, handle: ctypes.c_void_p):
+        self.handle = handle
+        free = weakref.finalize(self, _runtime.library().vashista_module_free, handle)
+        # At exit a thread may still be within a call.
+        free.atexit = False
+
+
+class Artefact(Mapping[str, Entry]):
+    """A loaded artefact: its entries by name.
+
+    Attributes:
+      entries: the entries' names, in the artefact's order.
+      producer: who wrote it, "vashista 0.1.0".
+      compiler: who generated its code, "LLVM 22.1.8".
+      features: the CPU features that its loaded code uses.
+      digest: SHA-256 of its contents, 64 hexadecimal digits.
+    """
+
+    def __init__(self, module: _Module):
+        info = _runtime.ModuleInfo()
+        _runtime.call("module_describe", module.handle, info)
+        self.producer: str = info.producer.decode()
+        self.compiler: str = info.compiler.decode()
+        features = info.features.decode()
+        self.features: tuple[str, ...] = tuple(features.split(",")) if features else ()
+        self.digest: str = bytes(info.digest[:32]).hex()
+        self._entries = {
+            entry.name: entry
+            for entry in (Entry(module, i) for i in range(info.num_entries))
+        }
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        return tuple(self._entries)
+
+    def __getitem__(self, name: str) -> Entry:
+        try:
+            return self._entries[name]
+        except KeyError:
+            known = ", ".join(self._entries) or "none"
+            raise KeyError(f"expected an entry of: {known}; got '{name}'") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"<artefact of {self.producer}: {', '.join(self._entries)}>"
+
+
+def load(source: str | os.PathLike | bytes, *, digest: str | None = None) -> Artefact:
+    """Loads an artefact: a path, or the bytes of one.
+
+    Every byte is verified before any of it runs, and what runs is a copy: the
+    file may change or vanish afterwards.
+
+    Args:
+      digest: the `digest` that the artefact must have; default: any.
+
+    Raises `vashista.Error`.
+    """
+    expected = bytes.fromhex(digest) if digest is not None else None
+    if expected is not None and len(expected) != 32:
+        raise ValueError(f"expected a digest of 64 digits, got {len(digest)}")
+    options = _runtime.LoadOptions(ctypes.sizeof(_runtime.LoadOptions), expected)
+    handle = ctypes.c_void_p()
+    if isinstance(source, bytes):
+        _runtime.call("module_load_bytes", source, len(source), options, handle)
+    else:
+        _runtime.call("module_load", os.fsencode(source), options, handle)
+    return Artefact(_Module(handle))

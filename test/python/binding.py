@@ -1,0 +1,319 @@
+# Part of the vashista project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compiles, loads and runs through the Python package.
+
+Attention is compared with NumPy in float64.
+"""
+
+# An instrumented runtime cannot be loaded into a Python that is not.
+# UNSUPPORTED: asan
+# RUN: %numpy_python %s
+
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+import vashista
+
+STEP = pathlib.Path(__file__).parent / "Inputs" / "step.mlir"
+ARTEFACT = vashista.compile(STEP)
+H, HKV, D, DV, S = 4, 2, 16, 8, 4
+PAGES, LENS = 24, [26, 0, 13]
+
+
+class Case:
+    """A cache of random numbers, and queries of three sequences."""
+
+    def __init__(self, seed=0):
+        rng = np.random.default_rng(seed)
+
+        def numbers(*shape):
+            return vashista.as_bfloat16(rng.standard_normal(shape).astype(np.float32))
+
+        self.q = numbers(len(LENS), H, D)
+        self.k, self.v = numbers(PAGES, HKV, S, D), numbers(PAGES, HKV, S, DV)
+        self.key, self.value = numbers(len(LENS), HKV, D), numbers(len(LENS), HKV, DV)
+        pages = rng.permutation(PAGES)[: len(LENS) * 7]
+        self.table = pages.reshape(len(LENS), 7).astype(np.int32)
+        self.lens = np.array(LENS, np.int32)
+
+    def step(self):
+        return {n: getattr(self, n) for n in ("q", "k", "v", "table", "lens")}
+
+
+def attend(case):
+    """(outputs, log-sum-exps) in float64."""
+    q = case.q.float32().astype(np.float64)
+    o, lse = np.zeros((len(LENS), H, DV)), np.full((len(LENS), H), -np.inf)
+    for row, length in enumerate(LENS):
+        for head in range(H if length else 0):
+            kv = head // (H // HKV)
+            k = case.k.float32()[case.table[row], kv].reshape(-1, D)[:length]
+            v = case.v.float32()[case.table[row], kv].reshape(-1, DV)[:length]
+            logits = 0.25 * k.astype(np.float64) @ q[row, head]
+            weights = np.exp(logits - logits.max())
+            o[row, head] = weights @ v / weights.sum()
+            lse[row, head] = logits.max() + np.log(weights.sum())
+    return o, lse
+
+
+class RunTest(unittest.TestCase):
+    def test_attention(self):
+        case = Case()
+        o, lse = attend(case)
+        got = ARTEFACT["dense"](case.q, case.k, case.v, lens=case.lens, table=case.table)
+        np.testing.assert_allclose(got[0], o, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(got[1], lse, rtol=0, atol=1e-5)
+        self.assertEqual(got._fields, ("result0", "result1"))
+        self.assertEqual(got.result0.dtype, np.float32)
+
+    def test_written_in_place(self):
+        case = Case()
+        k, v = case.k.bits.copy(), case.v.bits.copy()
+        at = np.array([26, -1, 12], np.int32)
+        entry = ARTEFACT["append"]
+        self.assertEqual([a.name for a in entry.arguments if a.written], ["k", "v"])
+        result = entry(case.key, case.value, at, case.table, case.k, case.v)
+        self.assertIsNone(result)
+        for row, position in enumerate(at):
+            if position >= 0:
+                page = case.table[row, position // S]
+                k[page, :, position % S] = case.key.bits[row]
+                v[page, :, position % S] = case.value.bits[row]
+        np.testing.assert_array_equal(case.k.bits, k)
+        np.testing.assert_array_equal(case.v.bits, v)
+
+    def test_types_of_results(self):
+        x = np.array([[1, 2, np.nan]], np.float16)
+        less, number = ARTEFACT["compare"](x, np.array([[2, 2, 2]], np.float16))
+        self.assertEqual((less.dtype, number.dtype), (np.dtype(bool), np.dtype(np.int8)))
+        self.assertEqual((less.tolist(), number.tolist()), ([[True, False, False]], [[1, 0, 0]]))
+        narrow = ARTEFACT["narrow"](np.array([1, 3.14159], np.float32))
+        self.assertEqual((narrow.dtype, narrow.shape), ("bf16", (2,)))
+        self.assertEqual(narrow.float32().tolist(), [1, 3.140625])
+
+    def test_no_elements(self):
+        empty = ARTEFACT["narrow"](np.zeros(0, np.float32))
+        self.assertEqual(empty.shape, (0,))
+
+    def test_threads_agree(self):
+        step = Case().step()
+        one = ARTEFACT["dense"](**step, threads=1)
+        many = ARTEFACT["dense"](**step, threads=4)
+        np.testing.assert_array_equal(one.result0, many.result0)
+
+    def test_calls_at_once(self):
+        cases = [Case(seed) for seed in range(8)]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            results = pool.map(lambda case: ARTEFACT["dense"](**case.step()), cases)
+            for case, result in zip(cases, results):
+                np.testing.assert_allclose(result.result0, attend(case)[0], atol=1e-5)
+
+    def test_an_entry_outlives_its_artefact(self):
+        narrow = vashista.compile(STEP.read_text())["narrow"]
+        self.assertEqual(narrow(np.ones(1, np.float32)).bits, [0x3F80])
+
+
+class MistakesTest(unittest.TestCase):
+    def expect(self, kind, message, function, *args, **named):
+        with self.assertRaises(vashista.Error) as caught:
+            function(*args, **named)
+        self.assertEqual((caught.exception.kind, str(caught.exception)), (kind, message))
+
+    def expect_refused(self, message, entry="dense", **change):
+        arguments = {**Case().step(), **change}
+        message = f"{entry}: {message}"
+        self.expect("invalid argument", message, ARTEFACT[entry], **arguments)
+
+    def test_types(self):
+        q = Case().q
+        self.expect_refused(
+            "argument 'q': expected bf16 [?, 4, 16], got f32 [3, 4, 16]; wrap its "
+            "bits by vashista.Bits(bits, 'bf16')",
+            q=q.float32(),
+        )
+        self.expect_refused(
+            "argument 'q': expected bf16 [?, 4, 16], got f8E5M2 [3, 4, 16]",
+            q=vashista.Bits(q.bits.astype(np.uint8), "f8E5M2"),
+        )
+        self.expect_refused(
+            "argument 'lens': expected i32 [3], got >i4 [3]",
+            lens=Case().lens.astype(">i4"),
+        )
+        self.expect_refused(
+            "argument 'lens': expected a NumPy array, got list", lens=LENS
+        )
+
+    def test_shapes(self):
+        case = Case()
+        self.expect_refused(
+            "argument 'v': expected bf16 [24, 2, 4, 8], got bf16 [23, 2, 4, 8]",
+            v=vashista.bfloat16(case.v.bits[1:]),
+        )
+        self.expect_refused(
+            "argument 'table': expected i32 [3, ?], got i32 [7]", table=case.table[0]
+        )
+        self.expect_refused(
+            "argument 'lens': expected i32 [3], got i32 [2]", lens=case.lens[:2]
+        )
+
+    def test_memory(self):
+        case = Case()
+        self.expect_refused(
+            "argument 'lens': expected a C-contiguous array, got strides (-4,) in bytes",
+            lens=case.lens[::-1],
+        )
+        case.k.bits.flags.writeable = False
+        at = np.zeros(3, np.int32)
+        self.expect(
+            "invalid argument",
+            "append: argument 'k': expected a writeable array, got a read-only one",
+            ARTEFACT["append"],
+            *(case.key, case.value, at, case.table, case.k, case.v),
+        )
+
+    def test_checked(self):
+        case = Case()
+        case.table[2, 3] = PAGES
+        self.expect(
+            "check failed",
+            "dense: argument 3 'table', row 2, position 3: expected page id 0 to 23, "
+            "got 24",
+            ARTEFACT["dense"],
+            **case.step(),
+        )
+        # A page that no row reads.
+        case.table[2, 3], case.table[2, 4] = 0, PAGES
+        ARTEFACT["dense"](**case.step())
+        ARTEFACT["dense"](**case.step(), checked=False)
+
+    def test_names(self):
+        dense, step = ARTEFACT["dense"], Case().step()
+        with self.assertRaisesRegex(TypeError, "dense: expected 5 arguments, got 6"):
+            dense(*step.values(), 0)
+        with self.assertRaisesRegex(TypeError, "expected 'lens' too, got none"):
+            dense(*list(step.values())[:4])
+        with self.assertRaisesRegex(TypeError, "expected 'q' once, got it twice"):
+            dense(step["q"], **step)
+        with self.assertRaisesRegex(TypeError, "q, k, v, table, lens, got 'query'"):
+            dense(**step, query=0)
+        with self.assertRaisesRegex(ValueError, "threads from 0 to 1024, got -1"):
+            dense(**step, threads=-1)
+        with self.assertRaisesRegex(KeyError, "dense, append, narrow, compare; got 'x'"):
+            ARTEFACT["x"]
+
+    def test_compiler(self):
+        with self.assertRaises(vashista.Error) as caught:
+            vashista.compile("func.func @f() {\n  return 1\n}\n")
+        self.assertEqual(caught.exception.kind, "compile failed")
+        self.assertRegex(str(caught.exception), r"^<stdin>:2:\d+: error: ")
+        self.expect(
+            "compile failed",
+            "vashista-compile: error: expected the target 'cpu', 'cpu:x86-64-v3' or "
+            "'cpu:x86-64-v4', got 'tpu'",
+            *(vashista.compile, STEP, "tpu"),
+        )
+        self.expect(
+            "compile failed",
+            "vashista-compile: error: cannot open '-x.mlir': No such file or directory",
+            *(vashista.compile, "-x.mlir"),
+        )
+
+    def test_nothing_built(self):
+        script = "import vashista\ntry: vashista.{}\nexcept vashista.Error as e: print(e)"
+        for variable, what, call in (
+            ("VASHISTA_BUILD", "the program 'vashista-compile'", "compile('x.mlir')"),
+            ("VASHISTA_ROOT", "the library 'libvashista_runtime.so.0'", "load('x.vso')"),
+        ):
+            environment = {n: x for n, x in os.environ.items() if n != "VASHISTA_BUILD"}
+            environment[variable] = "/nowhere"
+            run = subprocess.run(
+                [sys.executable, "-c", script.format(call)],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            self.assertRegex(
+                run.stdout,
+                rf"^expected {what} in .* of /nowhere \({variable}\), found none; build",
+            )
+
+
+class ArtefactTest(unittest.TestCase):
+    def test_what_it_holds(self):
+        self.assertEqual(ARTEFACT.entries, ("dense", "append", "narrow", "compare"))
+        self.assertRegex(ARTEFACT.compiler, r"^LLVM 22\.")
+        dense = ARTEFACT["dense"]
+        self.assertEqual(
+            repr(dense),
+            "dense(q: bf16 [?, 4, 16], k: bf16 [?, 2, 4, 16], v: bf16 [k.0, 2, 4, 8], "
+            "table: i32 [q.0, ?], lens: i32 [q.0]) -> "
+            "(result0: f32 [q.0, 4, 8], result1: f32 [q.0, 4])",
+        )
+        self.assertEqual(dense.constants["attend.scale"], "0.25")
+        self.assertEqual(dense.num_checks, 1)
+
+    def test_files(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "step.vso")
+            made = vashista.compile(STEP.read_bytes(), "cpu:x86-64-v3", output=path)
+            content = path.read_bytes()
+            loaded = vashista.load(path, digest=made.digest)
+        self.assertEqual(loaded.entries, ARTEFACT.entries)
+        self.assertEqual(vashista.load(content).digest, made.digest)
+        with self.assertRaisesRegex(vashista.Error, "expected") as caught:
+            vashista.load(content, digest="0" * 64)
+        self.assertEqual(caught.exception.kind, "malformed artefact")
+        with self.assertRaises(vashista.Error):
+            vashista.load(content[:-1])
+        with self.assertRaises(vashista.Error) as caught:
+            vashista.load(path)
+        self.assertEqual(caught.exception.kind, "not found")
+
+
+class BitsTest(unittest.TestCase):
+    def test_round_trips_bf16(self):
+        bits = np.arange(1 << 16, dtype=np.uint16)
+        numbers = vashista.bfloat16(bits).float32()
+        back = vashista.as_bfloat16(numbers).bits
+        finite = ~np.isnan(numbers)
+        np.testing.assert_array_equal(back[finite], bits[finite])
+        self.assertTrue(np.isnan(vashista.bfloat16(back).float32()[~finite]).all())
+
+    def test_rounds_as_compiled_code_does(self):
+        rng = np.random.default_rng(1)
+        bits = rng.integers(0, 1 << 32, 1 << 16, dtype=np.uint32)
+        # Ties, and what is next to them.
+        ties = (bits & 0xFFFF0000 | 0x8000)[:, None] + np.array([-1, 0, 1], np.int64)
+        x = np.concatenate([bits, ties.astype(np.uint32).ravel()]).view(np.float32)
+        got = ARTEFACT["narrow"](x).float32()
+        np.testing.assert_array_equal(vashista.as_bfloat16(x).float32(), got)
+
+    def test_f8(self):
+        bits = np.arange(256, dtype=np.uint8)
+        e4m3 = vashista.Bits(bits, "f8E4M3FN").float32()
+        self.assertEqual(e4m3[[0, 1, 7, 8, 0x38, 0x7E]].tolist(), [0, 2**-9, 7 * 2**-9, 2**-6, 1, 448])
+        np.testing.assert_array_equal(e4m3[128:255], -e4m3[:127])
+        self.assertTrue((np.diff(e4m3[:127]) > 0).all())
+        self.assertTrue(np.isnan(e4m3[[0x7F, 0xFF]]).all())
+        e5m2 = vashista.Bits(bits, "f8E5M2").float32()
+        self.assertEqual(e5m2[[1, 0x3C, 0x7B, 0x7C]].tolist(), [2**-16, 1, 57344, np.inf])
+
+    def test_refuses(self):
+        with self.assertRaisesRegex(ValueError, "bf16 as a uint16 array, got float32"):
+            vashista.bfloat16(np.zeros(1, np.float32))
+        with self.assertRaisesRegex(ValueError, "expected a float32 array, got float64"):
+            vashista.as_bfloat16(np.zeros(1))
+        with self.assertRaisesRegex(ValueError, "bf16 or an f8 type, got f32"):
+            vashista.Bits(np.zeros(1, np.uint32), "f32")
+
+
+if __name__ == "__main__":
+    unittest.main()
