@@ -115,6 +115,9 @@ struct DimOfElementwise : OpRewritePattern<tensor::DimOp> {
 /// copy that returns the sizes.
 static SmallVector<std::optional<Size>>
 resolveSizes(func::FuncOp function, ArrayRef<NamedDims::Place> places) {
+  MLIRContext *context = function.getContext();
+  // A module that has neither its ops nor ours has not loaded it.
+  context->loadDialect<tensor::TensorDialect>();
   OwningOpRef<ModuleOp> module = ModuleOp::create(function.getLoc());
   IRMapping mapping;
   auto copy = cast<func::FuncOp>(function->clone(mapping));
@@ -131,7 +134,6 @@ resolveSizes(func::FuncOp function, ArrayRef<NamedDims::Place> places) {
                         SmallVector<Type>(sizes.size(), b.getIndexType())));
   copy.removeResAttrsAttr();
 
-  MLIRContext *context = function.getContext();
   RewritePatternSet patterns(context);
   memref::populateResolveRankedShapedTypeResultDimsPatterns(patterns);
   memref::populateResolveShapedTypeResultDimsPatterns(patterns);
