@@ -12,6 +12,7 @@
 //
 //   score  x = <w', decoded> + <w, c>
 //   bound  x + sum_g norm(w'_g) (E_g + r D_g)     D_g: the group's scale
+//   or     x + norm(w') (E + r norm(D))           with one norm per token
 //
 // r covers f32 arithmetic. A decoded channel, (code - middle) D_g, is exact. A
 // sum of n products in any order is off by n 2^-24 of the sum of their sizes,
@@ -39,6 +40,9 @@
 using namespace mlir;
 using namespace vashista;
 
+using arith::CmpFPredicate;
+using arith::CmpIPredicate;
+
 namespace {
 
 class SketchScorer : public TileScorer {
@@ -56,25 +60,41 @@ public:
   void makeVectors(Value number, Value queryHead) override;
   void scoreTile(Value first, Value scores, Value bounds) override;
   ArrayRef<Value> getRead() const override {
-    return ArrayRef<Value>(parts).take_front(3);
+    // One norm per token is hardly worth asking for ahead.
+    return ArrayRef<Value>(parts).take_front(format.normPerToken ? 2 : 3);
   }
 
 private:
   void rotateDirection(Value row, Value head);
   /// The vectors of all channels of the token at the given indices.
   SmallVector<Value> decode(ValueRange indices);
-  /// A part's numbers of a token, one for each group, in f32.
-  Value loadPerGroup(Value part, ValueRange indices);
+  /// The scales of a token's groups, padded with 0 to groupLanes.
+  Value loadScales(ValueRange indices);
+  Value toF32(Value loaded);
+  Value padGroups(Value numbers);
+  Value toShares(Value bytes);
+  void reachByGroup(Value first, Value bounds);
+  void reachByToken(Value first, Value bounds);
+  Value addMargin(Value slack);
+  float getRounding() const {
+    return 2 * (format.paddedDim + 8) * 0x1p-24 * format.getMostPerScale() *
+           (1 + 0x1p-20);
+  }
   void addCentre(Value first, Value scores, Value bounds);
 
   SketchFormat format;
   int64_t lanes, groupLanes;
 
-  // Made before the tasks: [R, H, Dp] and [R, H, numGroups] f32.
-  Value rotated, groupNorms;
-  // Of the current task: [heads, Dp], [heads, groupLanes], twice [heads, D],
-  // [G, kTile].
-  Value queries, reaches, originals, sizes, centreTile;
+  /// Norms of a direction: of its groups, or one.
+  int64_t getNumNorms() const {
+    return format.normPerToken ? 1 : format.numGroups;
+  }
+
+  // Made before the tasks: [R, H, Dp] and [R, H, getNumNorms()] f32.
+  Value rotated, directionNorms;
+  // Of the current task: [heads, Dp], [heads, getNumNorms() or more], twice
+  // [heads, D], [G, kTile], twice [kTile].
+  Value queries, reaches, originals, sizes, centreTile, scaleSquares, norms;
 };
 
 } // namespace
@@ -88,7 +108,7 @@ void SketchScorer::prepare() {
                                    b.getI64IntegerAttr(64));
   };
   rotated = allocate(format.paddedDim);
-  groupNorms = allocate(format.numGroups);
+  directionNorms = allocate(getNumNorms());
   auto forall = scf::ForallOp::create(b, getAsOpFoldResult({rows, heads}),
                                       ValueRange(), std::nullopt);
   OpBuilder::InsertionGuard guard(b);
@@ -113,11 +133,11 @@ void SketchScorer::rotateDirection(Value row, Value head) {
     rotate(b, format, exact);
   auto wide = VectorType::get({8}, b.getF64Type());
   Value none = arith::ConstantOp::create(b, b.getZeroAttr(wide));
-  b.forLoop(zero, b.index(format.numGroups), 1, [&](Value number) {
-    Value first = b.mulI(number, b.index(format.group));
+  int64_t channels = format.paddedDim / getNumNorms();
+  b.forLoop(zero, b.index(getNumNorms()), 1, [&](Value number) {
+    Value first = b.mulI(number, b.index(channels));
     Value squares =
-        b.forLoop(first, b.addI(first, b.index(format.group)), 8,
-                  ValueRange{none},
+        b.forLoop(first, b.addI(first, b.index(channels)), 8, ValueRange{none},
                   [&](Value channel, ValueRange carried) -> SmallVector<Value> {
                     Value w = vector::LoadOp::create(b, wide, exact, channel);
                     Value near = arith::TruncFOp::create(b, b.vectorType(8), w);
@@ -125,7 +145,7 @@ void SketchScorer::rotateDirection(Value row, Value head) {
                     return {b.addF(carried[0], b.mulF(w, w))};
                   })
             .front();
-    b.store(roundUp(b, b.sqrt(b.reduceAdd(squares))), groupNorms,
+    b.store(roundUp(b, b.sqrt(b.reduceAdd(squares))), directionNorms,
             {row, head, number});
   });
 }
@@ -133,7 +153,12 @@ void SketchScorer::rotateDirection(Value row, Value head) {
 void SketchScorer::begin(int64_t heads) {
   Type f32 = b.getF32Type();
   queries = b.scratch({heads, format.paddedDim}, f32);
-  reaches = b.scratch({heads, groupLanes}, f32);
+  reaches = b.scratch({heads, format.normPerToken ? 1 : groupLanes}, f32);
+  if (format.normPerToken) {
+    Type element = getElementTypeOrSelf(parts[2]);
+    scaleSquares = b.scratch({kTile}, f32);
+    norms = b.scratch({kTile}, element.isInteger() ? element : Type(f32));
+  }
   if (format.centred) {
     originals = b.scratch({heads, dim}, f32);
     sizes = b.scratch({heads, dim}, f32);
@@ -152,25 +177,125 @@ void SketchScorer::makeVectors(Value number, Value queryHead) {
   };
   auto same = [](Value vector) { return vector; };
   copy(rotated, queries, format.paddedDim, same);
-  b.storeVector(b.splat(0.0f, groupLanes), reaches, {number, b.index(0)});
-  copy(groupNorms, reaches, format.numGroups, same);
+  if (!format.normPerToken)
+    b.storeVector(b.splat(0.0f, groupLanes), reaches, {number, b.index(0)});
+  copy(directionNorms, reaches, getNumNorms(), same);
   if (format.centred) {
     copy(direction, originals, dim, same);
     copy(direction, sizes, dim, [&](Value vector) { return b.absF(vector); });
   }
 }
 
-Value SketchScorer::loadPerGroup(Value part, ValueRange indices) {
-  auto type = VectorType::get({format.numGroups}, getElementTypeOrSelf(part));
-  Value loaded = vector::LoadOp::create(b, type, part, indices);
-  Value numbers =
-      type.getElementType().isF16()
-          ? arith::ExtFOp::create(b, b.vectorType(format.numGroups), loaded)
-          : widenF8(b, loaded);
-  // A sum of vectors wants powers of two.
+Value SketchScorer::loadScales(ValueRange indices) {
+  auto type =
+      VectorType::get({format.numGroups}, getElementTypeOrSelf(parts[1]));
+  Value loaded = vector::LoadOp::create(b, type, parts[1], indices);
+  return padGroups(toF32(loaded));
+}
+
+Value SketchScorer::toF32(Value loaded) {
+  Type element = getElementTypeOrSelf(loaded);
+  if (!element.isF16())
+    return widenF8(b, loaded);
+  Type type = b.getF32Type();
+  if (auto vector = dyn_cast<VectorType>(loaded.getType()))
+    type = vector.clone(type);
+  return arith::ExtFOp::create(b, type, loaded);
+}
+
+/// Sums of vectors want powers of two.
+Value SketchScorer::padGroups(Value numbers) {
   SmallVector<int64_t> padded(groupLanes, format.numGroups);
   std::iota(padded.begin(), padded.begin() + format.numGroups, 0);
   return b.shuffle(numbers, b.splat(0.0f, format.numGroups), padded);
+}
+
+/// From steps of norms in bytes to shares of the norms' unit, in f32.
+Value SketchScorer::toShares(Value bytes) {
+  int64_t size = cast<VectorType>(bytes.getType()).getDimSize(0);
+  auto ints = VectorType::get({size}, b.getI32Type());
+  Value steps = arith::ExtUIOp::create(b, ints, bytes);
+  Value infinite = b.compare(
+      CmpIPredicate::eq, steps,
+      arith::ConstantOp::create(
+          b, DenseElementsAttr::get(
+                 ints, static_cast<int32_t>(SketchFormat::kInfiniteNorm))));
+  Value shares = b.mulF(
+      arith::SIToFPOp::create(b, b.vectorType(size), steps),
+      b.splat(format.getResidualPerScale() / SketchFormat::kNormSteps, size));
+  return b.select(
+      infinite, b.splat(std::numeric_limits<float>::infinity(), size), shares);
+}
+
+/// bounds[h][t] = sum_g norm(w'_g) (E_g + r D_g)
+void SketchScorer::reachByGroup(Value first, Value bounds) {
+  RowScores reach(b, walk, {groupLanes, groupLanes, groupLanes}, group);
+  reach.firstQuery = first;
+  reach.terms.push_back(
+      {reaches, [&](ValueRange indices) -> SmallVector<Value> {
+         Value scales = loadScales(indices);
+         Value rounding = b.splat(getRounding(), groupLanes);
+         auto type = VectorType::get({format.numGroups},
+                                     getElementTypeOrSelf(parts[2]));
+         Value norms = vector::LoadOp::create(b, type, parts[2], indices);
+         if (!type.getElementType().isInteger())
+           return {b.fma(scales, rounding, padGroups(toF32(norms)))};
+         // An infinite share of a scale of 0 is infinite, too.
+         Value shares = padGroups(toShares(norms));
+         Value infinite = b.compare(
+             CmpFPredicate::OEQ, shares,
+             b.splat(std::numeric_limits<float>::infinity(), groupLanes));
+         Value sums = b.mulF(scales, b.addF(shares, rounding));
+         return {b.select(infinite, shares, sums)};
+       }});
+  reach.finish = [&](Value sums) { return addMargin(sums); };
+  reach.scores = bounds;
+  reach.emit();
+}
+
+/// bounds[h][t] = norm(w') (E + r norm(D))
+void SketchScorer::reachByToken(Value first, Value bounds) {
+  Value zero = b.index(0);
+  Type element = getElementTypeOrSelf(parts[2]);
+  bool inBytes = element.isInteger();
+  b.forLoop(zero, walk.count, 1, [&](Value at) {
+    SmallVector<Value> row = walk.getRow(at, zero);
+    Value scales = loadScales(row);
+    b.store(b.reduceAdd(b.mulF(scales, scales)), scaleSquares, at);
+    row.pop_back();
+    Value norm = b.load(parts[2], row);
+    b.store(inBytes ? norm : toF32(norm), norms, at);
+  });
+  // Tiles are whole vectors.
+  b.forLoop(zero, walk.count, b.lanes, [&](Value at) {
+    Value size = b.sqrt(b.loadVector(scaleSquares, at));
+    Value rounding = b.splat(getRounding(), b.lanes), reach;
+    if (inBytes) {
+      auto bytes = VectorType::get({b.lanes}, b.getI8Type());
+      Value shares = toShares(vector::LoadOp::create(b, bytes, norms, at));
+      Value infinite =
+          b.compare(CmpFPredicate::OEQ, shares,
+                    b.splat(std::numeric_limits<float>::infinity(), b.lanes));
+      reach = b.mulF(size, b.addF(shares, rounding));
+      reach = b.select(infinite, shares, reach);
+    } else {
+      reach = b.fma(size, rounding, b.loadVector(norms, at));
+    }
+    b.storeVector(reach, scaleSquares, at);
+  });
+  b.forLoop(zero, b.index(group), 1, [&](Value head) {
+    Value norm = b.broadcast(b.load(reaches, {b.addI(first, head), zero}));
+    b.forLoop(zero, walk.count, b.lanes, [&](Value at) {
+      Value reach = b.mulF(norm, b.loadVector(scaleSquares, at));
+      b.storeVector(addMargin(reach), bounds, {head, at});
+    });
+  });
+}
+
+/// What sums and products of slack round, and those that are hardly numbers.
+Value SketchScorer::addMargin(Value slack) {
+  int64_t size = cast<VectorType>(slack.getType()).getDimSize(0);
+  return b.fma(slack, b.splat(1 + 0x1p-18f, size), b.splat(0x1p-100f, size));
 }
 
 SmallVector<Value> SketchScorer::decode(ValueRange indices) {
@@ -203,8 +328,7 @@ SmallVector<Value> SketchScorer::decode(ValueRange indices) {
   SmallVector<Value> scales, shifts, vectors;
   for (int64_t number = 0; number < format.numGroups; ++number) {
     at.back() = b.index(number);
-    Value scale = b.load(parts[1], at);
-    scale = arith::ExtFOp::create(b, b.getF32Type(), scale);
+    Value scale = toF32(b.load(parts[1], at));
     scales.push_back(b.broadcast(scale, lanes));
     Value shift = b.mulF(scale, b.f32(-format.getMiddle()));
     shifts.push_back(b.broadcast(shift, lanes));
@@ -228,25 +352,10 @@ void SketchScorer::scoreTile(Value first, Value scores, Value bounds) {
   scorer.scores = scores;
   scorer.emit();
 
-  if (bounds) {
-    float rounding = 2 * (format.paddedDim + 8) * 0x1p-24 *
-                     format.getMostPerScale() * (1 + 0x1p-20);
-    RowScores reach(b, walk, {groupLanes, groupLanes, groupLanes}, group);
-    reach.firstQuery = first;
-    reach.terms.push_back(
-        {reaches, [&](ValueRange indices) -> SmallVector<Value> {
-           return {b.fma(loadPerGroup(parts[1], indices),
-                         b.splat(rounding, groupLanes),
-                         loadPerGroup(parts[2], indices))};
-         }});
-    reach.finish = [&](Value sums) {
-      int64_t size = cast<VectorType>(sums.getType()).getDimSize(0);
-      // And what products lose that are hardly numbers.
-      return b.fma(sums, b.splat(1 + 0x1p-18f, size), b.splat(0x1p-100f, size));
-    };
-    reach.scores = bounds;
-    reach.emit();
-  }
+  if (bounds && format.normPerToken)
+    reachByToken(first, bounds);
+  else if (bounds)
+    reachByGroup(first, bounds);
   if (format.centred)
     addCentre(first, scores, bounds);
 

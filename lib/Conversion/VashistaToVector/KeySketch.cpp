@@ -70,7 +70,17 @@ std::pair<Value, Value> KeySketch::quantise(Value key, Value scale) {
   return {b.subF(key, decoded), code};
 }
 
-void KeySketch::emitGroup(Value number, Value keyNorm) {
+std::pair<Value, Value> KeySketch::roundScale(Value scale) {
+  Value near = roundUp(b, scale);
+  if (getElementTypeOrSelf(parts[1]).isF16()) {
+    near = roundUpToF16(b, near);
+    return {near, widen(b, near)};
+  }
+  near = roundUpToF8(b, near);
+  return {near, widen(b, widenF8(b, near))};
+}
+
+std::pair<Value, Value> KeySketch::emitGroup(Value number) {
   Value first = b.mulI(number, b.index(format.group));
   Value last = b.addI(first, b.index(format.group));
   auto reduce = [&](vector::CombiningKind kind,
@@ -90,22 +100,23 @@ void KeySketch::emitGroup(Value number, Value keyNorm) {
     return b.addF(sum, b.mulF(x, x));
   };
   // With a scale of 0 the group itself is what is left.
-  Value scale = arith::ConstantOp::create(b, b.getF16FloatAttr(0.0));
+  Type type = getElementTypeOrSelf(parts[1]);
+  Value scale = arith::ConstantOp::create(b, b.getFloatAttr(type, 0.0));
+  Value wide = f64(b, 0.0);
   Value left = reduce(vector::CombiningKind::ADD, addSquares);
   double cells = static_cast<double>(int64_t(1) << (format.bits - 1));
   for (double share : kShares) {
-    Value tried =
-        roundUpToF16(b, roundUp(b, b.mulF(largest, f64(b, share / cells))));
-    Value wide = widen(b, tried);
-    Value squares = reduce(vector::CombiningKind::ADD, [&](Value x, Value sum) {
-      return addSquares(quantise(x, wide).first, sum);
-    });
-    // NaN, of an infinite scale, is not less.
+    auto [tried, value] = roundScale(b.mulF(largest, f64(b, share / cells)));
+    Value squares = reduce(vector::CombiningKind::ADD,
+                           [&, value = value](Value x, Value sum) {
+                             return addSquares(quantise(x, value).first, sum);
+                           });
+    // Of an infinite or unknown scale it is NaN, which is not less.
     Value better = b.compare(CmpFPredicate::OLT, squares, left);
     scale = b.select(better, tried, scale);
+    wide = b.select(better, value, wide);
     left = b.select(better, squares, left);
   }
-  Value wide = widen(b, scale);
   b.forLoop(first, last, kWidth, [&](Value channel) {
     Value code = quantise(loadKey(channel), wide).second;
     auto ints = VectorType::get({kWidth}, b.getI32Type());
@@ -114,15 +125,30 @@ void KeySketch::emitGroup(Value number, Value keyNorm) {
     b.storeVector(arith::TruncIOp::create(b, bytes, code), codes, channel);
   });
   b.store(scale, parts[1], {page, kvHead, token, number});
-  Value rounding = b.mulF(keyNorm, f64(b, std::ldexp(1.0, -45)));
-  storeNorm(roundUp(b, b.addF(b.sqrt(left), rounding)), number);
+  return {b.mulF(wide, wide), left};
 }
 
-void KeySketch::storeNorm(Value norm, Value number) {
-  Value at[] = {page, kvHead, token, number};
-  if (getElementTypeOrSelf(parts[2]).isF16())
-    return b.store(roundUpToF16(b, norm), parts[2], at);
-  b.store(roundUpToF8(b, norm), parts[2], at);
+void KeySketch::storeNorm(Value norm, Value most, Value number) {
+  SmallVector<Value> at = {page, kvHead, token};
+  if (!format.normPerToken)
+    at.push_back(number);
+  Type type = getElementTypeOrSelf(parts[2]);
+  if (type.isF16())
+    return b.store(roundUpToF16(b, roundUp(b, norm)), parts[2], at);
+  if (!type.isInteger())
+    return b.store(roundUpToF8(b, roundUp(b, norm)), parts[2], at);
+  // A share of 0 is NaN, which needs no step where nothing is left either.
+  Value share = b.divF(norm, most);
+  Value steps = math::CeilOp::create(
+      b, b.mulF(share,
+                f64(b, SketchFormat::kNormSteps * (1 + std::ldexp(1.0, -40)))));
+  Value none = b.compare(CmpFPredicate::OLE, norm, f64(b, 0.0));
+  steps = b.select(none, f64(b, 0.0), steps);
+  Value fits =
+      b.compare(CmpFPredicate::OLE, steps, f64(b, SketchFormat::kNormSteps));
+  steps = b.select(fits, steps, f64(b, SketchFormat::kInfiniteNorm));
+  Value byte = arith::FPToSIOp::create(b, b.getI32Type(), steps);
+  b.store(arith::TruncIOp::create(b, b.getI8Type(), byte), parts[2], at);
 }
 
 /// A key that is not finite is bounded by +inf.
@@ -131,11 +157,16 @@ void KeySketch::emitUnknown() {
   Value none = arith::ConstantOp::create(b, b.getZeroAttr(bytes));
   b.forLoop(b.index(0), b.index(format.paddedDim), kWidth,
             [&](Value channel) { b.storeVector(none, codes, channel); });
+  Value inf = f64(b, std::numeric_limits<double>::infinity());
+  Type type = getElementTypeOrSelf(parts[1]);
+  Value scale = arith::ConstantOp::create(b, b.getFloatAttr(type, 0.0));
   b.forLoop(b.index(0), b.index(format.numGroups), 1, [&](Value number) {
-    Value scale = arith::ConstantOp::create(b, b.getF16FloatAttr(0.0));
     b.store(scale, parts[1], {page, kvHead, token, number});
-    storeNorm(b.f32(std::numeric_limits<float>::infinity()), number);
+    if (!format.normPerToken)
+      storeNorm(inf, inf, number);
   });
+  if (format.normPerToken)
+    storeNorm(inf, inf, Value());
 }
 
 void KeySketch::pack() {
@@ -191,9 +222,23 @@ void KeySketch::emit(Value page, Value kvHead, Value token,
   b.ifThen(known, [&] {
     if (format.rotated)
       rotate(b, format, key);
-    Value norm = b.sqrt(square);
-    b.forLoop(b.index(0), b.index(format.numGroups), 1,
-              [&](Value number) { emitGroup(number, norm); });
+    Value rounding = b.mulF(b.sqrt(square), f64(b, std::ldexp(1.0, -45)));
+    auto store = [&](Value scaleSquare, Value left, Value number) {
+      Value most =
+          b.mulF(b.sqrt(scaleSquare), f64(b, format.getResidualPerScale()));
+      storeNorm(b.addF(b.sqrt(left), rounding), most, number);
+    };
+    Value none = f64(b, 0.0);
+    SmallVector<Value> sums = b.forLoop(
+        b.index(0), b.index(format.numGroups), 1, ValueRange{none, none},
+        [&](Value number, ValueRange carried) -> SmallVector<Value> {
+          auto [scaleSquare, left] = emitGroup(number);
+          if (!format.normPerToken)
+            store(scaleSquare, left, number);
+          return {b.addF(carried[0], scaleSquare), b.addF(carried[1], left)};
+        });
+    if (format.normPerToken)
+      store(sums[0], sums[1], Value());
   });
   Value unknown = b.compare(CmpFPredicate::UGE, square,
                             f64(b, std::numeric_limits<double>::infinity()));

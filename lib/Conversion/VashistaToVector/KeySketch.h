@@ -39,10 +39,16 @@ private:
   Value loadKey(Value channel);
   /// Residuals of a vector for a scale, and the codes that leave them.
   std::pair<Value, Value> quantise(Value key, Value scale);
-  void emitGroup(Value number, Value keyNorm);
+  /// Chooses and stores a group's scale and codes; yields the squares of the
+  /// scale, in f64, and of what is left.
+  std::pair<Value, Value> emitGroup(Value number);
   void emitUnknown();
   void pack();
-  void storeNorm(Value norm, Value number);
+  /// Stores an f64 norm that is rounded up, of a group or of the token; `most`
+  /// is what rounding to the nearest cell can leave.
+  void storeNorm(Value norm, Value most, Value number);
+  /// Rounds an f64 scale up to its type, and back.
+  std::pair<Value, Value> roundScale(Value scale);
 
   KernelBuilder &b;
   SketchFormat format;

@@ -20,7 +20,8 @@ SketchFormat::SketchFormat(SketchAttr sketch, int64_t keyDim)
       paddedDim(sketch.getNumGroups(keyDim) * sketch.getGroup()),
       numGroups(sketch.getNumGroups(keyDim)),
       rotated(sketch.getRotation() == SketchRotation::hadamard),
-      centred(sketch.getCentre() == SketchCentre::page) {
+      centred(sketch.getCentre() == SketchCentre::page),
+      normPerToken(sketch.getNorm() == SketchNorm::token) {
   int64_t left = bits, first = 0;
   for (int64_t width : {8, 4, 2, 1}) {
     if (left < width)
@@ -34,6 +35,10 @@ SketchFormat::SketchFormat(SketchAttr sketch, int64_t keyDim)
 
 double SketchFormat::getMostPerScale() const {
   return getMiddle() * std::sqrt(static_cast<double>(group));
+}
+
+double SketchFormat::getResidualPerScale() const {
+  return std::sqrt(static_cast<double>(group)) / 2;
 }
 
 SmallVector<int64_t> SketchFormat::getRotationBlocks() const {

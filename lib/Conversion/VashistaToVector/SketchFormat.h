@@ -36,7 +36,7 @@ struct SketchFormat {
   const int64_t keyDim, bits, group;
   /// Channels with padding, and groups of them.
   const int64_t paddedDim, numGroups;
-  const bool rotated, centred;
+  const bool rotated, centred, normPerToken;
   /// From the high bits of a code to the low ones.
   llvm::SmallVector<Plane> planes;
 
@@ -45,6 +45,12 @@ struct SketchFormat {
   int64_t getLargestCode() const { return (int64_t(1) << bits) - 1; }
   /// At most this often the scale is the norm of a decoded group.
   double getMostPerScale() const;
+  /// So often the scale is the largest norm that rounding a group to the
+  /// nearest cell can leave, of which norms in bytes are shares: n /
+  /// kNormSteps.
+  double getResidualPerScale() const;
+  static constexpr int64_t kNormSteps = 254;
+  static constexpr int64_t kInfiniteNorm = 255;
   /// Sizes of the diagonal blocks of the rotation: powers of two.
   llvm::SmallVector<int64_t> getRotationBlocks() const;
   /// The largest power of two, of at most `lanes`, that divides every plane:

@@ -69,19 +69,25 @@ Value vashista::roundUpToF8(KernelBuilder &b, Value value) {
   return arith::BitcastOp::create(b, b.getType<Float8E4M3FNType>(), bits);
 }
 
-Value vashista::widenF8(KernelBuilder &b, Value vector) {
-  auto type = cast<VectorType>(vector.getType());
-  VectorType ints = type.clone(b.getI32Type());
-  auto constant = [&](int32_t number) -> Value {
-    return arith::ConstantOp::create(b, DenseElementsAttr::get(ints, number));
+Value vashista::widenF8(KernelBuilder &b, Value value) {
+  auto type = dyn_cast<VectorType>(value.getType());
+  auto like = [&](Type element) -> Type {
+    return type ? Type(type.clone(element)) : element;
   };
-  int64_t size = type.getDimSize(0);
-  Value bytes = arith::BitcastOp::create(b, type.clone(b.getI8Type()), vector);
-  Value bits = arith::ExtUIOp::create(b, ints, bytes);
-  Value unknown = b.compare(arith::CmpIPredicate::eq, bits, constant(0x7f));
-  bits = arith::ShLIOp::create(b, bits, constant(20));
-  Value number = arith::BitcastOp::create(b, b.vectorType(size), bits);
-  number = b.mulF(number, b.splat(std::ldexp(1.0f, 127 - 7), size));
-  return b.select(
-      unknown, b.splat(std::numeric_limits<float>::infinity(), size), number);
+  auto constant = [&](TypedAttr element) -> Value {
+    if (!type)
+      return arith::ConstantOp::create(b, element);
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(type.clone(element.getType()), element));
+  };
+  Value bytes = arith::BitcastOp::create(b, like(b.getI8Type()), value);
+  Value bits = arith::ExtUIOp::create(b, like(b.getI32Type()), bytes);
+  Value unknown = b.compare(arith::CmpIPredicate::eq, bits,
+                            constant(b.getI32IntegerAttr(0x7f)));
+  bits = arith::ShLIOp::create(b, bits, constant(b.getI32IntegerAttr(20)));
+  Value number = arith::BitcastOp::create(b, like(b.getF32Type()), bits);
+  number =
+      b.mulF(number, constant(b.getF32FloatAttr(std::ldexp(1.0f, 127 - 7))));
+  float inf = std::numeric_limits<float>::infinity();
+  return b.select(unknown, constant(b.getF32FloatAttr(inf)), number);
 }

@@ -37,9 +37,9 @@ mlir::Value roundUpToF16(KernelBuilder &b, mlir::Value value);
 /// An f8E4M3FN that is at least a non-negative f32 number: NaN where none is.
 mlir::Value roundUpToF8(KernelBuilder &b, mlir::Value value);
 
-/// A vector of non-negative f8E4M3FN as f32, and NaN, which is all that it has
-/// above 448, as +inf.
-mlir::Value widenF8(KernelBuilder &b, mlir::Value vector);
+/// Non-negative f8E4M3FN, one or a vector, as f32; NaN, which is all that it
+/// has above 448, as +inf.
+mlir::Value widenF8(KernelBuilder &b, mlir::Value value);
 
 } // namespace vashista
 

@@ -162,6 +162,14 @@ func.func private @sketch_unknown_rotation() attributes {
 
 // -----
 
+func.func private @sketch_unknown_norm() attributes {
+  // expected-error @+2 {{expected one of [group, token]}}
+  // expected-error @+1 {{failed to parse Vashista_SketchAttr parameter 'norm'}}
+  a = #vashista.sketch<bits = 4, group = 32, norm = head>
+}
+
+// -----
+
 //===----------------------------------------------------------------------===//
 // #vashista.solver
 //===----------------------------------------------------------------------===//

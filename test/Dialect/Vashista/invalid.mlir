@@ -185,7 +185,7 @@ func.func @summarize_c4_sketch_element_type(
     %k: tensor<40x2x16x64xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %codes: tensor<40x2x16x32xi8>, %scales: tensor<40x2x16x2xf16>,
     %res: tensor<40x2x16x2xbf16>) {
-  // expected-error @+1 {{[summarize_c4] expected `norms` of #vashista.sketch<bits = 4, group = 32> to have the element type f16 or f8E4M3FN, got 'bf16'}}
+  // expected-error @+1 {{[summarize_c4] expected `norms` of #vashista.sketch<bits = 4, group = 32> to have the element type f16, f8E4M3FN or i8, got 'bf16'}}
   %0:3 = vashista.summarize keys(%k) table(%table) lens(%lens)
       sketch <bits = 4, group = 32>(%codes, %scales, %res)
       : (tensor<40x2x16x64xbf16>, tensor<3x24xi32>, tensor<3xi32>,
@@ -229,7 +229,7 @@ func.func @summarize_c4_scales_element_type(
     %k: tensor<40x2x16x64xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %codes: tensor<40x2x16x32xi8>, %scales: tensor<40x2x16x2xf32>,
     %res: tensor<40x2x16x2xf16>) {
-  // expected-error @+1 {{[summarize_c4] expected `scales` of #vashista.sketch<bits = 4, group = 32> to have the element type f16, got 'f32'}}
+  // expected-error @+1 {{[summarize_c4] expected `scales` of #vashista.sketch<bits = 4, group = 32> to have the element type f16 or f8E4M3FN, got 'f32'}}
   %0:3 = vashista.summarize keys(%k) table(%table) lens(%lens)
       sketch <bits = 4, group = 32>(%codes, %scales, %res)
       : (tensor<40x2x16x64xbf16>, tensor<3x24xi32>, tensor<3xi32>,
@@ -536,7 +536,7 @@ func.func @append_c4_sketch_element_type(
     %table: tensor<3x24xi32>, %k: tensor<40x2x16x64xbf16>,
     %v: tensor<40x2x16x48xbf16>, %codes: tensor<40x2x16x32xi8>,
     %scales: tensor<40x2x16x2xf16>, %res: tensor<40x2x16x2xbf16>) {
-  // expected-error @+1 {{[append_c4] expected `norms` of #vashista.sketch<bits = 4, group = 32> to have the element type f16 or f8E4M3FN, got 'bf16'}}
+  // expected-error @+1 {{[append_c4] expected `norms` of #vashista.sketch<bits = 4, group = 32> to have the element type f16, f8E4M3FN or i8, got 'bf16'}}
   %0:5 = vashista.append key(%key) value(%value) at(%at) table(%table)
       into(%k, %v) sketch <bits = 4, group = 32>(%codes, %scales, %res)
       : (tensor<3x2x64xbf16>, tensor<3x2x48xbf16>, tensor<3xi32>,
@@ -1929,7 +1929,7 @@ func.func @select_c3_element_type(
     %w: tensor<3x8x64xbf16>, %codes: tensor<40x2x16x32xi8>,
     %scales: tensor<40x2x16x2xbf16>, %res: tensor<40x2x16x2xf16>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[select_c3] expected `scales` of #vashista.sketch<bits = 4, group = 32> to have the element type f16, got 'bf16'}}
+  // expected-error @+1 {{[select_c3] expected `scales` of #vashista.sketch<bits = 4, group = 32> to have the element type f16 or f8E4M3FN, got 'bf16'}}
   %0:3 = vashista.select %w
       from #vashista.sketch<bits = 4, group = 32>(%codes, %scales, %res)
       table(%table) lens(%lens) top 10 scale 0.125
@@ -3506,7 +3506,7 @@ func.func @attention_c4_sketch_element_type(
     %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %codes: tensor<40x2x16x32xi8>, %scales: tensor<40x2x16x2xf16>,
     %res: tensor<40x2x16x2xbf16>) {
-  // expected-error @+1 {{[attention_c4] expected `norms` of #vashista.sketch<bits = 4, group = 32> to have the element type f16 or f8E4M3FN, got 'bf16'}}
+  // expected-error @+1 {{[attention_c4] expected `norms` of #vashista.sketch<bits = 4, group = 32> to have the element type f16, f8E4M3FN or i8, got 'bf16'}}
   %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
       sketch <bits = 4, group = 32>(%codes, %scales, %res)
       policy <pages = 0, candidates = 10> scale 0.125

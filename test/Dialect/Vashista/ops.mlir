@@ -151,16 +151,16 @@ func.func @route_proving_shared_rows(
 // CHECK-LABEL: func @select_by_sketch_everywhere
 func.func @select_by_sketch_everywhere(
     %w: tensor<6x8x128xf32>, %codes: tensor<?x2x64x128xi8>,
-    %scales: tensor<?x2x64x1xf16>, %res: tensor<?x2x64x1xf8E4M3FN>,
+    %scales: tensor<?x2x64x1xf8E4M3FN>, %res: tensor<?x2x64xi8>,
     %table: tensor<6x?xi32>, %lens: tensor<6xi32>)
     -> (tensor<6x2x512xi32>, tensor<6x2xi32>, tensor<6x8xf32>) {
-  // CHECK: %{{tokens.*}}, %{{token_count.*}}, %{{tail.*}} = vashista.select %{{.*}} from #vashista.sketch<bits = 8, group = 128>(%{{.*}}, %{{.*}}, %{{.*}}) table(%{{.*}}) lens(%{{.*}}) proving 512 sinks 4 window 128 tolerance 5.000000e-01 scale
+  // CHECK: %{{tokens.*}}, %{{token_count.*}}, %{{tail.*}} = vashista.select %{{.*}} from #vashista.sketch<bits = 8, group = 128, norm = token>(%{{.*}}, %{{.*}}, %{{.*}}) table(%{{.*}}) lens(%{{.*}}) proving 512 sinks 4 window 128 tolerance 5.000000e-01 scale
   %0:3 = vashista.select %w
-      from #vashista.sketch<bits = 8, group = 128>(%codes, %scales, %res)
+      from #vashista.sketch<bits = 8, group = 128, norm = token>(%codes, %scales, %res)
       table(%table) lens(%lens) proving 512 sinks 4 window 128 tolerance 0.5
       scale 0.0883883461
-      : (tensor<6x8x128xf32>, tensor<?x2x64x128xi8>, tensor<?x2x64x1xf16>,
-         tensor<?x2x64x1xf8E4M3FN>, tensor<6x?xi32>, tensor<6xi32>)
+      : (tensor<6x8x128xf32>, tensor<?x2x64x128xi8>, tensor<?x2x64x1xf8E4M3FN>,
+         tensor<?x2x64xi8>, tensor<6x?xi32>, tensor<6xi32>)
       -> (tensor<6x2x512xi32>, tensor<6x2xi32>, tensor<6x8xf32>)
   return %0#0, %0#1, %0#2
       : tensor<6x2x512xi32>, tensor<6x2xi32>, tensor<6x8xf32>

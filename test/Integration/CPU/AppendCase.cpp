@@ -59,9 +59,10 @@ std::string AppendCase::describe() const {
          (kept.summary ? " " + kept.getSummaryText() + " " + getName(kept.type)
                        : std::string()) +
          (kept.hasNorms ? " norms" : "") +
-         (kept.sketch ? " sketch " + kept.getSketchText() + " " +
-                            getName(kept.residualType)
-                      : std::string());
+         (kept.sketch
+              ? " sketch " + kept.getSketchText() + " " +
+                    getName(kept.scaleType) + " " + getName(kept.residualType)
+              : std::string());
 }
 
 void AppendCase::check(Random &random, Findings &findings) {

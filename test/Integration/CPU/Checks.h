@@ -56,8 +56,9 @@ struct Kept {
   ElementType type = ElementType::f32; // of the summary; a radius is f32
   bool hasNorms = false;
   std::optional<SketchFormat> sketch;
-  /// Of a sketch's residual norms and of its centre.
-  ElementType residualType = ElementType::f16, centreType = ElementType::f32;
+  /// Of a sketch's scales, residual norms and centre.
+  ElementType scaleType = ElementType::f16, residualType = ElementType::f16,
+              centreType = ElementType::f32;
 
   /// `<ball>`
   std::string getSummaryText() const;
@@ -102,6 +103,8 @@ struct KeptSketch {
   Sketch get() const;
 
 private:
+  Array<float> readNorms(const Buffer &part) const;
+
   SketchFormat format;
   int64_t dim;
   Array<int32_t> codes;

@@ -36,6 +36,8 @@ std::string Kept::getSketchText() const {
     os << ", centre = page";
   if (sketch->rotated)
     os << ", rotation = hadamard";
+  if (sketch->normPerToken)
+    os << ", norm = token";
   os << ">";
   return os.str();
 }
@@ -66,9 +68,12 @@ std::vector<Kept::Part> Kept::getSketchParts(const Config &config,
                     sketch->getNumGroups(dim)};
   Shape codes = perGroup;
   codes.back() = sketch->getCodeBytes(dim);
+  Shape norms = perGroup;
+  if (sketch->normPerToken)
+    norms.pop_back();
   std::vector<Part> parts = {{"codes", ElementType::i8, codes},
-                             {"scales", ElementType::f16, perGroup},
-                             {"residuals", residualType, perGroup}};
+                             {"scales", scaleType, perGroup},
+                             {"residuals", residualType, norms}};
   if (sketch->centred)
     parts.push_back({"centre", centreType, {pages, config.kvHeads, dim}});
   return parts;
@@ -156,7 +161,10 @@ Kept vashista::test::makeKept(const Config &config, Random &random,
     format.group = random.pick<int64_t>({16, 32, 64, 128});
     format.rotated = random.chance(0.6);
     format.centred = random.chance(0.3);
-    kept.residualType = random.pick({ElementType::f16, ElementType::f8});
+    format.normPerToken = random.chance(0.5);
+    kept.scaleType = random.pick({ElementType::f16, ElementType::f8});
+    kept.residualType =
+        random.pick({ElementType::f16, ElementType::f8, ElementType::i8});
     kept.centreType =
         random.pick({ElementType::f32, ElementType::f16, ElementType::bf16});
   }

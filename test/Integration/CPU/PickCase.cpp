@@ -241,9 +241,10 @@ std::string PickCase::describe() const {
   return "pick " + config.describe() +
          (pick.ofPages
               ? " pages " + kept.getSummaryText() + " " + getName(kept.type)
-          : kept.sketch ? " tokens " + kept.getSketchText() + " " +
-                              getName(kept.residualType)
-                        : std::string(" tokens")) +
+          : kept.sketch
+              ? " tokens " + kept.getSketchText() + " " +
+                    getName(kept.scaleType) + " " + getName(kept.residualType)
+              : std::string(" tokens")) +
          (within ? " within" : "") + (hasPageCount ? " count" : "") +
          (pick.hasTaken ? " taken" : "") + (pick.hasOutside ? " outside" : "") +
          (pick.hasAttended ? " attended " : " ") + pick.getModeText() +

@@ -14,16 +14,41 @@
 
 using namespace vashista::test;
 
+/// Norms as numbers; those of tokens as of a group.
+Array<float> KeptSketch::readNorms(const Buffer &part) const {
+  bool inBytes = part.getType() == ElementType::i8;
+  Array<int32_t> bytes = inBytes ? part.toInts() : Array<int32_t>();
+  Array<float> result =
+      inBytes ? Array<float>(part.getShape()) : part.toFloats();
+  if (format.normPerToken)
+    result.shape.push_back(1);
+  int64_t numGroups = format.getNumGroups(dim);
+  int64_t numNorms = format.getNumNorms(dim);
+  for (size_t i = 0; i < result.data.size(); ++i) {
+    float &norm = result.data[i];
+    if (inBytes) {
+      // The largest norm that half a cell in each channel has.
+      double square = 0;
+      int64_t first = i / numNorms * numGroups + i % numNorms;
+      int64_t span = numGroups / numNorms;
+      for (int64_t g = first; g < first + span; ++g)
+        square += std::pow(scales.data[g], 2) * format.group / 4;
+      int64_t steps = bytes.data[i] & 0xff;
+      norm = steps == 255 ? kInf : std::sqrt(square) * steps / 254;
+    }
+    if (std::isnan(norm))
+      norm = kInf;
+  }
+  return result;
+}
+
 KeptSketch::KeptSketch(const Config &config, const Kept &kept,
                        const Outputs &parts)
     : format(*kept.sketch), dim(config.keyDim) {
   const Buffer *part = &parts[kept.getSketchPosition()];
   codes = part[0].toInts();
   scales = part[1].toFloats();
-  norms = part[2].toFloats();
-  for (float &norm : norms.data)
-    if (std::isnan(norm))
-      norm = kInf;
+  norms = readNorms(part[2]);
   if (format.centred)
     centre = part[3].toFloats();
 }
@@ -41,10 +66,17 @@ void vashista::test::checkSketch(const Config &config, const Kept &kept,
   KeptSketch numbers(config, kept, after);
   Sketch sketch = numbers.get();
   const SketchFormat &format = sketch.format;
-  bool isF8 = kept.residualType == ElementType::f8;
-  double relative = isF8 ? 0x1p-3 : 0x1p-10, least = isF8 ? 0x1p-9 : 0x1p-24;
-  double most = isF8 ? 448 : 65504;
+  auto getUnit = [](ElementType type) {
+    return type == ElementType::f8 ? 0x1p-3 : 0x1p-10;
+  };
+  auto getLeast = [](ElementType type) {
+    return type == ElementType::f8 ? 0x1p-9 : 0x1p-24;
+  };
+  auto getMost = [](ElementType type) {
+    return type == ElementType::f8 ? 448.0 : 65504.0;
+  };
   double cells = static_cast<double>(1 << (format.bits - 1));
+  int64_t span = format.getNormSpan(config.keyDim);
   Reporter reporter;
   auto checkToken = [&](int64_t page, int64_t h, int64_t slot) {
     std::vector<double> key =
@@ -55,14 +87,28 @@ void vashista::test::checkSketch(const Config &config, const Kept &kept,
     for (double channel : key)
       all += channel * channel;
     all = std::sqrt(all);
-    for (int64_t g = 0; g < format.getNumGroups(config.keyDim); ++g) {
-      double square = 0, largest = 0;
-      for (int64_t i = g * format.group; i < (g + 1) * format.group; ++i) {
+    for (int64_t n = 0; n < format.getNumNorms(config.keyDim); ++n) {
+      double square = 0, halfCells = 0, stored = 0;
+      bool fits = true;
+      for (int64_t i = n * span; i < (n + 1) * span; ++i) {
         square += std::pow(key[i] - decoded[i], 2);
-        largest = std::max(largest, std::fabs(key[i]));
+        if (i % format.group)
+          continue;
+        // No worse than rounding to the nearest of cells that hold all.
+        double largest = 0;
+        for (int64_t j = i; j < i + format.group; ++j)
+          largest = std::max(largest, std::fabs(key[j]));
+        double cell =
+            largest / cells * (1 + getUnit(kept.scaleType)) * (1 + 0x1p-20) +
+            getLeast(kept.scaleType);
+        fits &= cell <= getMost(kept.scaleType);
+        halfCells += format.group * std::pow(cell / 2, 2);
+        stored +=
+            format.group *
+            std::pow((*sketch.scales)(page, h, slot, i / format.group) / 2, 2);
       }
       double residual = std::sqrt(square);
-      double norm = (*sketch.norms)(page, h, slot, g);
+      double norm = (*sketch.norms)(page, h, slot, n);
       if (!std::isfinite(all)) {
         if (norm != kInfinity)
           reporter.report(page, h, "the norm of an unknown residual", norm,
@@ -70,21 +116,25 @@ void vashista::test::checkSketch(const Config &config, const Kept &kept,
         continue;
       }
       // A bound, and not by more than its type and 2^-45 of the key ask for.
-      if (!(norm >= residual - 0x1p-48 * all))
+      // What is read back of bytes is rounded to f32.
+      if (!(norm >= residual * (1 - 0x1p-22) - 0x1p-48 * all))
         reporter.report(page, h, "a residual norm below the residual", norm,
                         residual, 0);
-      double allowed =
-          residual * (1 + relative) * (1 + 0x1p-20) + 0x1p-44 * all + least;
+      double allowed = residual * (1 + 0x1p-20) + 0x1p-44 * all, most;
+      if (kept.residualType == ElementType::i8) {
+        allowed += std::sqrt(stored) / 254 * (1 + 0x1p-20);
+        most = std::sqrt(stored) * (1 - 0x1p-20);
+      } else {
+        allowed +=
+            residual * getUnit(kept.residualType) + getLeast(kept.residualType);
+        most = getMost(kept.residualType);
+      }
       if (!(norm <= allowed) && allowed <= most)
         reporter.report(page, h, "a residual norm", norm, residual,
                         allowed - residual);
-      // No worse than channels rounded to the nearest of cells that hold all.
-      double cell = largest / cells * (1 + 0x1p-9) + 0x1p-24;
-      if (cell <= 65504 &&
-          !findings.include("residual", residual,
-                            cell / 2 * std::sqrt(format.group) * (1 + 0x1p-20)))
+      if (fits && !findings.include("residual", residual, std::sqrt(halfCells)))
         reporter.report(page, h, "a residual", residual, 0,
-                        cell / 2 * std::sqrt(format.group));
+                        std::sqrt(halfCells));
     }
   };
   for (int64_t page = 0; page < expected.shape[0]; ++page)
@@ -144,14 +194,20 @@ void vashista::test::checkSketchScores(const Config &config,
     double most = 0;
     const Array<float> &scales = *sketch.scales;
     std::vector<double> wide = toSketchSpace(sketch.format, w, dim);
+    double wideSquare = 0, scaleSquare = 0;
+    double perScale =
+        std::sqrt(sketch.format.group) * ((1 << sketch.format.bits) - 1) / 2.0;
     for (int64_t g = 0; g < sketch.format.getNumGroups(dim); ++g) {
-      double square = 0;
+      double square = 0, scale = scales(page, kvHead, position % pageSize, g);
       for (int64_t i = 0; i < sketch.format.group; ++i)
         square += std::pow(wide[g * sketch.format.group + i], 2);
-      most += std::sqrt(square * sketch.format.group) *
-              ((1 << sketch.format.bits) - 1) / 2.0 *
-              scales(page, kvHead, position % pageSize, g);
+      wideSquare += square;
+      scaleSquare += scale * scale;
+      if (!sketch.format.normPerToken)
+        most += std::sqrt(square) * perScale * scale;
     }
+    if (sketch.format.normPerToken)
+      most = std::sqrt(wideSquare * scaleSquare) * perScale;
     double allowed = 3 * (n + 8) * kUnit * factor * (most + found.sizes) +
                      0x1p-17 * factor * found.reach + 2 * error;
     double expected = toLogit(found.product + found.reach);

@@ -71,11 +71,11 @@ SketchProducts vashista::test::getProducts(const Sketch &sketch,
   std::vector<double> w = toSketchSpace(sketch.format, direction, sketch.dim);
   std::vector<double> key = sketch.decode(page, kvHead, slot);
   SketchProducts result;
-  std::vector<double> squares(sketch.format.getNumGroups(sketch.dim), 0);
+  std::vector<double> squares(sketch.format.getNumNorms(sketch.dim), 0);
   for (size_t i = 0; i < w.size(); ++i) {
     result.product += w[i] * key[i];
     result.sizes += std::fabs(w[i] * key[i]);
-    squares[i / sketch.format.group] += w[i] * w[i];
+    squares[i / sketch.format.getNormSpan(sketch.dim)] += w[i] * w[i];
   }
   for (size_t g = 0; g < squares.size(); ++g)
     result.reach +=

@@ -56,9 +56,10 @@ public:
            (kept.summary
                 ? " " + kept.getSummaryText() + " " + getName(kept.type)
                 : std::string()) +
-           (kept.sketch ? " sketch " + kept.getSketchText() + " " +
-                              getName(kept.residualType)
-                        : std::string()) +
+           (kept.sketch
+                ? " sketch " + kept.getSketchText() + " " +
+                      getName(kept.scaleType) + " " + getName(kept.residualType)
+                : std::string()) +
            " " + policy.getText();
   }
   bool compile() override;

@@ -140,12 +140,13 @@ bool vashista::isElement(PartElement element, Type type) {
     return type.isF32() || type.isF16() || type.isBF16();
   case PartElement::f32:
     return type.isF32();
-  case PartElement::f16:
-    return type.isF16();
   case PartElement::i8:
     return type.isSignlessInteger(8);
-  case PartElement::residualNorm:
+  case PartElement::sketchScale:
     return type.isF16() || isa<Float8E4M3FNType>(type);
+  case PartElement::residualNorm:
+    return type.isF16() || isa<Float8E4M3FNType>(type) ||
+           type.isSignlessInteger(8);
   }
   llvm_unreachable("all part elements are checked");
 }
@@ -156,12 +157,12 @@ StringRef vashista::describe(PartElement element) {
     return "f32, f16 or bf16";
   case PartElement::f32:
     return "f32";
-  case PartElement::f16:
-    return "f16";
   case PartElement::i8:
     return "i8";
-  case PartElement::residualNorm:
+  case PartElement::sketchScale:
     return "f16 or f8E4M3FN";
+  case PartElement::residualNorm:
+    return "f16, f8E4M3FN or i8";
   }
   llvm_unreachable("all part elements are described");
 }

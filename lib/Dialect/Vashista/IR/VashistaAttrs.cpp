@@ -91,8 +91,12 @@ SmallVector<SourcePart> SketchAttr::getParts() const {
                                   Dim::groups};
   SmallVector<SourcePart> parts = {
       {"codes", codes, PartElement::i8},
-      {"scales", perGroup, PartElement::f16},
-      {"norms", perGroup, PartElement::residualNorm}};
+      {"scales", perGroup, PartElement::sketchScale},
+      {"norms",
+       getNorm() == SketchNorm::group
+           ? perGroup
+           : SmallVector<Dim, 4>(ArrayRef<Dim>(perGroup).drop_back()),
+       PartElement::residualNorm}};
   if (getCentre() == SketchCentre::page)
     parts.push_back({"centre",
                      {Dim::physPages, Dim::kvHeads, Dim::keyDim},
@@ -113,7 +117,8 @@ int64_t SketchAttr::getCodeBytes(int64_t keyDim) const {
 
 LogicalResult SketchAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  int64_t bits, int64_t group,
-                                 SketchCentre centre, SketchRotation rotation) {
+                                 SketchCentre centre, SketchRotation rotation,
+                                 SketchNorm norm) {
   if (!llvm::is_contained({2, 3, 4, 5, 6, 8}, bits))
     return emitError() << "[sketch_c1] expected bits to be 2, 3, 4, 5, 6 or 8, "
                           "got "

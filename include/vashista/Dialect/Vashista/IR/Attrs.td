@@ -80,24 +80,31 @@ def Vashista_SketchAttr : Vashista_Attr<"Sketch", "sketch",
   let summary = "quantised keys with residual norms: sound token-level bounds";
   let description = [{
     Each key k, minus a centre c and rotated, is quantised to `bits` per channel
-    with one scale and one residual norm per `group` channels. The head dimension
-    is padded with zeros to a multiple of `group`: `Dp = ceil(D / group) * group`.
+    with one scale per `group` channels, and the norm of what that leaves is kept,
+    of each group or (`norm = token`) of the whole key. The head dimension is
+    padded with zeros to a multiple of `group`: `Dp = ceil(D / group) * group`.
 
     | tensor | type | |
     |---|---|---|
     | codes | `[N, Hkv, S, Dp * bits / 8]` i8 | packed in planes |
-    | scales | `[N, Hkv, S, Dp / group]` f16 | |
-    | norms | `[N, Hkv, S, Dp / group]` f16 or f8E4M3FN | residual norms, rounded up; above the largest number +inf or NaN, which mean infinite |
+    | scales | `[N, Hkv, S, Dp / group]` f16 or f8E4M3FN | |
+    | norms | `[N, Hkv, S, Dp / group]`, or `[N, Hkv, S]` of tokens; f16, f8E4M3FN or i8 | residual norms, rounded up |
     | centre | `[N, Hkv, D]` f32, f16 or bf16 | only with `centre = page`: the mean of the page's keys, to nearest |
 
-    Bytes per token and KV head: `Dp * bits / 8` and 3 (f8E4M3FN) or 4 (f16) per
-    group, and the centre's share.
+    Norms that no number holds are infinite: +inf in f16, NaN in f8E4M3FN. In i8
+    the unsigned byte n stands for n / 254 of the largest norm that rounding to
+    the nearest cell can leave, `sqrt(group) scale_g / 2` of a group and the norm
+    of those of a token, and 255 for infinite.
+
+    Bytes per token and KV head: the codes, and the scales and norms by their
+    types; a centre has its share. With D = 128, `<bits = 4, group = 32,
+    rotation = hadamard, norm = token>` in f8E4M3FN and i8 has 64 + 4 + 1 = 69,
+    13.5 % of the bytes of a bf16 key and value.
 
     *Values.* Channel i of a rotated key stands for
     `(code_i - (2^bits - 1) / 2) * scale_g`: cells lie evenly around 0, and all
-    codes are used. Whatever scale a writer chooses, `norms_g` is at least the
-    Euclidean norm of what is left in the group for the scale and the centre as
-    stored. `rotation = hadamard` multiplies by the orthonormal Hadamard matrix
+    codes are used. Whatever scale a writer chooses, a norm is at least the
+    Euclidean norm of what is left for the scales and the centre as stored. `rotation = hadamard` multiplies by the orthonormal Hadamard matrix
     (natural order) of blocks of powers of two: the largest that fits in Dp, then
     the largest that fits in what is left, and so on. It spreads a key evenly over
     its channels, which makes residuals small.
@@ -109,20 +116,21 @@ def Vashista_SketchAttr : Vashista_Attr<"Sketch", "sketch",
 
     *Scores.* With w' the rotated direction, a score is the logit of
     `x = <w', decoded> + <w, c>`; the bound is that of
-    `x + sum_g norm(w'_g) norms_g`, rounding included. A key with NaN or Inf is
+    `x + sum_g norm(w'_g) norms_g`, or of `x + norm(w') norms`, rounding included. A key with NaN or Inf is
     never coded: its bound is +inf. Source: docs/theory.md, section 2.
 
     Constraints:
     * `sketch_c1`: `bits` is 2, 3, 4, 5, 6 or 8.
     * `sketch_c2`: `group` is 16, 32, 64 or 128.
 
-    Example: `#vashista.sketch<bits = 4, group = 32, rotation = hadamard>`
+    Example: `#vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>`
   }];
   let parameters = (ins
     AttrParameter<"int64_t", "bits per channel">:$bits,
     AttrParameter<"int64_t", "channels that share a scale and a residual norm">:$group,
     Vashista_EnumParameter<Vashista_SketchCentre, "what is subtracted first", "none">:$centre,
-    Vashista_EnumParameter<Vashista_SketchRotation, "what is applied before quantising", "none">:$rotation);
+    Vashista_EnumParameter<Vashista_SketchRotation, "what is applied before quantising", "none">:$rotation,
+    Vashista_EnumParameter<Vashista_SketchNorm, "what a residual norm is of", "group">:$norm);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{

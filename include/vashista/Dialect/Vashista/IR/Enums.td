@@ -91,4 +91,9 @@ def Vashista_SketchRotation : Vashista_Enum<"SketchRotation", "the rotation of a
     "transform over powers of two", [
   I32EnumAttrCase<"none", 0>, I32EnumAttrCase<"hadamard", 1>]>;
 
+def Vashista_SketchNorm : Vashista_Enum<"SketchNorm", "what a residual norm of a sketch is of",
+    "what a stored residual norm bounds: each `group` of channels, or the whole "
+    "`token`", [
+  I32EnumAttrCase<"group", 0>, I32EnumAttrCase<"token", 1>]>;
+
 #endif // VASHISTA_DIALECT_VASHISTA_IR_ENUMS_TD

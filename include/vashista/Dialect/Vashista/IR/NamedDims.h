@@ -129,7 +129,7 @@ private:
 NamedDims getNamedDims(mlir::Operation *op);
 
 /// Which element types a part of a key source may have.
-enum class PartElement { storage, f32, f16, i8, residualNorm };
+enum class PartElement { storage, f32, i8, sketchScale, residualNorm };
 
 /// One tensor of a key source: its name, dimensions and element type.
 struct SourcePart {
