@@ -15,23 +15,16 @@
 // the order of their slots, ties to the lowest. A pick's weight becomes -inf,
 // so that the tail is a log-sum-exp over what has a weight left.
 //
-// `proving` first drops the slots that no head needs (rank 0). The heads of a
-// group follow each other: each takes its slots in order of their bounds, from
-// the highest down, until what is left over meets the tolerance, given what the
-// heads before it have taken. Later heads only add. How far down a head goes is
-// found in a histogram of its bounds, 32 bins a nat: a bin is taken whole. Sums
-// there are estimates; what was left out is bounded afterwards, by the tail.
+// `proving` picks all that it needs (ProvingPick.cpp), and ranks only where
+// that is more than the budget.
 //
-// Cost: O(G L) vector work for ranks and tails, 32 L counts in vectors; for
-// `proving` O(G^2 L) vectors more, which are loads and comparisons of bounds,
-// and O(G L) additions to histograms.
+// Cost: O(G L) vector work for ranks and tails, 32 L counts in vectors where
+// there is more to pick from than the budget.
 //
 //===----------------------------------------------------------------------===//
 
-#include "../VashistaToVector/KernelBuilder.h"
 #include "Patterns.h"
-
-#include "vashista/Dialect/Vashista/IR/Vashista.h"
+#include "PickKernel.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/IR/PatternMatch.h"
@@ -43,77 +36,6 @@ using namespace vashista;
 
 using arith::CmpFPredicate;
 using arith::CmpIPredicate;
-
-namespace {
-
-/// Bins of a head's bounds, from the highest down; the last holds all below.
-constexpr int64_t kBins = 1024;
-constexpr float kBinsPerNat = 32;
-
-class PickKernel {
-public:
-  PickKernel(PickOp op, KernelBuilder &b, int64_t group)
-      : op(op), b(b), group(group),
-        unit(op.getUnit() == SlotUnit::pages ? op.getPageSize() : 1) {}
-
-  /// Emits the tasks; yields the tensors of ids, counts and tails.
-  SmallVector<Value> emit();
-
-private:
-  void emitTask();
-  void weighSlots();
-  void excludeTaken();
-  void rankSlots();
-  void rankAlways();
-  void dropUnneeded();
-  /// How many bins of its bounds a head takes, given what heads before it do.
-  Value countBins(Value head);
-  /// Sums exp(score + weight - shift) and exp(bound + weight - shift) of a head
-  /// over bins of its bounds, and the former over what is taken already.
-  void fillBins(Value head, Value shift);
-  /// The bins of a vector of bounds of a head, as f32: below 0 for unknown
-  /// ones, which are always taken.
-  Value getBins(Value head, Value known);
-  /// Whether a head takes each slot of a vector.
-  Value isTaken(Value head, Value first);
-  Value findThreshold(Value need);
-  Value writePicks(Value threshold, Value need);
-  void writeTails();
-
-  /// body(first slot, position of its token) for each listed page.
-  void forEachPage(function_ref<void(Value, Value)> body);
-  /// How many slots have a rank that compares so.
-  Value countRanks(CmpIPredicate predicate, Value rank);
-  /// Position of the first token of a slot.
-  Value getPosition(Value slot);
-  /// body(first slot of a vector, score or bound + weight) over all slots of a
-  /// head; -inf where there is no weight.
-  Value weighted(Value from, Value head, Value first);
-  /// log sum exp over a head's slots, and whether any was NaN.
-  std::pair<Value, Value> logSumExp(Value from, Value head);
-
-  Value i32(int64_t value) {
-    return arith::ConstantOp::create(b, b.getI32IntegerAttr(value));
-  }
-  VectorType ints() { return VectorType::get({b.lanes}, b.getI32Type()); }
-
-  PickOp op;
-  KernelBuilder &b;
-  int64_t group, unit;
-
-  Value scores, bounds, lengths, pages, pageCount, taken, outside, attended;
-  Value ids, counts, tails;
-  // Of the current task.
-  Value row, kvHead, firstHead, length, numSlots, padded;
-  Value weights, ranks; // [L, rounded up to vectors] f32, i32
-  Value refs, isNan;    // [G] f32, i1
-  // Of `proving`. The highest finite bound of each head and the bins that it
-  // takes [G] f32; for one head, masses and rests of bins [2 * kBins], the mass
-  // before each block of bins and, within a block, of each bin; f32.
-  Value tops, bins, sums, takenMass, massBefore, binMass, binRest;
-};
-
-} // namespace
 
 SmallVector<Value> PickKernel::emit() {
   ReifiedRankedShapedTypeDims shapes;
@@ -173,25 +95,59 @@ void PickKernel::emitTask() {
   ranks = memref::AllocOp::create(
       b, MemRefType::get({ShapedType::kDynamic}, b.getI32Type()), padded,
       b.getI64IntegerAttr(64));
-  refs = b.scratch({group}, b.getF32Type());
   isNan = b.scratch({group}, b.getI1Type());
 
   weighSlots();
   if (taken)
     excludeTaken();
-  rankSlots();
-  rankAlways();
+  bool mayBeProved = op.getMode() == PickMode::proving && attended &&
+                     op.getSinks() == 0 && op.getWindow() == 0;
+  if (!mayBeProved)
+    return pickAndSum();
+  // Most groups of a later round are proved already.
+  findTops();
+  writeTails();
+  Value proved = isProved();
+  b.ifThen(proved, [&] { writeNothing(); });
+  Value yes = arith::ConstantOp::create(b, b.getBoolAttr(true));
+  b.ifThen(arith::XOrIOp::create(b, proved, yes), [&] { pickAndSum(); });
+}
 
+void PickKernel::writeNothing() {
+  b.store(i32(0), counts, {row, kvHead});
+  b.forLoop(b.index(0), b.index(op.getBudget()), 1, [&](Value at) {
+    b.store(i32(-1), ids, {row, kvHead, at});
+  });
+}
+
+void PickKernel::pickAndSum() {
+  openSlots();
+  raiseAlways();
   if (op.getMode() == PickMode::proving)
     dropUnneeded();
+  else
+    rankSlots();
   // As many as there are to pick from, and at most the budget.
+  Value budget = b.index(op.getBudget()), one = i32(1);
   Value available = countRanks(CmpIPredicate::ugt, i32(0));
-  Value need = b.minI(available, b.index(op.getBudget()));
-  Value threshold = findThreshold(need);
-  Value picked = writePicks(threshold, need);
+  Value need = b.minI(available, budget);
+  auto threshold = scf::IfOp::create(
+      b, b.compare(CmpIPredicate::sgt, available, budget),
+      [&](OpBuilder &nested, Location) {
+        OpBuilder::InsertionGuard guard(b);
+        b.setInsertionPoint(nested.getInsertionBlock(),
+                            nested.getInsertionPoint());
+        if (op.getMode() == PickMode::proving)
+          rankSlots();
+        scf::YieldOp::create(b, findThreshold(need));
+      },
+      [&](OpBuilder &nested, Location loc) {
+        scf::YieldOp::create(nested, loc, one);
+      });
+  Value picked = writePicks(threshold.getResult(0), need);
   b.store(arith::IndexCastOp::create(b, b.getI32Type(), picked), counts,
           {row, kvHead});
-  b.forLoop(picked, b.index(op.getBudget()), 1, [&](Value at) {
+  b.forLoop(picked, budget, 1, [&](Value at) {
     b.store(i32(-1), ids, {row, kvHead, at});
   });
   if (!op.getTail().use_empty())
@@ -330,9 +286,18 @@ std::pair<Value, Value> PickKernel::logSumExp(Value from, Value head) {
   return {b.select(infinite, most, sum), any};
 }
 
-/// ranks[slot], as unsigned integers in the order of the slot's best head.
+void PickKernel::openSlots() {
+  Value minusInf = b.broadcast(b.negInf());
+  b.forLoop(b.index(0), padded, b.lanes, [&](Value first) {
+    Value none =
+        b.compare(CmpFPredicate::OEQ, b.loadVector(weights, first), minusInf);
+    b.storeVector(b.select(none, splatInt(0), splatInt(1)), ranks, first);
+  });
+}
+
 void PickKernel::rankSlots() {
   Value zero = b.index(0), minusInf = b.broadcast(b.negInf());
+  Value refs = b.scratch({group}, b.getF32Type());
   b.forLoop(zero, b.index(group), 1, [&](Value head) {
     auto [ref, nan] = logSumExp(scores, head);
     // A head without any mass has no say, nor one that all hangs on.
@@ -342,10 +307,6 @@ void PickKernel::rankSlots() {
     b.store(b.select(infinite, b.f32(0.0f), ref), refs, head);
     b.store(nan, isNan, head);
   });
-  auto splatInt = [&](int64_t value) -> Value {
-    return arith::ConstantOp::create(
-        b, DenseElementsAttr::get(ints(), static_cast<int32_t>(value)));
-  };
   b.forLoop(zero, padded, b.lanes, [&](Value first) {
     Value best =
         b.forLoop(zero, b.index(group), 1, ValueRange{minusInf},
@@ -362,14 +323,13 @@ void PickKernel::rankSlots() {
     Value sign = arith::ShRSIOp::create(b, bits, splatInt(31));
     Value flip = arith::OrIOp::create(b, sign, splatInt(int64_t(INT32_MIN)));
     Value rank = arith::XOrIOp::create(b, bits, flip);
-    Value none =
-        b.compare(CmpFPredicate::OEQ, b.loadVector(weights, first), minusInf);
-    b.storeVector(b.select(none, splatInt(0), rank), ranks, first);
+    Value before = vector::LoadOp::create(b, ints(), ranks, first);
+    Value open = b.compare(CmpIPredicate::eq, before, splatInt(1));
+    b.storeVector(b.select(open, rank, before), ranks, first);
   });
 }
 
-/// Sinks and window rank above everything that can be picked.
-void PickKernel::rankAlways() {
+void PickKernel::raiseAlways() {
   if (op.getSinks() == 0 && op.getWindow() == 0)
     return;
   Value zero = b.index(0);
@@ -415,199 +375,6 @@ Value PickKernel::countRanks(CmpIPredicate predicate, Value rank) {
           .front();
   Value sum = vector::ReductionOp::create(b, vector::CombiningKind::ADD, sums);
   return arith::IndexCastUIOp::create(b, b.getIndexType(), sum);
-}
-
-/// A bound that is not known must be picked.
-static Value knownOrInf(KernelBuilder &b, Value bounds) {
-  int64_t size = cast<VectorType>(bounds.getType()).getDimSize(0);
-  Value nan = b.compare(CmpFPredicate::UNO, bounds, bounds);
-  float inf = std::numeric_limits<float>::infinity();
-  return b.select(nan, b.splat(inf, size), bounds);
-}
-
-Value PickKernel::getBins(Value head, Value known) {
-  Value below = b.subF(b.broadcast(b.load(tops, head)), known);
-  Value bin = b.mulF(below, b.splat(kBinsPerNat, b.lanes));
-  // Without a weight there is no bin: -inf - -inf.
-  Value last = b.splat(kBins - 1, b.lanes);
-  return b.select(b.compare(CmpFPredicate::UGT, bin, last), last, bin);
-}
-
-Value PickKernel::isTaken(Value head, Value first) {
-  Value known = knownOrInf(b, weighted(bounds, head, first));
-  return b.compare(CmpFPredicate::OLT, getBins(head, known),
-                   b.broadcast(b.load(bins, head)));
-}
-
-/// Ranks 0 what no head needs.
-void PickKernel::dropUnneeded() {
-  Type f32 = b.getF32Type();
-  Value zero = b.index(0), heads = b.index(group);
-  float inf = std::numeric_limits<float>::infinity();
-  tops = b.scratch({group}, f32);
-  bins = b.scratch({group}, f32);
-  sums = b.scratch({2 * kBins}, f32);
-  takenMass = b.scratch({1}, f32);
-  massBefore = b.scratch({kBins / b.lanes}, f32);
-  binMass = b.scratch({b.lanes}, f32);
-  binRest = b.scratch({b.lanes}, f32);
-  Value infs = b.splat(inf, b.lanes), none = b.broadcast(b.negInf());
-  b.forLoop(zero, heads, 1, [&](Value head) {
-    Value most =
-        b.forLoop(zero, padded, b.lanes, ValueRange{none},
-                  [&](Value first, ValueRange carried) -> SmallVector<Value> {
-                    Value values = weighted(bounds, head, first);
-                    Value finite = b.compare(CmpFPredicate::OLT, values, infs);
-                    values = b.select(finite, values, none);
-                    return {b.maxNum(values, carried[0])};
-                  })
-            .front();
-    b.store(b.reduceMaxNum(most), tops, head);
-    b.store(b.f32(0.0f), bins, head);
-  });
-  b.forLoop(zero, heads, 1,
-            [&](Value head) { b.store(countBins(head), bins, head); });
-  auto bits = VectorType::get({b.lanes}, b.getI1Type());
-  Value no = arith::ConstantOp::create(b, DenseElementsAttr::get(bits, false));
-  Value zeros = arith::ConstantOp::create(b, b.getZeroAttr(ints()));
-  Value always = vector::BroadcastOp::create(b, ints(), i32(-1));
-  b.forLoop(zero, padded, b.lanes, [&](Value first) {
-    Value rank = vector::LoadOp::create(b, ints(), ranks, first);
-    Value needed =
-        b.forLoop(zero, heads, 1, ValueRange{no},
-                  [&](Value head, ValueRange carried) -> SmallVector<Value> {
-                    return {arith::OrIOp::create(b, carried[0],
-                                                 isTaken(head, first))};
-                  })
-            .front();
-    // Sinks and window are picked, needed or not.
-    needed = arith::OrIOp::create(b, needed,
-                                  b.compare(CmpIPredicate::eq, rank, always));
-    b.storeVector(b.select(needed, rank, zeros), ranks, first);
-  });
-}
-
-void PickKernel::fillBins(Value head, Value shift) {
-  Value zero = b.index(0), zeros = b.splat(0.0f, b.lanes);
-  b.forLoop(zero, b.index(2 * kBins), b.lanes,
-            [&](Value at) { b.storeVector(zeros, sums, at); });
-  auto bits = VectorType::get({b.lanes}, b.getI1Type());
-  Value no = arith::ConstantOp::create(b, DenseElementsAttr::get(bits, false));
-  Value always = vector::BroadcastOp::create(b, ints(), i32(-1));
-  Value shifts = b.broadcast(shift);
-  Value taken =
-      b.forLoop(
-           zero, padded, b.lanes, ValueRange{zeros},
-           [&](Value first, ValueRange carried) -> SmallVector<Value> {
-             Value rank = vector::LoadOp::create(b, ints(), ranks, first);
-             Value isTakenBefore =
-                 b.forLoop(zero, b.index(group), 1, ValueRange{no},
-                           [&](Value other,
-                               ValueRange carried) -> SmallVector<Value> {
-                             return {arith::OrIOp::create(
-                                 b, carried[0], isTaken(other, first))};
-                           })
-                     .front();
-             isTakenBefore = arith::OrIOp::create(
-                 b, isTakenBefore, b.compare(CmpIPredicate::eq, rank, always));
-             Value bound = knownOrInf(b, weighted(bounds, head, first));
-             Value mass = b.exp(b.subF(weighted(scores, head, first), shifts));
-             Value rest = b.exp(b.subF(bound, shifts));
-             Value bin = b.maxNum(getBins(head, bound), zeros);
-             bin = arith::FPToSIOp::create(b, ints(), bin);
-             Value pairs = vector::InterleaveOp::create(
-                 b, b.select(isTakenBefore, zeros, mass),
-                 b.select(isTakenBefore, zeros, rest));
-             for (int64_t lane = 0; lane < b.lanes; ++lane) {
-               Value number =
-                   vector::ExtractOp::create(b, bin, ArrayRef<int64_t>{lane});
-               Value at = b.mulI(
-                   arith::IndexCastOp::create(b, b.getIndexType(), number),
-                   b.index(2));
-               Value pair = vector::ExtractStridedSliceOp::create(
-                   b, pairs, 2 * lane, 2, 1);
-               b.storeVector(b.addF(b.loadVector(sums, at, 2), pair), sums, at);
-             }
-             return {b.addF(carried[0], b.select(isTakenBefore, mass, zeros))};
-           })
-          .front();
-  b.store(b.reduceAdd(taken), takenMass, zero);
-}
-
-Value PickKernel::countBins(Value head) {
-  Value zero = b.index(0);
-  Value width = b.index(b.lanes), numBlocks = b.index(kBins / b.lanes);
-  SmallVector<Value> at = {row, b.addI(firstHead, head)};
-  Value shift = b.load(refs, head), already = b.negInf();
-  if (attended) {
-    already = b.load(attended, at);
-    shift = b.maxF(shift, already);
-  }
-  fillBins(head, shift);
-  Value mass = b.addF(b.load(takenMass, zero), b.exp(b.subF(already, shift)));
-  Value rest = b.f32(0.0f);
-  if (outside)
-    rest = b.exp(b.subF(b.load(outside, at), shift));
-  // A little less than was asked for leaves room for the rounding that a
-  // certificate adds.
-  float tolerance = op.getTolerance()->convertToFloat() * (1.0f - 0x1p-8f);
-  Value ratio = b.f32(tolerance / (1.0f - tolerance));
-  auto isProved = [&](Value rest, Value mass) {
-    return b.compare(CmpFPredicate::OLE, rest, b.mulF(ratio, mass));
-  };
-  /// Sums of a block of bins: masses, rests.
-  auto loadBlock = [&](Value block) -> std::pair<Value, Value> {
-    Value pairs =
-        b.loadVector(sums, b.mulI(block, b.index(2 * b.lanes)), 2 * b.lanes);
-    auto halves = vector::DeinterleaveOp::create(b, pairs);
-    return {halves.getRes1(), halves.getRes2()};
-  };
-
-  // Masses before each block of bins; then, from the last block on, whether
-  // what is left from there on is little enough. Rests are only ever added.
-  b.forLoop(zero, numBlocks, 1, ValueRange{mass},
-            [&](Value block, ValueRange carried) -> SmallVector<Value> {
-              b.store(carried[0], massBefore, block);
-              Value here = b.reduceAdd(loadBlock(block).first);
-              return {b.addF(carried[0], here)};
-            });
-  SmallVector<Value> found =
-      b.forLoop(zero, numBlocks, 1, ValueRange{rest, rest, numBlocks},
-                [&](Value i, ValueRange carried) -> SmallVector<Value> {
-                  Value block = b.subI(b.subI(numBlocks, b.index(1)), i);
-                  Value left =
-                      b.addF(carried[0], b.reduceAdd(loadBlock(block).second));
-                  Value proved = isProved(left, b.load(massBefore, block));
-                  return {left, b.select(proved, left, carried[1]),
-                          b.select(proved, block, carried[2])};
-                });
-  // The same within the block before, bin by bin; none before the first.
-  Value end = b.mulI(found[2], width);
-  Value isFirst = b.compare(CmpIPredicate::eq, found[2], zero);
-  Value block = b.select(isFirst, zero, b.subI(found[2], b.index(1)));
-  auto [masses, rests] = loadBlock(block);
-  b.storeVector(masses, binMass, zero);
-  b.storeVector(rests, binRest, zero);
-  b.forLoop(zero, width, 1, ValueRange{found[1]},
-            [&](Value i, ValueRange carried) -> SmallVector<Value> {
-              Value bin = b.subI(b.subI(width, b.index(1)), i);
-              Value left = b.addF(carried[0], b.load(binRest, bin));
-              b.store(left, binRest, bin);
-              return {left};
-            });
-  Value number =
-      b.forLoop(zero, width, 1, ValueRange{b.load(massBefore, block), end},
-                [&](Value bin, ValueRange carried) -> SmallVector<Value> {
-                  Value proved = isProved(b.load(binRest, bin), carried[0]);
-                  Value here = b.addI(b.mulI(block, width), bin);
-                  return {
-                      b.addF(carried[0], b.load(binMass, bin)),
-                      b.select(proved, b.minI(carried[1], here), carried[1])};
-                })
-          .back();
-  number = b.select(isFirst, zero, number);
-  return arith::UIToFPOp::create(
-      b, b.getF32Type(), arith::IndexCastOp::create(b, b.getI32Type(), number));
 }
 
 /// The rank of the need-th best slot: the highest that as many slots reach, bit

@@ -325,13 +325,16 @@ SmallVector<Value> SketchScorer::decode(ValueRange indices) {
     }
   // code D - middle D: exact, and so is middle D.
   at.back() = b.index(0);
+  Value all = loadScales(at);
+  Value allShifts = b.mulF(all, b.splat(-format.getMiddle(), groupLanes));
   SmallVector<Value> scales, shifts, vectors;
   for (int64_t number = 0; number < format.numGroups; ++number) {
-    at.back() = b.index(number);
-    Value scale = toF32(b.load(parts[1], at));
-    scales.push_back(b.broadcast(scale, lanes));
-    Value shift = b.mulF(scale, b.f32(-format.getMiddle()));
-    shifts.push_back(b.broadcast(shift, lanes));
+    auto get = [&](Value from) {
+      return b.broadcast(
+          vector::ExtractOp::create(b, from, ArrayRef<int64_t>{number}), lanes);
+    };
+    scales.push_back(get(all));
+    shifts.push_back(get(allShifts));
   }
   for (auto [i, code] : llvm::enumerate(codes)) {
     Value number = arith::SIToFPOp::create(b, b.vectorType(lanes), code);

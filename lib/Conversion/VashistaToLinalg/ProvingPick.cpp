@@ -1,0 +1,281 @@
+//===- ProvingPick.cpp - What the proofs of a group need -*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// The heads of a group follow each other: each takes its slots in order of
+// their bounds, from the highest down, until what is left over meets the
+// tolerance, given what the heads before it have taken. Later heads only add.
+// How far down a head goes is found in a histogram of its bounds, 32 bins a
+// nat: a bin is taken whole. Sums there are estimates; what was left out is
+// bounded afterwards, by the tail.
+//
+// Cost: O(G L) vectors and additions to histograms; O(G^2 L / 2) vectors more,
+// which are loads and comparisons of bounds. Slots of the last bin, far below
+// the highest, are added up in vectors.
+//
+//===----------------------------------------------------------------------===//
+
+#include "PickKernel.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpFPredicate;
+using arith::CmpIPredicate;
+
+/// Bins of a head's bounds, from the highest down; the last holds all below.
+static constexpr int64_t kBins = 1024;
+static constexpr float kBinsPerNat = 32;
+
+/// A bound that is not known must be picked.
+static Value knownOrInf(KernelBuilder &b, Value bounds) {
+  int64_t size = cast<VectorType>(bounds.getType()).getDimSize(0);
+  Value nan = b.compare(CmpFPredicate::UNO, bounds, bounds);
+  float inf = std::numeric_limits<float>::infinity();
+  return b.select(nan, b.splat(inf, size), bounds);
+}
+
+Value PickKernel::getBins(Value head, Value known) {
+  Value below = b.subF(b.broadcast(b.load(tops, head)), known);
+  Value bin = b.mulF(below, b.splat(kBinsPerNat, b.lanes));
+  // Without a weight there is no bin: -inf - -inf.
+  Value last = b.splat(kBins - 1, b.lanes);
+  return b.select(b.compare(CmpFPredicate::UGT, bin, last), last, bin);
+}
+
+Value PickKernel::isTaken(Value head, Value first) {
+  Value known = knownOrInf(b, weighted(bounds, head, first));
+  return b.compare(CmpFPredicate::OLT, getBins(head, known),
+                   b.broadcast(b.load(bins, head)));
+}
+
+Value PickKernel::getRatio() {
+  // A little less than was asked for leaves room for the rounding that a
+  // certificate adds.
+  float tolerance = op.getTolerance()->convertToFloat() * (1.0f - 0x1p-8f);
+  return b.f32(tolerance / (1.0f - tolerance));
+}
+
+Value PickKernel::isProved() {
+  Value most = b.log(getRatio());
+  Value yes = arith::ConstantOp::create(b, b.getBoolAttr(true));
+  return b
+      .forLoop(b.index(0), b.index(group), 1, ValueRange{yes},
+               [&](Value head, ValueRange carried) -> SmallVector<Value> {
+                 Value at[] = {row, b.addI(firstHead, head)};
+                 Value allowed = b.addF(b.load(attended, at), most);
+                 Value meets =
+                     b.compare(CmpFPredicate::OLE, b.load(tails, at), allowed);
+                 return {b.andI(carried[0], meets)};
+               })
+      .front();
+}
+
+void PickKernel::findTops() {
+  float inf = std::numeric_limits<float>::infinity();
+  Value zero = b.index(0);
+  tops = b.scratch({group}, b.getF32Type());
+  Value infs = b.splat(inf, b.lanes), none = b.broadcast(b.negInf());
+  auto bits = VectorType::get({b.lanes}, b.getI1Type());
+  Value no = arith::ConstantOp::create(b, DenseElementsAttr::get(bits, false));
+  b.forLoop(zero, b.index(group), 1, [&](Value head) {
+    SmallVector<Value> found =
+        b.forLoop(zero, padded, b.lanes, ValueRange{none, no},
+                  [&](Value first, ValueRange carried) -> SmallVector<Value> {
+                    Value bound = weighted(bounds, head, first);
+                    Value finite = b.compare(CmpFPredicate::OLT, bound, infs);
+                    bound = b.select(finite, bound, none);
+                    Value score = weighted(scores, head, first);
+                    Value nan = b.compare(CmpFPredicate::UNO, score, score);
+                    return {b.maxNum(bound, carried[0]),
+                            arith::OrIOp::create(b, carried[1], nan)};
+                  });
+    b.store(b.reduceMaxNum(found[0]), tops, head);
+    b.store(vector::ReductionOp::create(b, vector::CombiningKind::OR, found[1]),
+            isNan, head);
+  });
+}
+
+void PickKernel::dropUnneeded() {
+  Type f32 = b.getF32Type();
+  Value zero = b.index(0), heads = b.index(group);
+  if (!tops)
+    findTops();
+  bins = b.scratch({group}, f32);
+  sums = b.scratch({2 * kBins}, f32);
+  takenMass = b.scratch({1}, f32);
+  massBefore = b.scratch({kBins / b.lanes}, f32);
+  binMass = b.scratch({b.lanes}, f32);
+  binRest = b.scratch({b.lanes}, f32);
+  b.forLoop(zero, heads, 1,
+            [&](Value head) { b.store(countBins(head), bins, head); });
+  auto bits = VectorType::get({b.lanes}, b.getI1Type());
+  Value no = arith::ConstantOp::create(b, DenseElementsAttr::get(bits, false));
+  b.forLoop(zero, padded, b.lanes, [&](Value first) {
+    Value rank = vector::LoadOp::create(b, ints(), ranks, first);
+    Value needed =
+        b.forLoop(zero, heads, 1, ValueRange{no},
+                  [&](Value head, ValueRange carried) -> SmallVector<Value> {
+                    return {arith::OrIOp::create(b, carried[0],
+                                                 isTaken(head, first))};
+                  })
+            .front();
+    // Sinks and window are picked, needed or not.
+    needed = arith::OrIOp::create(
+        b, needed, b.compare(CmpIPredicate::eq, rank, splatInt(-1)));
+    b.storeVector(b.select(needed, rank, splatInt(0)), ranks, first);
+  });
+}
+
+void PickKernel::fillBins(Value head, Value shift) {
+  Value zero = b.index(0), zeros = b.splat(0.0f, b.lanes);
+  b.forLoop(zero, b.index(2 * kBins), b.lanes,
+            [&](Value at) { b.storeVector(zeros, sums, at); });
+  auto bits = VectorType::get({b.lanes}, b.getI1Type());
+  Value no = arith::ConstantOp::create(b, DenseElementsAttr::get(bits, false));
+  Value shifts = b.broadcast(shift);
+  Value lastBin = b.splat(kBins - 1, b.lanes);
+  SmallVector<Value> found = b.forLoop(
+      zero, padded, b.lanes, ValueRange{zeros, zeros},
+      [&](Value first, ValueRange carried) -> SmallVector<Value> {
+        Value rank = vector::LoadOp::create(b, ints(), ranks, first);
+        Value isTakenBefore =
+            b.forLoop(
+                 zero, head, 1, ValueRange{no},
+                 [&](Value other, ValueRange carried) -> SmallVector<Value> {
+                   return {arith::OrIOp::create(b, carried[0],
+                                                isTaken(other, first))};
+                 })
+                .front();
+        isTakenBefore = arith::OrIOp::create(
+            b, isTakenBefore, b.compare(CmpIPredicate::eq, rank, splatInt(-1)));
+        Value bound = knownOrInf(b, weighted(bounds, head, first));
+        Value rest = b.exp(b.subF(bound, shifts));
+        rest = b.select(isTakenBefore, zeros, rest);
+        Value bin = b.maxNum(getBins(head, bound), zeros);
+        Value counts = arith::OrIOp::create(
+            b, isTakenBefore, b.compare(CmpFPredicate::OLT, bin, lastBin));
+        Value any =
+            vector::ReductionOp::create(b, vector::CombiningKind::OR, counts);
+        // The last bin is taken only with all others: its mass never counts.
+        auto sorted = scf::IfOp::create(
+            b, any,
+            [&](OpBuilder &nested, Location) {
+              OpBuilder::InsertionGuard guard(b);
+              b.setInsertionPoint(nested.getInsertionBlock(),
+                                  nested.getInsertionPoint());
+              Value mass = b.exp(b.subF(weighted(scores, head, first), shifts));
+              Value pairs = vector::InterleaveOp::create(
+                  b, b.select(isTakenBefore, zeros, mass), rest);
+              Value numbers = arith::FPToSIOp::create(b, ints(), bin);
+              for (int64_t lane = 0; lane < b.lanes; ++lane) {
+                Value number = vector::ExtractOp::create(
+                    b, numbers, ArrayRef<int64_t>{lane});
+                Value at = b.mulI(
+                    arith::IndexCastOp::create(b, b.getIndexType(), number),
+                    b.index(2));
+                Value pair = vector::ExtractStridedSliceOp::create(
+                    b, pairs, 2 * lane, 2, 1);
+                b.storeVector(b.addF(b.loadVector(sums, at, 2), pair), sums,
+                              at);
+              }
+              Value taken =
+                  b.addF(carried[0], b.select(isTakenBefore, mass, zeros));
+              scf::YieldOp::create(b, ValueRange{taken, carried[1]});
+            },
+            [&](OpBuilder &nested, Location) {
+              OpBuilder::InsertionGuard guard(b);
+              b.setInsertionPoint(nested.getInsertionBlock(),
+                                  nested.getInsertionPoint());
+              scf::YieldOp::create(
+                  b, ValueRange{carried[0], b.addF(carried[1], rest)});
+            });
+        return llvm::to_vector_of<Value>(sorted.getResults());
+      });
+  b.store(b.reduceAdd(found[0]), takenMass, zero);
+  Value last = b.index(2 * kBins - 1);
+  b.store(b.addF(b.load(sums, last), b.reduceAdd(found[1])), sums, last);
+}
+
+Value PickKernel::countBins(Value head) {
+  Value zero = b.index(0);
+  Value width = b.index(b.lanes), numBlocks = b.index(kBins / b.lanes);
+  SmallVector<Value> at = {row, b.addI(firstHead, head)};
+  // exp(-inf - -inf) must be 0.
+  Value top = b.load(tops, head), already = b.negInf();
+  Value hasTop = b.compare(CmpFPredicate::OGT, top, b.negInf());
+  Value shift = b.select(hasTop, top, b.f32(0.0f));
+  if (attended) {
+    already = b.load(attended, at);
+    shift = b.maxF(shift, already);
+  }
+  fillBins(head, shift);
+  Value mass = b.addF(b.load(takenMass, zero), b.exp(b.subF(already, shift)));
+  Value rest = b.f32(0.0f);
+  if (outside)
+    rest = b.exp(b.subF(b.load(outside, at), shift));
+  Value ratio = getRatio();
+  auto proves = [&](Value rest, Value mass) {
+    return b.compare(CmpFPredicate::OLE, rest, b.mulF(ratio, mass));
+  };
+  /// Sums of a block of bins: masses, rests.
+  auto loadBlock = [&](Value block) -> std::pair<Value, Value> {
+    Value pairs =
+        b.loadVector(sums, b.mulI(block, b.index(2 * b.lanes)), 2 * b.lanes);
+    auto halves = vector::DeinterleaveOp::create(b, pairs);
+    return {halves.getRes1(), halves.getRes2()};
+  };
+
+  // Masses before each block of bins; then, from the last block on, whether
+  // what is left from there on is little enough. Rests are only ever added.
+  b.forLoop(zero, numBlocks, 1, ValueRange{mass},
+            [&](Value block, ValueRange carried) -> SmallVector<Value> {
+              b.store(carried[0], massBefore, block);
+              Value here = b.reduceAdd(loadBlock(block).first);
+              return {b.addF(carried[0], here)};
+            });
+  SmallVector<Value> found =
+      b.forLoop(zero, numBlocks, 1, ValueRange{rest, rest, numBlocks},
+                [&](Value i, ValueRange carried) -> SmallVector<Value> {
+                  Value block = b.subI(b.subI(numBlocks, b.index(1)), i);
+                  Value left =
+                      b.addF(carried[0], b.reduceAdd(loadBlock(block).second));
+                  Value proved = proves(left, b.load(massBefore, block));
+                  return {left, b.select(proved, left, carried[1]),
+                          b.select(proved, block, carried[2])};
+                });
+  // The same within the block before, bin by bin; none before the first.
+  Value end = b.mulI(found[2], width);
+  Value isFirst = b.compare(CmpIPredicate::eq, found[2], zero);
+  Value block = b.select(isFirst, zero, b.subI(found[2], b.index(1)));
+  auto [masses, rests] = loadBlock(block);
+  b.storeVector(masses, binMass, zero);
+  b.storeVector(rests, binRest, zero);
+  b.forLoop(zero, width, 1, ValueRange{found[1]},
+            [&](Value i, ValueRange carried) -> SmallVector<Value> {
+              Value bin = b.subI(b.subI(width, b.index(1)), i);
+              Value left = b.addF(carried[0], b.load(binRest, bin));
+              b.store(left, binRest, bin);
+              return {left};
+            });
+  Value number =
+      b.forLoop(zero, width, 1, ValueRange{b.load(massBefore, block), end},
+                [&](Value bin, ValueRange carried) -> SmallVector<Value> {
+                  Value proved = proves(b.load(binRest, bin), carried[0]);
+                  Value here = b.addI(b.mulI(block, width), bin);
+                  return {
+                      b.addF(carried[0], b.load(binMass, bin)),
+                      b.select(proved, b.minI(carried[1], here), carried[1])};
+                })
+          .back();
+  number = b.select(isFirst, zero, number);
+  return arith::UIToFPOp::create(
+      b, b.getF32Type(), arith::IndexCastOp::create(b, b.getI32Type(), number));
+}
