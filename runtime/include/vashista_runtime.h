@@ -108,8 +108,9 @@ VASHISTA_API vashista_status vashista_module_load_bytes(
 VASHISTA_API vashista_status vashista_artefact_verify(const void *bytes,
                                                       size_t size);
 
-/// Unloads the module and, with the last one, ends the worker threads. No call
-/// of the module may be running. Null is ignored.
+/// Unloads the module, gives back the memory that is kept for the temporaries of
+/// later calls and, with the last one, ends the worker threads. No call of the
+/// module may be running. Null is ignored.
 VASHISTA_API void vashista_module_free(vashista_module *module);
 
 //===----------------------------------------------------------------------===//

@@ -8,6 +8,7 @@
 
 #include "Module.h"
 #include "Error.h"
+#include "Temporaries.h"
 #include "ThreadPool.h"
 #include "cpu/Features.h"
 
@@ -203,6 +204,7 @@ extern "C" void vashista_module_free(vashista_module *module) {
     return;
   module->~vashista_module();
   free(module);
+  releaseTemporaries();
 }
 
 //===----------------------------------------------------------------------===//

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "ThreadPool.h"
+#include "Temporaries.h"
 
 #include <cerrno>
 #include <csignal>
@@ -282,18 +283,12 @@ static void parallelFor(int64_t size, void (*body)(void *ctx, int64_t i),
 }
 
 static void *allocate(uint64_t size, uint64_t align) {
-  if (align < sizeof(void *))
-    align = sizeof(void *);
-  void *pointer = nullptr;
-  // Some C libraries give null for no bytes.
-  if (posix_memalign(&pointer, align, size ? size : 1) == 0)
+  if (void *pointer = allocateTemporary(size, align))
     return pointer;
   if (currentCall)
     currentCall->outOfMemory.store(true, std::memory_order_relaxed);
   return nullptr;
 }
 
-static void deallocate(void *pointer) { free(pointer); }
-
 const vashista_host vashista::runtime::host = {VSO_HOST_ABI, parallelFor,
-                                               allocate, deallocate};
+                                               allocate, freeTemporary};
