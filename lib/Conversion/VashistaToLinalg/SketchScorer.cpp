@@ -14,28 +14,33 @@
 //   bound  x + sum_g norm(w'_g) (E_g + r D_g)     D_g: the group's scale
 //   or     x + norm(w') (E + r norm(D))           with one norm per token
 //
-// r covers f32 arithmetic. A decoded channel, (code - middle) D_g, is exact. A
-// sum of n products in any order is off by n 2^-24 of the sum of their sizes,
-// which in a group is at most norm(w'_g) norm(decoded_g), and the norm of a
-// decoded group is at most getMostPerScale() D_g; the rounding of w' to f32 is
-// another such share of it. A centre has slack of its own, as a summary has. n
-// is Dp + 8 for a few units of scale and epsilon; all is taken twice. Norms of
-// w' are those of the exact one, rounded up.
+// r covers f32 arithmetic. Twice a code minus its largest value, an odd number,
+// is exact, and <w', decoded> is the sum of its products with w' in a group,
+// times half the scale, over the groups. A sum of n products in any order is
+// off by n 2^-24 of the sum of their sizes, which in a group is at most
+// norm(w'_g) norm(decoded_g), and the norm of a decoded group is at most
+// getMostPerScale() D_g; the rounding of w' to f32 is another such share of it.
+// A centre has slack of its own, as a summary has. n is Dp + 8 for scales and a
+// few units of scale and epsilon; all is taken twice. Norms of w' are those of
+// the exact one, rounded up.
 //
-// Rotated directions and their norms are made once, before the tasks. Read per
-// token: its codes, scales and norms, once per group of heads.
+// Rotated directions and their norms are made once, before the tasks. A tile's
+// codes, scales and norms are transposed: a vector holds a channel of as many
+// tokens. Per channel and vector of tokens that is three operations to decode,
+// and one multiply-add for each head. Read per token: codes, scales and norms,
+// once per group of heads.
 //
 //===----------------------------------------------------------------------===//
 
 #include "TileScorer.h"
 
+#include "../VashistaToVector/ByteColumns.h"
 #include "../VashistaToVector/SketchFormat.h"
 #include "../VashistaToVector/UpperBounds.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 #include <cmath>
-#include <numeric>
 
 using namespace mlir;
 using namespace vashista;
@@ -50,9 +55,8 @@ public:
   SketchScorer(ScoreOp op, KernelBuilder &b, TileWalk &walk, int64_t group,
                int64_t dim)
       : TileScorer(op, b, walk, group, dim),
-        format(cast<SketchAttr>(op.getFrom()), dim),
-        lanes(format.getLanes(b.lanes)),
-        groupLanes(llvm::PowerOf2Ceil(format.numGroups)) {}
+        format(cast<SketchAttr>(op.getFrom()), dim), codes(b, walk, parts[0]),
+        scales(b, walk, parts[1]), norms(b, walk, parts[2]) {}
 
   Bounds getBounds() const override { return Bounds::own; }
   void prepare() override;
@@ -66,35 +70,44 @@ public:
 
 private:
   void rotateDirection(Value row, Value head);
-  /// The vectors of all channels of the token at the given indices.
-  SmallVector<Value> decode(ValueRange indices);
-  /// The scales of a token's groups, padded with 0 to groupLanes.
-  Value loadScales(ValueRange indices);
-  Value toF32(Value loaded);
-  Value padGroups(Value numbers);
-  Value toShares(Value bytes);
-  void reachByGroup(Value first, Value bounds);
-  void reachByToken(Value first, Value bounds);
-  Value addMargin(Value slack);
+  /// Of the tile: scales, and what a unit of the direction's norms adds to a
+  /// bound, of each token.
+  void unpackScales();
+  void unpackReaches();
+  /// A residual norm of the tokens from `token` on; of shares in bytes, of the
+  /// largest norms that `unit` tells.
+  Value getNorm(int64_t number, Value token, Value unit);
+  /// Sums of the products of a block of heads with blocks of tokens.
+  void multiply(int64_t head, int64_t numHeads, int64_t numVectors, Value first,
+                Value token, Value scores);
+  /// Twice the code minus the largest one, of a channel that is the `byte`-th
+  /// of the `number`-th unit after the segment's first.
+  Value decode(int64_t segment, Value number, int64_t byte, Value token);
+  void addReaches(Value first, Value token, Value bounds);
+  void addCentre(Value first, Value scores, Value bounds);
+
   float getRounding() const {
     return 2 * (format.paddedDim + 8) * 0x1p-24 * format.getMostPerScale() *
            (1 + 0x1p-20);
   }
-  void addCentre(Value first, Value scores, Value bounds);
-
-  SketchFormat format;
-  int64_t lanes, groupLanes;
-
   /// Norms of a direction: of its groups, or one.
   int64_t getNumNorms() const {
     return format.normPerToken ? 1 : format.numGroups;
   }
+  Value splatInt(int64_t value) {
+    auto type = VectorType::get({b.lanes}, b.getI32Type());
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(type, static_cast<int32_t>(value)));
+  }
+
+  SketchFormat format;
+  ByteColumns codes, scales, norms;
 
   // Made before the tasks: [R, H, Dp] and [R, H, getNumNorms()] f32.
   Value rotated, directionNorms;
-  // Of the current task: [heads, Dp], [heads, getNumNorms() or more], twice
-  // [heads, D], [G, kTile], twice [kTile].
-  Value queries, reaches, originals, sizes, centreTile, scaleSquares, norms;
+  // Of the current task: [heads, Dp], [heads, getNumNorms()], twice [heads, D],
+  // [G, kTile]; [numGroups, kTile], [getNumNorms(), kTile].
+  Value queries, reaches, originals, sizes, centreTile, scaleTile, reachTile;
 };
 
 } // namespace
@@ -153,12 +166,12 @@ void SketchScorer::rotateDirection(Value row, Value head) {
 void SketchScorer::begin(int64_t heads) {
   Type f32 = b.getF32Type();
   queries = b.scratch({heads, format.paddedDim}, f32);
-  reaches = b.scratch({heads, format.normPerToken ? 1 : groupLanes}, f32);
-  if (format.normPerToken) {
-    Type element = getElementTypeOrSelf(parts[2]);
-    scaleSquares = b.scratch({kTile}, f32);
-    norms = b.scratch({kTile}, element.isInteger() ? element : Type(f32));
-  }
+  reaches = b.scratch({heads, getNumNorms()}, f32);
+  scaleTile = b.scratch({format.numGroups, kTile}, f32);
+  reachTile = b.scratch({getNumNorms(), kTile}, f32);
+  codes.begin();
+  scales.begin();
+  norms.begin();
   if (format.centred) {
     originals = b.scratch({heads, dim}, f32);
     sizes = b.scratch({heads, dim}, f32);
@@ -177,8 +190,6 @@ void SketchScorer::makeVectors(Value number, Value queryHead) {
   };
   auto same = [](Value vector) { return vector; };
   copy(rotated, queries, format.paddedDim, same);
-  if (!format.normPerToken)
-    b.storeVector(b.splat(0.0f, groupLanes), reaches, {number, b.index(0)});
   copy(directionNorms, reaches, getNumNorms(), same);
   if (format.centred) {
     copy(direction, originals, dim, same);
@@ -186,183 +197,159 @@ void SketchScorer::makeVectors(Value number, Value queryHead) {
   }
 }
 
-Value SketchScorer::loadScales(ValueRange indices) {
-  auto type =
-      VectorType::get({format.numGroups}, getElementTypeOrSelf(parts[1]));
-  Value loaded = vector::LoadOp::create(b, type, parts[1], indices);
-  return padGroups(toF32(loaded));
-}
-
-Value SketchScorer::toF32(Value loaded) {
-  Type element = getElementTypeOrSelf(loaded);
-  if (!element.isF16())
-    return widenF8(b, loaded);
-  Type type = b.getF32Type();
-  if (auto vector = dyn_cast<VectorType>(loaded.getType()))
-    type = vector.clone(type);
-  return arith::ExtFOp::create(b, type, loaded);
-}
-
-/// Sums of vectors want powers of two.
-Value SketchScorer::padGroups(Value numbers) {
-  SmallVector<int64_t> padded(groupLanes, format.numGroups);
-  std::iota(padded.begin(), padded.begin() + format.numGroups, 0);
-  return b.shuffle(numbers, b.splat(0.0f, format.numGroups), padded);
-}
-
-/// From steps of norms in bytes to shares of the norms' unit, in f32.
-Value SketchScorer::toShares(Value bytes) {
-  int64_t size = cast<VectorType>(bytes.getType()).getDimSize(0);
-  auto ints = VectorType::get({size}, b.getI32Type());
-  Value steps = arith::ExtUIOp::create(b, ints, bytes);
-  Value infinite = b.compare(
-      CmpIPredicate::eq, steps,
-      arith::ConstantOp::create(
-          b, DenseElementsAttr::get(
-                 ints, static_cast<int32_t>(SketchFormat::kInfiniteNorm))));
-  Value shares = b.mulF(
-      arith::SIToFPOp::create(b, b.vectorType(size), steps),
-      b.splat(format.getResidualPerScale() / SketchFormat::kNormSteps, size));
-  return b.select(
-      infinite, b.splat(std::numeric_limits<float>::infinity(), size), shares);
-}
-
-/// bounds[h][t] = sum_g norm(w'_g) (E_g + r D_g)
-void SketchScorer::reachByGroup(Value first, Value bounds) {
-  RowScores reach(b, walk, {groupLanes, groupLanes, groupLanes}, group);
-  reach.firstQuery = first;
-  reach.terms.push_back(
-      {reaches, [&](ValueRange indices) -> SmallVector<Value> {
-         Value scales = loadScales(indices);
-         Value rounding = b.splat(getRounding(), groupLanes);
-         auto type = VectorType::get({format.numGroups},
-                                     getElementTypeOrSelf(parts[2]));
-         Value norms = vector::LoadOp::create(b, type, parts[2], indices);
-         if (!type.getElementType().isInteger())
-           return {b.fma(scales, rounding, padGroups(toF32(norms)))};
-         // An infinite share of a scale of 0 is infinite, too.
-         Value shares = padGroups(toShares(norms));
-         Value infinite = b.compare(
-             CmpFPredicate::OEQ, shares,
-             b.splat(std::numeric_limits<float>::infinity(), groupLanes));
-         Value sums = b.mulF(scales, b.addF(shares, rounding));
-         return {b.select(infinite, shares, sums)};
-       }});
-  reach.finish = [&](Value sums) { return addMargin(sums); };
-  reach.scores = bounds;
-  reach.emit();
-}
-
-/// bounds[h][t] = norm(w') (E + r norm(D))
-void SketchScorer::reachByToken(Value first, Value bounds) {
-  Value zero = b.index(0);
-  Type element = getElementTypeOrSelf(parts[2]);
-  bool inBytes = element.isInteger();
-  b.forLoop(zero, walk.count, 1, [&](Value at) {
-    SmallVector<Value> row = walk.getRow(at, zero);
-    Value scales = loadScales(row);
-    b.store(b.reduceAdd(b.mulF(scales, scales)), scaleSquares, at);
-    row.pop_back();
-    Value norm = b.load(parts[2], row);
-    b.store(inBytes ? norm : toF32(norm), norms, at);
-  });
-  // Tiles are whole vectors.
-  b.forLoop(zero, walk.count, b.lanes, [&](Value at) {
-    Value size = b.sqrt(b.loadVector(scaleSquares, at));
-    Value rounding = b.splat(getRounding(), b.lanes), reach;
-    if (inBytes) {
-      auto bytes = VectorType::get({b.lanes}, b.getI8Type());
-      Value shares = toShares(vector::LoadOp::create(b, bytes, norms, at));
-      Value infinite =
-          b.compare(CmpFPredicate::OEQ, shares,
-                    b.splat(std::numeric_limits<float>::infinity(), b.lanes));
-      reach = b.mulF(size, b.addF(shares, rounding));
-      reach = b.select(infinite, shares, reach);
-    } else {
-      reach = b.fma(size, rounding, b.loadVector(norms, at));
-    }
-    b.storeVector(reach, scaleSquares, at);
-  });
-  b.forLoop(zero, b.index(group), 1, [&](Value head) {
-    Value norm = b.broadcast(b.load(reaches, {b.addI(first, head), zero}));
-    b.forLoop(zero, walk.count, b.lanes, [&](Value at) {
-      Value reach = b.mulF(norm, b.loadVector(scaleSquares, at));
-      b.storeVector(addMargin(reach), bounds, {head, at});
+void SketchScorer::unpackScales() {
+  for (int64_t number = 0; number < format.numGroups; ++number)
+    b.forLoop(b.index(0), walk.count, b.lanes, [&](Value token) {
+      b.storeVector(scales.getFloat(number, token), scaleTile,
+                    {b.index(number), token});
     });
+}
+
+Value SketchScorer::getNorm(int64_t number, Value token, Value unit) {
+  if (!getElementTypeOrSelf(parts[2]).isInteger())
+    return norms.getFloat(number, token);
+  Value steps = norms.getByte(number, token);
+  Value infinite = b.compare(CmpIPredicate::eq, steps,
+                             splatInt(SketchFormat::kInfiniteNorm));
+  float step = format.getResidualPerScale() / SketchFormat::kNormSteps;
+  Value share = b.mulF(arith::SIToFPOp::create(b, b.vectorType(), steps),
+                       b.splat(step, b.lanes));
+  float inf = std::numeric_limits<float>::infinity();
+  return b.select(infinite, b.splat(inf, b.lanes), b.mulF(share, unit));
+}
+
+void SketchScorer::unpackReaches() {
+  Value rounding = b.splat(getRounding(), b.lanes);
+  b.forLoop(b.index(0), walk.count, b.lanes, [&](Value token) {
+    Value squares = b.splat(0.0f, b.lanes);
+    for (int64_t number = 0; number < format.numGroups; ++number) {
+      Value scale = b.loadVector(scaleTile, {b.index(number), token});
+      squares = b.fma(scale, scale, squares);
+      if (format.normPerToken)
+        continue;
+      Value reach = b.fma(scale, rounding, getNorm(number, token, scale));
+      b.storeVector(reach, reachTile, {b.index(number), token});
+    }
+    if (!format.normPerToken)
+      return;
+    Value size = b.sqrt(squares);
+    Value reach = b.fma(size, rounding, getNorm(0, token, size));
+    b.storeVector(reach, reachTile, {b.index(0), token});
   });
 }
 
-/// What sums and products of slack round, and those that are hardly numbers.
-Value SketchScorer::addMargin(Value slack) {
-  int64_t size = cast<VectorType>(slack.getType()).getDimSize(0);
-  return b.fma(slack, b.splat(1 + 0x1p-18f, size), b.splat(0x1p-100f, size));
+Value SketchScorer::decode(int64_t segment, Value number, int64_t byte,
+                           Value token) {
+  // 2^23 + 2 code as an f32 is these bits after its exponent.
+  int64_t channel = segment * format.getSegment();
+  Value bits = splatInt(0x4b000000);
+  for (const SketchFormat::Plane &plane : format.planes) {
+    int64_t first = plane.first + channel % plane.bytes;
+    int64_t part = channel / plane.bytes;
+    Value unit = b.addI(number, b.index(first / codes.getUnit()));
+    Value here = codes.get(unit, token);
+    int64_t shift = 8 * byte + plane.bits * part - (plane.shift + 1);
+    if (shift > 0)
+      here = arith::ShRUIOp::create(b, here, splatInt(shift));
+    if (shift < 0)
+      here = arith::ShLIOp::create(b, here, splatInt(-shift));
+    int64_t mask = ((int64_t(1) << plane.bits) - 1) << (plane.shift + 1);
+    bits = arith::OrIOp::create(b, bits, b.andI(here, splatInt(mask)));
+  }
+  Value number32 = arith::BitcastOp::create(b, b.vectorType(), bits);
+  return b.subF(number32, b.splat(0x1p23f + format.getLargestCode(), b.lanes));
 }
 
-SmallVector<Value> SketchScorer::decode(ValueRange indices) {
-  auto bytes = VectorType::get({lanes}, b.getI8Type());
-  auto ints = VectorType::get({lanes}, b.getI32Type());
-  auto constant = [&](int64_t value) -> Value {
-    return arith::ConstantOp::create(
-        b, DenseElementsAttr::get(ints, static_cast<int32_t>(value)));
-  };
-  SmallVector<Value> at(indices), codes(format.paddedDim / lanes);
-  for (const SketchFormat::Plane &plane : format.planes)
-    for (int64_t byte = 0; byte < plane.bytes; byte += lanes) {
-      at.back() = b.index(plane.first + byte);
-      Value loaded = vector::LoadOp::create(b, bytes, parts[0], at);
-      Value wide = arith::ExtUIOp::create(b, ints, loaded);
-      for (int64_t part = 0; part < 8 / plane.bits; ++part) {
-        Value code = wide;
-        if (part > 0)
-          code = arith::ShRUIOp::create(b, code, constant(part * plane.bits));
-        if (plane.bits < 8)
-          code = b.andI(code, constant((1 << plane.bits) - 1));
-        if (plane.shift > 0)
-          code = arith::ShLIOp::create(b, code, constant(plane.shift));
-        Value &sum = codes[(part * plane.bytes + byte) / lanes];
-        sum = sum ? Value(arith::OrIOp::create(b, sum, code)) : code;
+void SketchScorer::multiply(int64_t head, int64_t numHeads, int64_t numVectors,
+                            Value first, Value token, Value scores) {
+  int64_t segment = format.getSegment(), unit = codes.getUnit();
+  SmallVector<Value> tokens, heads;
+  for (int64_t i = 0; i < numVectors; ++i)
+    tokens.push_back(b.addI(token, b.index(i * b.lanes)));
+  for (int64_t i = 0; i < numHeads; ++i)
+    heads.push_back(b.addI(first, b.index(head + i)));
+  SmallVector<Value> none(numHeads * numVectors, b.splat(0.0f, b.lanes));
+  SmallVector<Value> totals = none, sums = none;
+  for (int64_t s = 0; s < format.paddedDim / segment; ++s) {
+    sums = b.forLoop(
+        b.index(0), b.index(segment / unit), 1, sums,
+        [&](Value number, ValueRange carried) {
+          SmallVector<Value> next(carried);
+          for (int64_t byte = 0; byte < unit; ++byte) {
+            SmallVector<Value> channels;
+            for (Value at : tokens)
+              channels.push_back(decode(s, number, byte, at));
+            Value channel = b.addI(b.mulI(number, b.index(unit)),
+                                   b.index(s * segment + byte));
+            for (auto [h, query] : llvm::enumerate(heads)) {
+              Value w = b.broadcast(b.load(queries, {query, channel}));
+              for (auto [i, here] : llvm::enumerate(channels)) {
+                Value &sum = next[h * numVectors + i];
+                sum = b.fma(w, here, sum);
+              }
+            }
+          }
+          return next;
+        });
+    int64_t end = (s + 1) * segment;
+    if (end % format.group)
+      continue;
+    for (auto [i, at] : llvm::enumerate(tokens)) {
+      Value scale =
+          b.loadVector(scaleTile, {b.index(end / format.group - 1), at});
+      scale = b.mulF(scale, b.splat(0.5f, b.lanes));
+      for (int64_t h = 0; h < numHeads; ++h) {
+        Value &total = totals[h * numVectors + i];
+        total = b.fma(sums[h * numVectors + i], scale, total);
       }
     }
-  // code D - middle D: exact, and so is middle D.
-  at.back() = b.index(0);
-  Value all = loadScales(at);
-  Value allShifts = b.mulF(all, b.splat(-format.getMiddle(), groupLanes));
-  SmallVector<Value> scales, shifts, vectors;
-  for (int64_t number = 0; number < format.numGroups; ++number) {
-    auto get = [&](Value from) {
-      return b.broadcast(
-          vector::ExtractOp::create(b, from, ArrayRef<int64_t>{number}), lanes);
-    };
-    scales.push_back(get(all));
-    shifts.push_back(get(allShifts));
+    sums = none;
   }
-  for (auto [i, code] : llvm::enumerate(codes)) {
-    Value number = arith::SIToFPOp::create(b, b.vectorType(lanes), code);
-    int64_t group = i * lanes / format.group;
-    vectors.push_back(b.fma(number, scales[group], shifts[group]));
-  }
-  return vectors;
+  for (int64_t h = 0; h < numHeads; ++h)
+    for (auto [i, at] : llvm::enumerate(tokens))
+      b.storeVector(totals[h * numVectors + i], scores,
+                    {b.index(head + h), at});
+}
+
+/// Bounds of sums: what the norms of a head reach, and what sums and products
+/// of slack round, and those that are hardly numbers.
+void SketchScorer::addReaches(Value first, Value token, Value bounds) {
+  b.forLoop(b.index(0), b.index(group), 1, [&](Value head) {
+    Value slack = b.splat(0x1p-100f, b.lanes);
+    for (int64_t number = 0; number < getNumNorms(); ++number) {
+      Value at = b.index(number);
+      Value norm = b.broadcast(b.load(reaches, {b.addI(first, head), at}));
+      Value reach = b.loadVector(reachTile, {at, token});
+      slack = b.fma(norm, reach, slack);
+    }
+    slack = b.mulF(slack, b.splat(1 + 0x1p-18f, b.lanes));
+    b.storeVector(slack, bounds, {head, token});
+  });
 }
 
 void SketchScorer::scoreTile(Value first, Value scores, Value bounds) {
   Value zero = b.index(0);
-  RowScores scorer(b, walk, {format.paddedDim, lanes, format.paddedDim}, group);
-  scorer.firstQuery = first;
-  scorer.prefetched.assign(getRead().begin(), getRead().end());
-  scorer.terms.push_back(
-      {queries, [&](ValueRange indices) { return decode(indices); }});
-  scorer.finish = [](Value sums) { return sums; };
-  scorer.scores = scores;
-  scorer.emit();
-
-  if (bounds && format.normPerToken)
-    reachByToken(first, bounds);
-  else if (bounds)
-    reachByGroup(first, bounds);
+  codes.load();
+  scales.load();
+  unpackScales();
+  // As many sums as keep multiply-adds busy: a block of heads, and vectors of
+  // tokens, of which a tile has whole blocks.
+  int64_t numHeads = getLargestDivisor(group, 8);
+  int64_t numVectors = std::clamp<int64_t>(8 / numHeads, 1, kTile / b.lanes);
+  numVectors = getLargestDivisor(kTile / b.lanes, numVectors);
+  b.forLoop(zero, walk.count, numVectors * b.lanes, [&](Value token) {
+    for (int64_t head = 0; head < group; head += numHeads)
+      multiply(head, numHeads, numVectors, first, token, scores);
+  });
+  if (bounds) {
+    norms.load();
+    unpackReaches();
+    b.forLoop(zero, walk.count, b.lanes,
+              [&](Value token) { addReaches(first, token, bounds); });
+  }
   if (format.centred)
     addCentre(first, scores, bounds);
 
-  // Tiles are whole vectors.
   b.forLoop(zero, b.index(group), 1, [&](Value head) {
     b.forLoop(zero, walk.count, b.lanes, [&](Value at) {
       Value sums = b.loadVector(scores, {head, at});

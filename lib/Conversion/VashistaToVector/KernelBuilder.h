@@ -134,8 +134,11 @@ public:
   /// c[i] + a[2 i + 1] b[2 i + 1] + a[2 i] b[2 i] of vectors of bf16, each
   /// product and sum as an f32 fma, except that subnormal numbers are zeros.
   Value dotPairs(Value a, Value b, Value c);
+  Value broadcastTo(Value scalar, mlir::VectorType type) {
+    return mlir::vector::BroadcastOp::create(*this, type, scalar);
+  }
   Value broadcast(Value scalar, int64_t size) {
-    return mlir::vector::BroadcastOp::create(*this, vectorType(size), scalar);
+    return broadcastTo(scalar, vectorType(size));
   }
   Value broadcast(Value scalar) { return broadcast(scalar, lanes); }
   Value reduceAdd(Value vector) {

@@ -11,6 +11,7 @@
 #include "UpperBounds.h"
 
 #include <cmath>
+#include <numeric>
 
 using namespace mlir;
 using namespace vashista;
@@ -52,6 +53,13 @@ int64_t SketchFormat::getLanes(int64_t lanes) const {
   for (const Plane &plane : planes)
     lanes = std::min(lanes, plane.bytes & -plane.bytes);
   return lanes;
+}
+
+int64_t SketchFormat::getSegment() const {
+  int64_t channels = group;
+  for (const Plane &plane : planes)
+    channels = std::gcd(channels, plane.bytes);
+  return channels;
 }
 
 /// One level of the fast Hadamard transform within vectors: each element and

@@ -54,8 +54,11 @@ struct SketchFormat {
   /// Sizes of the diagonal blocks of the rotation: powers of two.
   llvm::SmallVector<int64_t> getRotationBlocks() const;
   /// The largest power of two, of at most `lanes`, that divides every plane:
-  /// channels of a vector that are decoded together.
+  /// channels of a vector that are packed together.
   int64_t getLanes(int64_t lanes) const;
+  /// Channels that follow each other in one group and in one part of the bytes
+  /// of every plane.
+  int64_t getSegment() const;
 };
 
 /// Rotates `vector`, [paddedDim] f64 scratch, in place: an orthonormal matrix

@@ -1,8 +1,8 @@
 // RUN: vashista-opt %s -convert-vashista-to-linalg -canonicalize -cse -split-input-file | FileCheck %s
 
-// Directions are rotated, and the norms of their groups taken, once; tasks
-// decode codes by shifts, masks and one multiply-add, and read scales and norms
-// again for the bounds.
+// Directions are rotated, and the norms of their groups taken, once. Tasks
+// transpose the rows of a tile: a vector holds four bytes of as many tokens, and a
+// channel is taken from it by a shift and a mask, as the low bits of 2^23.
 // CHECK-LABEL: func @rotated
 // CHECK-DAG: %[[W:.*]] = memref.alloc(%{{.*}}) {{.*}} : memref<?x4x64xf32>
 // CHECK-DAG: %[[REACH:.*]] = memref.alloc(%{{.*}}) {{.*}} : memref<?x4x2xf32>
@@ -13,12 +13,18 @@
 // CHECK: scf.forall
 // CHECK: vector.load %[[W]]
 // CHECK: vector.load %[[REACH]]
-// CHECK: %[[BYTES:.*]] = vector.load %{{.*}} : memref<?x2x16x32xi8>, vector<16xi8>
-// CHECK: %[[WIDE:.*]] = arith.extui %[[BYTES]] : vector<16xi8> to vector<16xi32>
-// CHECK: arith.andi %[[WIDE]]
-// CHECK: arith.shrui %[[WIDE]]
-// CHECK: arith.sitofp
+// CHECK: %[[BYTES:.*]] = vector.load %{{.*}} : memref<?x2x16x32xi8>, vector<32xi8>
+// CHECK: vector.bitcast %[[BYTES]] : vector<32xi8> to vector<8xi32>
+// CHECK: vector.shuffle
+// CHECK: vector.store %{{.*}} : memref<8x64xi32>, vector<8xi32>
+// CHECK: %[[UNITS:.*]] = vector.load %{{.*}} : memref<8x64xi32>, vector<16xi32>
+// CHECK: arith.shli %[[UNITS]]
+// CHECK: arith.andi
+// CHECK: arith.ori
+// CHECK: arith.bitcast
+// CHECK: arith.subf
 // CHECK: vector.fma
+// CHECK: arith.shrui %[[UNITS]]
 // CHECK: vector.load %{{.*}} : memref<?x2x16x2xf8E4M3FN>, vector<2xf8E4M3FN>
 func.func @rotated(
     %q: tensor<?x4x64xf32>, %codes: tensor<?x2x16x32xi8>,
