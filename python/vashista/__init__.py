@@ -20,12 +20,14 @@ from ._bits import Bits, as_bfloat16, bfloat16
 from ._compile import compile
 from ._error import Error
 from ._find import find_program, find_runtime
+from .diagnostics import Diagnostics, diagnose
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Artefact",
     "Bits",
+    "Diagnostics",
     "Dim",
     "Entry",
     "Error",
@@ -33,6 +35,7 @@ __all__ = [
     "as_bfloat16",
     "bfloat16",
     "compile",
+    "diagnose",
     "find_program",
     "find_runtime",
     "load",
