@@ -30,16 +30,21 @@ config.environment["PATH"] = os.pathsep.join(
 )
 
 
-def find_numpy_python():
-    """A Python that has NumPy: the system's, which has its packages, or another."""
+def find_python(*modules):
+    """A Python with these: the system's, which has its packages, or another."""
     candidates = ["/usr/bin/python3", config.python, shutil.which("python3")]
     for python in filter(None, candidates):
-        if os.access(python, os.X_OK) and not subprocess.run(
-            [python, "-c", "import numpy"], stderr=subprocess.DEVNULL
-        ).returncode:
+        if (
+            os.access(python, os.X_OK)
+            and not subprocess.run(
+                [python, "-c", f"import {', '.join(modules)}"],
+                stderr=subprocess.DEVNULL,
+            ).returncode
+        ):
             return python
     lit_config.fatal(
-        f"expected NumPy in one of {candidates}, found none; install python3-numpy"
+        f"expected {' and '.join(modules)} in one of {candidates}, found none; "
+        f"install python3-{' python3-'.join(modules)}"
     )
 
 
@@ -61,7 +66,7 @@ cmake_consumer = [
 config.substitutions += [
     ("%cmake_consumer", " ".join(cmake_consumer)),
     ("%cmake", config.cmake),
-    ("%numpy_python", find_numpy_python()),
+    ("%numpy_python", find_python("numpy", "matplotlib")),
     ("%python", config.python),
     ("%source_dir", config.vashista_source_dir),
     ("%build_dir", config.vashista_build_dir),

@@ -161,7 +161,9 @@ class Entry:
         self._module, self._number = module, number
         self.name: str = info.name.decode()
         arguments, self._argument_types = self._values("argument", info.num_arguments)
-        results, self._result_types = self._values("result", info.num_results, arguments)
+        results, self._result_types = self._values(
+            "result", info.num_results, arguments
+        )
         #: What it takes.
         self.arguments: tuple[Value, ...] = arguments
         #: What it returns.
@@ -217,7 +219,9 @@ class Entry:
         results = ", ".join(map(str, self.results))
         return f"{self.name}({arguments}) -> ({results})"
 
-    def __call__(self, *args: Any, checked: bool = True, threads: int = 0, **named: Any):
+    def __call__(
+        self, *args: Any, checked: bool = True, threads: int = 0, **named: Any
+    ):
         if not 0 <= threads <= _MAX_THREADS:
             raise ValueError(
                 f"{self.name}: expected threads from 0 to {_MAX_THREADS}, got {threads}"

@@ -49,7 +49,9 @@ class Bits:
         if self.dtype == "bf16":
             return (self.bits.astype(np.uint32) << 16).view(np.float32)
         if self.dtype == "f8E5M2":
-            return (self.bits.astype(np.uint16) << 8).view(np.float16).astype(np.float32)
+            return (
+                (self.bits.astype(np.uint16) << 8).view(np.float16).astype(np.float32)
+            )
         if self.dtype == "f8E4M3FN":
             return _E4M3FN[self.bits]
         raise ValueError(f"expected bf16, f8E4M3FN or f8E5M2, got {self.dtype}")

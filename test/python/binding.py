@@ -67,7 +67,9 @@ class RunTest(unittest.TestCase):
     def test_attention(self):
         case = Case()
         o, lse = attend(case)
-        got = ARTEFACT["dense"](case.q, case.k, case.v, lens=case.lens, table=case.table)
+        got = ARTEFACT["dense"](
+            case.q, case.k, case.v, lens=case.lens, table=case.table
+        )
         np.testing.assert_allclose(got[0], o, rtol=0, atol=1e-5)
         np.testing.assert_allclose(got[1], lse, rtol=0, atol=1e-5)
         self.assertEqual(got._fields, ("result0", "result1"))
@@ -92,8 +94,12 @@ class RunTest(unittest.TestCase):
     def test_types_of_results(self):
         x = np.array([[1, 2, np.nan]], np.float16)
         less, number = ARTEFACT["compare"](x, np.array([[2, 2, 2]], np.float16))
-        self.assertEqual((less.dtype, number.dtype), (np.dtype(bool), np.dtype(np.int8)))
-        self.assertEqual((less.tolist(), number.tolist()), ([[True, False, False]], [[1, 0, 0]]))
+        self.assertEqual(
+            (less.dtype, number.dtype), (np.dtype(bool), np.dtype(np.int8))
+        )
+        self.assertEqual(
+            (less.tolist(), number.tolist()), ([[True, False, False]], [[1, 0, 0]])
+        )
         narrow = ARTEFACT["narrow"](np.array([1, 3.14159], np.float32))
         self.assertEqual((narrow.dtype, narrow.shape), ("bf16", (2,)))
         self.assertEqual(narrow.float32().tolist(), [1, 3.140625])
@@ -124,7 +130,9 @@ class MistakesTest(unittest.TestCase):
     def expect(self, kind, message, function, *args, **named):
         with self.assertRaises(vashista.Error) as caught:
             function(*args, **named)
-        self.assertEqual((caught.exception.kind, str(caught.exception)), (kind, message))
+        self.assertEqual(
+            (caught.exception.kind, str(caught.exception)), (kind, message)
+        )
 
     def expect_refused(self, message, entry="dense", **change):
         arguments = {**Case().step(), **change}
@@ -205,7 +213,9 @@ class MistakesTest(unittest.TestCase):
             dense(**step, query=0)
         with self.assertRaisesRegex(ValueError, "threads from 0 to 1024, got -1"):
             dense(**step, threads=-1)
-        with self.assertRaisesRegex(KeyError, "dense, append, narrow, compare; got 'x'"):
+        with self.assertRaisesRegex(
+            KeyError, "dense, append, narrow, compare; got 'x'"
+        ):
             ARTEFACT["x"]
 
     def test_compiler(self):
@@ -226,10 +236,16 @@ class MistakesTest(unittest.TestCase):
         )
 
     def test_nothing_built(self):
-        script = "import vashista\ntry: vashista.{}\nexcept vashista.Error as e: print(e)"
+        script = (
+            "import vashista\ntry: vashista.{}\nexcept vashista.Error as e: print(e)"
+        )
         for variable, what, call in (
             ("VASHISTA_BUILD", "the program 'vashista-compile'", "compile('x.mlir')"),
-            ("VASHISTA_ROOT", "the library 'libvashista_runtime.so.0'", "load('x.vso')"),
+            (
+                "VASHISTA_ROOT",
+                "the library 'libvashista_runtime.so.0'",
+                "load('x.vso')",
+            ),
         ):
             environment = {n: x for n, x in os.environ.items() if n != "VASHISTA_BUILD"}
             environment[variable] = "/nowhere"
@@ -299,17 +315,24 @@ class BitsTest(unittest.TestCase):
     def test_f8(self):
         bits = np.arange(256, dtype=np.uint8)
         e4m3 = vashista.Bits(bits, "f8E4M3FN").float32()
-        self.assertEqual(e4m3[[0, 1, 7, 8, 0x38, 0x7E]].tolist(), [0, 2**-9, 7 * 2**-9, 2**-6, 1, 448])
+        self.assertEqual(
+            e4m3[[0, 1, 7, 8, 0x38, 0x7E]].tolist(),
+            [0, 2**-9, 7 * 2**-9, 2**-6, 1, 448],
+        )
         np.testing.assert_array_equal(e4m3[128:255], -e4m3[:127])
         self.assertTrue((np.diff(e4m3[:127]) > 0).all())
         self.assertTrue(np.isnan(e4m3[[0x7F, 0xFF]]).all())
         e5m2 = vashista.Bits(bits, "f8E5M2").float32()
-        self.assertEqual(e5m2[[1, 0x3C, 0x7B, 0x7C]].tolist(), [2**-16, 1, 57344, np.inf])
+        self.assertEqual(
+            e5m2[[1, 0x3C, 0x7B, 0x7C]].tolist(), [2**-16, 1, 57344, np.inf]
+        )
 
     def test_refuses(self):
         with self.assertRaisesRegex(ValueError, "bf16 as a uint16 array, got float32"):
             vashista.bfloat16(np.zeros(1, np.float32))
-        with self.assertRaisesRegex(ValueError, "expected a float32 array, got float64"):
+        with self.assertRaisesRegex(
+            ValueError, "expected a float32 array, got float64"
+        ):
             vashista.as_bfloat16(np.zeros(1))
         with self.assertRaisesRegex(ValueError, "bf16 or an f8 type, got f32"):
             vashista.Bits(np.zeros(1, np.uint32), "f32")
