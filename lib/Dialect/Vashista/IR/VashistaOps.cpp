@@ -507,16 +507,18 @@ int64_t AttendOp::getGroupSize() {
   return heads / kvHeads;
 }
 
-/// On memrefs a destination op reads its inputs and updates its destinations;
-/// on tensors it has no effect.
+/// On memrefs a destination op reads its inputs and updates its destinations,
+/// those of a projection without reading them; on tensors it has no effect.
 static void
 getDestinationEffects(DestinationStyleOpInterface op,
                       SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
   for (OpOperand &operand : op->getOpOperands()) {
     if (!isa<BaseMemRefType>(operand.get().getType()))
       continue;
-    effects.emplace_back(MemoryEffects::Read::get(), &operand,
-                         SideEffects::DefaultResource::get());
+    auto attend = dyn_cast<AttendOp>(op.getOperation());
+    if (!attend || !attend.isOverwritten(operand))
+      effects.emplace_back(MemoryEffects::Read::get(), &operand,
+                           SideEffects::DefaultResource::get());
     if (op.isDpsInit(&operand))
       effects.emplace_back(MemoryEffects::Write::get(), &operand,
                            SideEffects::DefaultResource::get());

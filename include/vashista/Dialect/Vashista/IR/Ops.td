@@ -581,12 +581,25 @@ def Vashista_AttendOp : Vashista_DestinationOp<"attend", [
     into the same state; a partial reduction makes one state per split, joined
     by `vashista.merge`.
 
-    With a projection solver, `outs` has two more tensors, overwritten: the
-    direction `[R, H, D]` (the residual of the solution, f32) and the duality
-    gap on the attended set `[R, H]`. The state is that of the solver's weights;
-    its lse is the log-sum-exp of the logits at the direction and, for epsilon =
-    0, their maximum (`scale <w, k>`, undivided). A projection is solved over its whole set at once: it has
-    no range, and its slots do not tile.
+    A projection solver solves over its whole set at once. It has no range, its
+    slots do not tile, and it merges with nothing: the projection over a union is
+    not a merge of two. `outs` has two more tensors, and all four are overwritten:
+
+    * o and lse: the state of the solver's weights. lse is the log-sum-exp of the
+      logits *at the direction* and, for epsilon = 0, their maximum (`scale <w,
+      k>`, undivided).
+    * the direction `[R, H, D]`: the residual `r = q - y` in f32, y the weighted
+      sum of keys.
+    * the gap `[R, H]`: the duality gap of the weights and the direction on the
+      attended set, for keys and queries times `sqrt(scale)`. It is rounded
+      upwards and covers the rounding of the solver itself: `sqrt(scale) norm(y -
+      y_C) <= sqrt(gap)` for the solution y_C of the set, y being `q - direction`.
+
+    The heads of a group walk over the keys together, at most `iterations + 2`
+    times. A head stops where its gap meets the tolerance. `eg` counts a step that
+    it takes back as an iteration too. A gap of +inf says that nothing is known,
+    where anything is NaN or infinite. Of an empty set o = 0, lse = -inf, the
+    direction is the query and the gap is 0.
 
     ```mlir
     func.func @attend(%q: tensor<4x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
@@ -648,12 +661,10 @@ def Vashista_AttendOp : Vashista_DestinationOp<"attend", [
     ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutsMutable(); }
     /// Query heads per KV head, or kDynamic.
     int64_t getGroupSize();
-    /// Whether the operand is written without being read: the direction and
-    /// the gap of a projection.
+    /// Whether the operand is written without being read: the destinations of
+    /// a projection.
     bool isOverwritten(::mlir::OpOperand &operand) {
-      return getOuts().size() > 2 &&
-             operand.getOperandNumber() >=
-                 getOuts().getBeginOperandIndex() + 2;
+      return getSolver().isProjection() && isDpsInit(&operand);
     }
   }];
 }
