@@ -55,12 +55,16 @@ void AttendKernel::emit() {
 }
 
 StringRef vashista::getObstacle(AttendOp op) {
+  SolverAttr solver = op.getSolver();
   if (ShapedType::isDynamic(op.getGroupSize()) ||
       ShapedType::isDynamic(getDim(op.getKCache(), 3)) ||
       ShapedType::isDynamic(getDim(op.getVCache(), 3)))
     return "dynamic head sizes";
-  if (op.getSolver().getKind() != SolverKind::softmax)
-    return "this solver";
+  if (solver.getKind() == SolverKind::eg && !solver.isProjection())
+    return "eg on the linear objective, which canonicalizes to softmax";
+  if (solver.getKind() == SolverKind::frank_wolfe &&
+      solver.getIterations() >= kMostVertices / op.getGroupSize())
+    return "more than 16384 Frank-Wolfe vertices in a group of query heads";
   return "";
 }
 
@@ -72,7 +76,17 @@ LogicalResult vashista::lowerAttend(AttendOp op, PatternRewriter &rewriter,
   if (!obstacle.empty())
     return rewriter.notifyMatchFailure(op, obstacle);
   KernelBuilder b(op.getLoc(), rewriter, target);
-  makeSoftmaxKernel(op, b)->emit();
+  switch (op.getSolver().getKind()) {
+  case SolverKind::softmax:
+    makeSoftmaxKernel(op, b)->emit();
+    break;
+  case SolverKind::eg:
+    makeGradientKernel(op, b)->emit();
+    break;
+  case SolverKind::frank_wolfe:
+    makeFrankWolfeKernel(op, b)->emit();
+    break;
+  }
   rewriter.eraseOp(op);
   return success();
 }

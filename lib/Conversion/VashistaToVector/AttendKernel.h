@@ -43,6 +43,13 @@ protected:
 };
 
 std::unique_ptr<AttendKernel> makeSoftmaxKernel(AttendOp op, KernelBuilder &b);
+std::unique_ptr<AttendKernel> makeGradientKernel(AttendOp op, KernelBuilder &b);
+std::unique_ptr<AttendKernel> makeFrankWolfeKernel(AttendOp op,
+                                                   KernelBuilder &b);
+
+/// Vertices that the heads of a group may hold at most: they are scratch of a
+/// task.
+inline constexpr int64_t kMostVertices = 1 << 14;
 
 } // namespace vashista
 
