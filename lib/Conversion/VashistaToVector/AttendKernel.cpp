@@ -49,7 +49,6 @@ void AttendKernel::emit() {
   b.createBlock(&scope.getBodyRegion());
   walk.begin(forall.getInductionVar(0), forall.getInductionVar(1));
   firstHead = b.mulI(walk.kvHead, b.index(group));
-  walk.sources = {op.getKCache(), op.getVCache()};
   emitTask();
   memref::AllocaScopeReturnOp::create(b, ValueRange());
 }

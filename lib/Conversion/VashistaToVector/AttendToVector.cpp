@@ -93,6 +93,7 @@ void SoftmaxKernel::emitTask() {
     begin = b.maxI(op.getBegin(), zero);
     end = b.minI(op.getEnd(), end);
   }
+  walk.sources = {op.getKCache(), op.getVCache()};
   walk.forEachTile(begin, end, [&](Value, Value) {
     Value any = b.compare(CmpIPredicate::sgt, walk.count, zero);
     b.ifThen(any, [&] {

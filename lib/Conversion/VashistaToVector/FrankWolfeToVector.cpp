@@ -184,6 +184,7 @@ void FrankWolfeKernel::walkKeys(Value isFirst) {
     b.store(b.negInf(), best, head);
     b.store(b.f32(0.0f), poison, head);
   });
+  walk.sources = {op.getKCache()};
   walk.forEachTile(zero, walk.numSlots, [&](Value, Value) {
     Value any = b.compare(CmpIPredicate::sgt, walk.count, zero);
     b.ifThen(any, [&] {

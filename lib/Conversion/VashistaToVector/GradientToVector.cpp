@@ -243,6 +243,9 @@ void GradientKernel::walkKeys(bool isLast, Value isFirst) {
         b.store(b.f32(0.0f), output, {head, channel});
       });
   });
+  walk.sources = {op.getKCache()};
+  if (isLast)
+    walk.sources.push_back(op.getVCache());
   walk.forEachTile(zero, walk.numSlots, [&](Value, Value) {
     Value any = b.compare(CmpIPredicate::sgt, walk.count, zero);
     b.ifThen(any, [&] {
