@@ -10,7 +10,8 @@
 // One task per row and KV head: where a query head of the group misses the
 // limit, its state is replaced by that of a dense attend over one row and one
 // KV head, merged into an empty state; else it stays as it is, in place. The
-// attend is a tile that convert-vashista-to-vector makes a kernel of.
+// attend is a tile that convert-vashista-to-vector makes a kernel of. That of a
+// projection leaves its direction and gap beside the state, for nobody.
 //
 //===----------------------------------------------------------------------===//
 
@@ -75,18 +76,25 @@ FailureOr<SmallVector<Value>> FallbackLowering::attendTile(AttendOp attend,
       b, {row, kvHead, slots.offset}, {one, one, slots.size});
   if (failed(tiled))
     return failure();
-  const float identity[] = {0.0f, -std::numeric_limits<float>::infinity()};
-  SmallVector<Value> empty;
-  for (auto [tile, value] : llvm::zip_equal(tiles, identity))
-    empty.push_back(linalg::FillOp::create(b, b.f32(value), tile).getResult(0));
   auto tile = cast<AttendOp>(tiled->tiledOps.front());
+  SmallVector<Value> empty(tiles);
+  if (op.getSolver().isProjection()) {
+    // All is overwritten.
+    for (Value out : tile.getOuts().drop_front(2))
+      empty.push_back(tensor::EmptyOp::create(
+          b, tensor::getMixedSizes(b, b.getLoc(), out), b.getF32Type()));
+  } else {
+    const float identity[] = {0.0f, -std::numeric_limits<float>::infinity()};
+    for (auto [out, value] : llvm::zip_equal(empty, identity))
+      out = linalg::FillOp::create(b, b.f32(value), out).getResult(0);
+  }
   rewriter.modifyOpInPlace(tile, [&] { tile.getOutsMutable().assign(empty); });
   // The tiles of its former destinations.
   for (Operation *slice : tiled->generatedSlices)
     if (slice->use_empty())
       rewriter.eraseOp(slice);
-  tile->moveAfter(empty.back().getDefiningOp());
-  return llvm::to_vector_of<Value>(tile->getResults());
+  tile->moveBefore(b.getInsertionBlock(), b.getInsertionPoint());
+  return llvm::to_vector_of<Value>(tile->getResults().take_front(2));
 }
 
 FailureOr<SmallVector<Value>> FallbackLowering::run() {
@@ -100,6 +108,13 @@ FailureOr<SmallVector<Value>> FallbackLowering::run() {
   Value kvHeads = dim(op.getKCache(), op.getLayout() == Layout::hnd ? 1 : 2);
   group = b.divU(dim(op.getQuery(), 1), kvHeads);
   Value flags = tensor::EmptyOp::create(b, shapes[2], b.getI1Type());
+  SmallVector<Value> unread; // direction and gap of a projection
+  if (op.getSolver().isProjection()) {
+    SmallVector<OpFoldResult> sizes =
+        tensor::getMixedSizes(b, b.getLoc(), op.getQuery());
+    unread.push_back(tensor::EmptyOp::create(b, sizes, b.getF32Type()));
+    unread.push_back(tensor::EmptyOp::create(b, shapes[1], b.getF32Type()));
+  }
   auto forall = scf::ForallOp::create(b, getAsOpFoldResult({rows, kvHeads}),
                                       ValueRange{op.getO(), op.getLse(), flags},
                                       /*mapping=*/std::nullopt);
@@ -110,14 +125,15 @@ FailureOr<SmallVector<Value>> FallbackLowering::run() {
   auto outs = forall.getRegionIterArgs();
 
   // All of it, of which only a tile stays.
+  SmallVector<Value> attendOuts(outs.begin(), outs.begin() + 2);
+  attendOuts.append(unread);
   auto attend = AttendOp::create(
-      b, TypeRange(ValueRange(outs).take_front(2)), op.getQuery(),
-      op.getKCache(), op.getVCache(), op.getPageTable(), op.getSeqLens(),
-      op.getRowToSeq(), /*pages=*/Value(), /*page_count=*/Value(),
+      b, TypeRange(ValueRange(attendOuts)), op.getQuery(), op.getKCache(),
+      op.getVCache(), op.getPageTable(), op.getSeqLens(), op.getRowToSeq(),
+      /*pages=*/Value(), /*page_count=*/Value(),
       /*tokens=*/Value(), /*token_count=*/Value(), /*begin=*/Value(),
-      /*end=*/Value(), ValueRange(outs).take_front(2), op.getScaleAttr(),
-      op.getSoftCapAttr(), op.getSolverAttr(), op.getLayoutAttr(),
-      op.getScheduleAttr());
+      /*end=*/Value(), attendOuts, op.getScaleAttr(), op.getSoftCapAttr(),
+      op.getSolverAttr(), op.getLayoutAttr(), op.getScheduleAttr());
   OpFoldResult zero = b.getIndexAttr(0), one = b.getIndexAttr(1);
   struct Tile {
     SmallVector<OpFoldResult> offsets, sizes;
@@ -174,8 +190,9 @@ struct FallbackPattern : OpRewritePattern<FallbackOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(FallbackOp op,
                                 PatternRewriter &rewriter) const override {
-    if (op.getSolver().getKind() != SolverKind::softmax)
-      return rewriter.notifyMatchFailure(op, "expected the softmax solver");
+    SolverAttr solver = op.getSolver();
+    if (solver.getKind() == SolverKind::eg && !solver.isProjection())
+      return rewriter.notifyMatchFailure(op, "expected its closed form");
     // Only a static group of query heads can be tiled.
     auto isStatic = [](Value tensor, int64_t position) {
       return !cast<RankedTensorType>(tensor.getType()).isDynamicDim(position);

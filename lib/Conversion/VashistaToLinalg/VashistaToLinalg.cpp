@@ -87,8 +87,8 @@ struct ConvertPass
         op->emitOpError("expected smaller ops; run vashista-decompose first");
       else
         op->emitOpError("has no CPU lowering for this solver, source or these "
-                        "sizes: expected the softmax solver and "
-                        "static head sizes");
+                        "sizes: expected no eg on the linear objective, which "
+                        "canonicalizes to softmax, and static head sizes");
       return WalkResult::interrupt();
     });
     if (result.wasInterrupted())

@@ -63,6 +63,9 @@ public:
     return mlir::arith::ConstantOp::create(
         *this, mlir::DenseElementsAttr::get(vectorType(size), value));
   }
+  Value boolean(bool value) {
+    return mlir::arith::ConstantIntOp::create(*this, getI1Type(), value);
+  }
   Value negInf() { return f32(-std::numeric_limits<float>::infinity()); }
   Value addI(Value a, Value b) {
     return createOrFold<mlir::arith::AddIOp>(a, b);

@@ -28,6 +28,7 @@ llvm::LogicalResult lowerSummarize(SummarizeOp op,
                                    const KernelTarget &target);
 
 /// What an op on buffers has that no kernel handles, or an empty string.
+llvm::StringRef getObstacle(AttendOp op);
 llvm::StringRef getObstacle(AppendOp op);
 llvm::StringRef getObstacle(SummarizeOp op);
 

@@ -56,6 +56,11 @@ struct RowScores {
   /// Scores the rows of the current tile.
   void emit();
 
+  /// How often a product is rounded on its way into a sum, itself included.
+  static int64_t getDepth(const RowShape &rows) {
+    return rows.dim / rows.lanes + llvm::Log2_64_Ceil(rows.lanes);
+  }
+
 private:
   void emitBlock(Value row, llvm::MutableArrayRef<Value> largest);
   void askAhead(Value row, Value channel);

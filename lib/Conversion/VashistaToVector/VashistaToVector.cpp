@@ -19,6 +19,7 @@
 #include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 namespace vashista {
 #define GEN_PASS_DEF_CONVERTVASHISTATOVECTORPASS
@@ -44,17 +45,10 @@ struct KernelPattern : OpRewritePattern<OpTy> {
 
 /// Says why an op on buffers has no kernel.
 void emitObstacle(Operation *op) {
-  StringRef obstacle;
-  if (auto append = dyn_cast<AppendOp>(op))
-    obstacle = getObstacle(append);
-  else if (auto summarize = dyn_cast<SummarizeOp>(op))
-    obstacle = getObstacle(summarize);
-  if (!obstacle.empty())
-    op->emitOpError("has no CPU kernel for ") << obstacle;
-  else
-    op->emitOpError("has no CPU kernel for this solver or these sizes: "
-                    "expected `attend` with the softmax solver and static "
-                    "head sizes");
+  StringRef obstacle = llvm::TypeSwitch<Operation *, StringRef>(op)
+                           .Case<AttendOp, AppendOp, SummarizeOp>(
+                               [](auto kernel) { return getObstacle(kernel); });
+  op->emitOpError("has no CPU kernel for ") << obstacle;
 }
 
 struct ConvertPass

@@ -70,3 +70,59 @@ func.func @rows(
          tensor<6xi32>) -> (tensor<6x8xf32>, tensor<6x8xf32>)
   return %tau : tensor<6x8xf32>
 }
+
+// -----
+
+// With an entropy: the gap among all keys, and from it the distance of weights.
+// CHECK-LABEL: func @projection
+// CHECK-SAME: %[[GAP:[a-z0-9]*]]: tensor<2x8xf32>
+// CHECK-DAG: %[[INF:.*]] = arith.constant 0x7F800000 : f32
+// CHECK-DAG: %[[ALL:.*]] = arith.constant 1.000000e+00 : f32
+// CHECK-DAG: %[[TENTH:.*]] = arith.constant 1.000000e-01 : f64
+// epsilon, with room for the rounding of the direction.
+// CHECK-DAG: %[[ROOM:.*]] = arith.constant 0.501953125 : f64
+// CHECK: scf.forall {{.*}} shared_outs(%[[TAUS:.*]] = %{{.*}}, %[[ERRORS:.*]] = %{{.*}}, %[[GAPS:.*]] = %{{.*}})
+// CHECK: tensor.extract %[[GAP]]
+// CHECK: %[[MISSED:.*]] = arith.mulf %{{.*}}, %[[ROOM]] : f64
+// CHECK: %[[FULL:.*]] = arith.select %[[FINITE:.*]], %{{.*}}, %[[INF]] : f32
+// CHECK: arith.cmpf ugt, %{{.*}}, %[[TENTH]]
+// CHECK: arith.select %[[KNOWN:.*]], %{{.*}}, %[[ALL]] : f32
+// CHECK: arith.select %[[KNOWN]], %{{.*}}, %[[INF]] : f32
+// CHECK: tensor.parallel_insert_slice %{{.*}} into %[[TAUS]]
+// CHECK: tensor.parallel_insert_slice %{{.*}} into %[[ERRORS]]
+// CHECK: tensor.parallel_insert_slice %{{.*}} into %[[GAPS]]
+func.func @projection(
+    %gap: tensor<2x8xf32>, %r: tensor<2x8x64xf32>, %lse: tensor<2x8xf32>,
+    %tail: tensor<2x8xf32>, %norms: tensor<?x2x2xf32>, %table: tensor<2x?xi32>,
+    %lens: tensor<2xi32>)
+    -> (tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>) {
+  %0:3 = vashista.certify %r state(%r, %lse) tail(%tail) gap(%gap) norms(%norms)
+      table(%table) lens(%lens) page_size 16 scale 0.25
+      solver <eg, objective = projection, epsilon = 0.5, iterations = 4>
+      : (tensor<2x8x64xf32>, tensor<2x8x64xf32>, tensor<2x8xf32>,
+         tensor<2x8xf32>, tensor<2x8xf32>, tensor<?x2x2xf32>, tensor<2x?xi32>,
+         tensor<2xi32>) -> (tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>)
+  return %0#0, %0#1, %0#2
+      : tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>
+}
+
+// -----
+
+// Without one, weights are not unique: only the gap is known, and no exp needed.
+// CHECK-LABEL: func @nearest
+// CHECK-NOT: math.exp
+// CHECK: tensor.parallel_insert_slice
+// CHECK: return
+func.func @nearest(
+    %gap: tensor<2x8xf32>, %r: tensor<2x8x64xf32>, %lse: tensor<2x8xf32>,
+    %tail: tensor<2x8xf32>, %norms: tensor<?x2x2xf32>, %table: tensor<2x?xi32>,
+    %lens: tensor<2xi32>) -> tensor<2x8xf32> {
+  %0:3 = vashista.certify %r state(%r, %lse) tail(%tail) gap(%gap) norms(%norms)
+      table(%table) lens(%lens) page_size 16 scale 0.25
+      solver <frank_wolfe, objective = projection, epsilon = 0.0,
+              iterations = 4>
+      : (tensor<2x8x64xf32>, tensor<2x8x64xf32>, tensor<2x8xf32>,
+         tensor<2x8xf32>, tensor<2x8xf32>, tensor<?x2x2xf32>, tensor<2x?xi32>,
+         tensor<2xi32>) -> (tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>)
+  return %0#2 : tensor<2x8xf32>
+}

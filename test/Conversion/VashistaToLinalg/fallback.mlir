@@ -1,5 +1,5 @@
-// RUN: vashista-opt %s -convert-vashista-to-linalg -canonicalize -cse | FileCheck %s
-// RUN: vashista-opt %s -convert-vashista-to-linalg -one-shot-bufferize="bufferize-function-boundaries function-boundary-type-conversion=identity-layout-map" -cse -canonicalize | FileCheck %s --check-prefix=BUFFER
+// RUN: vashista-opt %s -convert-vashista-to-linalg -canonicalize -cse -split-input-file | FileCheck %s
+// RUN: vashista-opt %s -convert-vashista-to-linalg -one-shot-bufferize="bufferize-function-boundaries function-boundary-type-conversion=identity-layout-map" -cse -canonicalize -split-input-file | FileCheck %s --check-prefix=BUFFER
 
 // A group is flagged unless every measure is at most the limit: NaN is. It is
 // attended densely, alone, into an empty state.
@@ -45,4 +45,31 @@ func.func @fallback(
       -> (tensor<?x32x128xf32>, tensor<?x32xf32>, tensor<?x8xi1>)
   return %out, %out_lse, %flag
       : tensor<?x32x128xf32>, tensor<?x32xf32>, tensor<?x8xi1>
+}
+
+// -----
+
+// A projection is solved over all keys of the group; its direction and gap are
+// for nobody. It overwrites: there is no state to empty.
+// CHECK-LABEL: func @projection
+// CHECK: scf.if
+// CHECK-NOT: linalg.fill
+// CHECK-DAG: %[[R:.*]] = tensor.empty() : tensor<1x4x64xf32>
+// CHECK-DAG: %[[GAP:.*]] = tensor.empty() : tensor<1x4xf32>
+// CHECK: %[[O:.*]], %[[LSE:.*]], %{{.*}}, %{{.*}} = vashista.attend {{.*}} outs(%{{.*}}, %{{.*}}, %[[R]], %[[GAP]]) scale 1.250000e-01 solver <eg, objective = projection, iterations = 4>
+// CHECK: scf.yield %[[O]], %[[LSE]]
+func.func @projection(
+    %q: tensor<2x8x64xf32>, %k: tensor<?x2x16x64xf32>, %table: tensor<2x?xi32>,
+    %lens: tensor<2xi32>, %o: tensor<2x8x64xf32>, %lse: tensor<2x8xf32>,
+    %tau: tensor<2x8xf32>)
+    -> (tensor<2x8x64xf32>, tensor<2x8xf32>, tensor<2x2xi1>) {
+  %0:3 = vashista.fallback %q keys(%k) values(%k) table(%table) lens(%lens)
+      state(%o, %lse) unless(%tau) at_most 0.1 scale 0.125
+      solver <eg, objective = projection, iterations = 4>
+      : (tensor<2x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
+         tensor<2x?xi32>, tensor<2xi32>, tensor<2x8x64xf32>, tensor<2x8xf32>,
+         tensor<2x8xf32>)
+      -> (tensor<2x8x64xf32>, tensor<2x8xf32>, tensor<2x2xi1>)
+  return %0#0, %0#1, %0#2
+      : tensor<2x8x64xf32>, tensor<2x8xf32>, tensor<2x2xi1>
 }

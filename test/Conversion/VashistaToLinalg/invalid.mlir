@@ -1,27 +1,27 @@
 // RUN: vashista-opt %s -convert-vashista-to-linalg -split-input-file -verify-diagnostics
 
-func.func @projection_certify(
+func.func @linear_eg_certify(
     %q: tensor<2x8x64xf32>, %lse: tensor<2x8xf32>, %norms: tensor<?x2x2xf32>,
     %table: tensor<2x?xi32>, %lens: tensor<2xi32>) -> tensor<2x8xf32> {
-  // expected-error @+1 {{has no CPU lowering for this solver, source or these sizes}}
-  %tau, %error = vashista.certify %q state(%q, %lse) tail(%lse) gap(%lse)
+  // expected-error @+1 {{has no CPU lowering for this solver, source or these sizes: expected no eg on the linear objective}}
+  %tau, %error = vashista.certify %q state(%q, %lse) tail(%lse)
       norms(%norms) table(%table) lens(%lens) page_size 16 scale 0.125
-      solver <eg, objective = projection, iterations = 4>
+      solver <eg, iterations = 4>
       : (tensor<2x8x64xf32>, tensor<2x8x64xf32>, tensor<2x8xf32>,
-         tensor<2x8xf32>, tensor<2x8xf32>, tensor<?x2x2xf32>, tensor<2x?xi32>,
+         tensor<2x8xf32>, tensor<?x2x2xf32>, tensor<2x?xi32>,
          tensor<2xi32>) -> (tensor<2x8xf32>, tensor<2x8xf32>)
   return %tau : tensor<2x8xf32>
 }
 
 // -----
 
-func.func @projection_fallback(
+func.func @linear_eg_fallback(
     %q: tensor<2x8x64xf32>, %k: tensor<?x2x16x64xf32>, %table: tensor<2x?xi32>,
     %lens: tensor<2xi32>, %lse: tensor<2x8xf32>) -> tensor<2x8x64xf32> {
   // expected-error @+1 {{has no CPU lowering for this solver, source or these sizes}}
   %0:3 = vashista.fallback %q keys(%k) values(%k) table(%table) lens(%lens)
       state(%q, %lse) unless(%lse) at_most 0.1 scale 0.125
-      solver <eg, objective = projection, iterations = 4>
+      solver <eg, iterations = 4>
       : (tensor<2x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
          tensor<2x?xi32>, tensor<2xi32>, tensor<2x8x64xf32>, tensor<2x8xf32>,
          tensor<2x8xf32>)

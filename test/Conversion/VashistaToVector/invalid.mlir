@@ -15,14 +15,30 @@ func.func @tensors(
 
 // -----
 
-func.func @projection(
+func.func @linear_eg(
+    %q: memref<2x8x64xf32>, %k: memref<?x2x16x64xf32>, %table: memref<2x?xi32>,
+    %lens: memref<2xi32>, %o: memref<2x8x64xf32>, %lse: memref<2x8xf32>) {
+  // expected-error @+1 {{has no CPU kernel for eg on the linear objective, which canonicalizes to softmax}}
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125 solver <eg, iterations = 4>
+      : (memref<2x8x64xf32>, memref<?x2x16x64xf32>, memref<?x2x16x64xf32>,
+         memref<2x?xi32>, memref<2xi32>, memref<2x8x64xf32>, memref<2x8xf32>)
+      -> ()
+  return
+}
+
+// -----
+
+// 4 heads of a group may hold 4096 vertices each, one more than there are steps.
+func.func @too_many_vertices(
     %q: memref<2x8x64xf32>, %k: memref<?x2x16x64xf32>, %table: memref<2x?xi32>,
     %lens: memref<2xi32>, %o: memref<2x8x64xf32>, %lse: memref<2x8xf32>,
     %r: memref<2x8x64xf32>, %gap: memref<2x8xf32>) {
-  // expected-error @+1 {{has no CPU kernel}}
+  // expected-error @+1 {{has no CPU kernel for more than 16384 Frank-Wolfe vertices in a group of query heads}}
   vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
       outs(%o, %lse, %r, %gap) scale 0.125
-      solver <eg, objective = projection, iterations = 4>
+      solver <frank_wolfe, objective = projection, epsilon = 0.0,
+              iterations = 4096>
       : (memref<2x8x64xf32>, memref<?x2x16x64xf32>, memref<?x2x16x64xf32>,
          memref<2x?xi32>, memref<2xi32>, memref<2x8x64xf32>, memref<2x8xf32>,
          memref<2x8x64xf32>, memref<2x8xf32>) -> ()
@@ -34,7 +50,7 @@ func.func @projection(
 func.func @dynamic_head_dim(
     %q: memref<2x8x?xf32>, %k: memref<?x2x16x?xf32>, %table: memref<2x?xi32>,
     %lens: memref<2xi32>, %o: memref<2x8x?xf32>, %lse: memref<2x8xf32>) {
-  // expected-error @+1 {{has no CPU kernel}}
+  // expected-error @+1 {{has no CPU kernel for dynamic head sizes}}
   vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
       outs(%o, %lse) scale 0.125
       : (memref<2x8x?xf32>, memref<?x2x16x?xf32>, memref<?x2x16x?xf32>,

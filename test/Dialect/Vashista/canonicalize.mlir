@@ -437,6 +437,32 @@ func.func @policy_selects_all(
   return %o#0 : tensor<2x8x64xf32>
 }
 
+// A certificate of a projection tells how well it is solved, too: it stays. So
+// it does not where nothing is certified.
+// CHECK-LABEL: func @policy_covers_projection
+// CHECK: policy <pages = 4, tolerance = 1.000000e-01>
+// CHECK: policy <pages = 0>
+func.func @policy_covers_projection(
+    %q: tensor<2x8x64xf32>, %k: tensor<?x2x16x64xf32>, %mean: tensor<?x2x64xf32>,
+    %norms: tensor<?x2x2xf32>, %table: tensor<2x4xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x8x64xf32>, tensor<2x8x64xf32>) {
+  %0:6 = vashista.attention %q keys(%k) values(%k) table(%table) lens(%lens)
+      summary <mean>(%mean) norms(%norms) policy <pages = 4, tolerance = 0.1>
+      scale 0.125 solver <eg, objective = projection, iterations = 4>
+      : (tensor<2x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
+         tensor<2x4xi32>, tensor<2xi32>, tensor<?x2x64xf32>, tensor<?x2x2xf32>)
+      -> (tensor<2x8x64xf32>, tensor<2x8xf32>, tensor<2x8xf32>,
+          tensor<2x8xf32>, tensor<2x2xi32>, tensor<2x2xi1>)
+  %1:6 = vashista.attention %q keys(%k) values(%k) table(%table) lens(%lens)
+      summary <mean>(%mean) policy <pages = 4> scale 0.125
+      solver <eg, objective = projection, iterations = 4>
+      : (tensor<2x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
+         tensor<2x4xi32>, tensor<2xi32>, tensor<?x2x64xf32>)
+      -> (tensor<2x8x64xf32>, tensor<2x8xf32>, tensor<2x8xf32>,
+          tensor<2x8xf32>, tensor<2x2xi32>, tensor<2x2xi1>)
+  return %0#0, %1#0 : tensor<2x8x64xf32>, tensor<2x8x64xf32>
+}
+
 // Left alone: a partial cover that later rounds would spend otherwise, a cap,
 // budgets one too small, and a dynamic number of pages.
 // CHECK-LABEL: func @policies_that_do_not_cover

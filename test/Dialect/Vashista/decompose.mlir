@@ -215,8 +215,8 @@ func.func @grow(
 // ONE: %[[P1:.*]], %{{.*}}, %{{.*}} = vashista.route {{.*}} top 8
 // ONE: %{{.*}}, %[[LSE1:.*]] = vashista.attend {{.*}} pages(%[[P1]],
 // ONE: %[[P2:.*]], %[[N2:.*]], %{{.*}} = vashista.route {{.*}} taken(%[[P1]]) attended(%[[LSE1]]) proving 8
-// ONE: %{{.*}}, %[[LSE2:.*]] = vashista.attend {{.*}} pages(%[[P2]], %[[N2]])
 // ONE: %[[P12:.*]] = tensor.concat dim(2) %[[P1]], %[[P2]]
+// ONE: %{{.*}}, %[[LSE2:.*]] = vashista.attend {{.*}} pages(%[[P2]], %[[N2]])
 // ONE: arith.cmpi sgt, %[[N2]]
 // ONE: %[[P3:.*]], %[[N3:.*]], %[[TAIL:.*]] = vashista.route {{.*}} taken(%[[P12]]) attended(%[[LSE2]]) proving 8
 // ONE: %[[O3:.*]], %[[LSE3:.*]] = vashista.attend {{.*}} pages(%[[P3]], %[[N3]])
@@ -303,4 +303,86 @@ func.func @projection(
       -> (tensor<?x8x96xf32>, tensor<?x8xf32>, tensor<?x8xf32>,
           tensor<?x8xf32>, tensor<?x2xi32>, tensor<?x2xi1>)
   return %0#0 : tensor<?x8x96xf32>
+}
+
+// -----
+
+// Column generation: a second round picks at the residual what the first has
+// left out, unless a mass of tolerance^2 is left, and the projection is solved
+// anew over both lists.
+// CHECK-LABEL: func @columns
+// CHECK-SAME: %[[Q:[a-z0-9]*]]: tensor<2x8x64xf32>
+// ONE: %[[P1:.*]], %[[PN1:.*]], %{{.*}} = vashista.route %[[Q]] {{.*}} top 4 page_size 16 sinks 4
+// ONE: %[[C1:.*]], %[[CN1:.*]], %{{.*}} = vashista.select %[[Q]] {{.*}} within(%[[P1]], %[[PN1]]) {{.*}} top 32 sinks 4
+// ONE: %{{.*}}, %[[LSE1:.*]], %[[R1:.*]], %{{.*}} = vashista.attend %[[Q]] {{.*}} tokens(%[[C1]], %[[CN1]])
+// ONE: %[[P2:.*]], %{{.*}}, %[[PT2:.*]] = vashista.route %[[R1]] {{.*}} taken(%[[P1]]) attended(%[[LSE1]]) proving 4 page_size 16 tolerance 0.00995016656
+// ONE: %[[P12:.*]] = tensor.concat dim(2) %[[P1]], %[[P2]]
+// ONE: %[[C2:.*]], %[[CN2:.*]], %{{.*}} = vashista.select %[[R1]] {{.*}} within(%[[P12]]) taken(%[[C1]]) outside(%[[PT2]]) attended(%[[LSE1]]) proving 32 tolerance 0.00995016656
+// ONE: %[[C12:.*]] = tensor.concat dim(2) %[[C1]], %[[C2]]
+// ONE: %[[O2:.*]], %[[LSE2:.*]], %[[R2:.*]], %[[GAP:.*]] = vashista.attend %[[Q]] {{.*}} tokens(%[[C12]]) outs
+// ONE: arith.cmpi sgt, %[[CN2]]
+// ONE: %{{.*}}, %{{.*}}, %[[PT:.*]] = vashista.route %[[R2]] {{.*}} taken(%[[P12]]) top 0
+// ONE: %{{.*}}, %{{.*}}, %[[T:.*]] = vashista.select %[[R2]] {{.*}} within(%[[P12]]) taken(%[[C12]]) outside(%[[PT]]) top 0
+// ONE: %[[TAU:.*]], %{{.*}}, %{{.*}} = vashista.certify %[[R2]] state(%[[O2]], %[[LSE2]]) tail(%[[T]]) gap(%[[GAP]])
+// ONE: vashista.fallback %[[Q]] {{.*}} unless(%[[TAU]])
+// ALL: vashista.fallback
+func.func @columns(
+    %q: tensor<2x8x64xf32>, %k: tensor<?x2x16x64xf32>,
+    %v: tensor<?x2x16x64xf32>, %lo: tensor<?x2x64xf32>, %hi: tensor<?x2x64xf32>,
+    %norms: tensor<?x2x2xf32>, %table: tensor<2x?xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x8x64xf32>, tensor<2x2xi32>, tensor<2x2xi1>) {
+  %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
+      summary <box>(%lo, %hi) norms(%norms)
+      policy <pages = 4, candidates = 32, sinks = 4, tolerance = 0.1,
+              rounds = 2, fallback = dense>
+      scale 0.125 solver <eg, objective = projection, iterations = 8>
+      : (tensor<2x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
+         tensor<2x?xi32>, tensor<2xi32>, tensor<?x2x64xf32>,
+         tensor<?x2x64xf32>, tensor<?x2x2xf32>)
+      -> (tensor<2x8x64xf32>, tensor<2x8xf32>, tensor<2x8xf32>,
+          tensor<2x8xf32>, tensor<2x2xi32>, tensor<2x2xi1>)
+  return %0#0, %0#4, %0#5
+      : tensor<2x8x64xf32>, tensor<2x2xi32>, tensor<2x2xi1>
+}
+
+// -----
+
+// Without an entropy the largest logits matter, to which a tail is close at a
+// low temperature, tolerance / 64: maxima are divided by it, tails multiplied. A
+// gap is what decides.
+// CHECK-LABEL: func @columns_by_gap
+// CHECK-SAME: %[[Q:[a-z0-9]*]]: tensor<2x8x64xf32>
+// CHECK-DAG: %[[UP:.*]] = arith.constant 1.280000e+02 : f32
+// CHECK-DAG: %[[DOWN:.*]] = arith.constant 7.812500e-03 : f32
+// ONE: vashista.route %[[Q]] {{.*}} top 4 page_size 16 scale 1.250000e-01 epsilon 7.812500e-03
+// ONE: %{{.*}}, %[[MOST:.*]], %[[R1:.*]], %{{.*}} = vashista.attend
+// ONE: %[[UPS:.*]] = linalg.fill ins(%[[UP]]
+// ONE: %[[LSE:.*]] = arith.mulf %[[MOST]], %[[UPS]]
+// ONE: %[[P2:.*]], %{{.*}}, %{{.*}} = vashista.route %[[R1]] {{.*}} attended(%[[LSE]]) proving 4 page_size 16 tolerance 0.99999994 scale 1.250000e-01 epsilon 7.812500e-03
+// ONE: %{{.*}}, %{{.*}}, %[[R2:.*]], %{{.*}} = vashista.attend {{.*}} pages(%{{[a-z0-9_]*}}) outs
+// ONE: %{{.*}}, %{{.*}}, %[[TAIL:.*]] = vashista.route %[[R2]] {{.*}} top 0 page_size 16 scale 1.250000e-01 epsilon 7.812500e-03
+// ONE: %[[DOWNS:.*]] = linalg.fill ins(%[[DOWN]]
+// ONE: %[[LARGEST:.*]] = arith.mulf %[[TAIL]], %[[DOWNS]]
+// ONE: %{{.*}}, %{{.*}}, %[[FULL:.*]] = vashista.certify %[[R2]] {{.*}} tail(%[[LARGEST]])
+// ONE: vashista.fallback %[[Q]] {{.*}} unless(%[[FULL]]) at_most 5.000000e-01
+// ALL: vashista.fallback
+func.func @columns_by_gap(
+    %q: tensor<2x8x64xf32>, %k: tensor<?x2x16x64xf32>,
+    %v: tensor<?x2x16x64xf32>, %lo: tensor<?x2x64xf32>, %hi: tensor<?x2x64xf32>,
+    %norms: tensor<?x2x2xf32>, %table: tensor<2x?xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x8x64xf32>, tensor<2x2xi32>, tensor<2x2xi1>) {
+  %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
+      summary <box>(%lo, %hi) norms(%norms)
+      policy <pages = 4, target = gap, tolerance = 0.5, rounds = 2,
+              fallback = dense>
+      scale 0.125
+      solver <frank_wolfe, objective = projection, epsilon = 0.0,
+              iterations = 8, step = pairwise>
+      : (tensor<2x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
+         tensor<2x?xi32>, tensor<2xi32>, tensor<?x2x64xf32>,
+         tensor<?x2x64xf32>, tensor<?x2x2xf32>)
+      -> (tensor<2x8x64xf32>, tensor<2x8xf32>, tensor<2x8xf32>,
+          tensor<2x8xf32>, tensor<2x2xi32>, tensor<2x2xi1>)
+  return %0#0, %0#4, %0#5
+      : tensor<2x8x64xf32>, tensor<2x2xi32>, tensor<2x2xi1>
 }

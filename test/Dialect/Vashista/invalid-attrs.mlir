@@ -513,14 +513,14 @@ func.func private @policy_c3_nine() attributes {
 // -----
 
 func.func private @policy_c3_no_tolerance() attributes {
-  // expected-error @+1 {{[policy_c3] expected 1 round for a policy without a budget or without a tolerance of tau, got 2}}
+  // expected-error @+1 {{[policy_c3] expected 1 round for a policy without a budget or without a tolerance of tau or gap, got 2}}
   a = #vashista.policy<pages = 6, rounds = 2>
 }
 
 // -----
 
 func.func private @policy_c3_output_error() attributes {
-  // expected-error @+1 {{[policy_c3] expected 1 round for a policy without a budget or without a tolerance of tau, got 2}}
+  // expected-error @+1 {{[policy_c3] expected 1 round for a policy without a budget or without a tolerance of tau or gap, got 2}}
   a = #vashista.policy<pages = 6, target = output_error, tolerance = 0.1,
       rounds = 2>
 }
@@ -528,7 +528,7 @@ func.func private @policy_c3_output_error() attributes {
 // -----
 
 func.func private @policy_c3_dense() attributes {
-  // expected-error @+1 {{[policy_c3] expected 1 round for a policy without a budget or without a tolerance of tau, got 2}}
+  // expected-error @+1 {{[policy_c3] expected 1 round for a policy without a budget or without a tolerance of tau or gap, got 2}}
   a = #vashista.policy<pages = 0, tolerance = 0.1, rounds = 2>
 }
 
@@ -552,6 +552,13 @@ func.func private @policy_c5_output_error() attributes {
   // expected-error @+1 {{[policy_c5] expected a tolerance with the target tau for pick = proving, got output_error}}
   a = #vashista.policy<pages = 6, pick = proving, target = output_error,
       tolerance = 0.1>
+}
+
+// -----
+
+func.func private @policy_c5_gap() attributes {
+  // expected-error @+1 {{[policy_c5] expected a tolerance with the target tau for pick = proving, got gap}}
+  a = #vashista.policy<pages = 6, pick = proving, target = gap, tolerance = 0.1>
 }
 
 // -----
@@ -632,7 +639,7 @@ func.func private @policy_unknown_pick() attributes {
 // -----
 
 func.func private @policy_unknown_target() attributes {
-  // expected-error @+2 {{expected one of [tau, output_error]}}
+  // expected-error @+2 {{expected one of [tau, output_error, gap]}}
   // expected-error @+1 {{failed to parse Vashista_PolicyAttr parameter 'target'}}
   a = #vashista.policy<pages = 6, target = error>
 }

@@ -2942,11 +2942,11 @@ func.func @certify_c4_linear_with_gap(
     %tail: tensor<3x8xf32>, %gap: tensor<3x8xf32>, %norms: tensor<40x2x2xf32>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{[certify_c4] expected no `gap` for the linear objective, got one}}
-  %0:2 = vashista.certify %w state(%o, %lse) tail(%tail) gap(%gap) norms(%norms)
+  %0:3 = vashista.certify %w state(%o, %lse) tail(%tail) gap(%gap) norms(%norms)
       table(%table) lens(%lens) page_size 16 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<3x8x48xf32>, tensor<3x8xf32>,
          tensor<3x8xf32>, tensor<3x8xf32>, tensor<40x2x2xf32>, tensor<3x24xi32>,
-         tensor<3xi32>) -> (tensor<3x8xf32>, tensor<3x8xf32>)
+         tensor<3xi32>) -> (tensor<3x8xf32>, tensor<3x8xf32>, tensor<3x8xf32>)
   return
 }
 
@@ -2987,12 +2987,12 @@ func.func @certify_c5_soft_cap_of_projection(
     %tail: tensor<3x8xf32>, %gap: tensor<3x8xf32>, %norms: tensor<40x2x2xf32>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
   // expected-error @+1 {{[certify_c5] expected no soft_cap for the projection objective, got 5.000000e+01}}
-  %0:2 = vashista.certify %w state(%o, %lse) tail(%tail) gap(%gap) norms(%norms)
+  %0:3 = vashista.certify %w state(%o, %lse) tail(%tail) gap(%gap) norms(%norms)
       table(%table) lens(%lens) page_size 16 scale 0.125 soft_cap 50.0
       solver <eg, objective = projection, iterations = 4>
       : (tensor<3x8x64xbf16>, tensor<3x8x48xf32>, tensor<3x8xf32>,
          tensor<3x8xf32>, tensor<3x8xf32>, tensor<40x2x2xf32>, tensor<3x24xi32>,
-         tensor<3xi32>) -> (tensor<3x8xf32>, tensor<3x8xf32>)
+         tensor<3xi32>) -> (tensor<3x8xf32>, tensor<3x8xf32>, tensor<3x8xf32>)
   return
 }
 
@@ -3025,6 +3025,23 @@ func.func @certify_c6_error(
       : (tensor<3x8x64xbf16>, tensor<3x8x48xf32>, tensor<3x8xf32>,
          tensor<3x8xf32>, tensor<40x2x2xf32>, tensor<3x24xi32>, tensor<3xi32>)
       -> (tensor<3x8xf32>, tensor<3x2xf32>)
+  return
+}
+
+// -----
+
+func.func @certify_c6_full_gap(
+    %w: tensor<3x8x64xbf16>, %o: tensor<3x8x48xf32>, %lse: tensor<3x8xf32>,
+    %tail: tensor<3x8xf32>, %gap: tensor<3x8xf32>, %norms: tensor<40x2x2xf32>,
+    %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
+  // expected-error @+2 {{inferred type(s) 'tensor<3x8xf32>', 'tensor<3x8xf32>', 'tensor<3x8xf32>' are incompatible with return type(s) of operation 'tensor<3x8xf32>', 'tensor<3x8xf32>'}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0:2 = vashista.certify %w state(%o, %lse) tail(%tail) gap(%gap) norms(%norms)
+      table(%table) lens(%lens) page_size 16 scale 0.125
+      solver <eg, objective = projection, iterations = 4>
+      : (tensor<3x8x64xbf16>, tensor<3x8x48xf32>, tensor<3x8xf32>,
+         tensor<3x8xf32>, tensor<3x8xf32>, tensor<40x2x2xf32>, tensor<3x24xi32>,
+         tensor<3xi32>) -> (tensor<3x8xf32>, tensor<3x8xf32>)
   return
 }
 
@@ -3718,14 +3735,14 @@ func.func @attention_c9_soft_cap_of_projection(
 
 // -----
 
-func.func @attention_c10_rounds(
+func.func @attention_c10(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
     %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %norms: tensor<40x2x2xf32>) {
-  // expected-error @+1 {{[attention_c10] expected rounds = 1 and pick = top for the projection objective, got rounds = 2 and pick = top}}
+  // expected-error @+1 {{[attention_c10] expected pick = top for the projection objective, got proving}}
   %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
       norms(%norms)
-      policy <pages = 0, candidates = 10, tolerance = 0.1, rounds = 2>
+      policy <pages = 0, candidates = 10, pick = proving, tolerance = 0.1>
       scale 0.125 solver <eg, objective = projection, iterations = 4>
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
          tensor<3x24xi32>, tensor<3xi32>, tensor<40x2x2xf32>)
@@ -3736,15 +3753,15 @@ func.func @attention_c10_rounds(
 
 // -----
 
-func.func @attention_c10_pick(
+func.func @attention_c12(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
     %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %norms: tensor<40x2x2xf32>) {
-  // expected-error @+1 {{[attention_c10] expected rounds = 1 and pick = top for the projection objective, got rounds = 1 and pick = proving}}
+  // expected-error @+1 {{[attention_c12] expected the projection objective for the target gap, got linear}}
   %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
       norms(%norms)
-      policy <pages = 0, candidates = 10, pick = proving, tolerance = 0.1>
-      scale 0.125 solver <eg, objective = projection, iterations = 4>
+      policy <pages = 0, candidates = 10, target = gap, tolerance = 0.1>
+      scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
          tensor<3x24xi32>, tensor<3xi32>, tensor<40x2x2xf32>)
       -> (tensor<3x8x48xf32>, tensor<3x8xf32>, tensor<3x8xf32>, tensor<3x8xf32>,

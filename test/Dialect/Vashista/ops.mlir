@@ -243,16 +243,17 @@ func.func @certify_projection(
     %r: tensor<6x8x64xf32>, %o: tensor<6x8x96xf32>, %lse: tensor<6x8xf32>,
     %tail: tensor<6x8xf32>, %gap: tensor<6x8xf32>, %norms: tensor<?x2x2xf32>,
     %table: tensor<2x?xi32>, %lens: tensor<6xi32>, %rows: tensor<6xi32>)
-    -> (tensor<6x8xf32>, tensor<6x8xf32>) {
-  // CHECK: %{{tau.*}}, %{{error.*}} = vashista.certify %{{.*}} state(%{{.*}}, %{{.*}}) tail(%{{.*}}) gap(%{{.*}}) norms(%{{.*}}) table(%{{.*}}) lens(%{{.*}}) rows(%{{.*}}) page_size 64 scale 1.250000e-01 solver <eg, objective = projection, iterations = 8> :
-  %0:2 = vashista.certify %r state(%o, %lse) tail(%tail) gap(%gap)
+    -> (tensor<6x8xf32>, tensor<6x8xf32>, tensor<6x8xf32>) {
+  // CHECK: %{{tau.*}}, %{{error.*}}, %{{full_gap.*}} = vashista.certify %{{.*}} state(%{{.*}}, %{{.*}}) tail(%{{.*}}) gap(%{{.*}}) norms(%{{.*}}) table(%{{.*}}) lens(%{{.*}}) rows(%{{.*}}) page_size 64 scale 1.250000e-01 solver <eg, objective = projection, iterations = 8> :
+  %0:3 = vashista.certify %r state(%o, %lse) tail(%tail) gap(%gap)
       norms(%norms) table(%table) lens(%lens) rows(%rows) page_size 64
       scale 0.125 solver <eg, objective = projection, iterations = 8>
       : (tensor<6x8x64xf32>, tensor<6x8x96xf32>, tensor<6x8xf32>,
          tensor<6x8xf32>, tensor<6x8xf32>, tensor<?x2x2xf32>,
          tensor<2x?xi32>, tensor<6xi32>, tensor<6xi32>)
-      -> (tensor<6x8xf32>, tensor<6x8xf32>)
-  return %0#0, %0#1 : tensor<6x8xf32>, tensor<6x8xf32>
+      -> (tensor<6x8xf32>, tensor<6x8xf32>, tensor<6x8xf32>)
+  return %0#0, %0#1, %0#2
+      : tensor<6x8xf32>, tensor<6x8xf32>, tensor<6x8xf32>
 }
 
 // CHECK-LABEL: func @fallback_every_option
@@ -317,6 +318,25 @@ func.func @attention_every_option(
       -> (tensor<6x8x128xf32>, tensor<6x8xf32>, tensor<6x8xf32>,
           tensor<6x8xf32>, tensor<6x2xi32>, tensor<6x2xi1>)
   return %0#0 : tensor<6x8x128xf32>
+}
+
+// CHECK-LABEL: func @attention_projection
+func.func @attention_projection(
+    %q: tensor<2x8x64xf32>, %k: tensor<?x2x16x64xf32>, %table: tensor<2x?xi32>,
+    %lens: tensor<2xi32>, %norms: tensor<?x2x2xf32>) -> tensor<2x8x64xf32> {
+  // CHECK: policy <pages = 0, candidates = 64, target = gap, tolerance = 1.000000e-02, rounds = 8, fallback = dense> scale 1.250000e-01 solver <frank_wolfe, objective = projection, epsilon = 0.000000e+00, iterations = 16, step = pairwise> :
+  %0:6 = vashista.attention %q keys(%k) values(%k) table(%table) lens(%lens)
+      norms(%norms)
+      policy <pages = 0, candidates = 64, target = gap, tolerance = 0.01,
+              rounds = 8, fallback = dense>
+      scale 0.125
+      solver <frank_wolfe, objective = projection, epsilon = 0.0,
+              iterations = 16, step = pairwise>
+      : (tensor<2x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
+         tensor<2x?xi32>, tensor<2xi32>, tensor<?x2x2xf32>)
+      -> (tensor<2x8x64xf32>, tensor<2x8xf32>, tensor<2x8xf32>,
+          tensor<2x8xf32>, tensor<2x2xi32>, tensor<2x2xi1>)
+  return %0#0 : tensor<2x8x64xf32>
 }
 
 //===----------------------------------------------------------------------===//

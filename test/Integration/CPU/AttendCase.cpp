@@ -42,12 +42,20 @@ Entry AttendConfig::makeEntry(const std::string &name) const {
                      : entry.writes(out, ElementType::f32, std::move(shape));
   };
   entry.op << " outs(" << declare("o", oShape) << ", "
-           << declare("lse", lseShape) << ")"
-           << getLogitText(/*withEpsilon=*/false) << getSolverText()
+           << declare("lse", lseShape);
+  Shape directionShape = {-1, getNumHeads(), keyDim};
+  if (projection)
+    entry.op << ", " << declare("direction", directionShape) << ", "
+             << declare("gap", lseShape);
+  entry.op << ")" << getLogitText(/*withEpsilon=*/false) << getSolverText()
            << getLayoutText();
   if (onTensors) {
     entry.yields(ElementType::f32, oShape);
     entry.yields(ElementType::f32, lseShape);
+    if (projection) {
+      entry.yields(ElementType::f32, directionShape);
+      entry.yields(ElementType::f32, lseShape);
+    }
   }
   return entry;
 }
@@ -60,6 +68,13 @@ AttendConfig vashista::test::makeAttendConfig(Random &random) {
   config.hasCount = config.listed != ListKind::none && random.chance(0.7);
   config.hasRange = random.chance(0.25);
   config.onTensors = random.chance(0.5);
+  if (random.chance(0.4)) {
+    makeProjection(config, random);
+    config.hasRange = false;
+    // Then the output can be known: the keys are the values.
+    if (random.chance(0.6))
+      config.valueDim = config.keyDim;
+  }
   return config;
 }
 
@@ -88,13 +103,21 @@ void AttendData::setOperands(Operands &operands,
   if (config.onTensors) {
     operands.setConsumed("o", o);
     operands.setConsumed("lse", lse);
+    if (config.projection) {
+      operands.setConsumed("direction", direction);
+      operands.setConsumed("gap", gap);
+    }
   }
 }
 
-Outputs AttendData::makeOutputs() const {
+Outputs AttendData::makeOutputs(const AttendConfig &config) const {
   Outputs outputs;
   outputs.emplace_back(ElementType::f32, o);
   outputs.emplace_back(ElementType::f32, lse);
+  if (config.projection) {
+    outputs.emplace_back(ElementType::f32, direction);
+    outputs.emplace_back(ElementType::f32, gap);
+  }
   return outputs;
 }
 
@@ -134,6 +157,12 @@ AttendData vashista::test::makeAttendData(const AttendConfig &config,
         for (int64_t d = 0; d < config.valueDim; ++d)
           data.o(r, h, d) = random.normal();
       }
+  if (config.projection) {
+    data.direction = Array<float>({rows, heads, config.keyDim}, kNan);
+    data.gap = Array<float>({rows, heads}, 0.0f);
+    if (config.valueDim == config.keyDim)
+      data.values = data.keys;
+  }
   return data;
 }
 
@@ -151,11 +180,15 @@ static AttendData poisonAttend(const AttendConfig &config,
         visible(inputs.paging.getPhysicalPage(r, position), h,
                 position % config.pageSize) = 1;
       });
-      // An empty state that something is merged into has no influence.
-      for (int64_t g = h * config.group; any && g < (h + 1) * config.group; ++g)
-        if (data.lse(r, g) == -kInf)
+      // An empty state that something is merged into has no influence, and none
+      // that a projection overwrites.
+      for (int64_t g = h * config.group; g < (h + 1) * config.group; ++g)
+        if (config.projection || (any && data.lse(r, g) == -kInf))
           std::fill_n(&result.o(r, g, 0), config.valueDim, kNan);
     }
+  if (config.projection)
+    for (float &lse : result.lse.data)
+      lse = kNan;
   static_cast<Batch &>(result) = poison(config, data, visible, random);
   if (config.hasCount)
     poisonList(result.list, random);
@@ -168,6 +201,8 @@ static AttendData takeAttendRow(const AttendConfig &config,
   static_cast<Batch &>(result) = takeRow(config, data, row);
   result.o = takeRow(data.o, row);
   result.lse = takeRow(data.lse, row);
+  result.direction = takeRow(data.direction, row);
+  result.gap = takeRow(data.gap, row);
   result.list = {takeRow(data.list.ids, row), takeRow(data.list.count, row)};
   return result;
 }
@@ -177,7 +212,7 @@ Outputs vashista::test::runAttend(const Entry &entry, CompiledModule &module,
                                   const AttendData &data) {
   Operands operands;
   data.setOperands(operands, config);
-  Outputs outputs = data.makeOutputs();
+  Outputs outputs = data.makeOutputs(config);
   EXPECT_TRUE(entry.call(module, operands, outputs))
       << "no such entry, or it wrote before a buffer";
   return outputs;
@@ -190,9 +225,12 @@ void vashista::test::checkAttend(const Entry &entry, CompiledModule &module,
   Operands operands;
   data.setOperands(operands, config);
   Outputs result = entry.callEveryWay(
-      module, operands, [&] { return data.makeOutputs(); }, random);
-  checkState(config, data.getInputs(config), data.o, data.lse, result,
-             findings);
+      module, operands, [&] { return data.makeOutputs(config); }, random);
+  if (config.projection)
+    checkProjection(config, data.getInputs(config), result, findings);
+  else
+    checkState(config, data.getInputs(config), data.o, data.lse, result,
+               findings);
   expectBitEqual(
       runAttend(entry, module, config, poisonAttend(config, data, random)),
       result, "invisible slots have influence");

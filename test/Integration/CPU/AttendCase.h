@@ -32,12 +32,13 @@ AttendConfig makeAttendConfig(Random &random);
 struct AttendData : Batch {
   List list;
   std::pair<int64_t, int64_t> range = {0, 0};
-  Array<float> o, lse; // before the call
+  Array<float> o, lse;         // before the call
+  Array<float> direction, gap; // of a projection, overwritten
 
   AttendInputs getInputs(const AttendConfig &config) const;
   void setOperands(Operands &operands, const AttendConfig &config) const;
-  /// (o, lse) as before the call.
-  Outputs makeOutputs() const;
+  /// (o, lse), and those of a projection, as before the call.
+  Outputs makeOutputs(const AttendConfig &config) const;
 };
 
 AttendData makeAttendData(const AttendConfig &config, Random &random);

@@ -94,7 +94,7 @@ TEST(AttendTest, RangesMergeToTheWhole) {
     for (int32_t rowLength : data.lens.data)
       length = std::max<int64_t>(length, rowLength);
     // The last range reaches past the end.
-    Outputs outputs = data.makeOutputs();
+    Outputs outputs = data.makeOutputs(config);
     while (first <= length) {
       part.range = {first, first + random.integer(1, length + 1)};
       outputs = runAttend(entry, *module, config, part);

@@ -28,6 +28,8 @@ std::string Config::describe() const {
   os << " scale=" << logit.scale << " epsilon=" << logit.epsilon
      << " lanes=" << options.lanes << " split=" << options.split
      << (options.dotsBF16 ? " dots" : "");
+  if (projection)
+    os << getSolverText();
   return os.str();
 }
 
@@ -45,8 +47,19 @@ std::string Config::getLogitText(bool withEpsilon) const {
 std::string Config::getSolverText() const {
   std::ostringstream os;
   os.precision(17);
-  os << std::scientific << " solver <softmax, epsilon = " << logit.epsilon
-     << ">";
+  os << std::scientific << " solver <";
+  if (!projection) {
+    os << "softmax, epsilon = " << logit.epsilon << ">";
+    return os.str();
+  }
+  const char *steps[] = {"", ", step = plain", ", step = away",
+                         ", step = pairwise"};
+  os << (projection->hasEntropy() ? "eg" : "frank_wolfe")
+     << ", objective = projection, epsilon = "
+     << (projection->hasEntropy() ? logit.epsilon : 0.0)
+     << ", iterations = " << projection->iterations
+     << ", tolerance = " << projection->tolerance
+     << steps[static_cast<int>(projection->kind)] << ">";
   return os.str();
 }
 
@@ -78,6 +91,23 @@ Config vashista::test::makeConfig(Random &random) {
   config.options.dotsBF16 = config.options.lanes == 16 && random.chance(0.5);
   config.options.split = random.pick<int64_t>({0, 7, 64, 4096});
   return config;
+}
+
+void vashista::test::makeProjection(Config &config, Random &random) {
+  using Kind = ProjectionSolver::Kind;
+  ProjectionSolver solver;
+  solver.kind = random.pick(
+      {Kind::eg, Kind::eg, Kind::eg, Kind::plain, Kind::away, Kind::pairwise});
+  solver.iterations = random.pick<int64_t>({1, 2, 8, 32, 100});
+  config.logit.softCap.reset();
+  config.logit.epsilon = 1.0;
+  if (solver.hasEntropy())
+    config.logit.epsilon = random.chance(0.1)
+                               ? random.pick({0x1p-100, 0x1p-30, 0x1p60})
+                               : random.pick({0.0625, 0.5, 0.6875, 1.0, 4.0});
+  solver.tolerance = random.pick({0.0, 1e-2, 1e-3, 1e-5}) *
+                     std::min(config.logit.epsilon, 1.0);
+  config.projection = solver;
 }
 
 //===----------------------------------------------------------------------===//

@@ -20,6 +20,15 @@ namespace vashista::test {
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
+/// A solver of the projection objective; its epsilon is that of the logit, 0
+/// for Frank-Wolfe.
+struct ProjectionSolver {
+  enum class Kind { eg, plain, away, pairwise } kind = Kind::eg;
+  int64_t iterations = 1;
+  double tolerance = 0;
+  bool hasEntropy() const { return kind == Kind::eg; }
+};
+
 /// The sizes and modes that every op over a paged cache has, static in a
 /// compiled module.
 struct Config {
@@ -27,6 +36,8 @@ struct Config {
   int64_t keyDim = 64, valueDim = 64, group = 1, kvHeads = 1, pageSize = 16;
   bool nhd = false, hasRows = false;
   Logit logit;
+  /// None for softmax.
+  std::optional<ProjectionSolver> projection;
   CompileOptions options;
 
   int64_t getNumHeads() const { return group * kvHeads; }
@@ -47,6 +58,8 @@ struct Config {
 };
 
 Config makeConfig(Random &random);
+/// Gives a configuration a projection to solve.
+void makeProjection(Config &config, Random &random);
 
 /// Queries, and sequences in a paged cache.
 struct Batch {

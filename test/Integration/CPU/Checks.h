@@ -32,6 +32,12 @@ void checkState(const Config &config, const AttendInputs &inputs,
                 const Outputs &result, Findings &findings,
                 const Where &where = Where());
 
+/// Checks o, lse, direction and gap of a projection of the inputs, for the rows
+/// and KV heads of `where`.
+void checkProjection(const Config &config, const AttendInputs &inputs,
+                     const Outputs &result, Findings &findings,
+                     const Where &where = Where());
+
 /// Checks that `outputs`, a merge of the states, agrees.
 void checkMerge(const std::vector<State<float>> &states, const Outputs &outputs,
                 Findings &findings);
@@ -49,6 +55,10 @@ void checkPick(const PickInputs &inputs, int64_t lanes, const Outputs &outputs,
 /// Checks `outputs`, tau and error, against their definition.
 void checkCertify(const CertifyInputs &inputs, const Outputs &outputs,
                   Findings &findings);
+
+/// The same of tau, error and full_gap of a projection.
+void checkCertifyProjection(const CertifyInputs &inputs, bool hasEntropy,
+                            const Outputs &outputs, Findings &findings);
 
 /// What is kept beside a cache: a summary, norms, a sketch or some of them.
 struct Kept {

@@ -153,8 +153,10 @@ Entry vashista::test::makeListEntry(const std::string &name,
                                     const PickConfig &pick, const Kept *kept,
                                     bool within, bool hasCount) {
   Entry entry(name, Entry::Form::tensors);
-  std::string query =
-      entry.use("q", config.type, {-1, config.getNumHeads(), config.keyDim});
+  std::string query = entry.use(
+      pick.atResidual ? "direction" : "q",
+      pick.atResidual ? ElementType::f32 : config.type,
+      {-1, config.getNumHeads(), config.keyDim});
   if (pick.ofPages)
     entry.op << "route " << query << " from "
              << kept->useSummary(entry, config);

@@ -19,6 +19,8 @@ struct PickConfig {
   int64_t budget = 0, sinks = 0, window = 0;
   std::optional<float> tolerance; // of `proving`; none for `top`
   bool hasTaken = false, hasOutside = false, hasAttended = false;
+  /// By `direction`, f32, rather than by the query.
+  bool atResidual = false;
 
   /// `top 64`
   std::string getModeText() const;

@@ -477,50 +477,119 @@ Picked vashista::test::pick(const PickInputs &inputs, double slack) {
 // Proving
 //===----------------------------------------------------------------------===//
 
+namespace {
+
+/// What a certificate of a row and head needs.
+struct HeadNumbers {
+  double umax = 0, vmax = 0, lse = 0, tail = 0, normO = 0, normW = 0;
+  double rounding = 0; // e of docs/theory.md, section 4
+  bool areNormsFinite = true;
+};
+
+} // namespace
+
+static HeadNumbers getNumbers(const CertifyInputs &inputs, int64_t r,
+                              int64_t h) {
+  int64_t heads = inputs.o->shape[1], valueDim = inputs.o->shape[2];
+  int64_t dim = inputs.direction->shape[2];
+  int64_t group = heads / inputs.norms->shape[1];
+  HeadNumbers head;
+  int64_t length = (*inputs.paging.seqLens)(r);
+  for (int64_t position = 0; position < length;
+       position += inputs.paging.pageSize) {
+    int64_t page = inputs.paging.getPhysicalPage(r, position);
+    const float *norms = &(*inputs.norms)(page, h / group, 0);
+    head.areNormsFinite &= std::isfinite(norms[0]) && std::isfinite(norms[1]);
+    head.umax = std::max<double>(head.umax, norms[0]);
+    head.vmax = std::max<double>(head.vmax, norms[1]);
+  }
+  head.tail = (*inputs.tail)(r, h);
+  head.lse = (*inputs.lse)(r, h);
+  head.normO = norm(&(*inputs.o)(r, h, 0), valueDim);
+  head.normW = norm(&(*inputs.direction)(r, h, 0), dim);
+  head.rounding = 2 * (dim + 2) * 0x1p-24 * inputs.logit.scale * head.normW *
+                      head.umax / inputs.logit.epsilon +
+                  0x1p-20;
+  return head;
+}
+
 std::pair<Array<double>, Array<double>>
 vashista::test::certify(const CertifyInputs &inputs) {
-  int64_t rows = inputs.o->shape[0], heads = inputs.o->shape[1],
-          valueDim = inputs.o->shape[2];
-  int64_t dim = inputs.direction->shape[2];
-  int64_t kvHeads = inputs.norms->shape[1];
+  int64_t rows = inputs.o->shape[0], heads = inputs.o->shape[1];
   Array<double> tau({rows, heads}, 1), error({rows, heads}, kInf<double>);
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t h = 0; h < heads; ++h) {
-      double umax = 0, vmax = 0;
-      bool finite = true;
-      int64_t length = (*inputs.paging.seqLens)(r);
-      for (int64_t position = 0; position < length;
-           position += inputs.paging.pageSize) {
-        int64_t page = inputs.paging.getPhysicalPage(r, position);
-        const float *norms = &(*inputs.norms)(page, h / (heads / kvHeads), 0);
-        finite &= std::isfinite(norms[0]) && std::isfinite(norms[1]);
-        umax = std::max<double>(umax, norms[0]);
-        vmax = std::max<double>(vmax, norms[1]);
-      }
-      double tail = (*inputs.tail)(r, h), lse = (*inputs.lse)(r, h);
-      double normO = norm(&(*inputs.o)(r, h, 0), valueDim);
-      double normW = norm(&(*inputs.direction)(r, h, 0), dim);
+      HeadNumbers head = getNumbers(inputs, r, h);
       // A broken state proves nothing, even without a tail; an empty one may be
       // whole.
-      if (!std::isfinite(normO) || std::isnan(lse) || lse == kInf<double>)
+      if (!std::isfinite(head.normO) || std::isnan(head.lse) ||
+          head.lse == kInf<double>)
         continue;
-      if (tail == -kInf<double>) {
+      if (head.tail == -kInf<double>) {
         tau(r, h) = error(r, h) = 0;
         continue;
       }
-      if (!finite || !std::isfinite(normW) || std::isnan(tail) ||
-          tail == kInf<double>)
+      if (!head.areNormsFinite || !std::isfinite(head.normW) ||
+          std::isnan(head.tail) || head.tail == kInf<double>)
         continue;
       // docs/theory.md, section 4.
-      double e = 2 * (dim + 2) * 0x1p-24 * inputs.logit.scale * normW * umax /
-                     inputs.logit.epsilon +
-                 0x1p-20;
-      if (lse == -kInf<double> || e > 0.1)
+      if (head.lse == -kInf<double> || head.rounding > 0.1)
         continue;
-      tau(r, h) = 1 / (1 + std::exp(lse - tail - 2 * e));
-      error(r, h) = tau(r, h) * (vmax + normO);
+      tau(r, h) = 1 / (1 + std::exp(head.lse - head.tail - 2 * head.rounding));
+      error(r, h) = tau(r, h) * (head.vmax + head.normO);
     }
   return {tau, error};
+}
+
+CertifiedProjection
+vashista::test::certifyProjection(const CertifyInputs &inputs,
+                                  bool hasEntropy) {
+  Shape shape = {inputs.o->shape[0], inputs.o->shape[1]};
+  CertifiedProjection result = {Array<double>(shape, 1),
+                                Array<double>(shape, kInf<double>),
+                                Array<double>(shape, kInf<double>)};
+  double epsilon = inputs.logit.epsilon;
+  for (int64_t r = 0; r < shape[0]; ++r)
+    for (int64_t h = 0; h < shape[1]; ++h) {
+      HeadNumbers head = getNumbers(inputs, r, h);
+      double gap = (*inputs.gap)(r, h);
+      bool isWhole = head.tail == -kInf<double>;
+      bool isEmpty = isWhole && head.lse == -kInf<double>;
+      // Only an empty set has no lse, only where nothing is left out no tail.
+      if (!head.areNormsFinite || !std::isfinite(head.normW) ||
+          !std::isfinite(head.normO) || !std::isfinite(gap) || gap < 0 ||
+          (!isWhole && !std::isfinite(head.tail)) ||
+          (!isEmpty && !std::isfinite(head.lse)))
+        continue;
+      // docs/theory.md, section 5.
+      double x =
+          isWhole ? -kInf<double> : head.tail - head.lse + 2 * head.rounding;
+      double missed = hasEntropy
+                          ? epsilon * (std::max(x, 0.0) +
+                                       std::log1p(std::exp(-std::fabs(x))))
+                          : std::max(x, 0.0);
+      double full = result.fullGap(r, h) = gap + (1 + 0x1p-8) * missed;
+      if (!hasEntropy) {
+        if (isEmpty)
+          result.tau(r, h) = result.error(r, h) = 0;
+        continue;
+      }
+      if (head.rounding > 0.1)
+        continue;
+      double diameter = 2 * std::sqrt(inputs.logit.scale) * head.umax;
+      double mass =
+          std::min(1 / (1 + std::exp(-x - diameter * std::sqrt(gap) / epsilon)),
+                   -std::expm1(-full / epsilon));
+      if (isWhole)
+        mass = 0;
+      double tau =
+          std::min(std::sqrt(full / (2 * epsilon)),
+                   std::sqrt(gap / (2 * epsilon)) +
+                       mass * (1 + diameter / (4 * std::sqrt(epsilon))));
+      result.tau(r, h) = std::min(tau, 1.0);
+      result.error(r, h) = 2 * result.tau(r, h) * head.vmax;
+    }
+  return result;
 }
 
 //===----------------------------------------------------------------------===//

@@ -154,12 +154,22 @@ struct CertifyInputs {
   const Array<float> *direction = nullptr;              // [R, H, D]
   const Array<float> *o = nullptr, *lse = nullptr;      // the state
   const Array<float> *tail = nullptr, *norms = nullptr; // [R, H], [N, Hkv, 2]
+  const Array<float> *gap = nullptr; // of a projection [R, H]
   Paging paging;
   Logit logit;
 };
 
 /// tau and error [R, H] of softmax attention.
 std::pair<Array<double>, Array<double>> certify(const CertifyInputs &inputs);
+
+struct CertifiedProjection {
+  Array<double> tau, error, fullGap; // [R, H]
+};
+
+/// Of a projection with the inputs' gap; with no entropy where there is none,
+/// whose logits are undivided.
+CertifiedProjection certifyProjection(const CertifyInputs &inputs,
+                                      bool hasEntropy);
 
 /// Replaces the state of every flagged group by dense attention; the flags
 /// [R, Hkv]. The inputs have no list.

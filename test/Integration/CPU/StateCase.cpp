@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "AttendCase.h"
 #include "Sweep.h"
 
 #include "gtest/gtest.h"
@@ -22,7 +23,10 @@ public:
   explicit StateCase(Random &random);
   std::string describe() const override;
   bool compile() override {
-    module = compileEntries({&merge, &certify, &fallback}, config.options);
+    std::vector<const Entry *> all = {&merge, &certify, &fallback};
+    if (attend)
+      all.push_back(&*attend);
+    module = compileEntries(all, config.options);
     return module != nullptr;
   }
   void check(Random &random, Findings &findings) override;
@@ -48,9 +52,14 @@ private:
                          Findings &findings);
   void checkFallbackEntry(const Batch &batch, Random &random,
                           Findings &findings);
+  void checkDense(const Batch &batch, const Array<int32_t> &flags,
+                  const Array<float> &o, const Array<float> &lse);
 
   Config config;
   Entry merge, certify, fallback;
+  /// What a projection falls back to.
+  AttendConfig attendConfig;
+  std::optional<Entry> attend;
   std::vector<bool> isStack; // of the operands of the merge
   float limit = 0;
   std::unique_ptr<CompiledModule> module;
@@ -62,6 +71,11 @@ StateCase::StateCase(Random &random)
     : config(makeConfig(random)), merge("merge", Entry::Form::tensors),
       certify("certify", Entry::Form::tensors),
       fallback("fallback", Entry::Form::tensors) {
+  if (random.chance(0.4)) {
+    makeProjection(config, random);
+    static_cast<Config &>(attendConfig) = config;
+    attend = attendConfig.makeEntry("attend");
+  }
   declareMerge(random);
   declareCertify();
   declareFallback(random);
@@ -104,13 +118,16 @@ void StateCase::declareCertify() {
              << certify.use("o", ElementType::f32, perValue(-1)) << ", "
              << certify.use("lse", ElementType::f32, perHead(-1)) << ") tail("
              << certify.use("tail", ElementType::f32, perHead(-1)) << ")";
+  if (config.projection)
+    certify.op << " gap(" << certify.use("gap", ElementType::f32, perHead(-1))
+               << ")";
   Kept kept;
   certify.op << kept.useNorms(certify, config) << useTable(certify, config)
              << " page_size " << config.pageSize
              << config.getLogitText(/*withEpsilon=*/false)
              << config.getSolverText();
-  certify.yields(ElementType::f32, perHead(-1));
-  certify.yields(ElementType::f32, perHead(-1));
+  for (int i = config.projection ? 3 : 2; i > 0; --i)
+    certify.yields(ElementType::f32, perHead(-1));
 }
 
 void StateCase::declareFallback(Random &random) {
@@ -186,18 +203,23 @@ void StateCase::checkCertifyEntry(const Batch &batch, Random &random,
                                   Findings &findings) {
   int64_t rows = batch.getNumRows();
   State<float> state = makeRandomState(rows, random);
-  Array<float> tail(perHead(rows), -kInf);
+  Array<float> tail(perHead(rows), -kInf), gap(perHead(rows), 0.0f);
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t h = 0; h < config.getNumHeads(); ++h) {
       float &lse = state.lse(r, h);
       if (!random.chance(0.2))
         tail(r, h) = (std::isfinite(lse) ? lse : 0) + 20 * random.normal();
+      gap(r, h) = random.pick({0.0, 1e-12, 1e-6, 1e-3, 0.1, 10.0}) *
+                  std::min(config.logit.epsilon, 1e4);
       if (!random.chance(0.1))
         continue;
       float broken = random.pick({kNan, kInf});
-      switch (random.integer(0, 2)) {
+      switch (random.integer(0, 3)) {
       case 0:
         tail(r, h) = broken;
+        break;
+      case 3:
+        gap(r, h) = random.pick({broken, -1.0f});
         break;
       case 1:
         lse = broken;
@@ -224,6 +246,7 @@ void StateCase::checkCertifyEntry(const Batch &batch, Random &random,
   inputs.lse = &state.lse;
   inputs.tail = &tail;
   inputs.norms = &norms;
+  inputs.gap = &gap;
   inputs.paging = batch.getPaging(config);
   inputs.logit = config.logit;
 
@@ -233,16 +256,43 @@ void StateCase::checkCertifyEntry(const Batch &batch, Random &random,
   operands.set("lse", ElementType::f32, state.lse);
   operands.set("tail", ElementType::f32, tail);
   operands.set("norms", ElementType::f32, norms);
+  operands.set("gap", ElementType::f32, gap);
   Outputs outputs = certify.callEveryWay(
       *module, operands,
       [&] {
-        Outputs both;
-        both.emplace_back(ElementType::f32, perHead(rows));
-        both.emplace_back(ElementType::f32, perHead(rows));
-        return both;
+        Outputs all;
+        for (int i = config.projection ? 3 : 2; i > 0; --i)
+          all.emplace_back(ElementType::f32, perHead(rows));
+        return all;
       },
       random);
-  checkCertify(inputs, outputs, findings);
+  if (config.projection)
+    checkCertifyProjection(inputs, config.projection->hasEntropy(), outputs,
+                           findings);
+  else
+    checkCertify(inputs, outputs, findings);
+}
+
+/// A flagged group has what the solver makes of all keys, bit by bit.
+void StateCase::checkDense(const Batch &batch, const Array<int32_t> &flags,
+                           const Array<float> &o, const Array<float> &lse) {
+  int64_t rows = batch.getNumRows(), heads = config.getNumHeads();
+  AttendData data;
+  static_cast<Batch &>(data) = batch;
+  data.o = Array<float>({rows, heads, config.valueDim});
+  data.direction = Array<float>({rows, heads, config.keyDim});
+  data.lse = data.gap = Array<float>({rows, heads});
+  Outputs dense = runAttend(*attend, *module, attendConfig, data);
+  Array<float> denseO = dense[0].toFloats(), denseLse = dense[1].toFloats();
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t h = 0; h < heads; ++h) {
+      if (!flags(r, h / config.group))
+        continue;
+      EXPECT_EQ(0, std::memcmp(&o(r, h, 0), &denseO(r, h, 0),
+                               config.valueDim * sizeof(float)));
+      EXPECT_EQ(0, std::memcmp(&lse(r, h), &denseLse(r, h), sizeof(float)))
+          << "a projection over all keys";
+    }
 }
 
 void StateCase::checkFallbackEntry(const Batch &batch, Random &random,
@@ -293,10 +343,15 @@ void StateCase::checkFallbackEntry(const Batch &batch, Random &random,
                                config.group * sizeof(float)))
           << "a state that passes through";
     }
-  State<float> empty =
-      State<float>::empty(rows, config.getNumHeads(), config.valueDim);
-  checkState(config, inputs, empty.o, empty.lse, outputs, findings,
-             [&](int64_t r, int64_t kvHead) { return flags(r, kvHead) != 0; });
+  if (config.projection) {
+    checkDense(batch, flags, o, lse);
+  } else {
+    State<float> empty =
+        State<float>::empty(rows, config.getNumHeads(), config.valueDim);
+    checkState(
+        config, inputs, empty.o, empty.lse, outputs, findings,
+        [&](int64_t r, int64_t kvHead) { return flags(r, kvHead) != 0; });
+  }
   setOperands(hidden, poison(config, batch, getVisible(config, batch), random));
   Outputs again = makeOutputs();
   EXPECT_TRUE(fallback.call(*module, hidden, again));

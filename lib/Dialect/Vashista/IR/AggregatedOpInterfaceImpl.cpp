@@ -18,6 +18,8 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 using namespace mlir;
@@ -126,6 +128,8 @@ private:
   void attend();
   Value measureTailAtDirection();
   void rememberPicks(const Picked &picked);
+  /// Of all rounds so far; of the first, with its count.
+  List getListSoFar(List latest, Value soFar);
   Value countRound(Value rounds, Value count);
 
   /// Rounded down: never more than was asked for.
@@ -135,12 +139,42 @@ private:
     tolerance.convert(APFloat::IEEEsingle(), APFloat::rmTowardZero, &losesInfo);
     return FloatAttr::get(b.getF32Type(), tolerance);
   }
-  /// Scores have the temperature of the state. Without an entropy they stay
-  /// undivided, as does the state's lse.
-  FloatAttr getEpsilon() {
-    const APFloat &epsilon = op.getSolver().getEpsilon();
-    return b.getF32FloatAttr(epsilon.isZero() ? 1.0f
-                                              : epsilon.convertToDouble());
+  /// What later rounds may leave out, as a share of the mass: for softmax that
+  /// is the tolerance. The total variation distance of a projection is at most
+  /// sqrt(G / (2 epsilon)), which a share of tolerance^2 widens by half, as it
+  /// does a gap.
+  FloatAttr getShareLeftOut() {
+    if (!op.getSolver().isProjection())
+      return getTolerance();
+    double tolerance = policy.getTolerance().convertToDouble();
+    double widening = policy.getTarget() == Target::gap
+                          ? tolerance / (2 * getTemperature())
+                          : tolerance * tolerance;
+    // Without an entropy the largest logits are compared, not their masses.
+    double share =
+        hasEntropy() ? -std::expm1(-widening) : 1 / (1 + std::exp(-widening));
+    return b.getF32FloatAttr(
+        std::clamp(static_cast<float>(share), 0x1p-126f, 1 - 0x1p-24f));
+  }
+  bool hasEntropy() { return !op.getSolver().getEpsilon().isZero(); }
+  /// Scores have the temperature of the state. Without an entropy the state's
+  /// lse is a maximum, undivided: a low temperature then makes tails close to
+  /// maxima, and a gap is measured by those.
+  double getTemperature() {
+    if (hasEntropy())
+      return op.getSolver().getEpsilon().convertToDouble();
+    if (policy.getTarget() != Target::gap)
+      return 1;
+    return std::clamp(policy.getTolerance().convertToDouble() / 64, 0x1p-64,
+                      1.0);
+  }
+  FloatAttr getEpsilon() { return b.getF32FloatAttr(getTemperature()); }
+  /// Between undivided logits and those that are divided by the temperature.
+  Value multiply(Value perHead, double factor) {
+    if (hasEntropy() || factor == 1)
+      return perHead;
+    return arith::MulFOp::create(b, loc, perHead,
+                                 fill(1, b.getF32FloatAttr(factor)));
   }
   Value fill(unsigned resultLike, TypedAttr element) {
     return createFilled(b, loc, shapes[resultLike], element);
@@ -196,7 +230,7 @@ Picked AttentionDecomposition::pick(Value w, bool firstRound) {
   };
   int64_t sinks = firstRound ? policy.getSinks() : 0;
   int64_t window = firstRound ? policy.getWindow() : 0;
-  Value attended = firstRound ? Value() : lse;
+  Value attended = firstRound ? Value() : multiply(lse, 1 / getTemperature());
 
   Picked picked;
   if (routes) {
@@ -208,7 +242,7 @@ Picked AttentionDecomposition::pick(Value w, bool firstRound) {
         b.getI64IntegerAttr(policy.getPages()),
         b.getI64IntegerAttr(getPageSize()), b.getI64IntegerAttr(sinks),
         b.getI64IntegerAttr(window),
-        mode == PickMode::proving ? getTolerance() : FloatAttr(),
+        mode == PickMode::proving ? getShareLeftOut() : FloatAttr(),
         op.getScaleAttr(), op.getSoftCapAttr(), getEpsilon(),
         op.getScheduleAttr());
     picked.pages = {route.getIds(), route.getCount()};
@@ -227,7 +261,7 @@ Picked AttentionDecomposition::pick(Value w, bool firstRound) {
         attended, source, PickModeAttr::get(b.getContext(), mode),
         b.getI64IntegerAttr(policy.getCandidates()), b.getI64IntegerAttr(sinks),
         b.getI64IntegerAttr(window),
-        mode == PickMode::proving ? getTolerance() : FloatAttr(),
+        mode == PickMode::proving ? getShareLeftOut() : FloatAttr(),
         op.getScaleAttr(), op.getSoftCapAttr(), getEpsilon(),
         op.getScheduleAttr());
     picked.tokens = {select.getIds(), select.getCount()};
@@ -236,7 +270,8 @@ Picked AttentionDecomposition::pick(Value w, bool firstRound) {
   return picked;
 }
 
-/// Merges attention over the latest picks into the state.
+/// Merges attention over the latest picks into the state. A projection is
+/// solved anew, over all picks so far.
 void AttentionDecomposition::attend() {
   bool projection = op.getSolver().isProjection();
   SmallVector<Value> outs = {o, lse};
@@ -248,11 +283,15 @@ void AttentionDecomposition::attend() {
     outs.push_back(tensor::EmptyOp::create(b, loc, shapes[1], b.getF32Type()));
   }
   // Tokens, where there are any, were selected from the pages.
-  List pages = last.tokens ? List() : last.pages;
+  List tokens = last.tokens, pages = tokens ? List() : last.pages;
+  if (projection) {
+    tokens = getListSoFar(tokens, tokensSoFar);
+    pages = getListSoFar(pages, pagesSoFar);
+  }
   auto attend = AttendOp::create(
       b, loc, TypeRange(ValueRange(outs)), op.getQuery(), op.getKCache(),
       op.getVCache(), op.getPageTable(), op.getSeqLens(), op.getRowToSeq(),
-      pages.ids, pages.count, last.tokens.ids, last.tokens.count,
+      pages.ids, pages.count, tokens.ids, tokens.count,
       /*begin=*/Value(), /*end=*/Value(), outs, op.getScaleAttr(),
       op.getSoftCapAttr(), op.getSolverAttr(), op.getLayoutAttr(),
       op.getScheduleAttr());
@@ -262,6 +301,12 @@ void AttentionDecomposition::attend() {
     direction = attend.getResult(2);
     gap = attend.getResult(3);
   }
+}
+
+List AttentionDecomposition::getListSoFar(List latest, Value soFar) {
+  if (!latest || latest.ids == soFar)
+    return latest;
+  return {soFar, Value()};
 }
 
 void AttentionDecomposition::rememberPicks(const Picked &picked) {
@@ -276,6 +321,7 @@ void AttentionDecomposition::rememberPicks(const Picked &picked) {
 Value AttentionDecomposition::measureTailAtDirection() {
   auto top = PickModeAttr::get(b.getContext(), PickMode::top);
   IntegerAttr zero = b.getI64IntegerAttr(0);
+  List within = getListSoFar(last.pages, pagesSoFar);
   Value tail;
   if (pagesSoFar)
     tail =
@@ -291,8 +337,8 @@ Value AttentionDecomposition::measureTailAtDirection() {
   if (tokensSoFar) {
     auto [source, parts] = getTokenSource();
     tail = SelectOp::create(b, loc, direction, parts, op.getPageTable(),
-                            op.getSeqLens(), op.getRowToSeq(), last.pages.ids,
-                            last.pages.count, tokensSoFar, /*outside=*/tail,
+                            op.getSeqLens(), op.getRowToSeq(), within.ids,
+                            within.count, tokensSoFar, /*outside=*/tail,
                             /*attended=*/Value(), source, top, /*budget=*/zero,
                             /*sinks=*/zero, /*window=*/zero,
                             /*tolerance=*/FloatAttr(), op.getScaleAttr(),
@@ -300,7 +346,7 @@ Value AttentionDecomposition::measureTailAtDirection() {
                             op.getScheduleAttr())
                .getTail();
   }
-  return tail;
+  return multiply(tail, getTemperature());
 }
 
 /// rounds + (count > 0)
@@ -321,7 +367,7 @@ FailureOr<SmallVector<Value>> AttentionDecomposition::run() {
   o = fill(0, b.getF32FloatAttr(0.0f));
   lse = fill(1, b.getF32FloatAttr(-inf));
 
-  Value tau, error, rounds, flag;
+  Value tau, error, fullGap, rounds, flag;
   if (policy.isDense()) {
     attend();
     tau = fill(2, b.getF32FloatAttr(0.0f));
@@ -334,9 +380,10 @@ FailureOr<SmallVector<Value>> AttentionDecomposition::run() {
 
   rounds = fill(4, b.getI32IntegerAttr(1));
   for (int64_t round = 0; round < policy.getRounds(); ++round) {
-    last = pick(op.getQuery(), /*firstRound=*/round == 0);
-    attend();
+    last = pick(round > 0 && direction ? direction : op.getQuery(),
+                /*firstRound=*/round == 0);
     rememberPicks(last);
+    attend();
     if (round > 0)
       rounds = countRound(rounds,
                           last.tokens ? last.tokens.count : last.pages.count);
@@ -352,18 +399,22 @@ FailureOr<SmallVector<Value>> AttentionDecomposition::run() {
         op.getSoftCapAttr(), op.getSolverAttr());
     tau = certify.getTau();
     error = certify.getError();
+    fullGap = certify.getFullGap();
   } else {
     tau = fill(2, b.getF32FloatAttr(1.0f));
     error = fill(3, b.getF32FloatAttr(inf));
   }
 
   if (policy.getFallback() == FallbackKind::dense) {
+    Target target = policy.getTarget();
     auto fallback = FallbackOp::create(
         b, loc, op.getQuery(), op.getKCache(), op.getVCache(),
         op.getPageTable(), op.getSeqLens(), op.getRowToSeq(), o, lse,
-        policy.getTarget() == Target::tau ? tau : error, getTolerance(),
-        op.getScaleAttr(), op.getSoftCapAttr(), op.getSolverAttr(),
-        op.getLayoutAttr(), op.getScheduleAttr());
+        target == Target::tau   ? tau
+        : target == Target::gap ? fullGap
+                                : error,
+        getTolerance(), op.getScaleAttr(), op.getSoftCapAttr(),
+        op.getSolverAttr(), op.getLayoutAttr(), op.getScheduleAttr());
     o = fallback.getOut();
     lse = fallback.getOutLse();
     flag = fallback.getFlag();

@@ -194,6 +194,9 @@ struct CoveringPolicyIsDense : OpRewritePattern<AttentionOp> {
     int64_t newPages = routesAll ? 0 : policy.getPages();
     int64_t newCandidates = selectsAll ? 0 : policy.getCandidates();
     bool dense = newPages == 0 && newCandidates == 0;
+    // Of a projection a certificate tells how well it is solved, too.
+    if (dense && policy.isCertified() && op.getSolver().isProjection())
+      return rewriter.notifyMatchFailure(op, "its certificate is not of 0");
     if (newPages == policy.getPages() &&
         newCandidates == policy.getCandidates())
       return rewriter.notifyMatchFailure(op, "budgets do not cover all");

@@ -470,14 +470,14 @@ LogicalResult AttentionOp::verify() {
     return failure();
   if (failed(verifyLogitsAndSolver(*this, 9)))
     return failure();
-  if (getSolver().isProjection() &&
-      (policy.getRounds() != 1 || policy.getPick() != PickMode::top))
+  if (getSolver().isProjection() && policy.getPick() != PickMode::top)
     return violates(*this, 10)
-           << "expected rounds = 1 and pick = top for the projection "
-              "objective, "
-              "got rounds = "
-           << policy.getRounds()
-           << " and pick = " << stringifyPickMode(policy.getPick());
+           << "expected pick = top for the projection objective, got "
+           << stringifyPickMode(policy.getPick());
+  if (!getSolver().isProjection() && policy.getTarget() == Target::gap)
+    return violates(*this, 12)
+           << "expected the projection objective for the target gap, got "
+           << stringifyObjective(getSolver().getObjective());
   return success();
 }
 
@@ -507,16 +507,18 @@ int64_t AttendOp::getGroupSize() {
   return heads / kvHeads;
 }
 
-/// On memrefs a destination op reads its inputs and updates its destinations;
-/// on tensors it has no effect.
+/// On memrefs a destination op reads its inputs and updates its destinations,
+/// those of a projection without reading them; on tensors it has no effect.
 static void
 getDestinationEffects(DestinationStyleOpInterface op,
                       SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
   for (OpOperand &operand : op->getOpOperands()) {
     if (!isa<BaseMemRefType>(operand.get().getType()))
       continue;
-    effects.emplace_back(MemoryEffects::Read::get(), &operand,
-                         SideEffects::DefaultResource::get());
+    auto attend = dyn_cast<AttendOp>(op.getOperation());
+    if (!attend || !attend.isOverwritten(operand))
+      effects.emplace_back(MemoryEffects::Read::get(), &operand,
+                           SideEffects::DefaultResource::get());
     if (op.isDpsInit(&operand))
       effects.emplace_back(MemoryEffects::Write::get(), &operand,
                            SideEffects::DefaultResource::get());
@@ -607,7 +609,7 @@ void MergeOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   nameResults(*this, setName, {"o", "lse"});
 }
 void CertifyOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
-  nameResults(*this, setName, {"tau", "error"});
+  nameResults(*this, setName, {"tau", "error", "full_gap"});
 }
 void FallbackOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   nameResults(*this, setName, {"o", "lse", "flag"});

@@ -28,7 +28,7 @@ struct DestinationOpModel
                                                      OpTy> {
   bool bufferizesToMemoryRead(Operation *op, OpOperand &operand,
                               const AnalysisState &) const {
-    // A projection overwrites its direction and gap.
+    // A projection overwrites all of its destinations.
     if (auto attend = dyn_cast<AttendOp>(op))
       return !attend.isOverwritten(operand);
     return true;

@@ -209,13 +209,13 @@ const OpCase kCases[] = {
           %lse: tensor<3x8xf32>, %tail: tensor<3x8xf32>, %gap: tensor<3x8xf32>,
           %norms: tensor<40x2x2xf32>, %table: tensor<5x24xi32>,
           %lens: tensor<3xi32>, %rows: tensor<3xi32>) {
-        %0:2 = vashista.certify %w state(%o, %lse) tail(%tail) gap(%gap)
+        %0:3 = vashista.certify %w state(%o, %lse) tail(%tail) gap(%gap)
           norms(%norms) table(%table) lens(%lens) rows(%rows) page_size 16
           scale 0.125 solver <eg, objective = projection, iterations = 4>
           : (tensor<3x8x64xf32>, tensor<3x8x48xf32>, tensor<3x8xf32>,
              tensor<3x8xf32>, tensor<3x8xf32>, tensor<40x2x2xf32>,
              tensor<5x24xi32>, tensor<3xi32>, tensor<3xi32>)
-          -> (tensor<3x8xf32>, tensor<3x8xf32>)
+          -> (tensor<3x8xf32>, tensor<3x8xf32>, tensor<3x8xf32>)
         return
       })",
      /*free: D, Dv, N and Hkv of the norms, B and M of the table*/

@@ -53,9 +53,12 @@ def Vashista_SlotUnit : Vashista_Enum<"SlotUnit", "a unit of scores",
 def Vashista_SlotUnitAttr : Vashista_EnumAttr<Vashista_SlotUnit, "unit">;
 
 def Vashista_Target : Vashista_Enum<"Target", "a target of a tolerance",
-    "what a tolerance bounds: `tau`, the share of the mass not attended, or "
-    "`output_error`, the Euclidean norm of the error of the output", [
-  I32EnumAttrCase<"tau", 0>, I32EnumAttrCase<"output_error", 1>]>;
+    "what a tolerance bounds: `tau`, the share of the mass not attended or, for "
+    "a projection, the total variation distance of its weights; `output_error`, "
+    "the Euclidean norm of the error of the output; or `gap`, the duality gap of "
+    "a projection among all keys", [
+  I32EnumAttrCase<"tau", 0>, I32EnumAttrCase<"output_error", 1>,
+  I32EnumAttrCase<"gap", 2>]>;
 
 def Vashista_FallbackKind : Vashista_Enum<"FallbackKind", "a fallback",
     "what happens to a row that misses its tolerance: `none` reports it, "

@@ -581,12 +581,25 @@ def Vashista_AttendOp : Vashista_DestinationOp<"attend", [
     into the same state; a partial reduction makes one state per split, joined
     by `vashista.merge`.
 
-    With a projection solver, `outs` has two more tensors, overwritten: the
-    direction `[R, H, D]` (the residual of the solution, f32) and the duality
-    gap on the attended set `[R, H]`. The state is that of the solver's weights;
-    its lse is the log-sum-exp of the logits at the direction and, for epsilon =
-    0, their maximum (`scale <w, k>`, undivided). A projection is solved over its whole set at once: it has
-    no range, and its slots do not tile.
+    A projection solver solves over its whole set at once. It has no range, its
+    slots do not tile, and it merges with nothing: the projection over a union is
+    not a merge of two. `outs` has two more tensors, and all four are overwritten:
+
+    * o and lse: the state of the solver's weights. lse is the log-sum-exp of the
+      logits *at the direction* and, for epsilon = 0, their maximum (`scale <w,
+      k>`, undivided).
+    * the direction `[R, H, D]`: the residual `r = q - y` in f32, y the weighted
+      sum of keys.
+    * the gap `[R, H]`: the duality gap of the weights and the direction on the
+      attended set, for keys and queries times `sqrt(scale)`. It is rounded
+      upwards and covers the rounding of the solver itself: `sqrt(scale) norm(y -
+      y_C) <= sqrt(gap)` for the solution y_C of the set, y being `q - direction`.
+
+    The heads of a group walk over the keys together, at most `iterations + 2`
+    times. A head stops where its gap meets the tolerance. `eg` counts a step that
+    it takes back as an iteration too. A gap of +inf says that nothing is known,
+    where anything is NaN or infinite. Of an empty set o = 0, lse = -inf, the
+    direction is the query and the gap is 0.
 
     ```mlir
     func.func @attend(%q: tensor<4x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
@@ -648,12 +661,10 @@ def Vashista_AttendOp : Vashista_DestinationOp<"attend", [
     ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutsMutable(); }
     /// Query heads per KV head, or kDynamic.
     int64_t getGroupSize();
-    /// Whether the operand is written without being read: the direction and
-    /// the gap of a projection.
+    /// Whether the operand is written without being read: the destinations of
+    /// a projection.
     bool isOverwritten(::mlir::OpOperand &operand) {
-      return getOuts().size() > 2 &&
-             operand.getOperandNumber() >=
-                 getOuts().getBeginOperandIndex() + 2;
+      return getSolver().isProjection() && isDpsInit(&operand);
     }
   }];
 }
@@ -716,12 +727,18 @@ def Vashista_CertifyOp : Vashista_TensorOp<"certify",
     norms are maxima over the row's pages.
 
     With a projection solver the direction is the solver's residual and `gap` its
-    duality gap on the attended set: `tau` then bounds the total variation
-    distance to the solution over all keys, and `error = 2 tau vmax`.
+    duality gap on the attended set. `full_gap` bounds the gap of the solver's
+    weights among all keys: `sqrt(scale) norm(y - y_full) <= sqrt(full_gap)` for y
+    = q - direction. It is the most by which a key violates optimality. With an
+    entropy, `tau` bounds the total variation distance to the weights of the
+    solution over all keys, and `error = 2 tau vmax`. For epsilon = 0 weights are
+    not unique: `tau = 1` and `error = +inf`, but for an empty set.
 
-    `tail = -inf` gives 0 and 0. An empty state with something left out, a logit
-    error above 0.1, a NaN or an infinity anywhere else give `tau = 1` and
-    `error = +inf`: never less, and a NaN in the state even without a tail.
+    `tail = -inf` gives 0 and 0 for softmax, and the gap itself for a projection.
+    An empty state with something left out, a logit error above 0.1, a NaN or an
+    infinity anywhere else give `tau = 1`, `error = +inf` and `full_gap = +inf`:
+    never less, and a NaN in the state even without a tail. A logit error alone
+    leaves `full_gap`, which it widens.
 
     ```mlir
     func.func @certify(%q: tensor<4x32x128xbf16>, %o: tensor<4x32x128xf32>,
@@ -748,7 +765,8 @@ def Vashista_CertifyOp : Vashista_TensorOp<"certify",
     * `certify_c4`: `gap` is given for a projection, and only then.
     * `certify_c5`: `scale` is a positive normal f32, `soft_cap` likewise; a
       projection has no soft cap.
-    * `certify_c6`: results have the inferred types `[R, H]`, f32.
+    * `certify_c6`: results have the inferred types `[R, H]`, f32: with a gap
+      three, otherwise two.
   }];
   let arguments = !con(
     (ins Arg<Vashista_Vectors, "direction that the state was attended with `[R, H, D]`">:$direction,
@@ -762,7 +780,8 @@ def Vashista_CertifyOp : Vashista_TensorOp<"certify",
     LogitArgs, SolverArg);
   let results = (outs
     Res<Vashista_PerHead, "upper bound of the share of the mass not attended `[R, H]`">:$tau,
-    Res<Vashista_PerHead, "upper bound of the norm of the error of o `[R, H]`">:$error);
+    Res<Vashista_PerHead, "upper bound of the norm of the error of o `[R, H]`">:$error,
+    Res<Optional<Vashista_PerHead>, "upper bound of the duality gap among all keys `[R, H]`; of a projection">:$full_gap);
   let assemblyFormat = [{
     $direction `state` `(` $o `,` $lse `)` `tail` `(` $tail `)`
     (`gap` `(` $gap^ `)`)? `norms` `(` $norms `)`
@@ -851,6 +870,13 @@ def Vashista_AttentionOp : Vashista_TensorOp<"attention",
     tolerance they are 1 and +inf: nothing is proved. For a dense policy they
     are 0. `rounds` counts the times a group's budget was spent.
 
+    A projection is routed by the query first. A later round is column generation:
+    it picks at the residual of the latest solution, proving, so that a group is
+    left alone once what it has not attended is small enough, and solves anew over
+    all lists so far. What is small enough follows from the target: a mass of
+    `tolerance^2` (tau) or one that widens the gap by half of `tolerance` (gap);
+    the other half is for the solver's own gap.
+
     ```mlir
     func.func @attention(
         %q: tensor<8x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
@@ -885,9 +911,10 @@ def Vashista_AttentionOp : Vashista_TensorOp<"attention",
     * `attention_c8`: the page budget holds the pages of the sinks and window.
     * `attention_c9`: `scale` is a positive normal f32, `soft_cap` likewise; a
       projection has no soft cap.
-    * `attention_c10`: a projection has `rounds = 1` and `pick = top`.
+    * `attention_c10`: a projection has `pick = top`.
     * `attention_c11`: results have the inferred types `[R, H, Dv]`, three times
       `[R, H]` f32, `[R, Hkv]` i32 and `[R, Hkv]` i1.
+    * `attention_c12`: only a projection has the target `gap`.
   }];
   let arguments = !con(
     (ins Arg<Vashista_Vectors, "queries `[R, H, D]`">:$query),
