@@ -180,6 +180,16 @@ class CommandTest(unittest.TestCase):
         needed = [row["c needed"] for row in rest]
         self.assertTrue(60 < needed[0] < needed[1] < needed[2])
 
+    def test_compiled_solvers(self):
+        rows = {
+            (r["compiled solver"], r["iterations"]): r for r in self.tables["compiled"]
+        }
+        for row in rows.values():
+            self.assertLessEqual(row["largest squared distance / gap"], 1)
+        gap = "certified gap, relative, median"
+        self.assertLess(rows["epsilon = D²/10", 16][gap], 1e-6)
+        self.assertLess(rows["pairwise steps", 64][gap], 1e-2)
+
     def test_proved(self):
         rows = {row["proved <= 10 %"]: row for row in self.tables["proved_0.1"]}
         self.assertEqual(rows["needle"]["page box"], "100.0 %")

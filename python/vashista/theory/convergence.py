@@ -9,12 +9,14 @@ import itertools
 
 import numpy as np
 
+from . import compiled
 from .projection import diameter, objective, project, project_entropic
 from .report import BLACK, COLOURS, DASHES, Report
 from .solvers import STEPS, eg, frank_wolfe
 from .support import make_problem
 
 RATIOS = (10, 100, 1000)  # squared diameter over epsilon
+COMPILED = (1, 4, 16, 64, 256)  # iterations of compiled solvers
 REACHED = 1e-3
 
 
@@ -47,7 +49,8 @@ Every iterate carries a gap that bounds how far its objective is from the minimu
 (docs/theory.md, section 5). Exponentiated gradient (epsilon > 0) converges linearly,
 slowly where epsilon is small against the squared diameter, and much faster with an
 adaptive step. Away and pairwise steps make Frank-Wolfe (epsilon = 0) linear too. Its
-gaps are relative to the squared distance of the query and the first key.
+gaps are relative to the squared distance of the query and the first key. Marks are
+the compiled solvers, in f32, whose gaps also cover their own rounding.
 """,
     )
     count, length = (6, 120) if quick else (60, 1000)
@@ -82,6 +85,8 @@ gaps are relative to the squared distance of the query and the first key.
         style = {"color": colour, "ls": dash}
         series.append((f"{step} steps", 1, style, np.array(certified), np.array(true)))
 
+    points = run_compiled(report, problems, quick)
+
     rows = []
     for name, _, _, gaps, _ in series:
         reached = gaps <= REACHED
@@ -95,11 +100,63 @@ gaps are relative to the squared distance of the query and the first key.
         ["solver", "iterations to 1e-3, median", "90 %", f"not within {length}"],
         rows,
     )
-    draw_convergence(report, series, count, length)
+    draw_convergence(report, series, points, count, length)
     draw_gaps(report, series, rng)
 
 
-def draw_convergence(report: Report, series, count: int, length: int) -> None:
+def run_compiled(report: Report, problems, quick: bool) -> list[tuple]:
+    """(axis, style, median relative gap by iterations) of each compiled solver."""
+    solvers = [
+        (compiled.gradient(1 / ratio), 0, f"epsilon = D²/{ratio}", 1 / ratio)
+        for ratio in (RATIOS[:2] if quick else RATIOS)
+    ]
+    for step in STEPS[2:] if quick else STEPS:
+        solvers.append((compiled.frank_wolfe(step), 1, f"{step} steps", 0.0))
+    iterations = COMPILED[1:4] if quick else COMPILED
+    runner = compiled.Solvers([x[0] for x in solvers], iterations)
+    firsts = np.array([np.min(np.sum((k - q) ** 2, axis=1)) for k, q in problems])
+
+    rows, points = [], []
+    for solver, axis, name, epsilon in solvers:
+        exact = [
+            (project_entropic(*x, epsilon) if epsilon else project(*x)).residual
+            for x in problems
+        ]
+        medians = {}
+        for count in iterations:
+            residuals, gaps = runner.run(problems, solver, count)
+            distances = [
+                np.sum((r[: len(x)] - x) ** 2) for r, x in zip(residuals, exact)
+            ]
+            report.verify(
+                "compiled solvers: squared distance to the exact point <= certified gap",
+                gaps,
+                distances,
+            )
+            relative = gaps / (epsilon or firsts)
+            medians[count] = float(np.median(relative))
+            rows.append(
+                [name, count, medians[count], float(np.quantile(relative, 0.9))]
+                + [float(np.max(np.array(distances) / gaps))]
+            )
+        colours = (
+            RATIOS.index(round(1 / epsilon))
+            if epsilon
+            else STEPS.index(name.split()[0])
+        )
+        points.append(
+            (axis, {"color": COLOURS[colours], "ls": "", "marker": "o"}, medians)
+        )
+    report.table(
+        "compiled",
+        ["compiled solver", "iterations", "certified gap, relative, median", "90 %"]
+        + ["largest squared distance / gap"],
+        rows,
+    )
+    return points
+
+
+def draw_convergence(report: Report, series, points, count: int, length: int) -> None:
     figure, axes = report.pyplot.subplots(1, 2, figsize=(8.2, 3.7), sharey=True)
     # Evenly on a logarithmic axis.
     drawn = np.unique(np.geomspace(1, length, 80).astype(int)) - 1
@@ -107,6 +164,14 @@ def draw_convergence(report: Report, series, count: int, length: int) -> None:
         median, high = np.quantile(np.maximum(gaps, 1e-16), (0.5, 0.9), axis=0)
         axes[axis].plot(drawn + 1, median[drawn], lw=1.8, label=name, **style)
         axes[axis].plot(drawn + 1, high[drawn], lw=0.7, **style)
+    for axis, style, gaps in points:
+        # Iteration 1 is before the first step.
+        steps = np.array(list(gaps)) + 1
+        axes[axis].plot(steps, list(gaps.values()), ms=6, mec="black", mew=0.5, **style)
+    # For the legend.
+    axes[1].plot(
+        [], [], "o", color="0.4", ms=6, mec="black", mew=0.5, label="compiled, f32"
+    )
     titles = ("Exponentiated gradient: gap / epsilon", "Frank-Wolfe: relative gap")
     for axis, title in zip(axes, titles):
         axis.axhline(REACHED, color=BLACK, lw=0.8, ls=":")
