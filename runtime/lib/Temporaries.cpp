@@ -68,7 +68,14 @@ void *vashista::runtime::allocateTemporary(uint64_t size, uint64_t align) {
       // Nor does a call hold much more than it needs.
       if (isAligned && block->capacity >= size && block->capacity / 4 <= size)
         return getMemory(block);
-      free(block->start);
+      // One that is outgrown goes; one of quite another size is another
+      // entry's, which is called again.
+      bool isOutgrown = block->capacity < size && block->capacity >= size / 2;
+      Block *none = nullptr;
+      if (isOutgrown ||
+          !slot.compare_exchange_strong(none, block, std::memory_order_release,
+                                        std::memory_order_relaxed))
+        free(block->start);
     }
   return allocateBlock(size, align);
 }

@@ -15,23 +15,35 @@
 
 namespace vashista::bench {
 
-/// An entry of the module: a step, or a stage of the sparse one. Values are
-/// called by name; a stage's results are arguments of later ones.
-struct Stage {
-  std::string entry, title;
-  std::vector<std::string> arguments, results;
+/// An entry of a module: what prepares a step, a step, or a stage of a step.
+/// Values are called by name; what a stage results in is there for those after
+/// it, and an argument of the same name is written in place.
+struct Entry {
+  enum Kind { preparation, step, stage };
+  Kind kind;
+  std::string name, title;
+  std::vector<std::string> results;
+  std::string text; // the function
+  /// Of a stage: the round that it belongs to.
+  int64_t round = 1;
 };
 
-/// The parts of a page summary, in the dialect's order.
+/// The parts of a page summary and of a key sketch, in the dialect's order.
 std::vector<std::string> getSummaryParts(const Options &options);
+std::vector<std::string> getSketchParts(const Options &options);
 
-/// Entries of the module: `summarize`, which prepares, `dense`, `sparse`, then
-/// the stages that the sparse step is made of.
-std::vector<Stage> getStages(const Options &options);
+/// `summarize`, where something is kept beside the cache, and `dense`.
+std::vector<Entry> getCommonEntries(const Options &options, bool sharesRows);
+/// The step under the options' policy, then the stages that it is made of.
+/// `sharesRows`: rows name their sequence, as those of a trace do.
+std::vector<Entry> getStepEntries(const Options &options, bool sharesRows);
 
-/// The module, as a user would write it. `sharesRows`: rows name their
-/// sequence, as those of a trace do.
-std::string getGraph(const Options &options, bool sharesRows);
+/// The module, as a user would write it.
+std::string getModule(const std::vector<Entry> &entries);
+
+/// The step without a certificate: as many tokens per KV head as are given, the
+/// best by the sketch's scores.
+Options getUncertified(const Options &options, int64_t candidates);
 
 } // namespace vashista::bench
 

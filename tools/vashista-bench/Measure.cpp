@@ -8,159 +8,21 @@
 
 #include "Measure.h"
 
+#include "Call.h"
 #include "Input.h"
 #include "Roofs.h"
 
 #include <algorithm>
-#include <chrono>
+#include <cmath>
 #include <sched.h>
 
 using namespace vashista;
 using namespace vashista::bench;
-using tool::fail;
-
-static double now() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 static Timing summarize(std::vector<double> times) {
   std::sort(times.begin(), times.end());
   size_t n = times.size();
   return {(times[(n - 1) / 2] + times[n / 2]) / 2, times[0]};
-}
-
-//===----------------------------------------------------------------------===//
-// What has to be read
-//===----------------------------------------------------------------------===//
-
-static double getElementBytes(const Options &o) {
-  return o.dtype == "f32" ? 4 : 2;
-}
-
-/// Bytes of the summary of one page and KV head, and multiply-adds per query
-/// head to score it.
-static double getSummaryBytes(const Options &o) {
-  double row = o.headDim * getElementBytes(o);
-  if (o.summary == "ball")
-    return row + 4;
-  return o.summary == "mean" ? row : 2 * row;
-}
-
-/// Each row counts what it reads, though rows may share a sequence. What one
-/// stage leaves to the next is not counted: it stays in the cache.
-static Work getWork(const Options &o, Problem &problem,
-                    const std::string &entry) {
-  Work total;
-  for (int64_t r = 0; r < problem.rows; ++r) {
-    double tokens = problem["lens"].ints()[r];
-    double pages = (problem["lens"].ints()[r] + o.pageSize - 1) / o.pageSize;
-    double e = getElementBytes(o), hkv = o.kvHeads, h = o.heads;
-    double d = o.headDim, dv = o.valueDim;
-    double routed = std::min<double>(o.pages, pages);
-    double scored =
-        o.pages > 0 ? std::min<double>(routed * o.pageSize, tokens) : tokens;
-    double attended =
-        o.candidates > 0 ? std::min<double>(o.candidates, scored) : scored;
-
-    Work scorePages = {
-        hkv * pages * getSummaryBytes(o),
-        h * pages * d * (o.summary == "mean" || o.summary == "ball" ? 1 : 2)};
-    Work scoreTokens = {hkv * scored * d * e, h * scored * d};
-    Work attend = {hkv * attended * (d + dv) * e, h * attended * (d + dv)};
-    auto add = [&](const Work &work) {
-      total.bytes += work.bytes;
-      total.multiplyAdds += work.multiplyAdds;
-    };
-    if (entry == "dense")
-      add({hkv * tokens * (d + dv) * e, h * tokens * (d + dv)});
-    if (entry == "summarize")
-      add({hkv * tokens * d * e + hkv * pages * getSummaryBytes(o), 0});
-    bool isSparse = entry == "sparse";
-    if ((isSparse && o.pages > 0) || entry == "score_pages")
-      add(scorePages);
-    if ((isSparse && o.candidates > 0) || entry == "score_tokens")
-      add(scoreTokens);
-    if (isSparse && o.candidates > 0)
-      attend.bytes -= hkv * attended * d * e; // keys that were just scored
-    if (isSparse || entry == "attend")
-      add(attend);
-  }
-  return total;
-}
-
-//===----------------------------------------------------------------------===//
-// Calls
-//===----------------------------------------------------------------------===//
-
-namespace {
-
-/// An entry with its arguments and with memory for its results.
-class Call {
-public:
-  Error bind(const vashista_module *module, const Stage &stage,
-             Problem &problem);
-  Error run(unsigned numThreads, bool checked, double &seconds);
-
-private:
-  const vashista_module *module = nullptr;
-  uint32_t entry = 0;
-  std::vector<DLTensor *> arguments, results;
-};
-
-} // namespace
-
-static Error runtimeError() { return Error(vashista_last_error()); }
-
-/// Makes room for results, by what the artefact says of their sizes.
-Error Call::bind(const vashista_module *loaded, const Stage &stage,
-                 Problem &problem) {
-  module = loaded;
-  vashista_entry_info info;
-  if (vashista_find_entry(module, stage.entry.c_str(), &entry) ||
-      vashista_entry_describe(module, entry, &info))
-    return runtimeError();
-  for (uint32_t i = 0; i < info.num_arguments; ++i) {
-    vashista_value_info value;
-    if (vashista_argument_describe(module, entry, i, &value))
-      return runtimeError();
-    auto found = problem.tensors.find(value.name);
-    if (found == problem.tensors.end())
-      return fail("expected an argument of a known name, got '%s' of '%s'",
-                  value.name, stage.entry.c_str());
-    arguments.push_back(found->second.get());
-  }
-  for (uint32_t i = 0; i < info.num_results; ++i) {
-    vashista_value_info value;
-    if (vashista_result_describe(module, entry, i, &value))
-      return runtimeError();
-    std::vector<int64_t> shape;
-    for (int32_t d = 0; d < value.rank; ++d) {
-      const vashista_dim &dim = value.dims[d];
-      shape.push_back(dim.kind == VASHISTA_DIM_TIED
-                          ? dim.size * arguments[dim.argument]->shape[dim.dim]
-                          : dim.size);
-    }
-    // Only a stage's results have a use; a step's are its own.
-    Tensor &tensor = problem.tensors[stage.entry + "." + stage.results[i]];
-    if (Error error = tensor.allocate(value.dtype, shape))
-      return error;
-    results.push_back(tensor.get());
-  }
-  return Error::success();
-}
-
-Error Call::run(unsigned numThreads, bool checked, double &seconds) {
-  vashista_call_options options = VASHISTA_CALL_OPTIONS_INIT;
-  options.checked = checked;
-  options.threads = numThreads;
-  double start = now();
-  if (vashista_call(module, entry, arguments.data(), arguments.size(),
-                    results.data(), results.size(), &options))
-    return runtimeError();
-  seconds = now() - start;
-  return Error::success();
 }
 
 static unsigned getThreads(const Options &options) {
@@ -172,118 +34,241 @@ static unsigned getThreads(const Options &options) {
   return CPU_COUNT(&cpus);
 }
 
-//===----------------------------------------------------------------------===//
-// The measurement
-//===----------------------------------------------------------------------===//
+namespace {
 
-Error bench::measure(const Options &options, Problem &problem,
-                     Results &results) {
-  double start = now();
-  results.numThreads = getThreads(options);
-  // The runtime's workers must be as many.
-  setenv("VASHISTA_NUM_THREADS", std::to_string(results.numThreads).c_str(), 1);
-  tool::Module module;
-  if (Error error = tool::compileText(getGraph(options, problem.sharesRows),
+/// An entry and what was measured of it.
+struct Measured {
+  Entry entry;
+  const Options *options; // the policy of its step
+  std::string step;
+  Call call;
+  std::vector<double> times, checkedTimes;
+
+  bool isStep() const { return entry.kind == Entry::step; }
+};
+
+class Measurement {
+public:
+  Measurement(const Options &options, Problem &problem, Results &results)
+      : options(options), problem(problem), results(results) {}
+
+  Error run();
+
+private:
+  /// Compiles entries and runs each once, checked, for those after it.
+  Error add(const Options &policy, const std::vector<Entry> &entries,
+            tool::Module &module);
+  Error runRound(int64_t round);
+  void read();
+  Error call(Measured &measured, bool checked, std::vector<double> *times);
+  void report();
+
+  const Options &options;
+  Options uncertified;
+  Problem &problem;
+  Results &results;
+  tool::Module module, secondModule;
+  std::vector<Measured> all;
+  std::vector<double> reads, rates;
+};
+
+} // namespace
+
+Error Measurement::add(const Options &policy, const std::vector<Entry> &entries,
+                       tool::Module &module) {
+  if (Error error = tool::compileText(getModule(entries),
                                       "the graph that is measured", module))
     return error;
-
-  struct Measured {
-    Stage stage;
-    Call call;
-    std::vector<double> times, checkedTimes;
-  };
-  std::vector<Measured> all;
-  for (const Stage &stage : getStages(options)) {
-    bool isStage = stage.entry != "summarize" && stage.entry != "dense" &&
-                   stage.entry != "sparse";
-    if ((stage.entry == "summarize" && options.pages == 0) ||
-        (isStage && options.brief))
-      continue;
-    Measured measured = {stage, {}, {}, {}};
-    // A stage's results are known by their own names to those after it.
-    if (Error error = measured.call.bind(module.get(), stage, problem))
-      return error;
-    if (isStage)
-      for (const std::string &result : stage.results) {
-        auto node = problem.tensors.extract(stage.entry + "." + result);
-        if (stage.entry == "attend") {
-          problem.tensors.insert(std::move(node));
-        } else {
-          node.key() = result;
-          problem.tensors.insert(std::move(node));
-        }
-      }
-    all.push_back(std::move(measured));
+  size_t first = all.size();
+  for (const Entry &entry : entries) {
+    bool isOfStep = entry.kind == Entry::stage || entry.name == policy.step;
+    all.push_back(
+        {entry, &policy, isOfStep ? policy.step : entry.name, {}, {}, {}});
   }
+  for (size_t i = first; i < all.size(); ++i) {
+    Measured &measured = all[i];
+    if (Error error = measured.call.bind(module.get(), measured.entry,
+                                         measured.step, problem))
+      return error;
+    if (Error error = call(measured, /*checked=*/true, nullptr))
+      return error;
+  }
+  return compareStages(policy, problem);
+}
 
-  std::vector<double> reads, rates;
+Error Measurement::call(Measured &measured, bool checked,
+                        std::vector<double> *times) {
+  double seconds;
+  Error error = measured.call.run(results.numThreads, checked, seconds);
+  if (!error && times)
+    times->push_back(seconds);
+  return error;
+}
+
+/// Fills the processor's caches with something else, and measures that.
+void Measurement::read() {
   std::vector<Span> spans;
   double bytes = 0;
   for (const char *name : {"k", "v"}) {
     spans.push_back({problem[name].data(), problem[name].bytes()});
     bytes += problem[name].bytes() / 64 * 64;
   }
-  auto read = [&](bool isCounted) {
-    double seconds = measureRead(spans, results.numThreads);
-    if (isCounted)
-      reads.push_back(bytes / seconds);
-  };
-  // One round to warm up, which also makes the summaries and lists that later
-  // ones find.
-  for (int64_t round = 0; round <= options.repeat; ++round) {
-    bool isCounted = round > 0;
-    for (Measured &measured : all) {
-      const std::string &entry = measured.stage.entry;
-      // Each step starts with a cache full of something else; a stage of the
-      // sparse step with what the stage before left.
-      bool isFirstStage = entry == "score_pages" ||
-                          (entry == "score_tokens" && options.pages == 0);
-      if (entry == "dense" || entry == "sparse" || isFirstStage)
-        read(isCounted);
-      if (entry == "dense") {
-        double rate = measureMultiplyAdds(results.numThreads);
-        if (isCounted)
-          rates.push_back(rate);
-      }
-      double seconds;
-      if (Error error =
-              measured.call.run(results.numThreads, !isCounted, seconds))
-        return error;
-      if (isCounted)
-        measured.times.push_back(seconds);
-      if (options.isChecked && isCounted &&
-          (entry == "dense" || entry == "sparse")) {
-        read(isCounted);
-        if (Error error = measured.call.run(results.numThreads, true, seconds))
-          return error;
-        measured.checkedTimes.push_back(seconds);
-      }
-    }
-  }
-  results.readBandwidth = 0;
-  std::sort(reads.begin(), reads.end());
-  std::sort(rates.begin(), rates.end());
-  results.readBandwidth = reads[reads.size() / 2];
-  results.multiplyAddRate = rates[rates.size() / 2];
+  reads.push_back(bytes / measureRead(spans, results.numThreads));
+}
 
+Error Measurement::runRound(int64_t round) {
+  const Entry *last = nullptr;
+  for (Measured &measured : all) {
+    const Entry &entry = measured.entry;
+    // What prepares takes long, and is not what is asked for.
+    if ((entry.kind == Entry::stage && options.brief) ||
+        (entry.kind == Entry::preparation && round >= 3))
+      continue;
+    // Each step starts with a cache full of something else; a stage with what
+    // the stage before left.
+    if (entry.kind != Entry::preparation &&
+        (measured.isStep() || last->kind == Entry::step))
+      read();
+    if (entry.name == "dense")
+      rates.push_back(measureMultiplyAdds(results.numThreads));
+    if (Error error = call(measured, /*checked=*/false, &measured.times))
+      return error;
+    if (options.isChecked && measured.isStep()) {
+      read();
+      if (Error error =
+              call(measured, /*checked=*/true, &measured.checkedTimes))
+        return error;
+    }
+    last = &entry;
+  }
+  return Error::success();
+}
+
+Error Measurement::run() {
+  results.numThreads = getThreads(options);
+  // The runtime's workers must be as many.
+  setenv("VASHISTA_NUM_THREADS", std::to_string(results.numThreads).c_str(), 1);
+  std::vector<Entry> entries = getCommonEntries(options, problem.sharesRows);
+  for (Entry &entry : getStepEntries(options, problem.sharesRows))
+    entries.push_back(std::move(entry));
+  if (Error error = add(options, entries, module))
+    return error;
+  if (options.isCertified()) {
+    // As many tokens without a certificate as it took with one.
+    double tokens = readCertificate(options, problem, nullptr).meanTokens;
+    results.uncertifiedTokens = std::max<int64_t>(
+        {std::llround(tokens), options.sinks + options.window, 1});
+    uncertified = getUncertified(options, results.uncertifiedTokens);
+    if (Error error =
+            add(uncertified, getStepEntries(uncertified, problem.sharesRows),
+                secondModule))
+      return error;
+  }
+  for (int64_t round = 0; round < options.repeat; ++round)
+    if (Error error = runRound(round))
+      return error;
+  report();
+  return Error::success();
+}
+
+void Measurement::report() {
+  results.readBandwidth = summarize(reads).median;
+  results.multiplyAddRate = summarize(rates).median;
   std::optional<Reference> reference;
   if (options.verify)
-    reference = computeReference(options, problem, results.numThreads);
-  for (Measured &measured : all) {
-    const std::string &entry = measured.stage.entry;
-    StageResult result;
-    result.entry = entry;
-    result.title = measured.stage.title;
-    result.isStep = entry == "dense" || entry == "sparse";
-    result.work = getWork(options, problem, entry);
+    reference = computeReference(
+        options, problem,
+        options.isCertified() ? getLists(options) : std::vector<std::string>(),
+        results.numThreads);
+  if (options.isCertified())
+    results.certificate =
+        readCertificate(options, problem, reference ? &*reference : nullptr);
+
+  for (const Measured &measured : all) {
+    if (measured.times.empty() && measured.entry.kind == Entry::stage)
+      continue;
+    EntryResult result;
+    result.entry = measured.entry;
+    result.step = measured.step;
     result.timing = summarize(measured.times);
     if (!measured.checkedTimes.empty())
       result.checked = summarize(measured.checkedTimes);
-    if (reference && result.isStep)
-      result.accuracy =
-          compare(*reference, problem[entry + ".o"], problem[entry + ".lse"]);
-    results.stages.push_back(std::move(result));
+    if (measured.isStep() && measured.step == measured.options->step) {
+      std::vector<Work> stages;
+      for (const Measured &other : all)
+        if (other.entry.kind == Entry::stage && other.step == measured.step)
+          stages.push_back(getWork(*other.options, problem, other.entry));
+      result.work = getStepWork(*measured.options, problem, stages);
+    } else {
+      result.work = getWork(*measured.options, problem, measured.entry);
+    }
+    if (reference && measured.isStep())
+      result.accuracy = compare(*reference, problem[measured.step + ".o"],
+                                problem[measured.step + ".lse"]);
+    results.entries.push_back(std::move(result));
   }
-  results.seconds = now() - start;
+}
+
+Error bench::measure(const Options &options, Problem &problem,
+                     Results &results) {
+  return Measurement(options, problem, results).run();
+}
+
+const EntryResult *Results::find(const std::string &entry) const {
+  for (const EntryResult &result : entries)
+    if (result.entry.name == entry)
+      return &result;
+  return nullptr;
+}
+
+//===----------------------------------------------------------------------===//
+// Crossover
+//===----------------------------------------------------------------------===//
+
+Error bench::measureCrossover(const Options &given, const Results &whole,
+                              Problem &problem,
+                              std::vector<CrossoverPoint> &points) {
+  std::vector<int64_t> contexts;
+  for (int64_t context = 1024; context < given.context; context *= 2)
+    contexts.push_back(context);
+  points.push_back({given.context, whole});
+  for (auto it = contexts.rbegin(); it != contexts.rend(); ++it) {
+    // What was not given depends on the context.
+    Options options = given;
+    options.context = *it;
+    options.crossover = options.isChecked = options.verify = false;
+    options.brief = true;
+    Results results;
+    if (Error error = completeOptions(options))
+      return error;
+    if (Error error = shorten(options, problem))
+      return error;
+    if (Error error = measure(options, problem, results))
+      return error;
+    points.push_back({*it, std::move(results)});
+  }
+  std::reverse(points.begin(), points.end());
   return Error::success();
+}
+
+double bench::findCrossover(const std::vector<CrossoverPoint> &points,
+                            const std::string &step) {
+  /// Above 0 where the step is faster.
+  auto getGain = [&](const CrossoverPoint &point) {
+    return std::log(point.results.find("dense")->timing.median /
+                    point.results.find(step)->timing.median);
+  };
+  if (getGain(points.back()) <= 0)
+    return 0;
+  size_t i = points.size() - 1;
+  while (i > 0 && getGain(points[i - 1]) > 0)
+    --i;
+  if (i == 0)
+    return points[0].context;
+  double before = getGain(points[i - 1]), after = getGain(points[i]);
+  double part = -before / (after - before);
+  return points[i - 1].context *
+         std::pow(static_cast<double>(points[i].context) /
+                      points[i - 1].context,
+                  part);
 }

@@ -9,28 +9,19 @@
 #ifndef VASHISTA_TOOLS_VASHISTA_BENCH_MEASURE_H
 #define VASHISTA_TOOLS_VASHISTA_BENCH_MEASURE_H
 
+#include "Certificate.h"
 #include "Graph.h"
-#include "Problem.h"
-#include "Reference.h"
-
-#include <optional>
+#include "Work.h"
 
 namespace vashista::bench {
-
-/// What a stage has to read and to multiply, whoever computes it.
-struct Work {
-  double bytes = 0;
-  double multiplyAdds = 0;
-};
 
 struct Timing {
   double median = 0, best = 0; // seconds
 };
 
-struct StageResult {
-  std::string entry, title;
-  /// A step of its own, not a stage of the sparse one.
-  bool isStep = false;
+struct EntryResult {
+  Entry entry;
+  std::string step; // that it is, or is a stage of
   Work work;
   Timing timing;
   std::optional<Timing> checked;
@@ -41,12 +32,36 @@ struct Results {
   unsigned numThreads = 0;
   /// Roofs of this run: bytes and multiply-adds per second, medians.
   double readBandwidth = 0, multiplyAddRate = 0;
-  double seconds = 0; // spent on all of this
-  std::vector<StageResult> stages;
+  /// What prepares, dense, then each step and its stages; with a target, the
+  /// step without a certificate last.
+  std::vector<EntryResult> entries;
+  std::optional<Certificate> certificate;
+  /// Tokens that the step without a certificate attends per KV head.
+  int64_t uncertifiedTokens = 0;
+
+  /// Null if it was not measured.
+  const EntryResult *find(const std::string &entry) const;
 };
 
-/// Compiles the graph, runs it in turns with the roofs, and compares.
+/// Compiles the steps, runs them in turns with the roofs, and compares.
 Error measure(const Options &options, Problem &problem, Results &results);
+
+/// A context and what a step took at it.
+struct CrossoverPoint {
+  int64_t context;
+  Results results;
+};
+
+/// Measures at contexts that double from 1024 on, the longest first; what was
+/// measured at the whole context is given. Points are in ascending order.
+Error measureCrossover(const Options &given, const Results &whole,
+                       Problem &problem, std::vector<CrossoverPoint> &points);
+
+/// The context from which on a step is faster than the dense one: between two
+/// that were measured on a straight line of the logarithms. The first of the
+/// points if it is always, 0 if it is not at the last.
+double findCrossover(const std::vector<CrossoverPoint> &points,
+                     const std::string &step);
 
 } // namespace vashista::bench
 

@@ -8,7 +8,9 @@
 
 #include "Options.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -22,7 +24,7 @@ const char bench::helpText[] =
 
 Times one decode step, dense and sparse, stage by stage, and beside it, in the
 same run, the two roofs: how fast all threads read memory and how many
-multiply-adds they do.
+multiply-adds they do. With a target, also the same step without a certificate.
 
 The problem:
   --batch=N         sequences (1)
@@ -33,27 +35,49 @@ The problem:
   --page-size=N     tokens per page (16)
   --context=N       tokens of each sequence (131072)
   --dtype=T         of cache and queries: f32, f16 or bf16 (bf16)
+  --data=KIND       gauss: all random; needle: random, but some tokens hold most
+                    of the mass (gauss; with a target needle)
+  --need=X          with needle: share of the tokens that a KV head needs for a
+                    proof, about, in the mean over KV heads (0.08)
   --trace=PREFIX    queries, keys and values from PREFIX.{q,k,v}.npy instead of
-                    random ones: q [rows, heads, D], k [tokens, D],
+                    generated ones: q [rows, heads, D], k [tokens, D],
                     v [tokens, Dv]; row i of R sees all but R - 1 - i tokens
   --table=ORDER     pages in memory: shuffled or linear (shuffled)
   --seed=N          of random numbers and of the page table (1)
 
 The policy of the sparse step:
-  --pages=N         routed pages; 0: tokens are scored everywhere (64)
-  --candidates=N    attended tokens; 0: all of the routed pages (128)
+  --pages=N         routed pages; 0: tokens are scored everywhere (64; with a
+                    target 0)
+  --candidates=N    attended tokens; 0: all of the routed pages (128). With
+                    --target=tau, at most in each round; with a target (a
+                    quarter of the context)
   --sinks=N         tokens at the start that are always attended (4)
   --window=N        tokens at the end that are always attended (64)
   --summary=KIND    that routes: mean, mean_std, box or ball (mean_std)
+  --sketch=FORMAT   that tokens are scored by, instead of their keys, as
+                    bits=4,group=32,rotation=hadamard,norm=token (with a target
+                    that)
+  --sketch-scales=T type of its scales: f8E4M3FN or f16 (f8E4M3FN)
+  --sketch-norms=T  type of its residual norms: i8, f8E4M3FN or f16 (i8)
+
+The certificate:
+  --target=T        tau: mass that is not attended, at most; output_error: norm
+                    of the error of the output, at most
+  --tolerance=X     how much (of tau 0.5)
+  --rounds=N        times that tokens are picked, 1 to 8 (of tau without pages 2,
+                    else 1)
 
 The measurement:
   --device=cpu      where (cpu)
   --threads=N       at most (the CPUs that the process may use)
   --repeat=N        rounds, of which medians are taken (9)
+  --crossover       also at contexts that double from 1024 on: from which on is
+                    the sparse step faster
   --checked         also time the steps in checked mode
-  --verify          compare with attention in float64: error of the output, and
-                    mass that the sparse step does not attend
-  --brief           the two steps only, no stages
+  --verify          compare with attention in float64: error of the output, mass
+                    that the sparse step does not attend, and certificates, of
+                    which none may be false
+  --brief           the steps only, no stages
   --json            print one JSON object
   --print-graph     print the module that is measured, and stop
   --help, --version
@@ -75,35 +99,126 @@ static Error parseNumber(const std::string &name, const char *text,
   return Error::success();
 }
 
-static Error parseWord(const std::string &name, const char *text,
-                       const std::vector<const char *> &words,
-                       std::string &value) {
-  std::string list;
-  for (size_t i = 0; i < words.size(); ++i) {
-    if (!strcmp(text, words[i])) {
-      value = text;
-      return Error::success();
-    }
-    list += i == 0 ? "" : i + 1 == words.size() ? " or " : ", ";
-    list += words[i];
-  }
-  return fail("expected %s=%s, got %s", name.c_str(), list.c_str(),
-              tool::quote(text).c_str());
+/// Reads a decimal number that is above 0.
+static Error parseReal(const std::string &name, const char *text,
+                       double &value) {
+  char *end = nullptr;
+  double parsed = strtod(text, &end);
+  bool isNumber =
+      *text && !*end && strspn(text, "0123456789.eE+-") == strlen(text);
+  if (!isNumber || !(parsed > 0) || !std::isfinite(parsed))
+    return fail("expected %s=X with X a number above 0, got %s", name.c_str(),
+                tool::quote(text).c_str());
+  value = parsed;
+  return Error::success();
+}
+
+/// What only a certificate has, where there is none.
+static Error verifyUncertified(const Options &o) {
+  if (o.tolerance > 0)
+    return fail("expected --target=tau or output_error with --tolerance, got "
+                "none");
+  if (o.rounds > 1)
+    return fail("expected --target=tau with --rounds above 1, got none");
+  if (o.sketch && o.candidates == 0)
+    return fail("expected --candidates above 0 with --sketch, got 0");
+  return Error::success();
+}
+
+static Error verifyCertified(const Options &o) {
+  if (o.target == "output_error" && o.tolerance == 0)
+    return fail("expected --tolerance=X with --target=output_error, got none");
+  // Tolerances are rounded down to f32, and must be something there.
+  if (o.tolerance < 0x1p-126)
+    return fail("expected --tolerance=X with X at least 2^-126, got %g",
+                o.tolerance);
+  if (o.target == "tau" && o.tolerance >= 1)
+    return fail("expected --tolerance=X with X below 1 for --target=tau, got "
+                "%g",
+                o.tolerance);
+  if (o.tolerance > 3e38)
+    return fail("expected --tolerance=X with X at most 3e38, got %g",
+                o.tolerance);
+  if (o.candidates == 0)
+    return fail("expected --candidates above 0 with --target, got 0");
+  if (o.target == "output_error" && o.rounds > 1)
+    return fail("expected --rounds=1 with --target=output_error, got %lld",
+                static_cast<long long>(o.rounds));
+  if (o.routes() && o.rounds > 1)
+    return fail("expected --rounds=1 with --pages, got %lld",
+                static_cast<long long>(o.rounds));
+  if (o.routes() && o.summary != "box" && o.summary != "ball")
+    return fail("expected --summary=box or ball with --target and --pages, got "
+                "%s, which bounds nothing",
+                o.summary.c_str());
+  return Error::success();
 }
 
 static Error verifyOptions(const Options &o) {
+  auto number = [](int64_t value) { return static_cast<long long>(value); };
   if (o.heads % o.kvHeads != 0 || o.heads / o.kvHeads > 16)
     return fail("expected --heads to be 1 to 16 times --kv-heads, got %lld and "
                 "%lld",
-                static_cast<long long>(o.heads),
-                static_cast<long long>(o.kvHeads));
-  if (o.pages == 0 && o.candidates == 0)
+                number(o.heads), number(o.kvHeads));
+  if (!o.isCertified() && o.pages == 0 && o.candidates == 0)
     return fail("expected --pages or --candidates above 0, got 0 and 0");
+  if (o.candidates > 0 && o.candidates < o.sinks + o.window)
+    return fail("expected --candidates to hold --sinks and --window, %lld "
+                "tokens, got %lld",
+                number(o.sinks + o.window), number(o.candidates));
   int64_t numPages = (o.context + o.pageSize - 1) / o.pageSize;
   if (o.batch * numPages > INT32_MAX)
     return fail("expected at most %d pages in all, got %lld", INT32_MAX,
-                static_cast<long long>(o.batch * numPages));
-  return Error::success();
+                number(o.batch * numPages));
+  if (!o.trace.empty() && o.crossover)
+    return fail("expected generated data with --crossover, got --trace");
+  if (o.crossover && o.context <= 1024)
+    return fail("expected --context=N with N from 1025 on with --crossover, "
+                "got %lld",
+                number(o.context));
+  return o.isCertified() ? verifyCertified(o) : verifyUncertified(o);
+}
+
+Error bench::completeOptions(Options &o) {
+  if (!o.trace.empty() && !o.data.empty())
+    return fail("expected --trace or --data, got both");
+  if (o.data.empty())
+    o.data = o.isCertified() ? "needle" : "gauss";
+  if (o.need > 0 && (o.data != "needle" || !o.trace.empty()))
+    return fail("expected --data=needle with --need, got %s",
+                o.trace.empty() ? "gauss" : "--trace");
+  if (o.need > 1)
+    return fail("expected --need=X with X at most 1, got %g", o.need);
+  if (o.need == 0)
+    o.need = 0.08;
+  if (o.valueDim == 0)
+    o.valueDim = o.headDim;
+  if (o.isCertified()) {
+    o.step = "certified";
+    if (!o.sketch)
+      if (Error error =
+              o.sketch.parse("bits=4,group=32,rotation=hadamard,norm=token"))
+        return error;
+    if (o.target == "tau" && o.tolerance == 0)
+      o.tolerance = 0.5;
+  }
+  bool hasTypes = !o.sketch.scaleType.empty() || !o.sketch.normType.empty();
+  if (hasTypes && !o.sketch)
+    return fail("expected --sketch or --target with %s, got neither",
+                o.sketch.scaleType.empty() ? "--sketch-norms"
+                                           : "--sketch-scales");
+  if (o.sketch.scaleType.empty())
+    o.sketch.scaleType = "f8E4M3FN";
+  if (o.sketch.normType.empty())
+    o.sketch.normType = "i8";
+  if (o.pages < 0)
+    o.pages = o.isCertified() ? 0 : 64;
+  if (o.candidates < 0)
+    o.candidates =
+        !o.isCertified() ? 128 : std::max(o.context / 4, o.sinks + o.window);
+  if (o.rounds < 0)
+    o.rounds = o.isProving() && !o.routes() ? 2 : 1;
+  return verifyOptions(o);
 }
 
 Error bench::parseOptions(int argc, char **argv, Options &options) {
@@ -131,6 +246,7 @@ Error bench::parseOptions(int argc, char **argv, Options &options) {
                             {"--candidates", &options.candidates, 0, 1 << 20},
                             {"--sinks", &options.sinks, 0, 1 << 20},
                             {"--window", &options.window, 0, 1 << 20},
+                            {"--rounds", &options.rounds, 1, 8},
                             {"--repeat", &options.repeat, 1, 100000},
                             {"--threads", &options.threads, 1, 1024}};
   struct Flag {
@@ -139,6 +255,7 @@ Error bench::parseOptions(int argc, char **argv, Options &options) {
   };
   const Flag flags[] = {{"--checked", &options.isChecked},
                         {"--verify", &options.verify},
+                        {"--crossover", &options.crossover},
                         {"--json", &options.json},
                         {"--brief", &options.brief},
                         {"--print-graph", &options.printGraph}};
@@ -159,8 +276,10 @@ Error bench::parseOptions(int argc, char **argv, Options &options) {
       }
     if (isKnown)
       continue;
-    static const char *const words[] = {"--dtype", "--table", "--summary",
-                                        "--device", "--trace"};
+    static const char *const words[] = {
+        "--dtype",         "--table",        "--summary",   "--device",
+        "--trace",         "--target",       "--tolerance", "--sketch",
+        "--sketch-scales", "--sketch-norms", "--data",      "--need"};
     for (const char *word : words)
       isKnown |= name == word;
     for (const Number &number : numbers)
@@ -190,6 +309,22 @@ Error bench::parseOptions(int argc, char **argv, Options &options) {
                          tool::quote(text).c_str());
     else if (name == "--trace")
       options.trace = text;
+    else if (name == "--data")
+      error = parseWord(name, text, {"gauss", "needle"}, options.data);
+    else if (name == "--need")
+      error = parseReal(name, text, options.need);
+    else if (name == "--target")
+      error = parseWord(name, text, {"tau", "output_error"}, options.target);
+    else if (name == "--tolerance")
+      error = parseReal(name, text, options.tolerance);
+    else if (name == "--sketch")
+      error = options.sketch.parse(text);
+    else if (name == "--sketch-scales")
+      error =
+          parseWord(name, text, {"f8E4M3FN", "f16"}, options.sketch.scaleType);
+    else if (name == "--sketch-norms")
+      error = parseWord(name, text, {"i8", "f8E4M3FN", "f16"},
+                        options.sketch.normType);
     for (const Number &number : numbers)
       if (name == number.name)
         error =
@@ -197,7 +332,5 @@ Error bench::parseOptions(int argc, char **argv, Options &options) {
     if (error)
       return error;
   }
-  if (options.valueDim == 0)
-    options.valueDim = options.headDim;
-  return verifyOptions(options);
+  return Error::success();
 }

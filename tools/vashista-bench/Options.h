@@ -9,15 +9,11 @@
 #ifndef VASHISTA_TOOLS_VASHISTA_BENCH_OPTIONS_H
 #define VASHISTA_TOOLS_VASHISTA_BENCH_OPTIONS_H
 
-#include "Error.h"
+#include "Sketch.h"
 
 #include "vashista_runtime.h"
 
-#include <string>
-
 namespace vashista::bench {
-
-using tool::Error;
 
 struct Options {
   // The problem, in the names of the dialect's documentation.
@@ -29,33 +25,53 @@ struct Options {
   int64_t pageSize = 16;
   int64_t context = 131072;
   std::string dtype = "bf16";
-  /// Prefix of PREFIX.q.npy, PREFIX.k.npy and PREFIX.v.npy; empty: random.
+  /// Prefix of PREFIX.q.npy, PREFIX.k.npy and PREFIX.v.npy; empty: generated.
   std::string trace;
+  std::string data; // gauss or needle; empty: by the target, until completed
+  double need = 0;  // 0: not given, until completed
   std::string table = "shuffled";
   int64_t seed = 1;
 
-  // The policy.
-  int64_t pages = 64;
-  int64_t candidates = 128;
+  // The policy; -1 where it is not given, until completed.
+  int64_t pages = -1;
+  int64_t candidates = -1;
   int64_t sinks = 4;
   int64_t window = 64;
   std::string summary = "mean_std";
+  Sketch sketch;
+  std::string target; // tau or output_error; empty: nothing is certified
+  double tolerance = 0;
+  int64_t rounds = -1;
+  /// What the step under this policy is called.
+  std::string step = "sparse";
 
   // The measurement.
   int64_t repeat = 9;
   int64_t threads = 0; // 0: the CPUs that the process may use
   bool isChecked = false;
   bool verify = false;
+  bool crossover = false;
   bool json = false;
   bool printGraph = false;
   bool brief = false;
   bool help = false;
   bool version = false;
+
+  bool isCertified() const { return !target.empty(); }
+  bool routes() const { return pages > 0; }
+  bool selects() const { return candidates > 0; }
+  /// A proof sizes the list; else it is as long as it may be.
+  bool isProving() const { return target == "tau"; }
+  int64_t getGroup() const { return heads / kvHeads; }
 };
 
 extern const char helpText[];
 
 Error parseOptions(int argc, char **argv, Options &options);
+
+/// Sets what was not given, once sizes are known, and verifies that options go
+/// together.
+Error completeOptions(Options &options);
 
 } // namespace vashista::bench
 

@@ -8,15 +8,14 @@
 
 #include "Problem.h"
 
+#include "Data.h"
 #include "Graph.h"
 #include "NpyFile.h"
-#include "Roofs.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <numeric>
-#include <thread>
+#include <tuple>
 
 using namespace vashista;
 using namespace vashista::bench;
@@ -78,39 +77,16 @@ void Tensor::set(int64_t i, float value) {
 }
 
 //===----------------------------------------------------------------------===//
-// Random inputs
+// Types
 //===----------------------------------------------------------------------===//
-
-static uint64_t mix(uint64_t x) {
-  x += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
-
-/// Nearly normal: the sum of four numbers of 16 bits. Depends on its position
-/// alone.
-static float getNormal(uint64_t seed, uint64_t position) {
-  uint64_t bits = mix(seed * 0x632be59bd9b4e019 + position);
-  int sum = 0;
-  for (unsigned i = 0; i < 4; ++i)
-    sum += static_cast<int>((bits >> (16 * i)) & 0xffff);
-  // Mean 2 * 65535, variance 4 * 65536^2 / 12.
-  return (static_cast<float>(sum) - 131070.0f) * (1.0f / 65536 * 1.7320508f);
-}
-
-static void fillNormal(Tensor &tensor, uint64_t seed) {
-  unsigned n = std::max(1u, std::thread::hardware_concurrency());
-  runThreads(n, [&](unsigned thread) {
-    int64_t count = tensor.count();
-    for (int64_t i = count * thread / n; i < count * (thread + 1) / n; ++i)
-      tensor.set(i, getNormal(seed, i));
-  });
-}
 
 static DLDataType getType(const std::string &name) {
   if (name == "bf16")
     return {kDLBfloat, 16, 1};
+  if (name == "f8E4M3FN")
+    return {kDLFloat8_e4m3fn, 8, 1};
+  if (name == "i8")
+    return {kDLInt, 8, 1};
   return {kDLFloat, static_cast<uint8_t>(name == "f16" ? 16 : 32), 1};
 }
 static constexpr DLDataType kF32 = {kDLFloat, 32, 1};
@@ -131,8 +107,7 @@ Error bench::readTraceSizes(Options &options, Problem &problem) {
     std::string path = getTraceFile(options, names[i]);
     tool::NpyFile file;
     if (Error error = file.open(path))
-      return fail("%s %s", tool::quote(path).c_str(),
-                  error.message().c_str());
+      return fail("%s %s", tool::quote(path).c_str(), error.message().c_str());
     shapes[i] = file.header().shape;
     size_t rank = i == 0 ? 3 : 2;
     if (shapes[i].size() != rank)
@@ -168,8 +143,7 @@ static Error readTokens(const Options &options, const char *name,
   if (!error)
     error = file.read(cache.type(), tokens.data());
   if (error)
-    return fail("%s %s", tool::quote(path).c_str(),
-                error.message().c_str());
+    return fail("%s %s", tool::quote(path).c_str(), error.message().c_str());
   size_t bytes = dim * (cache.type().bits / 8);
   for (int64_t t = 0; t < options.context; ++t) {
     int64_t page = problem["table"].ints()[t / options.pageSize];
@@ -203,11 +177,32 @@ Error bench::makeProblem(const Options &o, Problem &problem) {
       {"lens", kI32, {rows}}};
   if (problem.sharesRows)
     wanted.push_back({"rows", kI32, {rows}});
-  for (const std::string &part : getSummaryParts(o)) {
+  const std::vector<std::string> none;
+  for (const std::string &part : o.routes() ? getSummaryParts(o) : none) {
     if (part == "radius")
       wanted.push_back({part, kF32, {numPages, o.kvHeads}});
     else
       wanted.push_back({part, type, {numPages, o.kvHeads, o.headDim}});
+  }
+  if (o.isCertified())
+    wanted.push_back({"norms", kF32, {numPages, o.kvHeads, 2}});
+  if (o.sketch) {
+    const Sketch &sketch = o.sketch;
+    int64_t numGroups = sketch.getNumGroups(o.headDim);
+    std::vector<int64_t> tokens = {numPages, o.kvHeads, o.pageSize};
+    auto add = [&](const char *name, DLDataType type, int64_t size) {
+      std::vector<int64_t> shape = tokens;
+      if (size > 0)
+        shape.push_back(size);
+      wanted.push_back({name, type, shape});
+    };
+    add("codes", getType("i8"), sketch.getCodeBytes(o.headDim));
+    add("scales", getType(sketch.scaleType), numGroups);
+    add("residuals", getType(sketch.normType),
+        sketch.hasTokenNorms() ? 0 : numGroups);
+    if (sketch.isCentred())
+      wanted.push_back(
+          {"sketch_centre", type, {numPages, o.kvHeads, o.headDim}});
   }
   for (Wanted &tensor : wanted)
     if (Error error = problem.tensors[tensor.name].allocate(
@@ -224,9 +219,7 @@ Error bench::makeProblem(const Options &o, Problem &problem) {
         problem.sharesRows ? o.context - (rows - 1 - r) : o.context);
 
   if (o.trace.empty()) {
-    fillNormal(problem["q"], 3 * o.seed);
-    fillNormal(problem["k"], 3 * o.seed + 1);
-    fillNormal(problem["v"], 3 * o.seed + 2);
+    generateData(o, problem);
     return Error::success();
   }
   std::string path = getTraceFile(o, "q");
@@ -235,9 +228,21 @@ Error bench::makeProblem(const Options &o, Problem &problem) {
   if (!error)
     error = file.read(type, problem["q"].data());
   if (error)
-    return fail("%s %s", tool::quote(path).c_str(),
-                error.message().c_str());
+    return fail("%s %s", tool::quote(path).c_str(), error.message().c_str());
   if (Error error = readTokens(o, "k", problem))
     return error;
   return readTokens(o, "v", problem);
+}
+
+Error bench::shorten(const Options &o, Problem &problem) {
+  int64_t perSequence = (o.context + o.pageSize - 1) / o.pageSize;
+  Tensor table, &old = problem["table"];
+  if (Error error = table.allocate(kI32, {o.batch, perSequence}))
+    return error;
+  for (int64_t i = 0; i < o.batch; ++i)
+    std::copy_n(old.ints() + i * old.shape()[1], perSequence,
+                table.ints() + i * perSequence);
+  old = std::move(table);
+  std::fill_n(problem["lens"].ints(), problem.rows, o.context);
+  return Error::success();
 }

@@ -53,8 +53,12 @@ struct Problem {
 /// Sizes of a trace's files become those of the problem.
 Error readTraceSizes(Options &options, Problem &problem);
 
-/// Makes queries, caches, page table, lengths, and room for summaries.
+/// Makes queries, caches, page table, lengths, and room for what is kept beside
+/// the cache.
 Error makeProblem(const Options &options, Problem &problem);
+
+/// Leaves of each sequence as many tokens, the first, as the options say.
+Error shorten(const Options &options, Problem &problem);
 
 } // namespace vashista::bench
 

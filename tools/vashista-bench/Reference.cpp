@@ -16,12 +16,30 @@
 using namespace vashista;
 using namespace vashista::bench;
 
-static void attendRow(const Options &o, Problem &problem, int64_t row,
+namespace {
+
+/// Attention over some tokens, relative to a common largest logit.
+struct Sum {
+  double mass = 0;
+  std::vector<double> o;
+
+  explicit Sum(int64_t size) : o(size) {}
+  void add(double weight, const Tensor &v, int64_t value) {
+    mass += weight;
+    for (size_t d = 0; d < o.size(); ++d)
+      o[d] += weight * v.at(value + d);
+  }
+};
+
+} // namespace
+
+static void attendRow(const Options &o, Problem &problem,
+                      const std::vector<std::string> &lists, int64_t row,
                       int64_t head, Reference &result) {
   const Tensor &q = problem["q"], &k = problem["k"], &v = problem["v"];
   int64_t length = problem["lens"].ints()[row];
   int64_t sequence = problem.sharesRows ? problem["rows"].ints()[row] : row;
-  int64_t kvHead = head / (o.heads / o.kvHeads);
+  int64_t kvHead = head / o.getGroup();
   int64_t perSequence = problem["table"].shape()[1];
   // As the compiled code has it.
   double scale =
@@ -43,30 +61,53 @@ static void attendRow(const Options &o, Problem &problem, int64_t row,
     logits[t] = scale * dot;
     most = std::max(most, logits[t]);
   }
-  double sum = 0;
-  double *out = &result.o[(row * o.heads + head) * o.valueDim];
-  for (int64_t t = 0; t < length; ++t) {
-    double weight = std::exp(logits[t] - most);
-    sum += weight;
-    int64_t value = getToken(t) * o.valueDim;
-    for (int64_t d = 0; d < o.valueDim; ++d)
-      out[d] += weight * v.at(value + d);
+  std::vector<bool> isListed(length, lists.empty());
+  for (const std::string &name : lists) {
+    int64_t size = problem[name].shape()[2];
+    const int32_t *ids =
+        problem[name].ints() + (row * o.kvHeads + kvHead) * size;
+    for (int64_t i = 0; i < size; ++i)
+      if (ids[i] >= 0)
+        isListed[ids[i]] = true;
   }
-  for (int64_t d = 0; d < o.valueDim; ++d)
-    out[d] /= sum;
-  result.lse[row * o.heads + head] = most + std::log(sum);
+  Sum listed(o.valueDim), rest(o.valueDim);
+  for (int64_t t = 0; t < length; ++t)
+    (isListed[t] ? listed : rest)
+        .add(std::exp(logits[t] - most), v, getToken(t) * o.valueDim);
+
+  int64_t at = row * o.heads + head;
+  double mass = listed.mass + rest.mass, squares = 0;
+  for (int64_t d = 0; d < o.valueDim; ++d) {
+    result.o[at * o.valueDim + d] = (listed.o[d] + rest.o[d]) / mass;
+    double apart = rest.o[d] / rest.mass - listed.o[d] / listed.mass;
+    squares += apart * apart;
+  }
+  result.lse[at] = most + std::log(mass);
+  // Shares and errors of what is left out, not differences of nearly equal
+  // numbers.
+  if (lists.empty())
+    return;
+  result.missed[at] = rest.mass / mass;
+  result.error[at] =
+      rest.mass == 0 ? 0 : result.missed[at] * std::sqrt(squares);
 }
 
 Reference bench::computeReference(const Options &options, Problem &problem,
+                                  const std::vector<std::string> &lists,
                                   unsigned numThreads) {
   Reference result;
   int64_t count = problem.rows * options.heads;
   result.o.resize(count * options.valueDim);
   result.lse.resize(count);
+  if (!lists.empty()) {
+    result.missed.resize(count);
+    result.error.resize(count);
+  }
   std::atomic<int64_t> next{0};
   runThreads(numThreads, [&](unsigned) {
     for (int64_t i; (i = next++) < count;)
-      attendRow(options, problem, i / options.heads, i % options.heads, result);
+      attendRow(options, problem, lists, i / options.heads, i % options.heads,
+                result);
   });
   return result;
 }

@@ -17,8 +17,14 @@ namespace vashista::bench {
 struct Reference {
   std::vector<double> o;   // [R, H, Dv]
   std::vector<double> lse; // [R, H]
+  /// Of attention over the tokens of lists alone: the share of the mass that it
+  /// misses, and the norm of the error of its output. [R, H], if lists are
+  /// given.
+  std::vector<double> missed, error;
 };
+/// `lists`: names of lists of tokens.
 Reference computeReference(const Options &options, Problem &problem,
+                           const std::vector<std::string> &lists,
                            unsigned numThreads);
 
 /// How far a step is from the reference.

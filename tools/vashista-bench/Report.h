@@ -13,10 +13,12 @@
 
 namespace vashista::bench {
 
-/// A table for people.
-std::string writeTable(const Options &options, const Results &results);
+/// A table for people. `crossover` may be empty.
+std::string writeTable(const Options &options, const Results &results,
+                       const std::vector<CrossoverPoint> &crossover);
 /// One JSON object, in seconds, bytes and bytes per second.
-std::string writeJson(const Options &options, const Results &results);
+std::string writeJson(const Options &options, const Results &results,
+                      const std::vector<CrossoverPoint> &crossover);
 
 } // namespace vashista::bench
 

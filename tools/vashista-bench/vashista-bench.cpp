@@ -30,6 +30,21 @@ static int print(const std::string &out) {
   return 0;
 }
 
+/// With a target the step without a certificate follows, in a module of its
+/// own. How many tokens it attends is known only when the certified one has
+/// run: here, as many as that may.
+static int printGraph(const Options &options, bool sharesRows) {
+  std::vector<Entry> entries = getCommonEntries(options, sharesRows);
+  for (const Entry &entry : getStepEntries(options, sharesRows))
+    entries.push_back(entry);
+  std::string graph = getModule(entries);
+  if (options.isCertified())
+    graph += "\n// -----\n\n" +
+             getModule(getStepEntries(
+                 getUncertified(options, options.candidates), sharesRows));
+  return print(graph);
+}
+
 int main(int argc, char **argv) {
   Options options;
   if (Error error = parseOptions(argc, argv, options))
@@ -43,13 +58,28 @@ int main(int argc, char **argv) {
   if (!options.trace.empty())
     if (Error error = readTraceSizes(options, problem))
       return report(error);
+  const Options given = options;
+  if (Error error = completeOptions(options))
+    return report(error);
   if (options.printGraph)
-    return print(getGraph(options, problem.sharesRows));
+    return printGraph(options, problem.sharesRows);
   if (Error error = makeProblem(options, problem))
     return report(error);
   Results results;
+  std::vector<CrossoverPoint> crossover;
   if (Error error = measure(options, problem, results))
     return report(error);
-  return print(options.json ? writeJson(options, results)
-                            : writeTable(options, results));
+  if (options.crossover)
+    if (Error error = measureCrossover(given, results, problem, crossover))
+      return report(error);
+  int failed = print(options.json ? writeJson(options, results, crossover)
+                                  : writeTable(options, results, crossover));
+  if (failed)
+    return failed;
+  if (results.certificate && results.certificate->truth &&
+      results.certificate->truth->falseOnes > 0)
+    return report(tool::fail(
+        "expected every certificate to hold, got %lld false ones",
+        static_cast<long long>(results.certificate->truth->falseOnes)));
+  return 0;
 }
