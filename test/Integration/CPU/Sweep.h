@@ -30,7 +30,7 @@ std::unique_ptr<SweepCase> makeAttendCase(Random &random);
 /// Summarize, score, pick, and route or select.
 std::unique_ptr<SweepCase> makePickCase(Random &random);
 std::unique_ptr<SweepCase> makeAppendCase(Random &random);
-/// Merge, certify and fallback.
+/// Merges, certify and fallback.
 std::unique_ptr<SweepCase> makeStateCase(Random &random);
 /// The whole decode step under a policy.
 std::unique_ptr<SweepCase> makeStepCase(Random &random);
