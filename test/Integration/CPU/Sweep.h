@@ -11,9 +11,16 @@
 
 #include "Checks.h"
 
+#include <cstdlib>
 #include <memory>
 
 namespace vashista::test {
+
+/// A number of the environment, which chooses how much is tested.
+inline int64_t getEnvironment(const char *name, int64_t otherwise) {
+  const char *value = std::getenv(name);
+  return value ? std::atoll(value) : otherwise;
+}
 
 /// A random module, with all that is static in it.
 class SweepCase {
