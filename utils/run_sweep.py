@@ -4,9 +4,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Runs a long sweep of random configurations over the CPU kernels.
 
-Prints what failed, each with the command that repeats it, then the number of
-configurations and of failures and, for every quantity, the worst error relative
-to its bound. Exits with 1 after a failure.
+Also merges random trees of states. Prints what failed, each with the command that
+repeats it, then the number of configurations and of failures and, for every
+quantity, the worst error relative to its bound. Exits with 1 after a failure.
 """
 
 import argparse
@@ -18,13 +18,14 @@ import re
 import subprocess
 import sys
 
-SHARDS = 6  # as in test/Integration/CPU/SweepTest.cpp
+# The shards of test/Integration/CPU/SweepTest.cpp, and MergeTreeTest.cpp.
+TESTS = [f"*Sweep*/{shard}" for shard in range(6)] + ["MergeTreeTest.*"]
 
 
-def run_shard(program, shard, environment):
-    """Returns the output and whether the shard ended by itself."""
+def run_test(program, test, environment):
+    """Returns the output and whether the test ended by itself."""
     run = subprocess.run(
-        [program, f"--gtest_filter=*Sweep*/{shard}"],
+        [program, f"--gtest_filter={test}"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -46,6 +47,13 @@ def main():
         help="how many to run (default 5000)",
     )
     parser.add_argument(
+        "--trees",
+        type=int,
+        default=10000,
+        metavar="N",
+        help="how many trees to merge (default 10000)",
+    )
+    parser.add_argument(
         "--seed", type=int, default=1, metavar="S", help="which ones (default 1)"
     )
     parser.add_argument(
@@ -54,7 +62,7 @@ def main():
         type=int,
         default=os.cpu_count(),
         metavar="J",
-        help="shards that run at once (default: one per processor)",
+        help="tests that run at once (default: one per processor)",
     )
     args = parser.parse_args()
     program = args.build.resolve() / "test/Integration/CPU/VashistaCpuTests"
@@ -65,6 +73,7 @@ def main():
         os.environ,
         VASHISTA_SWEEP=str(args.configurations),
         VASHISTA_DATA="10",
+        VASHISTA_TREES=str(args.trees),
         VASHISTA_SEED=str(args.seed),
     )
     environment.pop("VASHISTA_CASE", None)
@@ -73,16 +82,15 @@ def main():
     number = re.compile(r"([a-z ]+) ([\d.]+|inf)(?:, |$)")
     with concurrent.futures.ThreadPoolExecutor(max(args.jobs, 1)) as pool:
         runs = [
-            pool.submit(run_shard, program, shard, environment)
-            for shard in range(SHARDS)
+            pool.submit(run_test, program, test, environment) for test in TESTS
         ]
-        for shard, run in enumerate(runs):
+        for test, run in zip(TESTS, runs):
             output, ended = run.result()
             summary = re.search(r"^sweep: (.*)$", output, re.MULTILINE)
             if not ended or not summary or "[  FAILED  ]" in output:
                 print(output, flush=True)
             if not ended or not summary:
-                print(f"error: shard {shard} ended before its sweep did")
+                print(f"error: {test} ended before its sweep did")
                 counts["failures"] += 1
                 continue
             for name, value in number.findall(summary[1]):

@@ -48,6 +48,19 @@
 // CHECK-NEXT:     lengths 'lens' and page ids 'table', table rows 'rows', pages in dimension 0 of 'k', page size 16
 // CHECK-NEXT:     tokens 'tokens' within lengths 'lens', as many as 'count', page size 16
 
+// Stacks of states: as many log-sum-exps, for the rows of the others.
+// CHECK-LABEL: {{^}}joined
+// CHECK:          os     f32 [?, ?, 8, 64]
+// CHECK-NEXT:     lses   f32 [os.0, os.1, 8]
+// CHECK-NEXT:     o      f32 [os.1, 8, 64]
+// CHECK-NEXT:     lse    f32 [os.1, 8]
+// CHECK-NEXT:     tails  f32 [?, ?, 8]
+// CHECK-NEXT:     tail   f32 [tails.1, 8]
+// CHECK-NEXT:   results
+// CHECK-NEXT:     result0  f32 [os.1, 8, 64]
+// CHECK-NEXT:     result1  f32 [os.1, 8]
+// CHECK-NEXT:     result2  f32 [tails.1, 8]
+
 // One value that is returned twice is two results.
 // CHECK-LABEL: {{^}}twice
 // CHECK:          x  f32 [?]
@@ -96,6 +109,19 @@ func.func @lists(
          tensor<?xi32>, tensor<?xi32>) -> (tensor<?x8x?xf32>, tensor<?x8x?xf32>)
   return %o1, %lse1, %scores
       : tensor<?x8x64xf32>, tensor<?x8xf32>, tensor<?x8x?xf32>
+}
+
+func.func @joined(
+    %os: tensor<?x?x8x64xf32>, %lses: tensor<?x?x8xf32>, %o: tensor<?x8x64xf32>,
+    %lse: tensor<?x8xf32>, %tails: tensor<?x?x8xf32>, %tail: tensor<?x8xf32>)
+    -> (tensor<?x8x64xf32>, tensor<?x8xf32>, tensor<?x8xf32>) {
+  %o1, %lse1 = vashista.merge outputs(%os, %o) lses(%lses, %lse)
+      : (tensor<?x?x8x64xf32>, tensor<?x8x64xf32>, tensor<?x?x8xf32>,
+         tensor<?x8xf32>) -> (tensor<?x8x64xf32>, tensor<?x8xf32>)
+  %tail1 = vashista.merge_tails %tails, %tail
+      : (tensor<?x?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %o1, %lse1, %tail1
+      : tensor<?x8x64xf32>, tensor<?x8xf32>, tensor<?x8xf32>
 }
 
 func.func @twice(%x: tensor<?xf32>) -> (tensor<?xf32>, tensor<?xf32>) {

@@ -14,8 +14,8 @@ include "mlir/Pass/PassBase.td"
 def ConvertVashistaToLinalgPass : Pass<"convert-vashista-to-linalg"> {
   let summary = "turns value ops on tensors into linalg, scf and kernels";
   let description = [{
-    `score`, `pick`, `merge`, `certify` and `fallback` become upstream ops, most
-    of them a `scf.forall` over rows and KV heads. The dense attention of a
+    `score`, `pick`, merges, `certify` and `fallback` become upstream ops, most of
+    them a `scf.forall` over rows and KV heads. The dense attention of a
     `fallback` becomes a `vashista.attend` over one row and one KV head, under a
     condition. Destination ops stay.
 
@@ -23,8 +23,8 @@ def ConvertVashistaToLinalgPass : Pass<"convert-vashista-to-linalg"> {
     numbers of heads are static. An op without a lowering (a solver other than
     softmax, a sketch) is an error.
 
-    **Numerics.** A `merge` adds its states in the order of its operands, in
-    f32. A `certify` takes norms in f64 and rounds `tau` and `error` upwards,
+    **Numerics.** A merge adds its states or tails in the order of its operands,
+    in f32; one of tails is rounded upwards. A `certify` takes norms in f64 and rounds `tau` and `error` upwards,
     by a few parts in a million; `tau` is 1 and `error` +inf where a logit may
     be off by more than 0.1. Results are bit-equal from run to run.
   }];

@@ -1,4 +1,4 @@
-//===- MergeToLinalg.cpp - vashista.merge as linalg ops -*- C++ -*-===//
+//===- MergeToLinalg.cpp - Merges of states and of tails as linalg ops ----===//
 //
 // Part of the vashista project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -15,6 +15,13 @@
 // first to the last. The largest state has p = 1 exactly, so that one state
 // among empty ones comes out as it went in. Empty states are selected away,
 // never multiplied: whatever their output holds has no influence.
+//
+// Tails likewise, with what f32 arithmetic may lose added. With u = 2^-24, n
+// tails and p_k off by u |tail_k - m| p_k <= u / e for the difference and by a
+// few u p_k for exp, the sum, which is at least 1, is low by less than (1.4 n +
+// 4) u of itself, its log, at most n, by a few units more, and the addition of
+// m and that of the slack by u of their results. Twice that, and more, is
+// added, unless there is nothing to add up.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,19 +43,19 @@ using utils::IteratorType;
 
 namespace {
 
-class MergeLowering {
-public:
-  MergeLowering(MergeOp op, OpBuilder &builder)
-      : op(op), b(op.getLoc(), builder), f32(b.getF32Type()) {}
+/// Builds ops over states and stacks of them.
+class MergeBuilder {
+protected:
+  MergeBuilder(Location loc, OpBuilder &builder)
+      : b(loc, builder), f32(b.getF32Type()) {}
 
-  SmallVector<Value> run();
-
-private:
   using Body = function_ref<SmallVector<Value>(ValueRange)>;
   /// A generic over (row, head, state of the stack, channel), in this order:
   /// operands are accessed by those of the loops that they have.
   SmallVector<Value> generic(ValueRange inputs, ValueRange outs, Body body);
 
+  /// The largest of numbers per head, NaN where any is; -inf for none.
+  Value getLargest(ValueRange numbers, ArrayRef<OpFoldResult> sizes);
   Value fill(ArrayRef<OpFoldResult> sizes, float value) {
     Value empty = tensor::EmptyOp::create(b, sizes, f32);
     return linalg::FillOp::create(b, constant(value), empty).getResult(0);
@@ -57,23 +64,49 @@ private:
     return arith::ConstantOp::create(b, b.getF32FloatAttr(value));
   }
   Value isEmpty(Value lse) {
-    return arith::CmpFOp::create(
-        b, arith::CmpFPredicate::OEQ, lse,
-        constant(-std::numeric_limits<float>::infinity()));
+    return compare(arith::CmpFPredicate::OEQ, lse, -inf);
+  }
+  Value compare(arith::CmpFPredicate predicate, Value a, float c) {
+    return arith::CmpFOp::create(b, predicate, a, constant(c));
   }
   Value select(Value condition, Value a, Value c) {
     return arith::SelectOp::create(b, condition, a, c);
   }
+  Value add(Value a, Value c) { return arith::AddFOp::create(b, a, c); }
+  /// exp(a - c)
+  Value expOfDifference(Value a, Value c) {
+    return math::ExpOp::create(b, arith::SubFOp::create(b, a, c));
+  }
 
-  MergeOp op;
+  static constexpr float inf = std::numeric_limits<float>::infinity();
   ImplicitLocOpBuilder b;
   Type f32;
 };
 
+class MergeLowering : MergeBuilder {
+public:
+  MergeLowering(MergeOp op, OpBuilder &builder)
+      : MergeBuilder(op.getLoc(), builder), op(op) {}
+  SmallVector<Value> run();
+
+private:
+  MergeOp op;
+};
+
+class MergeTailsLowering : MergeBuilder {
+public:
+  MergeTailsLowering(MergeTailsOp op, OpBuilder &builder)
+      : MergeBuilder(op.getLoc(), builder), op(op) {}
+  SmallVector<Value> run();
+
+private:
+  MergeTailsOp op;
+};
+
 } // namespace
 
-SmallVector<Value> MergeLowering::generic(ValueRange inputs, ValueRange outs,
-                                          Body body) {
+SmallVector<Value> MergeBuilder::generic(ValueRange inputs, ValueRange outs,
+                                         Body body) {
   auto getRank = [](Value value) {
     return cast<RankedTensorType>(value.getType()).getRank();
   };
@@ -119,17 +152,22 @@ SmallVector<Value> MergeLowering::generic(ValueRange inputs, ValueRange outs,
   return llvm::to_vector_of<Value>(op.getResults());
 }
 
+Value MergeBuilder::getLargest(ValueRange numbers,
+                               ArrayRef<OpFoldResult> sizes) {
+  Value largest = fill(sizes, -inf);
+  for (Value number : numbers)
+    largest =
+        generic(number, largest, [&](ValueRange args) -> SmallVector<Value> {
+          return {arith::MaximumFOp::create(b, args[0], args[1])};
+        }).front();
+  return largest;
+}
+
 SmallVector<Value> MergeLowering::run() {
   ReifiedRankedShapedTypeDims shapes;
   if (failed(op.reifyResultShapes(b, shapes)))
     return {};
-  float inf = std::numeric_limits<float>::infinity();
-  Value largest = fill(shapes[1], -inf);
-  for (Value lse : op.getLses())
-    largest = generic(lse, largest, [&](ValueRange args) -> SmallVector<Value> {
-                return {arith::MaximumFOp::create(b, args[0], args[1])};
-              }).front();
-
+  Value largest = getLargest(op.getLses(), shapes[1]);
   Value sum = fill(shapes[1], 0.0f);
   SmallVector<Value> powers;
   for (Value lse : op.getLses()) {
@@ -138,10 +176,9 @@ SmallVector<Value> MergeLowering::run() {
     SmallVector<Value> results =
         generic({lse, largest}, {sum, power},
                 [&](ValueRange args) -> SmallVector<Value> {
-                  Value exp = math::ExpOp::create(
-                      b, arith::SubFOp::create(b, args[0], args[1]));
+                  Value exp = expOfDifference(args[0], args[1]);
                   exp = select(isEmpty(args[0]), constant(0.0f), exp);
-                  return {arith::AddFOp::create(b, args[2], exp), exp};
+                  return {add(args[2], exp), exp};
                 });
     sum = results[0];
     powers.push_back(results[1]);
@@ -154,7 +191,7 @@ SmallVector<Value> MergeLowering::run() {
                      [&](ValueRange args) -> SmallVector<Value> {
                        Value part = arith::MulFOp::create(b, args[2], args[0]);
                        part = select(isEmpty(args[1]), constant(0.0f), part);
-                       return {arith::AddFOp::create(b, args[3], part)};
+                       return {add(args[3], part)};
                      })
                  .front();
 
@@ -167,23 +204,67 @@ SmallVector<Value> MergeLowering::run() {
                     })
                 .front();
   empty = tensor::EmptyOp::create(b, shapes[1], f32);
-  Value lse = generic({largest, sum}, empty,
-                      [&](ValueRange args) -> SmallVector<Value> {
-                        Value log = math::LogOp::create(b, args[1]);
-                        Value all = arith::AddFOp::create(b, args[0], log);
-                        return {select(isEmpty(args[0]), args[0], all)};
-                      })
-                  .front();
+  Value lse =
+      generic({largest, sum}, empty,
+              [&](ValueRange args) -> SmallVector<Value> {
+                Value log = math::LogOp::create(b, args[1]);
+                return {select(isEmpty(args[0]), args[0], add(args[0], log))};
+              })
+          .front();
   return castToTypes(b, b.getLoc(), {o, lse}, op->getResultTypes());
+}
+
+SmallVector<Value> MergeTailsLowering::run() {
+  ReifiedRankedShapedTypeDims shapes;
+  if (failed(op.reifyResultShapes(b, shapes)))
+    return {};
+  Value largest = getLargest(op.getTails(), shapes[0]);
+  Value sum = fill(shapes[0], 0.0f), number = fill(shapes[0], 0.0f);
+  for (Value tail : op.getTails()) {
+    SmallVector<Value> results =
+        generic({tail, largest}, {sum, number},
+                [&](ValueRange args) -> SmallVector<Value> {
+                  Value empty = isEmpty(args[0]), none = constant(0.0f);
+                  Value exp =
+                      select(empty, none, expOfDifference(args[0], args[1]));
+                  Value one = select(empty, none, constant(1.0f));
+                  return {add(args[2], exp), add(args[3], one)};
+                });
+    sum = results[0];
+    number = results[1];
+  }
+
+  Value empty = tensor::EmptyOp::create(b, shapes[0], f32);
+  Value tail =
+      generic({largest, sum, number}, empty,
+              [&](ValueRange args) -> SmallVector<Value> {
+                Value all = add(args[0], math::LogOp::create(b, args[1]));
+                Value terms = add(args[2], constant(16.0f));
+                Value slack =
+                    arith::MulFOp::create(b, terms, constant(0x1p-22f));
+                Value size = math::AbsFOp::create(b, all);
+                Value relative =
+                    arith::MulFOp::create(b, size, constant(0x1p-22f));
+                all = add(all, add(slack, relative));
+                using arith::CmpFPredicate;
+                Value several = compare(CmpFPredicate::OGT, args[2], 1.0f);
+                all = select(several, all, args[0]);
+                // False for NaN.
+                Value known = compare(CmpFPredicate::OLT, args[0], inf);
+                return {select(known, all, constant(inf))};
+              })
+          .front();
+  return castToTypes(b, b.getLoc(), tail, op->getResultTypes());
 }
 
 namespace {
 
-struct MergePattern : OpRewritePattern<MergeOp> {
-  using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(MergeOp op,
+template <typename OpTy, typename Lowering>
+struct MergePattern : OpRewritePattern<OpTy> {
+  using OpRewritePattern<OpTy>::OpRewritePattern;
+  LogicalResult matchAndRewrite(OpTy op,
                                 PatternRewriter &rewriter) const override {
-    rewriter.replaceOp(op, MergeLowering(op, rewriter).run());
+    rewriter.replaceOp(op, Lowering(op, rewriter).run());
     return success();
   }
 };
@@ -191,5 +272,7 @@ struct MergePattern : OpRewritePattern<MergeOp> {
 } // namespace
 
 void vashista::populateMergePatterns(RewritePatternSet &patterns) {
-  patterns.add<MergePattern>(patterns.getContext());
+  patterns.add<MergePattern<MergeOp, MergeLowering>,
+               MergePattern<MergeTailsOp, MergeTailsLowering>>(
+      patterns.getContext());
 }

@@ -693,6 +693,65 @@ func.func @merge_of_empty(%o: tensor<2x8x64xf32>)
 
 // -----
 
+// A tail alone is itself, whatever else is -inf.
+// CHECK-LABEL: func @merge_tails_with_empty
+// CHECK-SAME: %[[TAIL:[a-z0-9]*]]: tensor<2x8xf32>
+// CHECK-NOT: vashista.merge_tails
+// CHECK: return %[[TAIL]]
+func.func @merge_tails_with_empty(%tail: tensor<2x8xf32>) -> tensor<2x8xf32> {
+  %ninf = arith.constant 0xFF800000 : f32
+  %empty = tensor.empty() : tensor<2x8xf32>
+  %none = linalg.fill ins(%ninf : f32) outs(%empty : tensor<2x8xf32>)
+      -> tensor<2x8xf32>
+  %nones = arith.constant dense<0xFF800000> : tensor<5x2x8xf32>
+  %0 = vashista.merge_tails %none, %tail, %nones
+      : (tensor<2x8xf32>, tensor<2x8xf32>, tensor<5x2x8xf32>)
+      -> tensor<2x8xf32>
+  return %0 : tensor<2x8xf32>
+}
+
+// What may bound something stays, in order: a stack, a tail whose type says less
+// than the result's, tails of 0 or +inf.
+// CHECK-LABEL: func @merge_of_tails
+// CHECK-SAME: %[[TAIL:[a-z0-9]*]]: tensor<2x8xf32>, %[[TAILS:[a-z0-9]*]]: tensor<5x2x8xf32>, %[[ANY:[a-z0-9]*]]: tensor<?x8xf32>
+// CHECK-DAG: %[[ZERO:.*]] = arith.constant dense<0.0
+// CHECK-DAG: %[[INF:.*]] = arith.constant dense<0x7F800000>
+// CHECK: %[[A:.*]] = vashista.merge_tails %[[TAILS]], %[[TAIL]] :
+// CHECK: %[[B:.*]] = vashista.merge_tails %[[TAILS]] :
+// CHECK: %[[C:.*]] = vashista.merge_tails %[[ANY]] :
+// CHECK: %[[D:.*]] = vashista.merge_tails %[[ZERO]], %[[INF]], %[[TAIL]] :
+// CHECK: return %[[A]], %[[B]], %[[C]], %[[D]]
+func.func @merge_of_tails(%tail: tensor<2x8xf32>, %tails: tensor<5x2x8xf32>,
+                          %any: tensor<?x8xf32>)
+    -> (tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>) {
+  %ninf = arith.constant dense<0xFF800000> : tensor<2x8xf32>
+  %inf = arith.constant dense<0x7F800000> : tensor<2x8xf32>
+  %zero = arith.constant dense<0.0> : tensor<2x8xf32>
+  %0 = vashista.merge_tails %tails, %ninf, %tail
+      : (tensor<5x2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>)
+      -> tensor<2x8xf32>
+  %1 = vashista.merge_tails %tails : (tensor<5x2x8xf32>) -> tensor<2x8xf32>
+  %2 = vashista.merge_tails %any : (tensor<?x8xf32>) -> tensor<2x8xf32>
+  %3 = vashista.merge_tails %zero, %inf, %tail
+      : (tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>)
+      -> tensor<2x8xf32>
+  return %0, %1, %2, %3
+      : tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>
+}
+
+// Only tails of nothing: one of them.
+// CHECK-LABEL: func @merge_of_empty_tails
+// CHECK: %[[NINF:.*]] = arith.constant dense<0xFF800000>
+// CHECK: return %[[NINF]]
+func.func @merge_of_empty_tails() -> tensor<2x8xf32> {
+  %ninf = arith.constant dense<0xFF800000> : tensor<2x8xf32>
+  %0 = vashista.merge_tails %ninf, %ninf
+      : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  return %0 : tensor<2x8xf32>
+}
+
+// -----
+
 //===----------------------------------------------------------------------===//
 // Closed forms
 //===----------------------------------------------------------------------===//

@@ -2740,7 +2740,7 @@ func.func @merge_c1_heads(%o: tensor<3x8x48xf32>, %lse: tensor<3x9xf32>) {
 func.func @merge_c1_states(
     %o: tensor<3x8x48xf32>, %os: tensor<9x3x8x64xf32>, %lse: tensor<3x8xf32>,
     %lses: tensor<9x3x8xf32>) {
-  // expected-error @+1 {{[merge_c1] expected dimension 2 of `outputs #1` (value head dimension (Dv)) to be 48 as in `outputs #0`, got 64}}
+  // expected-error @+1 {{[merge_c1] expected dimension 3 of `outputs #1` (value head dimension (Dv)) to be 48 as in `outputs #0`, got 64}}
   %0:2 = vashista.merge outputs(%o, %os) lses(%lse, %lses)
       : (tensor<3x8x48xf32>, tensor<9x3x8x64xf32>, tensor<3x8xf32>,
          tensor<9x3x8xf32>) -> (tensor<3x8x48xf32>, tensor<3x8xf32>)
@@ -2807,6 +2807,56 @@ func.func @merge_c4_lse(%os: tensor<9x3x8x48xf32>, %lses: tensor<9x3x8xf32>) {
   %0:2 = vashista.merge outputs(%os) lses(%lses)
       : (tensor<9x3x8x48xf32>, tensor<9x3x8xf32>)
       -> (tensor<3x8x48xf32>, tensor<9x3xf32>)
+  return
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// vashista.merge_tails
+//===----------------------------------------------------------------------===//
+
+func.func @merge_tails_operand_type(%tail: tensor<3x8xf16>) {
+  // expected-error @+1 {{operand #0 must be variadic of 2D/3D tensor of 32-bit float values, but got 'tensor<3x8xf16>'}}
+  %0 = vashista.merge_tails %tail : (tensor<3x8xf16>) -> tensor<3x8xf32>
+  return
+}
+
+// -----
+
+func.func @merge_tails_c1_heads(%tail: tensor<3x8xf32>,
+                                %tails: tensor<9x3x7xf32>) {
+  // expected-error @+1 {{[merge_tails_c1] expected dimension 2 of `tails #1` (query heads (H)) to be 8 as in `tails #0`, got 7}}
+  %0 = vashista.merge_tails %tail, %tails
+      : (tensor<3x8xf32>, tensor<9x3x7xf32>) -> tensor<3x8xf32>
+  return
+}
+
+// -----
+
+func.func @merge_tails_c1_rows(%tails: tensor<9x3x8xf32>,
+                               %tail: tensor<9x8xf32>) {
+  // expected-error @+1 {{[merge_tails_c1] expected dimension 0 of `tails #1` (rows (R)) to be 3 as in `tails #0`, got 9}}
+  %0 = vashista.merge_tails %tails, %tail
+      : (tensor<9x3x8xf32>, tensor<9x8xf32>) -> tensor<3x8xf32>
+  return
+}
+
+// -----
+
+func.func @merge_tails_c2() {
+  // expected-error @+1 {{[merge_tails_c2] expected at least one tail, got none}}
+  %0 = vashista.merge_tails : () -> tensor<3x8xf32>
+  return
+}
+
+// -----
+
+func.func @merge_tails_c3(%tails: tensor<9x3x8xf32>) {
+  // expected-error @+2 {{inferred type(s) 'tensor<3x8xf32>' are incompatible with return type(s) of operation 'tensor<9x8xf32>'}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0 = vashista.merge_tails %tails
+      : (tensor<9x3x8xf32>) -> tensor<9x8xf32>
   return
 }
 

@@ -167,7 +167,7 @@ func.func @select_by_sketch_everywhere(
 }
 
 //===----------------------------------------------------------------------===//
-// attend, merge
+// attend, merge, merge_tails
 //===----------------------------------------------------------------------===//
 
 // CHECK-LABEL: func @attend_dense_range_nhd
@@ -232,6 +232,15 @@ func.func @merge_dynamic_stack(%o: tensor<?x?x32x128xf32>,
       : (tensor<?x?x32x128xf32>, tensor<?x?x32xf32>)
       -> (tensor<?x32x128xf32>, tensor<?x32xf32>)
   return %0#0, %0#1 : tensor<?x32x128xf32>, tensor<?x32xf32>
+}
+
+// CHECK-LABEL: func @merge_tails_and_stack
+func.func @merge_tails_and_stack(%tail: tensor<?x32xf32>,
+                                 %tails: tensor<?x4x?xf32>) -> tensor<4x32xf32> {
+  // CHECK: %{{tail.*}} = vashista.merge_tails %{{.*}}, %{{.*}} : (tensor<?x32xf32>, tensor<?x4x?xf32>) -> tensor<4x32xf32>
+  %0 = vashista.merge_tails %tail, %tails
+      : (tensor<?x32xf32>, tensor<?x4x?xf32>) -> tensor<4x32xf32>
+  return %0 : tensor<4x32xf32>
 }
 
 //===----------------------------------------------------------------------===//

@@ -199,6 +199,24 @@ void vashista::test::checkMerge(const std::vector<State<float>> &states,
     }
 }
 
+void vashista::test::checkMergeTails(const std::vector<float> &tails, float got,
+                                     Findings &findings) {
+  double expected = mergeTails(tails), numTails = 0;
+  for (float tail : tails)
+    numTails += tail != -kInf;
+  // One tail is itself, and what is infinite is exact.
+  bool isExact = numTails < 2 || !std::isfinite(expected);
+  // What the sum, its log and their sum may round, and as much again; the
+  // reference rounds, too.
+  double own = 0x1p-50 * (numTails + std::fabs(expected));
+  double bound =
+      isExact ? 0 : 2 * own + 8 * kUnit * (numTails + 16 + std::fabs(expected));
+  double above = got == expected ? 0 : got - (expected - own);
+  if (!(above >= 0) || !findings.include("merge tails", above, bound))
+    ADD_FAILURE() << "the merge of " << tails.size() << " tails is " << got
+                  << ", expected " << expected << " to " << bound << " more";
+}
+
 //===----------------------------------------------------------------------===//
 // Scores
 //===----------------------------------------------------------------------===//

@@ -42,6 +42,10 @@ void checkProjection(const Config &config, const AttendInputs &inputs,
 void checkMerge(const std::vector<State<float>> &states, const Outputs &outputs,
                 Findings &findings);
 
+/// Checks that `got`, a merge of tails, is a bound, and a good one.
+void checkMergeTails(const std::vector<float> &tails, float got,
+                     Findings &findings);
+
 /// Checks `outputs`, scores and bounds, and that bounds bound the logit of
 /// every token of a page. The inputs' `keys` are those of the cache whatever
 /// the source.

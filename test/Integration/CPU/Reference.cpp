@@ -113,6 +113,13 @@ State<T> vashista::test::merge(const std::vector<State<T>> &states) {
   return result;
 }
 
+double vashista::test::mergeTails(const std::vector<float> &tails) {
+  std::vector<double> wide;
+  for (float tail : tails)
+    wide.push_back(std::isnan(tail) ? kInf<double> : tail);
+  return logSumExp(wide);
+}
+
 template <typename T>
 void vashista::test::attend(const AttendInputs &inputs, State<T> &state) {
   int64_t rows = inputs.query->shape[0], heads = inputs.query->shape[1];

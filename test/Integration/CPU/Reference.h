@@ -93,6 +93,9 @@ template <typename T> void attend(const AttendInputs &inputs, State<T> &state);
 /// Joins states of one shape.
 template <typename T> State<T> merge(const std::vector<State<T>> &states);
 
+/// Joins tails: log sum exp; +inf where any is NaN.
+double mergeTails(const std::vector<float> &tails);
+
 enum class Source { mean, meanStd, box, ball, keys };
 
 struct ScoreInputs {

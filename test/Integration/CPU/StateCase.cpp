@@ -1,4 +1,4 @@
-//===- StateCase.cpp - States merged, certified and replaced --------------===//
+//===- StateCase.cpp - States and tails merged, certified, replaced -------===//
 //
 // Part of the vashista project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -23,7 +23,7 @@ public:
   explicit StateCase(Random &random);
   std::string describe() const override;
   bool compile() override {
-    std::vector<const Entry *> all = {&merge, &certify, &fallback};
+    std::vector<const Entry *> all = {&merge, &mergeTails, &certify, &fallback};
     if (attend)
       all.push_back(&*attend);
     module = compileEntries(all, config.options);
@@ -32,7 +32,7 @@ public:
   void check(Random &random, Findings &findings) override;
 
 private:
-  void declareMerge(Random &random);
+  void declareMerges(Random &random);
   void declareCertify();
   void declareFallback(Random &random);
   Shape perHead(int64_t rows) const { return {rows, config.getNumHeads()}; }
@@ -48,6 +48,7 @@ private:
   /// States of rows [R, H], some of them empty.
   State<float> makeRandomState(int64_t rows, Random &random) const;
   void checkMergeEntry(int64_t rows, Random &random, Findings &findings);
+  void checkMergeTailsEntry(int64_t rows, Random &random, Findings &findings);
   void checkCertifyEntry(const Batch &batch, Random &random,
                          Findings &findings);
   void checkFallbackEntry(const Batch &batch, Random &random,
@@ -56,11 +57,11 @@ private:
                   const Array<float> &o, const Array<float> &lse);
 
   Config config;
-  Entry merge, certify, fallback;
+  Entry merge, mergeTails, certify, fallback;
   /// What a projection falls back to.
   AttendConfig attendConfig;
   std::optional<Entry> attend;
-  std::vector<bool> isStack; // of the operands of the merge
+  std::vector<bool> isStack; // of the operands of a merge
   float limit = 0;
   std::unique_ptr<CompiledModule> module;
 };
@@ -69,6 +70,7 @@ private:
 
 StateCase::StateCase(Random &random)
     : config(makeConfig(random)), merge("merge", Entry::Form::tensors),
+      mergeTails("merge_tails", Entry::Form::tensors),
       certify("certify", Entry::Form::tensors),
       fallback("fallback", Entry::Form::tensors) {
   if (random.chance(0.4)) {
@@ -76,7 +78,7 @@ StateCase::StateCase(Random &random)
     static_cast<Config &>(attendConfig) = config;
     attend = attendConfig.makeEntry("attend");
   }
-  declareMerge(random);
+  declareMerges(random);
   declareCertify();
   declareFallback(random);
 }
@@ -88,28 +90,29 @@ std::string StateCase::describe() const {
   return text + " at_most " + std::to_string(limit);
 }
 
-void StateCase::declareMerge(Random &random) {
+void StateCase::declareMerges(Random &random) {
   for (int64_t i = random.integer(1, 4); i > 0; --i)
     isStack.push_back(random.chance(0.4));
+  auto useEach = [&](Entry &entry, const char *name, const Shape &single) {
+    for (size_t i = 0; i < isStack.size(); ++i) {
+      Shape shape = single;
+      if (isStack[i])
+        shape.insert(shape.begin(), -1);
+      entry.op << (i ? ", " : "")
+               << entry.use(name + std::to_string(i), ElementType::f32, shape);
+    }
+  };
   merge.op << "merge outputs(";
-  for (size_t i = 0; i < isStack.size(); ++i) {
-    Shape shape = perValue(-1);
-    if (isStack[i])
-      shape.insert(shape.begin(), -1);
-    merge.op << (i ? ", " : "")
-             << merge.use("o" + std::to_string(i), ElementType::f32, shape);
-  }
+  useEach(merge, "o", perValue(-1));
   merge.op << ") lses(";
-  for (size_t i = 0; i < isStack.size(); ++i) {
-    Shape shape = perHead(-1);
-    if (isStack[i])
-      shape.insert(shape.begin(), -1);
-    merge.op << (i ? ", " : "")
-             << merge.use("lse" + std::to_string(i), ElementType::f32, shape);
-  }
+  useEach(merge, "lse", perHead(-1));
   merge.op << ")";
   merge.yields(ElementType::f32, perValue(-1));
   merge.yields(ElementType::f32, perHead(-1));
+
+  mergeTails.op << "merge_tails ";
+  useEach(mergeTails, "tail", perHead(-1));
+  mergeTails.yields(ElementType::f32, perHead(-1));
 }
 
 void StateCase::declareCertify() {
@@ -197,6 +200,51 @@ void StateCase::checkMergeEntry(int64_t rows, Random &random,
   Outputs outputs = merge.callEveryWay(
       *module, operands, [&] { return makeState(rows); }, random);
   checkMerge(states, outputs, findings);
+}
+
+void StateCase::checkMergeTailsEntry(int64_t rows, Random &random,
+                                     Findings &findings) {
+  std::vector<Array<float>> all;
+  Operands operands;
+  for (size_t i = 0; i < isStack.size(); ++i) {
+    Shape shape = perHead(rows);
+    int64_t number = isStack[i] ? random.integer(0, 40) : 1;
+    if (isStack[i])
+      shape.insert(shape.begin(), number);
+    // Now and then what is added is too little for f32 to see.
+    float scale = random.pick({0.1f, 1.0f, 20.0f, 1000.0f, 1e38f});
+    float mean = scale * random.normal();
+    Array<float> tails(shape);
+    for (float &tail : tails.data) {
+      tail = mean + (scale < 1e37f ? scale : 1) * random.normal();
+      if (random.chance(0.2))
+        tail = -kInf;
+      else if (isStack.size() > 1 && random.chance(0.02))
+        tail = random.pick({kInf, kNan});
+    }
+    operands.set("tail" + std::to_string(i), ElementType::f32, tails);
+    size_t size = rows * config.getNumHeads();
+    for (int64_t k = 0; k < number; ++k) {
+      all.emplace_back(perHead(rows));
+      std::copy_n(tails.data.begin() + k * size, size, all.back().data.begin());
+    }
+  }
+  Outputs outputs = mergeTails.callEveryWay(
+      *module, operands,
+      [&] {
+        Outputs outputs;
+        outputs.emplace_back(ElementType::f32, perHead(rows));
+        return outputs;
+      },
+      random);
+  Array<float> got = outputs[0].toFloats();
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t h = 0; h < config.getNumHeads(); ++h) {
+      std::vector<float> tails;
+      for (const Array<float> &tail : all)
+        tails.push_back(tail(r, h));
+      checkMergeTails(tails, got(r, h), findings);
+    }
 }
 
 void StateCase::checkCertifyEntry(const Batch &batch, Random &random,
@@ -360,6 +408,7 @@ void StateCase::checkFallbackEntry(const Batch &batch, Random &random,
 
 void StateCase::check(Random &random, Findings &findings) {
   checkMergeEntry(random.integer(1, 3), random, findings);
+  checkMergeTailsEntry(random.integer(1, 3), random, findings);
   Batch batch = makeBatch(config, random);
   checkCertifyEntry(batch, random, findings);
   checkFallbackEntry(batch, random, findings);

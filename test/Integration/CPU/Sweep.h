@@ -11,9 +11,16 @@
 
 #include "Checks.h"
 
+#include <cstdlib>
 #include <memory>
 
 namespace vashista::test {
+
+/// A number of the environment, which chooses how much is tested.
+inline int64_t getEnvironment(const char *name, int64_t otherwise) {
+  const char *value = std::getenv(name);
+  return value ? std::atoll(value) : otherwise;
+}
 
 /// A random module, with all that is static in it.
 class SweepCase {
@@ -30,7 +37,7 @@ std::unique_ptr<SweepCase> makeAttendCase(Random &random);
 /// Summarize, score, pick, and route or select.
 std::unique_ptr<SweepCase> makePickCase(Random &random);
 std::unique_ptr<SweepCase> makeAppendCase(Random &random);
-/// Merge, certify and fallback.
+/// Merges, certify and fallback.
 std::unique_ptr<SweepCase> makeStateCase(Random &random);
 /// The whole decode step under a policy.
 std::unique_ptr<SweepCase> makeStepCase(Random &random);

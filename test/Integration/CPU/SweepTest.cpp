@@ -30,11 +30,6 @@
 
 using namespace vashista::test;
 
-static int64_t getEnvironment(const char *name, int64_t otherwise) {
-  const char *value = std::getenv(name);
-  return value ? std::atoll(value) : otherwise;
-}
-
 /// What is running, for the message of a crash.
 static char currentCase[1024];
 

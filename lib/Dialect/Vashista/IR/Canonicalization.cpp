@@ -306,6 +306,28 @@ struct MergeWithoutEmptyStates : OpRewritePattern<MergeOp> {
   }
 };
 
+/// Tails of -inf disappear from a merge; what is left, if it is one tail, is
+/// the result. A NaN, which a merge makes +inf, stays one: it bounds nothing
+/// either.
+struct MergeWithoutEmptyTails : OpRewritePattern<MergeTailsOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(MergeTailsOp op,
+                                PatternRewriter &rewriter) const override {
+    SmallVector<Value> tails = llvm::filter_to_vector(
+        op.getTails(), [](Value tail) { return !isNegativeInfinity(tail); });
+    if (tails.empty())
+      tails.push_back(op.getTails().front());
+    if (tails.size() == 1 && tails.front().getType() == op.getType()) {
+      rewriter.replaceOp(op, tails.front());
+      return success();
+    }
+    if (tails.size() == op.getTails().size())
+      return rewriter.notifyMatchFailure(op, "no tail is known to be empty");
+    rewriter.replaceOpWithNewOp<MergeTailsOp>(op, op.getType(), tails);
+    return success();
+  }
+};
+
 //===----------------------------------------------------------------------===//
 // Closed forms
 //===----------------------------------------------------------------------===//
@@ -357,6 +379,11 @@ void AttendOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
 void MergeOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                           MLIRContext *context) {
   patterns.add<MergeWithoutEmptyStates>(context);
+}
+
+void MergeTailsOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
+                                               MLIRContext *context) {
+  patterns.add<MergeWithoutEmptyTails>(context);
 }
 
 void CertifyOp::getCanonicalizationPatterns(RewritePatternSet &patterns,

@@ -61,37 +61,9 @@ VASHISTA_SHAPED_OP(Score)
 VASHISTA_SHAPED_OP(Pick)
 VASHISTA_SHAPED_OP(Route)
 VASHISTA_SHAPED_OP(Select)
+VASHISTA_SHAPED_OP(Merge)
+VASHISTA_SHAPED_OP(MergeTails)
 VASHISTA_SHAPED_OP(Certify)
 VASHISTA_SHAPED_OP(Fallback)
 VASHISTA_SHAPED_OP(Attention)
 #undef VASHISTA_SHAPED_OP
-
-// Merge differs: a stack hides the dimensions that its state shares with the
-// others, so they are reified from a state's trailing dimensions.
-LogicalResult MergeOp::inferReturnTypes(MLIRContext *context,
-                                        std::optional<Location>,
-                                        Adaptor adaptor,
-                                        SmallVectorImpl<Type> &types) {
-  return inferTypes<MergeShape>(context, adaptor, types);
-}
-
-bool MergeOp::isCompatibleReturnTypes(TypeRange lhs, TypeRange rhs) {
-  return areCompatible(lhs, rhs);
-}
-
-LogicalResult MergeOp::reifyResultShapes(OpBuilder &b,
-                                         ReifiedRankedShapedTypeDims &shapes) {
-  NamedDims dims = getDims<MergeShape>(*this);
-  SmallVector<OpFoldResult> sizes =
-      tensor::getMixedSizes(b, getLoc(), getOutputs().front());
-  SmallVector<OpFoldResult> state(ArrayRef<OpFoldResult>(sizes).take_back(3));
-  // Another operand may know statically what the first does not.
-  const Dim stateDims[] = {Dim::rows, Dim::heads, Dim::valueDim};
-  for (auto [size, dim] : llvm::zip(state, stateDims))
-    if (int64_t known = dims.size(dim); !ShapedType::isDynamic(known))
-      size = b.getIndexAttr(known);
-  shapes.push_back(state);
-  state.pop_back();
-  shapes.push_back(state);
-  return success();
-}

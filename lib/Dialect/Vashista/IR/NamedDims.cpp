@@ -55,17 +55,18 @@ StringRef vashista::describe(Dim dim) {
   llvm_unreachable("all dimensions are described");
 }
 
-void NamedDims::bind(StringRef name, Type type, ArrayRef<Dim> dims,
-                     Value value) {
+void NamedDims::bind(StringRef name, Type type, ArrayRef<Dim> dims, Value value,
+                     unsigned numOwn) {
   auto shaped = dyn_cast<ShapedType>(type);
   if (!shaped || !shaped.hasRank() ||
-      shaped.getRank() != static_cast<int64_t>(dims.size()))
+      shaped.getRank() != static_cast<int64_t>(numOwn + dims.size()))
     return;
-  for (auto [position, dim] : llvm::enumerate(dims)) {
+  for (auto [i, dim] : llvm::enumerate(dims)) {
+    unsigned position = numOwn + i;
     Binding &binding = bindings[index(dim)];
     int64_t size = shaped.getDimSize(position);
     if (value)
-      binding.places.push_back({value, static_cast<unsigned>(position)});
+      binding.places.push_back({value, position});
     if (ShapedType::isDynamic(size))
       continue;
     if (ShapedType::isDynamic(binding.size)) {

@@ -165,28 +165,39 @@ struct SelectShape {
   }
 };
 
+/// Binds operands each of which has the dimensions `shape`, or is a stack of
+/// such with a dimension of its own before them.
+inline void bindStacks(const std::string &name, ValueRange values,
+                       ArrayRef<Dim> shape, NamedDims &dims) {
+  for (auto [i, value] : llvm::enumerate(values)) {
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    bool isStack =
+        type && type.getRank() == static_cast<int64_t>(shape.size()) + 1;
+    dims.bind(name + " #" + std::to_string(i), value.getType(), shape, value,
+              isStack);
+  }
+}
+
 struct MergeShape {
   template <typename T> static void bind(T op, NamedDims &dims) {
-    auto bindState = [&](const std::string &name, Value value,
-                         ArrayRef<Dim> state) {
-      auto type = dyn_cast<RankedTensorType>(value.getType());
-      // The stack dimension is the operand's own: only the state is shared.
-      if (type && type.getRank() == static_cast<int64_t>(state.size()) + 1)
-        type = RankedTensorType::get(type.getShape().drop_front(),
-                                     type.getElementType());
-      if (type)
-        dims.bind(name, type, state);
-    };
-    for (auto [i, o] : llvm::enumerate(op.getOutputs()))
-      bindState("outputs #" + std::to_string(i), o,
-                {Dim::rows, Dim::heads, Dim::valueDim});
-    for (auto [i, lse] : llvm::enumerate(op.getLses()))
-      bindState("lses #" + std::to_string(i), lse, {Dim::rows, Dim::heads});
+    bindStacks("outputs", op.getOutputs(),
+               {Dim::rows, Dim::heads, Dim::valueDim}, dims);
+    bindStacks("lses", op.getLses(), {Dim::rows, Dim::heads}, dims);
   }
   template <typename T>
   static SmallVector<ResultSpec> results(T op, Builder b) {
     return {{{Dim::rows, Dim::heads, Dim::valueDim}, b.getF32Type()},
             {{Dim::rows, Dim::heads}, b.getF32Type()}};
+  }
+};
+
+struct MergeTailsShape {
+  template <typename T> static void bind(T op, NamedDims &dims) {
+    bindStacks("tails", op.getTails(), {Dim::rows, Dim::heads}, dims);
+  }
+  template <typename T>
+  static SmallVector<ResultSpec> results(T op, Builder b) {
+    return {{{Dim::rows, Dim::heads}, b.getF32Type()}};
   }
 };
 

@@ -209,6 +209,7 @@ NamedDims vashista::getNamedDims(Operation *op) {
       .Case([](SelectOp op) { return getDims<SelectShape>(op); })
       .Case([](AttendOp op) { return getDims<AttendShape>(op); })
       .Case([](MergeOp op) { return getDims<MergeShape>(op); })
+      .Case([](MergeTailsOp op) { return getDims<MergeTailsShape>(op); })
       .Case([](CertifyOp op) { return getDims<CertifyShape>(op); })
       .Case([](FallbackOp op) { return getDims<FallbackShape>(op); })
       .Case([](AttentionOp op) { return getDims<AttentionShape>(op); })
@@ -411,6 +412,12 @@ LogicalResult MergeOp::verify() {
   return verifyDims(*this, getDims<MergeShape>(*this));
 }
 
+LogicalResult MergeTailsOp::verify() {
+  if (getTails().empty())
+    return violates(*this, 2) << "expected at least one tail, got none";
+  return verifyDims(*this, getDims<MergeTailsShape>(*this));
+}
+
 LogicalResult CertifyOp::verify() {
   NamedDims dims = getDims<CertifyShape>(*this);
   if (failed(verifyDims(*this, dims)) || failed(verifyHeads(*this, 2, dims)) ||
@@ -607,6 +614,9 @@ void AttendOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
 }
 void MergeOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   nameResults(*this, setName, {"o", "lse"});
+}
+void MergeTailsOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  nameResults(*this, setName, {"tail"});
 }
 void CertifyOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   nameResults(*this, setName, {"tau", "error", "full_gap"});

@@ -204,6 +204,13 @@ const OpCase kCases[] = {
         return
       })",
      /*free: none*/ ""},
+    {"merge_tails", R"(
+      func.func @f(%tail: tensor<3x8xf32>, %tails: tensor<9x3x8xf32>) {
+        %0 = vashista.merge_tails %tail, %tails
+          : (tensor<3x8xf32>, tensor<9x3x8xf32>) -> tensor<3x8xf32>
+        return
+      })",
+     /*free: the stack*/ "1.0"},
     {"certify", R"(
       func.func @f(%w: tensor<3x8x64xf32>, %o: tensor<3x8x48xf32>,
           %lse: tensor<3x8xf32>, %tail: tensor<3x8xf32>, %gap: tensor<3x8xf32>,

@@ -91,6 +91,20 @@ TEST_F(NamedDimsTest, WrongRankDeclaresNothing) {
   EXPECT_FALSE(dims.getConflict());
 }
 
+TEST_F(NamedDimsTest, LeadingDimensionsMayBeAnOperandsOwn) {
+  NamedDims dims;
+  Dim perHead[] = {Dim::rows, Dim::heads};
+  dims.bind("stack", tensor({5, 8, 32}), perHead, Value(), /*numOwn=*/1);
+  EXPECT_EQ(dims.size(Dim::rows), 8);
+  dims.bind("deeper", tensor({5, 8, 32}), perHead, Value(), /*numOwn=*/2);
+  EXPECT_FALSE(dims.getConflict());
+  dims.bind("other", tensor({7, 8, 16}), perHead, Value(), /*numOwn=*/1);
+  ASSERT_TRUE(dims.getConflict());
+  EXPECT_EQ(*dims.getConflict(),
+            "expected dimension 2 of `other` (query heads (H)) to be 32 as in "
+            "`stack`, got 16");
+}
+
 TEST_F(NamedDimsTest, ExtentsAreConstantsDimsAndProducts) {
   NamedDims dims;
   dims.bind("table", tensor({4, 256}), {Dim::rows, Dim::seqPages});

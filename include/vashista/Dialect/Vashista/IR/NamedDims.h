@@ -72,12 +72,13 @@ struct ResultSpec {
 class NamedDims {
 public:
   /// Declares that the dimensions of `type`, which belongs to the operand
-  /// `name` and, where there is an IR, to `value`, are `dims`. The first static
-  /// size of a dimension wins; a later one that differs is kept as a conflict.
-  /// A type whose rank differs from `dims` declares nothing: ranks are checked
+  /// `name` and, where there is an IR, to `value`, are `dims`, but for the
+  /// first `numOwn`, which it shares with no other. The first static size of a
+  /// dimension wins; a later one that differs is kept as a conflict. A type
+  /// whose rank differs from `dims` declares nothing: ranks are checked
   /// elsewhere, and inference runs before any check.
   void bind(llvm::StringRef name, mlir::Type type, llvm::ArrayRef<Dim> dims,
-            mlir::Value value = {});
+            mlir::Value value = {}, unsigned numOwn = 0);
 
   /// The same for an operand, which may be absent.
   void bind(llvm::StringRef name, mlir::Value value, llvm::ArrayRef<Dim> dims) {

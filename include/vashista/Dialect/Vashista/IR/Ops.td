@@ -711,6 +711,46 @@ def Vashista_MergeOp : Vashista_TensorOp<"merge",
   let hasCanonicalizer = 1;
 }
 
+def Vashista_MergeTailsOp : Vashista_TensorOp<"merge_tails", [Pure]> {
+  let summary = "joins the tails of disjoint sets of tokens";
+  let description = [{
+    `tail = log sum_k exp(tail_k)`, rounded up: where each tail bounds what one
+    part of a sequence left out, the result bounds what all of them did. Parts
+    are shards of a sequence, each of which attends to its own tokens; their
+    states are joined by `merge`, and `certify` is asked about what is joined.
+    An operand may be a stack of tails with a leading dimension.
+
+    A tail of -inf adds nothing, and where at most one is left the result is
+    that one, exactly. A tail of +inf or NaN bounds nothing, nor does any merge
+    with it: +inf.
+
+    ```mlir
+    func.func @merge_tails(%tail: tensor<4x32xf32>, %shards: tensor<8x4x32xf32>)
+        -> tensor<4x32xf32> {
+      %all = vashista.merge_tails %tail, %shards
+          : (tensor<4x32xf32>, tensor<8x4x32xf32>) -> tensor<4x32xf32>
+      return %all : tensor<4x32xf32>
+    }
+    ```
+
+    Source: docs/theory.md, section 7.
+
+    Constraints:
+    * `merge_tails_c1`: dimensions of the same name agree, those of a stack
+      aside.
+    * `merge_tails_c2`: there is at least one tail.
+    * `merge_tails_c3`: the result has the inferred type `[R, H]`, f32.
+  }];
+  let arguments = (ins
+    Arg<Variadic<TensorRankOf<[F32], [2, 3]>>, "tails `[R, H]` or `[K, R, H]`">:$tails);
+  let results = (outs
+    Res<Vashista_PerHead, "log of an upper bound of the mass left out by all `[R, H]`">:$tail);
+  let assemblyFormat = [{
+    $tails attr-dict `:` functional-type(operands, results)
+  }];
+  let hasCanonicalizer = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Proving and falling back
 //===----------------------------------------------------------------------===//
