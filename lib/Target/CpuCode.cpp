@@ -73,6 +73,11 @@ llvm::Expected<CpuTarget> vashista::parseTarget(StringRef text) {
       native.features += ",avx512bf16";
       native.dotsBF16 = true;
     }
+    // Multiplies and adds pairs of 16-bit integers at once.
+    if (level.lanes == 16 && isHost("avx512vnni")) {
+      native.features += ",avx512vnni";
+      native.vnni = true;
+    }
     return native;
   }
   if (name.empty())
@@ -107,7 +112,9 @@ createMachine(const CpuTarget &target) {
                                    "one without: " +
                                    error);
   return std::unique_ptr<llvm::TargetMachine>(known->createTargetMachine(
-      triple, target.level, target.dotsBF16 ? "+avx512bf16" : "",
+      triple, target.level,
+      std::string(target.dotsBF16 ? "+avx512bf16," : "") +
+          (target.vnni ? "+avx512vnni" : ""),
       llvm::TargetOptions(), llvm::Reloc::PIC_, /*CM=*/std::nullopt,
       llvm::CodeGenOptLevel::Default));
 }

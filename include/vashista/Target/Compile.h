@@ -33,6 +33,8 @@ struct CpuTarget {
   int64_t lanes = 0, registers = 0;
   /// Whether it sums products of bf16 (AVX-512 BF16).
   bool dotsBF16 = false;
+  /// Whether it sums products of pairs of 16-bit integers (AVX-512 VNNI).
+  bool vnni = false;
 };
 
 /// Reads "cpu" (the best level that this machine has), "cpu:x86-64-v3" or

@@ -14,21 +14,26 @@
 //   bound  x + sum_g norm(w'_g) (E_g + r D_g)     D_g: the group's scale
 //   or     x + norm(w') (E + r norm(D))           with one norm per token
 //
-// r covers f32 arithmetic. Twice a code minus its largest value, an odd number,
-// is exact, and <w', decoded> is the sum of its products with w' in a group,
-// times half the scale, over the groups. A sum of n products in any order is
-// off by n 2^-24 of the sum of their sizes, which in a group is at most
-// norm(w'_g) norm(decoded_g), and the norm of a decoded group is at most
-// getMostPerScale() D_g; the rounding of w' to f32 is another such share of it.
-// A centre has slack of its own, as a summary has. n is Dp + 8 for scales and a
-// few units of scale and epsilon; all is taken twice. Norms of w' are those of
-// the exact one, rounded up.
+// r covers arithmetic. w' is rounded to q, 16-bit multiples of a step; products
+// of codes and multiples are summed in pairs and groups as integers, exactly,
+// and
 //
-// Rotated directions and their norms are made once, before the tasks. A tile's
-// codes, scales and norms are transposed: a vector holds a channel of as many
-// tokens. Per channel and vector of tokens that is three operations to decode,
-// and one multiply-add for each head. Read per token: codes, scales and norms,
-// once per group of heads.
+//   <q, decoded_g> = step D_g / 2 (2 sum_i code_i q_i - largest code sum_i
+//   q_i).
+//
+// What that leaves is norm(w'_g - q_g) norm(decoded_g), and the norm of a
+// decoded group is at most getMostPerScale() D_g; and the rounding of a few f32
+// numbers, each by 2^-24 of norm(w'_g) norm(decoded_g) or less. For that n = Dp
+// + 8 such roundings are taken twice, which also covers a sum in f32 of n
+// products in any order. A centre has slack of its own, as a summary has. Norms
+// of w' and of w' - q are those of the exact ones, rounded up.
+//
+// Directions are rotated and rounded once, before the tasks. A tile's codes,
+// scales and norms are transposed: a vector holds four bytes of as many tokens,
+// and the codes of two channels are taken from it by a shift and a mask. Per
+// two channels and vector of tokens that is two operations for all heads, and
+// one for each head where a CPU multiplies and adds pairs of 16-bit integers.
+// Read per token: codes, scales and norms, once per group of heads.
 //
 //===----------------------------------------------------------------------===//
 
@@ -70,30 +75,39 @@ public:
 
 private:
   void rotateDirection(Value row, Value head);
-  /// Of the tile: scales, and what a unit of the direction's norms adds to a
-  /// bound, of each token.
+  void roundDirection(Value row, Value head, Value exact);
+  /// Of the tile, for each token: scales; residual norms and norms of scales.
   void unpackScales();
-  void unpackReaches();
+  void unpackNorms();
   /// A residual norm of the tokens from `token` on; of shares in bytes, of the
   /// largest norms that `unit` tells.
   Value getNorm(int64_t number, Value token, Value unit);
   /// Sums of the products of a block of heads with blocks of tokens.
   void multiply(int64_t head, int64_t numHeads, int64_t numVectors, Value first,
                 Value token, Value scores);
-  /// Twice the code minus the largest one, of a channel that is the `byte`-th
-  /// of the `number`-th unit after the segment's first.
+  /// The codes of a pair of channels, in 16 bits each: of the bytes `byte` and
+  /// `byte` + 2 of the `number`-th unit after the segment's first.
   Value decode(int64_t segment, Value number, int64_t byte, Value token);
+  /// sums + the products of pairs of 16-bit integers.
+  Value addProducts(Value sums, Value pairs, Value others);
   void addReaches(Value first, Value token, Value bounds);
   void addCentre(Value first, Value scores, Value bounds);
 
-  float getRounding() const {
-    return 2 * (format.paddedDim + 8) * 0x1p-24 * format.getMostPerScale() *
-           (1 + 0x1p-20);
-  }
   /// Norms of a direction: of its groups, or one.
   int64_t getNumNorms() const {
     return format.normPerToken ? 1 : format.numGroups;
   }
+  /// Channels whose codes share 32 bits: two, where a unit has four bytes.
+  int64_t getPaired() const { return codes.getUnit() == 4 ? 2 : 1; }
+  int64_t getNumPairs() const { return format.paddedDim / getPaired(); }
+  // Of each head: what a bound has for a unit of a residual norm and of a scale
+  // (each per norm), what a group's sums are corrected by, and half the step.
+  int64_t getNumFactors() const {
+    return 2 * getNumNorms() + format.numGroups + 1;
+  }
+  int64_t getScaleReach() const { return getNumNorms(); }
+  int64_t getCorrection() const { return 2 * getNumNorms(); }
+  int64_t getHalfStep() const { return getNumFactors() - 1; }
   Value splatInt(int64_t value) {
     auto type = VectorType::get({b.lanes}, b.getI32Type());
     return arith::ConstantOp::create(
@@ -103,25 +117,27 @@ private:
   SketchFormat format;
   ByteColumns codes, scales, norms;
 
-  // Made before the tasks: [R, H, Dp] and [R, H, getNumNorms()] f32.
-  Value rotated, directionNorms;
-  // Of the current task: [heads, Dp], [heads, getNumNorms()], twice [heads, D],
-  // [G, kTile]; [numGroups, kTile], [getNumNorms(), kTile].
-  Value queries, reaches, originals, sizes, centreTile, scaleTile, reachTile;
+  // Made before the tasks: [R, H, getNumPairs()] i32, [R, H, getNumFactors()].
+  Value allPairs, allFactors;
+  // Of the current task: [heads, getNumPairs()] i32, [heads, getNumFactors()],
+  // twice [heads, D], [G, kTile]; [numGroups, kTile], twice [getNumNorms(),
+  // kTile].
+  Value pairs, factors, originals, sizes, centreTile, scaleTile, normTile,
+      sizeTile;
 };
 
 } // namespace
 
 void SketchScorer::prepare() {
   Value rows = b.dim(direction, 0), heads = b.dim(direction, 1);
-  auto allocate = [&](int64_t size) -> Value {
+  auto allocate = [&](int64_t size, Type element) -> Value {
     auto type = MemRefType::get(
-        {ShapedType::kDynamic, ShapedType::kDynamic, size}, b.getF32Type());
+        {ShapedType::kDynamic, ShapedType::kDynamic, size}, element);
     return memref::AllocOp::create(b, type, ValueRange{rows, heads},
                                    b.getI64IntegerAttr(64));
   };
-  rotated = allocate(format.paddedDim);
-  directionNorms = allocate(getNumNorms());
+  allPairs = allocate(getNumPairs(), b.getI32Type());
+  allFactors = allocate(getNumFactors(), b.getF32Type());
   auto forall = scf::ForallOp::create(b, getAsOpFoldResult({rows, heads}),
                                       ValueRange(), std::nullopt);
   OpBuilder::InsertionGuard guard(b);
@@ -144,31 +160,120 @@ void SketchScorer::rotateDirection(Value row, Value head) {
             [&](Value channel) { b.store(f64(b, 0.0), exact, channel); });
   if (format.rotated)
     rotate(b, format, exact);
-  auto wide = VectorType::get({8}, b.getF64Type());
+  roundDirection(row, head, exact);
+}
+
+void SketchScorer::roundDirection(Value row, Value head, Value exact) {
+  constexpr int64_t kWidth = 8, kLargest = 32767;
+  auto wide = VectorType::get({kWidth}, b.getF64Type());
+  auto shorts = VectorType::get({kWidth}, b.getI32Type());
   Value none = arith::ConstantOp::create(b, b.getZeroAttr(wide));
-  int64_t channels = format.paddedDim / getNumNorms();
-  b.forLoop(zero, b.index(getNumNorms()), 1, [&](Value number) {
-    Value first = b.mulI(number, b.index(channels));
-    Value squares =
-        b.forLoop(first, b.addI(first, b.index(channels)), 8, ValueRange{none},
+  auto load = [&](Value channel) -> Value {
+    return vector::LoadOp::create(b, wide, exact, channel);
+  };
+  auto splat = [&](Value value) -> Value {
+    return vector::BroadcastOp::create(b, wide, value);
+  };
+  Value zero = b.index(0), all = b.index(format.paddedDim);
+  Value largest =
+      b.forLoop(zero, all, kWidth, none,
+                [&](Value channel, ValueRange carried) -> SmallVector<Value> {
+                  return {b.maxF(carried[0], b.absF(load(channel)))};
+                })
+          .front();
+  largest =
+      vector::ReductionOp::create(b, vector::CombiningKind::MAXIMUMF, largest);
+  // Halves of it are what products have in common.
+  Value half = roundUp(b, b.mulF(largest, f64(b, 0.5 / kLargest)));
+  Value step = b.mulF(widen(b, half), f64(b, 2.0));
+  Value some = b.compare(CmpFPredicate::OGT, step, f64(b, 0.0));
+  Value inverse = b.select(some, b.divF(f64(b, 1.0), step), f64(b, 0.0));
+  Value rounded = b.scratch({format.paddedDim}, b.getI32Type());
+  auto store = [&](Value value, int64_t factor) {
+    b.store(value, allFactors, {row, head, b.index(factor)});
+  };
+  store(half, getHalfStep());
+
+  // NaN and infinities have no multiple: what bounds reach is unknown then.
+  for (int64_t number = 0; number < format.numGroups; ++number) {
+    Value first = b.index(number * format.group);
+    Value last = b.index((number + 1) * format.group);
+    Value zeros = arith::ConstantOp::create(b, b.getZeroAttr(shorts));
+    Value sums =
+        b.forLoop(first, last, kWidth, ValueRange{zeros},
                   [&](Value channel, ValueRange carried) -> SmallVector<Value> {
-                    Value w = vector::LoadOp::create(b, wide, exact, channel);
-                    Value near = arith::TruncFOp::create(b, b.vectorType(8), w);
-                    b.storeVector(near, rotated, {row, head, channel});
-                    return {b.addF(carried[0], b.mulF(w, w))};
+                    Value q = math::RoundEvenOp::create(
+                        b, b.mulF(load(channel), splat(inverse)));
+                    Value known = b.compare(CmpFPredicate::ORD, q, q);
+                    q = b.select(known, q, none);
+                    Value ints = arith::FPToSIOp::create(b, shorts, q);
+                    b.storeVector(ints, rounded, channel);
+                    return {b.addI(carried[0], ints)};
                   })
             .front();
-    b.store(roundUp(b, b.sqrt(b.reduceAdd(squares))), directionNorms,
-            {row, head, number});
+    Value sum =
+        vector::ReductionOp::create(b, vector::CombiningKind::ADD, sums);
+    Value correction = arith::SIToFPOp::create(b, b.getF32Type(), sum);
+    correction =
+        b.mulF(correction, b.f32(-static_cast<float>(format.getLargestCode())));
+    store(correction, getCorrection() + number);
+  }
+
+  int64_t channels = format.paddedDim / getNumNorms();
+  for (int64_t number = 0; number < getNumNorms(); ++number) {
+    Value first = b.index(number * channels);
+    Value last = b.index((number + 1) * channels);
+    SmallVector<Value> squares = b.forLoop(
+        first, last, kWidth, ValueRange{none, none},
+        [&](Value channel, ValueRange carried) -> SmallVector<Value> {
+          Value w = load(channel);
+          Value q = vector::LoadOp::create(b, shorts, rounded, channel);
+          q = b.mulF(arith::SIToFPOp::create(b, wide, q), splat(step));
+          Value left = b.subF(w, q);
+          return {b.addF(carried[0], b.mulF(w, w)),
+                  b.addF(carried[1], b.mulF(left, left))};
+        });
+    Value norm = b.sqrt(b.reduceAdd(squares[0]));
+    Value left = b.sqrt(b.reduceAdd(squares[1]));
+    double roundings = 2 * (format.paddedDim + 8) * 0x1p-24 * (1 + 0x1p-20);
+    // The difference itself is off by a few 2^-53 of w'.
+    Value perScale = b.addF(b.mulF(norm, f64(b, roundings)), left);
+    perScale = b.mulF(perScale, f64(b, format.getMostPerScale()));
+    store(roundUp(b, norm), number);
+    store(roundUp(b, perScale), getScaleReach() + number);
+  }
+
+  // Pairs of channels that lie two bytes apart.
+  auto narrow = [&](Value channel, int64_t shift) -> Value {
+    Value q = b.load(rounded, channel);
+    if (shift == 0)
+      return b.andI(q,
+                    arith::ConstantOp::create(b, b.getI32IntegerAttr(0xffff)));
+    return arith::ShLIOp::create(
+        b, q, arith::ConstantOp::create(b, b.getI32IntegerAttr(shift)));
+  };
+  b.forLoop(zero, b.index(getNumPairs()), 1, [&](Value number) {
+    Value pair;
+    if (getPaired() == 1) {
+      pair = narrow(number, 0);
+    } else {
+      Value two = b.index(2);
+      Value channel =
+          b.addI(b.mulI(b.divU(number, two), b.index(4)), b.remU(number, two));
+      pair = arith::OrIOp::create(b, narrow(channel, 0),
+                                  narrow(b.addI(channel, two), 16));
+    }
+    b.store(pair, allPairs, {row, head, number});
   });
 }
 
 void SketchScorer::begin(int64_t heads) {
   Type f32 = b.getF32Type();
-  queries = b.scratch({heads, format.paddedDim}, f32);
-  reaches = b.scratch({heads, getNumNorms()}, f32);
+  pairs = b.scratch({heads, getNumPairs()}, b.getI32Type());
+  factors = b.scratch({heads, getNumFactors()}, f32);
   scaleTile = b.scratch({format.numGroups, kTile}, f32);
-  reachTile = b.scratch({getNumNorms(), kTile}, f32);
+  normTile = b.scratch({getNumNorms(), kTile}, f32);
+  sizeTile = format.normPerToken ? b.scratch({1, kTile}, f32) : scaleTile;
   codes.begin();
   scales.begin();
   norms.begin();
@@ -183,14 +288,20 @@ void SketchScorer::makeVectors(Value number, Value queryHead) {
   auto copy = [&](Value from, Value to, int64_t size,
                   function_ref<Value(Value)> body) {
     int64_t width = getLargestDivisor(size, b.lanes);
+    Type element = getElementTypeOrSelf(to);
     b.forLoop(b.index(0), b.index(size), width, [&](Value at) {
-      Value vector = b.loadVector(from, {walk.row, queryHead, at}, width);
+      SmallVector<Value> indices = {walk.row, queryHead, at};
+      Value vector =
+          element.isF32()
+              ? b.loadVector(from, indices, width)
+              : Value(vector::LoadOp::create(
+                    b, VectorType::get({width}, element), from, indices));
       b.storeVector(body(vector), to, {number, at});
     });
   };
   auto same = [](Value vector) { return vector; };
-  copy(rotated, queries, format.paddedDim, same);
-  copy(directionNorms, reaches, getNumNorms(), same);
+  copy(allPairs, pairs, getNumPairs(), same);
+  copy(allFactors, factors, getNumFactors(), same);
   if (format.centred) {
     copy(direction, originals, dim, same);
     copy(direction, sizes, dim, [&](Value vector) { return b.absF(vector); });
@@ -218,109 +329,144 @@ Value SketchScorer::getNorm(int64_t number, Value token, Value unit) {
   return b.select(infinite, b.splat(inf, b.lanes), b.mulF(share, unit));
 }
 
-void SketchScorer::unpackReaches() {
-  Value rounding = b.splat(getRounding(), b.lanes);
+void SketchScorer::unpackNorms() {
   b.forLoop(b.index(0), walk.count, b.lanes, [&](Value token) {
     Value squares = b.splat(0.0f, b.lanes);
     for (int64_t number = 0; number < format.numGroups; ++number) {
-      Value scale = b.loadVector(scaleTile, {b.index(number), token});
+      Value at[] = {b.index(number), token};
+      Value scale = b.loadVector(scaleTile, at);
       squares = b.fma(scale, scale, squares);
-      if (format.normPerToken)
-        continue;
-      Value reach = b.fma(scale, rounding, getNorm(number, token, scale));
-      b.storeVector(reach, reachTile, {b.index(number), token});
+      if (!format.normPerToken)
+        b.storeVector(getNorm(number, token, scale), normTile, at);
     }
     if (!format.normPerToken)
       return;
+    Value at[] = {b.index(0), token};
     Value size = b.sqrt(squares);
-    Value reach = b.fma(size, rounding, getNorm(0, token, size));
-    b.storeVector(reach, reachTile, {b.index(0), token});
+    b.storeVector(size, sizeTile, at);
+    b.storeVector(getNorm(0, token, size), normTile, at);
   });
 }
 
 Value SketchScorer::decode(int64_t segment, Value number, int64_t byte,
                            Value token) {
-  // 2^23 + 2 code as an f32 is these bits after its exponent.
   int64_t channel = segment * format.getSegment();
-  Value bits = splatInt(0x4b000000);
+  int64_t fields = getPaired() == 2 ? 0x00010001 : 1;
+  Value pair;
   for (const SketchFormat::Plane &plane : format.planes) {
     int64_t first = plane.first + channel % plane.bytes;
     int64_t part = channel / plane.bytes;
     Value unit = b.addI(number, b.index(first / codes.getUnit()));
     Value here = codes.get(unit, token);
-    int64_t shift = 8 * byte + plane.bits * part - (plane.shift + 1);
+    int64_t shift = 8 * byte + plane.bits * part - plane.shift;
     if (shift > 0)
       here = arith::ShRUIOp::create(b, here, splatInt(shift));
     if (shift < 0)
       here = arith::ShLIOp::create(b, here, splatInt(-shift));
-    int64_t mask = ((int64_t(1) << plane.bits) - 1) << (plane.shift + 1);
-    bits = arith::OrIOp::create(b, bits, b.andI(here, splatInt(mask)));
+    int64_t mask = ((int64_t(1) << plane.bits) - 1) << plane.shift;
+    here = b.andI(here, splatInt(mask * fields));
+    pair = pair ? Value(arith::OrIOp::create(b, pair, here)) : here;
   }
-  Value number32 = arith::BitcastOp::create(b, b.vectorType(), bits);
-  return b.subF(number32, b.splat(0x1p23f + format.getLargestCode(), b.lanes));
+  return pair;
+}
+
+Value SketchScorer::addProducts(Value sums, Value pairs, Value others) {
+  // What x86 does in one instruction, or two, is matched by its code generator.
+  int64_t size = 2 * b.lanes;
+  auto shorts = VectorType::get({size}, b.getIntegerType(16));
+  auto ints = VectorType::get({size}, b.getI32Type());
+  auto extend = [&](Value vector) -> Value {
+    Value halves = vector::BitCastOp::create(b, shorts, vector);
+    return arith::ExtSIOp::create(b, ints, halves);
+  };
+  Value products = b.mulI(extend(pairs), extend(others));
+  SmallVector<int64_t> even, odd;
+  for (int64_t i = 0; i < size; i += 2) {
+    even.push_back(i);
+    odd.push_back(i + 1);
+  }
+  return b.addI(sums, b.addI(b.shuffle(products, products, even),
+                             b.shuffle(products, products, odd)));
 }
 
 void SketchScorer::multiply(int64_t head, int64_t numHeads, int64_t numVectors,
                             Value first, Value token, Value scores) {
   int64_t segment = format.getSegment(), unit = codes.getUnit();
+  int64_t perUnit = unit / getPaired();
   SmallVector<Value> tokens, heads;
   for (int64_t i = 0; i < numVectors; ++i)
     tokens.push_back(b.addI(token, b.index(i * b.lanes)));
   for (int64_t i = 0; i < numHeads; ++i)
     heads.push_back(b.addI(first, b.index(head + i)));
-  SmallVector<Value> none(numHeads * numVectors, b.splat(0.0f, b.lanes));
-  SmallVector<Value> totals = none, sums = none;
+  auto getFactor = [&](Value query, int64_t factor) {
+    return b.broadcast(b.load(factors, {query, b.index(factor)}));
+  };
+  SmallVector<Value> none(numHeads * numVectors, splatInt(0)), sums = none;
+  SmallVector<Value> totals(numHeads * numVectors, b.splat(0.0f, b.lanes));
   for (int64_t s = 0; s < format.paddedDim / segment; ++s) {
-    sums = b.forLoop(
-        b.index(0), b.index(segment / unit), 1, sums,
-        [&](Value number, ValueRange carried) {
-          SmallVector<Value> next(carried);
-          for (int64_t byte = 0; byte < unit; ++byte) {
-            SmallVector<Value> channels;
-            for (Value at : tokens)
-              channels.push_back(decode(s, number, byte, at));
-            Value channel = b.addI(b.mulI(number, b.index(unit)),
-                                   b.index(s * segment + byte));
-            for (auto [h, query] : llvm::enumerate(heads)) {
-              Value w = b.broadcast(b.load(queries, {query, channel}));
-              for (auto [i, here] : llvm::enumerate(channels)) {
-                Value &sum = next[h * numVectors + i];
-                sum = b.fma(w, here, sum);
-              }
-            }
-          }
-          return next;
-        });
+    sums = b.forLoop(b.index(0), b.index(segment / unit), 1, sums,
+                     [&](Value number, ValueRange carried) {
+                       SmallVector<Value> next(carried);
+                       for (int64_t i = 0; i < perUnit; ++i) {
+                         SmallVector<Value> channels;
+                         for (Value at : tokens)
+                           channels.push_back(decode(s, number, i, at));
+                         Value pair =
+                             b.addI(b.mulI(number, b.index(perUnit)),
+                                    b.index(s * segment / getPaired() + i));
+                         for (auto [h, query] : llvm::enumerate(heads)) {
+                           Value q = b.broadcastTo(
+                               b.load(pairs, {query, pair}),
+                               VectorType::get({b.lanes}, b.getI32Type()));
+                           for (auto [v, here] : llvm::enumerate(channels)) {
+                             Value &sum = next[h * numVectors + v];
+                             sum = addProducts(sum, here, q);
+                           }
+                         }
+                       }
+                       return next;
+                     });
     int64_t end = (s + 1) * segment;
     if (end % format.group)
       continue;
-    for (auto [i, at] : llvm::enumerate(tokens)) {
-      Value scale =
-          b.loadVector(scaleTile, {b.index(end / format.group - 1), at});
-      scale = b.mulF(scale, b.splat(0.5f, b.lanes));
-      for (int64_t h = 0; h < numHeads; ++h) {
-        Value &total = totals[h * numVectors + i];
-        total = b.fma(sums[h * numVectors + i], scale, total);
+    int64_t number = end / format.group - 1;
+    SmallVector<Value> groupScales;
+    for (Value at : tokens)
+      groupScales.push_back(b.loadVector(scaleTile, {b.index(number), at}));
+    for (auto [h, query] : llvm::enumerate(heads)) {
+      Value correction = getFactor(query, getCorrection() + number);
+      for (int64_t v = 0; v < numVectors; ++v) {
+        Value sum = arith::SIToFPOp::create(b, b.vectorType(),
+                                            sums[h * numVectors + v]);
+        sum = b.fma(sum, b.splat(2.0f, b.lanes), correction);
+        Value &total = totals[h * numVectors + v];
+        total = b.fma(sum, groupScales[v], total);
       }
     }
     sums = none;
   }
-  for (int64_t h = 0; h < numHeads; ++h)
-    for (auto [i, at] : llvm::enumerate(tokens))
-      b.storeVector(totals[h * numVectors + i], scores,
+  for (auto [h, query] : llvm::enumerate(heads)) {
+    Value half = getFactor(query, getHalfStep());
+    for (auto [v, at] : llvm::enumerate(tokens))
+      b.storeVector(b.mulF(totals[h * numVectors + v], half), scores,
                     {b.index(head + h), at});
+  }
 }
 
 /// Bounds of sums: what the norms of a head reach, and what sums and products
 /// of slack round, and those that are hardly numbers.
 void SketchScorer::addReaches(Value first, Value token, Value bounds) {
   b.forLoop(b.index(0), b.index(group), 1, [&](Value head) {
+    Value query = b.addI(first, head);
+    auto getFactor = [&](int64_t factor) {
+      return b.broadcast(b.load(factors, {query, b.index(factor)}));
+    };
     Value slack = b.splat(0x1p-100f, b.lanes);
     for (int64_t number = 0; number < getNumNorms(); ++number) {
-      Value at = b.index(number);
-      Value norm = b.broadcast(b.load(reaches, {b.addI(first, head), at}));
-      Value reach = b.loadVector(reachTile, {at, token});
-      slack = b.fma(norm, reach, slack);
+      Value at[] = {b.index(number), token};
+      slack = b.fma(getFactor(number), b.loadVector(normTile, at), slack);
+      slack = b.fma(getFactor(getScaleReach() + number),
+                    b.loadVector(sizeTile, at), slack);
     }
     slack = b.mulF(slack, b.splat(1 + 0x1p-18f, b.lanes));
     b.storeVector(slack, bounds, {head, token});
@@ -343,7 +489,7 @@ void SketchScorer::scoreTile(Value first, Value scores, Value bounds) {
   });
   if (bounds) {
     norms.load();
-    unpackReaches();
+    unpackNorms();
     b.forLoop(zero, walk.count, b.lanes,
               [&](Value token) { addReaches(first, token, bounds); });
   }

@@ -31,6 +31,8 @@ void ByteColumns::begin() {
 
 void ByteColumns::load() {
   b.forLoop(b.index(0), walk.count, b.lanes, [&](Value at) {
+    if (numUnits > 1)
+      askAhead(at);
     // Blocks of powers of two, the largest first.
     for (int64_t first = 0; first < numUnits;) {
       int64_t count = llvm::bit_floor<uint64_t>(
@@ -39,6 +41,18 @@ void ByteColumns::load() {
       first += count;
     }
   });
+}
+
+/// Asks for the rows of the next tile, in the order in which they lie.
+void ByteColumns::askAhead(Value at) {
+  for (int64_t i = 0; i < b.lanes; ++i) {
+    SmallVector<Value> ahead =
+        walk.getAhead(b.addI(at, b.index(i)), /*perRow=*/1, /*step=*/0);
+    for (int64_t byte = 0; byte < numUnits * unit; byte += kLineBytes) {
+      ahead.back() = b.index(byte / elementBytes);
+      b.prefetch(rows, ahead);
+    }
+  }
 }
 
 Value ByteColumns::loadUnits(Value at, int64_t first, int64_t count) {

@@ -41,6 +41,7 @@ public:
   Value getByte(int64_t position, Value token);
 
 private:
+  void askAhead(Value at);
   /// Numbers of `count` units of a row, from `first` on, as i32.
   Value loadUnits(Value at, int64_t first, int64_t count);
   void loadBlock(Value at, int64_t first, int64_t count);

@@ -180,10 +180,20 @@ void vashista::test::checkSketchScores(const Config &config,
     if (!(bound >= toLogit(truth) - kSubnormal))
       reporter.report(r, h, "a bound below the true logit", bound,
                       toLogit(truth), 0);
+    // Queries are rounded to 16 bits of their largest channel: by half a step
+    // in each, which their products with what is decoded carry.
+    std::vector<double> wide = toSketchSpace(sketch.format, w, dim);
+    double largest = 0, decodedSum = 0;
+    for (double channel : wide)
+      largest = std::max(largest, std::fabs(channel));
+    for (double channel : sketch.decode(page, kvHead, position % pageSize))
+      decodedSum += std::fabs(channel);
+    double halfStep = largest / 65534 * (1 + 0x1p-20) + 0x1p-149;
     // n terms in f32, and w itself; a few units for the logit, more for tanh.
     double n = sketch.format.getPaddedDim(dim) + dim;
     double error =
         (n + 8) * kUnit * factor * found.sizes +
+        factor * halfStep * decodedSum +
         8 * kUnit * std::fabs(toLogit(found.product)) +
         (logit.softCap ? 0x1p-20 * *logit.softCap / logit.epsilon : 0) +
         kSubnormal;
@@ -193,7 +203,6 @@ void vashista::test::checkSketchScores(const Config &config,
     // The slack of f32 is a share of what a group can be decoded to.
     double most = 0;
     const Array<float> &scales = *sketch.scales;
-    std::vector<double> wide = toSketchSpace(sketch.format, w, dim);
     double wideSquare = 0, scaleSquare = 0;
     double perScale =
         std::sqrt(sketch.format.group) * ((1 << sketch.format.bits) - 1) / 2.0;
@@ -208,8 +217,10 @@ void vashista::test::checkSketchScores(const Config &config,
     }
     if (sketch.format.normPerToken)
       most = std::sqrt(wideSquare * scaleSquare) * perScale;
-    double allowed = 3 * (n + 8) * kUnit * factor * (most + found.sizes) +
-                     0x1p-17 * factor * found.reach + 2 * error;
+    double allowed =
+        3 * (n + 8) * kUnit * factor * (most + found.sizes) +
+        0x1p-17 * factor * found.reach + 2 * error +
+        factor * halfStep * perScale * std::sqrt(wide.size() * scaleSquare);
     double expected = toLogit(found.product + found.reach);
     if (!(bound >= expected - kSubnormal) ||
         !findings.include("sketch bound", bound - expected, allowed))
