@@ -470,12 +470,12 @@ void GradientKernel::step(Value head, Value isFirst) {
   // The last pass evaluates w anew, by other roundings: some room for them.
   double limit = op.getSolver().getTolerance().convertToDouble() * 15 / 16;
   // NaN ends it, and so does a first pass never.
-  Value goesOn = arith::OrIOp::create(
-      b, isFirst, b.compare(CmpFPredicate::OGT, gap, f64(b, limit)));
+  Value goesOn =
+      b.orI(isFirst, b.compare(CmpFPredicate::OGT, gap, f64(b, limit)));
   b.store(goesOn, active, head);
   b.ifThen(goesOn, [&] {
     b.store(b.boolean(true), anyActive, zero);
-    Value isKept = arith::OrIOp::create(b, isFirst, descends(head));
+    Value isKept = b.orI(isFirst, descends(head));
     Value before = b.load(smoothness, head);
     Value halved = b.maxF(b.mulF(before, f64(b, 0.5)), f64(b, epsilon / 64));
     halved = b.select(isFirst, before, halved);

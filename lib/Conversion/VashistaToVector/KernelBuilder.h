@@ -97,6 +97,9 @@ public:
   Value andI(Value a, Value b) {
     return createOrFold<mlir::arith::AndIOp>(a, b);
   }
+  Value orI(Value a, Value b) {
+    return createOrFold<mlir::arith::OrIOp>(a, b);
+  }
   Value select(Value condition, Value a, Value b) {
     return createOrFold<mlir::arith::SelectOp>(condition, a, b);
   }

@@ -904,15 +904,17 @@ TEST(ProjectionTest, SolversConverge) {
   // Of each solver, the share of rows at the tolerance after some iterations.
   struct Expectation {
     ProjectionSolver::Kind kind;
+    double epsilon;
     int64_t iterations;
     double share;
   };
-  for (auto [kind, iterations, share] :
-       {Expectation{ProjectionSolver::Kind::eg, 24, 0.95},
-        Expectation{ProjectionSolver::Kind::plain, 100, 0.3},
-        Expectation{ProjectionSolver::Kind::away, 60, 0.9},
-        Expectation{ProjectionSolver::Kind::pairwise, 40, 0.95}}) {
-    Setting setting = makeSimple(kind, 1.0);
+  for (auto [kind, epsilon, iterations, share] :
+       {Expectation{ProjectionSolver::Kind::eg, 1.0, 24, 0.95},
+        Expectation{ProjectionSolver::Kind::eg, 4.0, 6, 0.9},
+        Expectation{ProjectionSolver::Kind::plain, 1.0, 100, 0.3},
+        Expectation{ProjectionSolver::Kind::away, 1.0, 60, 0.9},
+        Expectation{ProjectionSolver::Kind::pairwise, 1.0, 40, 0.95}}) {
+    Setting setting = makeSimple(kind, epsilon);
     setting.config.group = 4;
     setting.config.projection->iterations = iterations;
     setting.config.projection->tolerance =

@@ -406,15 +406,13 @@ FailureOr<SmallVector<Value>> AttentionDecomposition::run() {
   }
 
   if (policy.getFallback() == FallbackKind::dense) {
-    Target target = policy.getTarget();
+    Value measures[] = {tau, error, fullGap}; // by target
     auto fallback = FallbackOp::create(
         b, loc, op.getQuery(), op.getKCache(), op.getVCache(),
         op.getPageTable(), op.getSeqLens(), op.getRowToSeq(), o, lse,
-        target == Target::tau   ? tau
-        : target == Target::gap ? fullGap
-                                : error,
-        getTolerance(), op.getScaleAttr(), op.getSoftCapAttr(),
-        op.getSolverAttr(), op.getLayoutAttr(), op.getScheduleAttr());
+        measures[static_cast<unsigned>(policy.getTarget())], getTolerance(),
+        op.getScaleAttr(), op.getSoftCapAttr(), op.getSolverAttr(),
+        op.getLayoutAttr(), op.getScheduleAttr());
     o = fallback.getOut();
     lse = fallback.getOutLse();
     flag = fallback.getFlag();
