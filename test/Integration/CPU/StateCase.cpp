@@ -255,8 +255,10 @@ void StateCase::checkCertifyEntry(const Batch &batch, Random &random,
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t h = 0; h < config.getNumHeads(); ++h) {
       float &lse = state.lse(r, h);
+      // Some where exp overflows.
       if (!random.chance(0.2))
-        tail(r, h) = (std::isfinite(lse) ? lse : 0) + 20 * random.normal();
+        tail(r, h) = (std::isfinite(lse) ? lse : 0) +
+                     random.pick({20.0f, 100.0f}) * random.normal();
       gap(r, h) = random.pick({0.0, 1e-12, 1e-6, 1e-3, 0.1, 10.0}) *
                   std::min(config.logit.epsilon, 1e4);
       if (!random.chance(0.1))
@@ -278,15 +280,18 @@ void StateCase::checkCertifyEntry(const Batch &batch, Random &random,
     }
   // Of pages that no row sees, nothing may be read.
   Array<float> norms({batch.keys.shape[0], config.kvHeads, 2}, kNan);
+  // Some with which logits are too rough, or unknown.
+  float size = random.pick({10.0f, 3000.0f});
+  double unknown = random.pick({0.0, 0.02});
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t position = 0; position < batch.lens(r);
          position += config.pageSize)
       for (int64_t h = 0; h < config.kvHeads; ++h)
         for (int64_t i = 0; i < 2; ++i) {
           int64_t page = batch.getPaging(config).getPhysicalPage(r, position);
-          norms(page, h, i) = 10 * std::fabs(random.normal());
-          if (random.chance(0.001))
-            norms(page, h, i) = kNan;
+          norms(page, h, i) = size * std::fabs(random.normal());
+          if (random.chance(unknown))
+            norms(page, h, i) = random.pick({kNan, kInf});
         }
   CertifyInputs inputs;
   inputs.direction = &batch.query;
