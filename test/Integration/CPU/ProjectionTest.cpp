@@ -900,6 +900,20 @@ TEST(ProjectionTest, TwoPoints) {
   }
 }
 
+/// Gaps are at least those of the weights and directions beside them.
+static void checkGaps(const Setting &setting, const Batch &batch,
+                      const Results &results) {
+  for (int64_t r = 0; r < batch.getNumRows(); ++r)
+    for (int64_t h = 0; h < setting.config.getNumHeads(); ++h) {
+      Truth truth(setting, batch, r, h);
+      double gap =
+          truth.problem.getGap(truth.getWeights(&results.weights(r, h, 0)),
+                               truth.getDirection(&results.direction(r, h, 0)));
+      EXPECT_GE(results.gap(r, h), gap * (1 - 1e-5))
+          << setting.config.getSolverText();
+    }
+}
+
 TEST(ProjectionTest, SolversConverge) {
   // Of each solver, the share of rows at the tolerance after some iterations.
   struct Expectation {
@@ -927,14 +941,42 @@ TEST(ProjectionTest, SolversConverge) {
       sequences.push_back(makeSequence(
           setting.config, i % 2 ? Regime::longQuery : Regime::cluster,
           random.integer(50, 250), random));
-    Results results =
-        runner.runDense(::makeBatch(setting.config, sequences, random));
+    Batch batch = ::makeBatch(setting.config, sequences, random);
+    Results results = runner.runDense(batch);
+    checkGaps(setting, batch, results);
     int64_t met = 0;
     for (float gap : results.gap.data)
       met += gap <= setting.config.projection->tolerance;
     EXPECT_GE(met, share * results.gap.data.size())
         << setting.config.getSolverText();
   }
+}
+
+/// Far from the solution, at a low temperature, a key may have no weight that a
+/// number holds and yet be the best along the residual.
+TEST(ProjectionTest, KeysWithoutWeight) {
+  Setting setting = makeSimple(ProjectionSolver::Kind::eg, 0x1.ba8p-14);
+  setting.config.logit.scale = 1;
+  setting.config.projection->iterations = 36;
+  Runner runner(setting, {false, false, true});
+  ASSERT_TRUE(runner.compile());
+  const float keys[4][3] = {{-0.22373f, -1.12989f, -4.48085f},
+                            {-8.11089f, 35.86195f, -45.72918f},
+                            {66.74323f, -39.72222f, -157.9626f},
+                            {-0.45536f, -0.42485f, -0.45764f}};
+  const float query[3] = {4.21571f, -27.76407f, 4.61331f};
+  Sequence sequence = {Array<float>({4, 16}, 0.0f),
+                       Array<float>({1, 16}, 0.0f)};
+  for (int64_t d = 0; d < 3; ++d) {
+    sequence.queries(0, d) = query[d];
+    for (int64_t t = 0; t < 4; ++t)
+      sequence.keys(t, d) = keys[t][d];
+  }
+  Random random({38});
+  Batch batch = ::makeBatch(setting.config, {sequence}, random);
+  Results results = runner.runDense(batch);
+  EXPECT_LT(results.gap(0, 0), kInf);
+  checkGaps(setting, batch, results);
 }
 
 /// A query inside the hull has no residual, and no page is out of the question:
