@@ -56,8 +56,13 @@ private:
   /// How many bins of its bounds a head takes, given what heads before it do.
   Value countBins(Value head);
   /// Sums exp(score + weight - shift) and exp(bound + weight - shift) of a head
-  /// over bins of its bounds, and the former over what is taken already.
-  void fillBins(Value head, Value shift);
+  /// over bins of its bounds, and the former over what is taken already. Of one
+  /// in `every` vectors of slots; bins from `end` on are added up in the last.
+  void fillBins(Value head, Value shift, Value every, Value end);
+  /// Adds lanes to their bins.
+  void addToBins(Value isSorted, Value bin, Value mass, Value rest);
+  /// The first bin that a proof can do without, as f32; all, if there is none.
+  Value findEnd(Value head, Value shift, Value every);
   /// The bins of a vector of bounds of a head, as f32: below 0 for unknown
   /// ones, which are always taken.
   Value getBins(Value head, Value known);
@@ -103,6 +108,8 @@ private:
   // takes [G] f32; for one head, masses and rests of bins [2 * kBins], the mass
   // before each block of bins and, within a block, of each bin; f32.
   Value tops, bins, sums, takenMass, massBefore, binMass, binRest;
+  // Of a vector of slots: bins [lanes] i32; masses and rests [2 * lanes] f32.
+  Value laneBins, lanePairs;
 };
 
 } // namespace vashista

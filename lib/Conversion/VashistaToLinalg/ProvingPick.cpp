@@ -14,9 +14,13 @@
 // nat: a bin is taken whole. Sums there are estimates; what was left out is
 // bounded afterwards, by the tail.
 //
-// Cost: O(G L) vectors and additions to histograms; O(G^2 L / 2) vectors more,
-// which are loads and comparisons of bounds. Slots of the last bin, far below
-// the highest, are added up in vectors.
+// Of a long context a sample says first how far about that is. Slots a nat
+// below it are added up in vectors; only those above, few where a proof is
+// worth its while, are sorted into bins, lane by lane. Where the proof needs
+// more after all, all slots are sorted.
+//
+// Cost: O(G L) vectors; O(G^2 L / 2) vectors more, which are loads and
+// comparisons of bounds; an addition for each slot that is sorted.
 //
 //===----------------------------------------------------------------------===//
 
@@ -33,6 +37,9 @@ using arith::CmpIPredicate;
 /// Bins of a head's bounds, from the highest down; the last holds all below.
 static constexpr int64_t kBins = 1024;
 static constexpr float kBinsPerNat = 32;
+
+/// One vector in so many is looked at first, of as many slots or more.
+static constexpr int64_t kSampling = 16, kSampledSlots = 1 << 12;
 
 /// A bound that is not known must be picked.
 static Value knownOrInf(KernelBuilder &b, Value bounds) {
@@ -114,6 +121,8 @@ void PickKernel::dropUnneeded() {
   massBefore = b.scratch({kBins / b.lanes}, f32);
   binMass = b.scratch({b.lanes}, f32);
   binRest = b.scratch({b.lanes}, f32);
+  laneBins = b.scratch({b.lanes}, b.getI32Type());
+  lanePairs = b.scratch({2 * b.lanes}, f32);
   b.forLoop(zero, heads, 1,
             [&](Value head) { b.store(countBins(head), bins, head); });
   auto bits = VectorType::get({b.lanes}, b.getI1Type());
@@ -134,17 +143,23 @@ void PickKernel::dropUnneeded() {
   });
 }
 
-void PickKernel::fillBins(Value head, Value shift) {
+void PickKernel::fillBins(Value head, Value shift, Value every, Value end) {
   Value zero = b.index(0), zeros = b.splat(0.0f, b.lanes);
   b.forLoop(zero, b.index(2 * kBins), b.lanes,
             [&](Value at) { b.storeVector(zeros, sums, at); });
   auto bits = VectorType::get({b.lanes}, b.getI1Type());
   Value no = arith::ConstantOp::create(b, DenseElementsAttr::get(bits, false));
-  Value shifts = b.broadcast(shift);
-  Value lastBin = b.splat(kBins - 1, b.lanes);
+  Value yes = arith::ConstantOp::create(b, DenseElementsAttr::get(bits, true));
+  Value shifts = b.broadcast(shift), ends = b.broadcast(end);
+  // The middle one of every so many vectors: sinks would stand for too much.
+  Value stride = b.mulI(every, b.index(b.lanes));
+  Value middle = b.mulI(b.divU(every, b.index(2)), b.index(b.lanes));
+  Value number = b.divU(
+      b.addI(b.subI(padded, middle), b.subI(stride, b.index(1))), stride);
   SmallVector<Value> found = b.forLoop(
-      zero, padded, b.lanes, ValueRange{zeros, zeros},
-      [&](Value first, ValueRange carried) -> SmallVector<Value> {
+      zero, number, 1, ValueRange{zeros, zeros},
+      [&](Value i, ValueRange carried) -> SmallVector<Value> {
+        Value first = b.addI(middle, b.mulI(i, stride));
         Value rank = vector::LoadOp::create(b, ints(), ranks, first);
         Value isTakenBefore =
             b.forLoop(
@@ -156,68 +171,130 @@ void PickKernel::fillBins(Value head, Value shift) {
                 .front();
         isTakenBefore = arith::OrIOp::create(
             b, isTakenBefore, b.compare(CmpIPredicate::eq, rank, splatInt(-1)));
+        Value isOpen = arith::XOrIOp::create(b, isTakenBefore, yes);
         Value bound = knownOrInf(b, weighted(bounds, head, first));
         Value rest = b.exp(b.subF(bound, shifts));
-        rest = b.select(isTakenBefore, zeros, rest);
         Value bin = b.maxNum(getBins(head, bound), zeros);
-        Value counts = arith::OrIOp::create(
-            b, isTakenBefore, b.compare(CmpFPredicate::OLT, bin, lastBin));
-        Value any =
-            vector::ReductionOp::create(b, vector::CombiningKind::OR, counts);
-        // The last bin is taken only with all others: its mass never counts.
-        auto sorted = scf::IfOp::create(
+        Value isSorted =
+            b.andI(isOpen, b.compare(CmpFPredicate::OLT, bin, ends));
+        Value isBelow =
+            b.andI(isOpen, b.compare(CmpFPredicate::OGE, bin, ends));
+        Value below = b.addF(carried[1], b.select(isBelow, rest, zeros));
+        // What is below is taken only with all others: its mass never counts.
+        Value any = vector::ReductionOp::create(
+            b, vector::CombiningKind::OR,
+            arith::OrIOp::create(b, isTakenBefore, isSorted));
+        auto taken = scf::IfOp::create(
             b, any,
             [&](OpBuilder &nested, Location) {
               OpBuilder::InsertionGuard guard(b);
               b.setInsertionPoint(nested.getInsertionBlock(),
                                   nested.getInsertionPoint());
               Value mass = b.exp(b.subF(weighted(scores, head, first), shifts));
-              Value pairs = vector::InterleaveOp::create(
-                  b, b.select(isTakenBefore, zeros, mass), rest);
-              Value numbers = arith::FPToSIOp::create(b, ints(), bin);
-              for (int64_t lane = 0; lane < b.lanes; ++lane) {
-                Value number = vector::ExtractOp::create(
-                    b, numbers, ArrayRef<int64_t>{lane});
-                Value at = b.mulI(
-                    arith::IndexCastOp::create(b, b.getIndexType(), number),
-                    b.index(2));
-                Value pair = vector::ExtractStridedSliceOp::create(
-                    b, pairs, 2 * lane, 2, 1);
-                b.storeVector(b.addF(b.loadVector(sums, at, 2), pair), sums,
-                              at);
-              }
-              Value taken =
-                  b.addF(carried[0], b.select(isTakenBefore, mass, zeros));
-              scf::YieldOp::create(b, ValueRange{taken, carried[1]});
-            },
-            [&](OpBuilder &nested, Location) {
-              OpBuilder::InsertionGuard guard(b);
-              b.setInsertionPoint(nested.getInsertionBlock(),
-                                  nested.getInsertionPoint());
+              addToBins(isSorted, bin, mass, rest);
               scf::YieldOp::create(
-                  b, ValueRange{carried[0], b.addF(carried[1], rest)});
+                  b, b.addF(carried[0], b.select(isTakenBefore, mass, zeros)));
+            },
+            [&](OpBuilder &nested, Location loc) {
+              scf::YieldOp::create(nested, loc, carried[0]);
             });
-        return llvm::to_vector_of<Value>(sorted.getResults());
+        return {taken.getResult(0), below};
       });
   b.store(b.reduceAdd(found[0]), takenMass, zero);
   Value last = b.index(2 * kBins - 1);
   b.store(b.addF(b.load(sums, last), b.reduceAdd(found[1])), sums, last);
 }
 
+void PickKernel::addToBins(Value isSorted, Value bin, Value mass, Value rest) {
+  b.storeVector(arith::FPToSIOp::create(b, ints(), bin), laneBins, b.index(0));
+  b.storeVector(vector::InterleaveOp::create(b, mass, rest), lanePairs,
+                b.index(0));
+  auto wide = b.getIntegerType(b.lanes);
+  Value set = vector::ExtractOp::create(
+      b, vector::BitCastOp::create(b, VectorType::get({1}, wide), isSorted),
+      ArrayRef<int64_t>{0});
+  Value none = arith::ConstantOp::create(b, b.getIntegerAttr(wide, 0));
+  Value one = arith::ConstantOp::create(b, b.getIntegerAttr(wide, 1));
+  // Lane by lane, of those that are set.
+  scf::WhileOp::create(
+      b, TypeRange(wide), ValueRange(set),
+      [&](OpBuilder &nested, Location loc, ValueRange left) {
+        Value more = arith::CmpIOp::create(nested, loc, CmpIPredicate::ne,
+                                           left[0], none);
+        scf::ConditionOp::create(nested, loc, more, left);
+      },
+      [&](OpBuilder &nested, Location loc, ValueRange left) {
+        OpBuilder::InsertionGuard guard(b);
+        b.setInsertionPoint(nested.getInsertionBlock(),
+                            nested.getInsertionPoint());
+        Value lane = arith::IndexCastUIOp::create(
+            b, b.getIndexType(),
+            math::CountTrailingZerosOp::create(b, left[0]));
+        Value at = b.mulI(b.loadIndex(laneBins, lane), b.index(2));
+        Value pair = b.loadVector(lanePairs, b.mulI(lane, b.index(2)), 2);
+        b.storeVector(b.addF(b.loadVector(sums, at, 2), pair), sums, at);
+        Value lower = arith::SubIOp::create(b, left[0], one);
+        scf::YieldOp::create(b, ValueRange(b.andI(left[0], lower)));
+      });
+}
+
 Value PickKernel::countBins(Value head) {
-  Value zero = b.index(0);
-  Value width = b.index(b.lanes), numBlocks = b.index(kBins / b.lanes);
-  SmallVector<Value> at = {row, b.addI(firstHead, head)};
+  Value at[] = {row, b.addI(firstHead, head)};
   // exp(-inf - -inf) must be 0.
-  Value top = b.load(tops, head), already = b.negInf();
+  Value top = b.load(tops, head);
   Value hasTop = b.compare(CmpFPredicate::OGT, top, b.negInf());
   Value shift = b.select(hasTop, top, b.f32(0.0f));
-  if (attended) {
-    already = b.load(attended, at);
-    shift = b.maxF(shift, already);
-  }
-  fillBins(head, shift);
-  Value mass = b.addF(b.load(takenMass, zero), b.exp(b.subF(already, shift)));
+  if (attended)
+    shift = b.maxF(shift, b.load(attended, at));
+
+  // A sample says about where the proof ends; only slots from there up are
+  // sorted, and all of them where it was wrong.
+  enum Pass : int64_t { sample, upper, all };
+  Value last = b.f32(kBins - 1), none = b.f32(kBins);
+  Value no = b.boolean(false);
+  Value isLong = b.compare(CmpIPredicate::sge, padded, b.index(kSampledSlots));
+  Value firstPass = b.select(isLong, b.index(sample), b.index(all));
+  return b
+      .forLoop(firstPass, b.index(all + 1), 1, ValueRange{none, last, no},
+               [&](Value pass, ValueRange carried) -> SmallVector<Value> {
+                 Value isSample =
+                     b.compare(CmpIPredicate::eq, pass, b.index(sample));
+                 Value every =
+                     b.select(isSample, b.index(kSampling), b.index(1));
+                 Value end = carried[1];
+                 auto found = scf::IfOp::create(
+                     b, carried[2],
+                     [&](OpBuilder &nested, Location loc) {
+                       scf::YieldOp::create(nested, loc, carried[0]);
+                     },
+                     [&](OpBuilder &nested, Location) {
+                       OpBuilder::InsertionGuard guard(b);
+                       b.setInsertionPoint(nested.getInsertionBlock(),
+                                           nested.getInsertionPoint());
+                       fillBins(head, shift, every, end);
+                       scf::YieldOp::create(b, findEnd(head, shift, every));
+                     });
+                 Value number = found.getResult(0);
+                 Value sorted =
+                     b.minF(b.addF(number, b.f32(kBinsPerNat)), last);
+                 Value isFound = b.compare(CmpFPredicate::OLE, number, end);
+                 isFound = b.select(isSample, no, isFound);
+                 return {number, b.select(isSample, sorted, last), isFound};
+               })
+      .front();
+}
+
+Value PickKernel::findEnd(Value head, Value shift, Value every) {
+  Value zero = b.index(0);
+  Value width = b.index(b.lanes), numBlocks = b.index(kBins / b.lanes);
+  Value at[] = {row, b.addI(firstHead, head)};
+  // A slot of a sample stands for others.
+  Value weight = arith::UIToFPOp::create(
+      b, b.getF32Type(), arith::IndexCastOp::create(b, b.getI32Type(), every));
+  Value weights = b.broadcast(weight);
+  Value mass = b.mulF(weight, b.load(takenMass, zero));
+  if (attended)
+    mass = b.addF(mass, b.exp(b.subF(b.load(attended, at), shift)));
   Value rest = b.f32(0.0f);
   if (outside)
     rest = b.exp(b.subF(b.load(outside, at), shift));
@@ -230,7 +307,8 @@ Value PickKernel::countBins(Value head) {
     Value pairs =
         b.loadVector(sums, b.mulI(block, b.index(2 * b.lanes)), 2 * b.lanes);
     auto halves = vector::DeinterleaveOp::create(b, pairs);
-    return {halves.getRes1(), halves.getRes2()};
+    return {b.mulF(weights, halves.getRes1()),
+            b.mulF(weights, halves.getRes2())};
   };
 
   // Masses before each block of bins; then, from the last block on, whether
