@@ -115,9 +115,10 @@ def Vashista_SketchAttr : Vashista_Attr<"Sketch", "sketch",
     `j + Dp p / 8`, `j + 2 Dp p / 8`, ..., low bits first.
 
     *Scores.* With w' the rotated direction, a score is the logit of
-    `x = <w', decoded> + <w, c>`; the bound is that of
-    `x + sum_g norm(w'_g) norms_g`, or of `x + norm(w') norms`, rounding included. A key with NaN or Inf is
-    never coded: its bound is +inf. Source: docs/theory.md, section 2.
+    `x = <w', decoded> + <w, c>`, with w' rounded to 16 bits where scores are exact
+    sums of integers; the bound is that of `x + sum_g norm(w'_g) norms_g`, or of
+    `x + norm(w') norms`, all rounding included. A key with NaN or Inf is never
+    coded: its bound is +inf. Source: docs/theory.md, section 2.
 
     Constraints:
     * `sketch_c1`: `bits` is 2, 3, 4, 5, 6 or 8.
