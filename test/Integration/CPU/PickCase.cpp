@@ -153,10 +153,10 @@ Entry vashista::test::makeListEntry(const std::string &name,
                                     const PickConfig &pick, const Kept *kept,
                                     bool within, bool hasCount) {
   Entry entry(name, Entry::Form::tensors);
-  std::string query = entry.use(
-      pick.atResidual ? "direction" : "q",
-      pick.atResidual ? ElementType::f32 : config.type,
-      {-1, config.getNumHeads(), config.keyDim});
+  std::string query =
+      entry.use(pick.atResidual ? "direction" : "q",
+                pick.atResidual ? ElementType::f32 : config.type,
+                {-1, config.getNumHeads(), config.keyDim});
   if (pick.ofPages)
     entry.op << "route " << query << " from "
              << kept->useSummary(entry, config);
@@ -376,8 +376,21 @@ PickCase::makeScores(const Shape &shape, Random &random) const {
   return {scores, bounds};
 }
 
+/// Makes some keys so long that no f8 holds their residual norms.
+static void lengthen(const Config &config, Batch &batch, Random &random) {
+  for (size_t i = 0; i < batch.keys.data.size(); i += config.keyDim)
+    if (random.chance(0.1))
+      for (int64_t d = 0; d < config.keyDim; ++d) {
+        float &x = batch.keys.data[i + d];
+        float longer = roundTo(config.type, 300 * x);
+        x = std::isfinite(longer) ? longer : x;
+      }
+}
+
 void PickCase::check(Random &random, Findings &findings) {
   Batch batch = makeBatch(config, random);
+  if (kept.sketch && random.chance(0.3))
+    lengthen(config, batch, random);
   int64_t rows = batch.getNumRows();
   const Entry &summarizeEntry = entries[0], &scoreEntry = entries[1],
               &pickEntry = entries[2], &listEntry = entries[3];
