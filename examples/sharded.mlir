@@ -86,13 +86,33 @@ func.func @join(
       -> (tensor<8x32x128xf32>, tensor<8x32xf32>)
   %tail = vashista.merge_tails %tails
       : (tensor<?x8x32xf32>) -> tensor<8x32xf32>
+  // The largest norms, of the shards that hold tokens of the group's sequence. An op
+  // that reads what all shards say of them makes the caller stack as many of each.
   %zero = arith.constant 0.0 : f32
+  %none = arith.constant 0xFF800000 : f32
+  %masses = arith.maximumf %lses, %tails : tensor<?x8x32xf32>
+  %first = arith.constant 0 : index
+  %shards = tensor.dim %masses, %first : tensor<?x8x32xf32>
+  %groups = tensor.expand_shape %masses [[0], [1], [2, 3]]
+      output_shape [%shards, 8, 8, 4]
+      : tensor<?x8x32xf32> into tensor<?x8x8x4xf32>
   %empty = tensor.empty() : tensor<8x8x2xf32>
   %start = linalg.fill ins(%zero : f32)
       outs(%empty : tensor<8x8x2xf32>) -> tensor<8x8x2xf32>
-  %largest = linalg.reduce { arith.maximumf }
-      ins(%norms : tensor<?x8x8x2xf32>) outs(%start : tensor<8x8x2xf32>)
-      dimensions = [0]
+  %largest = linalg.generic
+      {indexing_maps = [affine_map<(r, h, i, n, g) -> (n, r, h, i)>,
+                        affine_map<(r, h, i, n, g) -> (n, r, h, g)>,
+                        affine_map<(r, h, i, n, g) -> (r, h, i)>],
+       iterator_types = ["parallel", "parallel", "parallel", "reduction",
+                         "reduction"]}
+      ins(%norms, %groups : tensor<?x8x8x2xf32>, tensor<?x8x8x4xf32>)
+      outs(%start : tensor<8x8x2xf32>) {
+  ^bb0(%norm: f32, %mass: f32, %most: f32):
+    %absent = arith.cmpf oeq, %mass, %none : f32
+    %held = arith.select %absent, %zero, %norm : f32
+    %larger = arith.maximumf %most, %held : f32
+    linalg.yield %larger : f32
+  } -> tensor<8x8x2xf32>
   // One page per row, with the norms of all of its tokens.
   %table = arith.constant dense<[[0], [1], [2], [3], [4], [5], [6], [7]]>
       : tensor<8x1xi32>

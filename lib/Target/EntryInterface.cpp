@@ -12,6 +12,7 @@
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Transforms.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -26,6 +27,8 @@
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
+
+#include <map>
 
 using namespace mlir;
 using namespace vashista;
@@ -243,29 +246,85 @@ void Describer::nameArguments() {
   }
 }
 
+namespace {
+
+/// Dimensions that must have one size, which may be known.
+struct Tie {
+  SmallVector<NamedDims::Place> places;
+  int64_t size = ShapedType::kDynamic;
+
+  void add(Value value, unsigned dim) {
+    places.push_back({value, dim});
+    int64_t own = cast<ShapedType>(value.getType()).getDimSize(dim);
+    if (!ShapedType::isDynamic(own))
+      size = own;
+  }
+};
+
+} // namespace
+
+static void addTies(linalg::LinalgOp op, SmallVectorImpl<Tie> &ties) {
+  SmallVector<Tie> loops(op.getNumLoops());
+  for (OpOperand &operand : op->getOpOperands()) {
+    if (!isa<RankedTensorType>(operand.get().getType()))
+      continue;
+    AffineMap map = op.getMatchingIndexingMap(&operand);
+    for (auto [d, result] : llvm::enumerate(map.getResults()))
+      if (auto loop = dyn_cast<AffineDimExpr>(result))
+        loops[loop.getPosition()].add(operand.get(), d);
+  }
+  llvm::append_range(ties, loops);
+}
+
+/// What an op requires of its operands: those of ours, and upstream's on whole
+/// tensors.
+static void addTies(Operation *op, SmallVectorImpl<Tie> &ties) {
+  NamedDims dims = getNamedDims(op);
+  for (unsigned dim = 0; dim < kNumDims; ++dim)
+    ties.push_back({llvm::to_vector(dims.places(static_cast<Dim>(dim))),
+                    dims.size(static_cast<Dim>(dim))});
+  // A stack of states has as many log-sum-exps.
+  if (auto merge = dyn_cast<MergeOp>(op))
+    for (auto [o, lse] : llvm::zip_equal(merge.getOutputs(), merge.getLses()))
+      if (cast<ShapedType>(o.getType()).getRank() == 4) {
+        Tie &tie = ties.emplace_back();
+        tie.add(o, 0);
+        tie.add(lse, 0);
+      }
+  if (auto linalgOp = dyn_cast<linalg::LinalgOp>(op))
+    return addTies(linalgOp, ties);
+  auto isTensor = [](Value value) {
+    return isa<RankedTensorType>(value.getType());
+  };
+  auto cast = dyn_cast<tensor::CastOp>(op);
+  auto concat = dyn_cast<tensor::ConcatOp>(op);
+  if ((!cast && !concat && !OpTrait::hasElementwiseMappableTraits(op)) ||
+      !llvm::all_of(op->getResults(), isTensor))
+    return;
+  auto type = llvm::cast<RankedTensorType>(op->getResult(0).getType());
+  for (int64_t d = 0; d < type.getRank(); ++d) {
+    if (concat && d == static_cast<int64_t>(concat.getDim()))
+      continue;
+    Tie &tie = ties.emplace_back();
+    for (Value operand : llvm::make_filter_range(op->getOperands(), isTensor))
+      tie.add(operand, d);
+    if (!type.isDynamicDim(d))
+      tie.size = type.getDimSize(d);
+  }
+}
+
 LogicalResult Describer::describeSizes() {
-  // The dimensions that must agree, class by class, then those of the results.
+  // The dimensions that must agree, then those of the results.
+  SmallVector<Tie> ties;
+  for (Operation &op : function.getBody().front())
+    addTies(&op, ties);
   SmallVector<NamedDims::Place> places;
   SmallVector<unsigned> ends;
-  for (Operation &op : function.getBody().front()) {
-    NamedDims dims = getNamedDims(&op);
-    for (unsigned dim = 0; dim < kNumDims; ++dim) {
-      for (const NamedDims::Place &place : dims.places(static_cast<Dim>(dim)))
-        if (cast<ShapedType>(place.value.getType())
-                .isDynamicDim(place.position))
-          places.push_back(place);
-      ends.push_back(places.size());
-    }
-    // A stack of states has as many log-sum-exps.
-    if (auto merge = dyn_cast<MergeOp>(op))
-      for (auto [o, lse] :
-           llvm::zip_equal(merge.getOutputs(), merge.getLses())) {
-        for (Value stack : {o, lse})
-          if (cast<ShapedType>(o.getType()).getRank() == 4 &&
-              cast<ShapedType>(stack.getType()).isDynamicDim(0))
-            places.push_back({stack, 0});
-        ends.push_back(places.size());
-      }
+  for (const Tie &tie : ties) {
+    for (const NamedDims::Place &place : tie.places)
+      if (cast<ShapedType>(place.value.getType()).isDynamicDim(place.position))
+        places.push_back(place);
+    ends.push_back(places.size());
   }
   Operation *end = function.getBody().front().getTerminator();
   for (Value result : end->getOperands()) {
@@ -279,8 +338,9 @@ LogicalResult Describer::describeSizes() {
   // The first argument of a class stands for it.
   using Key = std::pair<unsigned, unsigned>;
   llvm::EquivalenceClasses<Key> classes;
+  SmallVector<std::pair<Key, int64_t>> known;
   unsigned begin = 0;
-  for (unsigned end : ends) {
+  for (auto [end, tie] : llvm::zip_equal(ends, ties)) {
     std::optional<Key> first;
     for (unsigned i = begin; i < end; ++i) {
       if (!sizes[i] || sizes[i]->factor != 1)
@@ -291,6 +351,8 @@ LogicalResult Describer::describeSizes() {
       else
         first = key;
     }
+    if (first && !ShapedType::isDynamic(tie.size))
+      known.push_back({*first, tie.size});
     begin = end;
   }
   auto getFirst = [&](Key key) {
@@ -299,10 +361,22 @@ LogicalResult Describer::describeSizes() {
         key = std::min(key, other);
     return key;
   };
+  std::map<Key, int64_t> fixed;
+  for (auto [key, size] : known) {
+    int64_t other = fixed.try_emplace(getFirst(key), size).first->second;
+    if (other != size)
+      return refuse() << "expected one size of dimension " << key.second
+                      << " of argument " << key.first << ", got " << other
+                      << " and " << size;
+  }
   for (auto [a, argument] : llvm::enumerate(entry.arguments))
     for (auto [d, dim] : llvm::enumerate(argument.dims)) {
+      if (dim.kind != ArtefactDim::Kind::dynamic)
+        continue;
       Key key(a, d), first = getFirst(key);
-      if (dim.kind == ArtefactDim::Kind::dynamic && first.first < a)
+      if (auto size = fixed.find(first); size != fixed.end())
+        dim = ArtefactDim::getFixed(size->second);
+      else if (first.first < a)
         dim = ArtefactDim::getTied(first.first, first.second);
     }
 
@@ -545,12 +619,16 @@ void vashista::returnThroughArguments(func::FuncOp function,
     while (auto cast = buffer.getDefiningOp<memref::CastOp>())
       buffer = cast.getSource();
     auto argument = dyn_cast<BlockArgument>(buffer);
-    if (argument && argument.getArgNumber() < entry.arguments.size())
+    bool isArgument =
+        argument && argument.getArgNumber() < entry.arguments.size();
+    if (isArgument && entry.arguments[argument.getArgNumber()].written)
       continue;
     results.push_back(std::move(value));
     unsigned number = function.getNumArguments();
-    (void)function.insertArgument(number, returned.getType(), {},
-                                  returned.getLoc());
+    auto type = cast<MemRefType>(returned.getType());
+    (void)function.insertArgument(
+        number, MemRefType::get(type.getShape(), type.getElementType()), {},
+        returned.getLoc());
     Value destination = body.getArgument(number);
     auto alloc = buffer.getDefiningOp<memref::AllocOp>();
     if (alloc && alloc->getBlock() == &body &&

@@ -68,6 +68,33 @@
 // CHECK-NEXT:     result0  f32 [x.0]
 // CHECK-NEXT:     result1  f32 [x.0]
 
+// So is an argument that is returned as it is, whatever becomes of it later; one
+// that is updated in place is not.
+// CHECK-LABEL: {{^}}kept
+// CHECK:          a  f32 [4]
+// CHECK-NEXT:     b  f32 [4], written in place
+// CHECK-NEXT:   results
+// CHECK-NEXT:     result0  f32 [4]
+// CHECK-NEXT:     result1  f32 [4]
+// CHECK-NEXT:     result2  f32 [4]
+
+// Upstream ops require equal sizes, too.
+// CHECK-LABEL: {{^}}equal
+// CHECK:          a  f32 [?]
+// CHECK-NEXT:     b  f32 [a.0]
+// CHECK-NEXT:     m  f32 [?, a.0]
+// CHECK-NEXT:     x  f32 [m.0]
+// CHECK-NEXT:     y  f32 [m.0]
+// CHECK-NEXT:   results
+// CHECK-NEXT:     result0  f32 [m.0]
+
+// A size that an op says is the caller's, too.
+// CHECK-LABEL: {{^}}fixed
+// CHECK:          a     f32 [4]
+// CHECK-NEXT:     q     f32 [3, 8, 64]
+// CHECK-NEXT:     k     f32 [?, 2, 16, 64]
+// CHECK-NEXT:     lens  i32 [3]
+
 func.func @certified(%q: tensor<?x8x64xf32>, %k: tensor<?x2x16x64xf32>,
     %v: tensor<?x2x16x64xf32>, %table: tensor<?x?xi32>, %lens: tensor<?xi32>,
     %lo: tensor<?x2x64xf32>, %hi: tensor<?x2x64xf32>, %norms: tensor<?x2x2xf32>)
@@ -127,4 +154,24 @@ func.func @joined(
 func.func @twice(%x: tensor<?xf32>) -> (tensor<?xf32>, tensor<?xf32>) {
   %0 = arith.addf %x, %x : tensor<?xf32>
   return %0, %0 : tensor<?xf32>, tensor<?xf32>
+}
+func.func @kept(%a: tensor<4xf32>, %b: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %sum = arith.addf %a, %b : tensor<4xf32>
+  %copy = arith.mulf %b, %b : tensor<4xf32>
+  %filled = linalg.fill ins(%zero : f32) outs(%b : tensor<4xf32>) -> tensor<4xf32>
+  return %a, %sum, %filled, %copy : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>
+}
+func.func @equal(%a: tensor<?xf32>, %b: tensor<?xf32>, %m: tensor<?x?xf32>, %x: tensor<?xf32>, %y: tensor<?xf32>) -> tensor<?xf32> {
+  %sum = arith.addf %a, %b : tensor<?xf32>
+  %product = linalg.matvec ins(%m, %sum : tensor<?x?xf32>, tensor<?xf32>) outs(%x : tensor<?xf32>) -> tensor<?xf32>
+  %more = arith.addf %product, %y : tensor<?xf32>
+  return %more : tensor<?xf32>
+}
+func.func @fixed(%a: tensor<?xf32>, %q: tensor<3x8x64xf32>, %k: tensor<?x2x16x64xf32>, %lens: tensor<?xi32>, %table: tensor<?x?xi32>) -> (tensor<4xf32>, tensor<3x8x?xf32>) {
+  %cast = tensor.cast %a : tensor<?xf32> to tensor<4xf32>
+  %twice = arith.addf %cast, %cast : tensor<4xf32>
+  %s, %b = vashista.score %q from #vashista.keys<hnd>(%k) table(%table) lens(%lens) scale 0.125
+      : (tensor<3x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x?xi32>, tensor<?xi32>) -> (tensor<3x8x?xf32>, tensor<3x8x?xf32>)
+  return %twice, %s : tensor<4xf32>, tensor<3x8x?xf32>
 }

@@ -260,6 +260,19 @@ class ShardedTest(unittest.TestCase):
             harmless += (tau[left] < 0.01).sum()
         self.assertGreater(harmless, 50)
 
+    def test_shards_say_all_or_nothing(self):
+        rng = np.random.default_rng(4)
+        sequences = Sequences(rng)
+        parts = [
+            Cache(rng, sequences.keys, sequences.values, own).shard(sequences.q)
+            for own in sequences.split(rng, 3)
+        ]
+        stacks = [np.stack(part) for part in zip(*parts)]
+        for short in range(1, 4):
+            some = [stack[:2] if i == short else stack for i, stack in enumerate(stacks)]
+            with self.assertRaisesRegex(vashista.Error, r"expected f32 \[3, .*, got f32 \[2, "):
+                MODULE["join"](sequences.q, *some)
+
     def test_what_one_shard_does_not_know_nobody_does(self):
         rng = np.random.default_rng(3)
         sequences = Sequences(rng)
