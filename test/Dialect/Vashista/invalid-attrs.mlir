@@ -513,14 +513,14 @@ func.func private @policy_c3_nine() attributes {
 // -----
 
 func.func private @policy_c3_no_tolerance() attributes {
-  // expected-error @+1 {{[policy_c3] expected 1 round for a policy without a budget or without a tolerance of tau or gap, got 2}}
+  // expected-error @+1 {{[policy_c3] expected 1 round for a policy without a tolerance, got 2}}
   a = #vashista.policy<pages = 6, rounds = 2>
 }
 
 // -----
 
 func.func private @policy_c3_output_error() attributes {
-  // expected-error @+1 {{[policy_c3] expected 1 round for a policy without a budget or without a tolerance of tau or gap, got 2}}
+  // expected-error @+1 {{[policy_c3] expected 1 round for a policy with the target output_error, got 2}}
   a = #vashista.policy<pages = 6, target = output_error, tolerance = 0.1,
       rounds = 2>
 }
@@ -528,7 +528,7 @@ func.func private @policy_c3_output_error() attributes {
 // -----
 
 func.func private @policy_c3_dense() attributes {
-  // expected-error @+1 {{[policy_c3] expected 1 round for a policy without a budget or without a tolerance of tau or gap, got 2}}
+  // expected-error @+1 {{[policy_c3] expected 1 round for a policy without pages and candidates, got 2}}
   a = #vashista.policy<pages = 0, tolerance = 0.1, rounds = 2>
 }
 

@@ -1054,7 +1054,7 @@ func.func @pick_c3_large_budget(
 
 func.func @pick_c3_tokens(
     %s: tensor<3x8x384xf32>, %b: tensor<3x8x384xf32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[pick_c3] expected a budget of at least 11 to hold the sinks and the window, got 10}}
+  // expected-error @+1 {{[pick_c3] expected a budget of at least 11 tokens to hold the sinks and the window, got 10}}
   %0:3 = vashista.pick top 10 tokens of(%s, %b) lens(%lens) kv_heads 2
       page_size 16 sinks 4 window 7
       : (tensor<3x8x384xf32>, tensor<3x8x384xf32>, tensor<3xi32>)
@@ -1066,7 +1066,7 @@ func.func @pick_c3_tokens(
 
 func.func @pick_c3_sinks(
     %s: tensor<3x8x384xf32>, %b: tensor<3x8x384xf32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[pick_c3] expected a budget of at least 11 to hold the sinks and the window, got 10}}
+  // expected-error @+1 {{[pick_c3] expected a budget of at least 11 tokens to hold the sinks and the window, got 10}}
   %0:3 = vashista.pick top 10 tokens of(%s, %b) lens(%lens) kv_heads 2
       page_size 16 sinks 11
       : (tensor<3x8x384xf32>, tensor<3x8x384xf32>, tensor<3xi32>)
@@ -1078,7 +1078,7 @@ func.func @pick_c3_sinks(
 
 func.func @pick_c3_window(
     %s: tensor<3x8x384xf32>, %b: tensor<3x8x384xf32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[pick_c3] expected a budget of at least 11 to hold the sinks and the window, got 10}}
+  // expected-error @+1 {{[pick_c3] expected a budget of at least 11 tokens to hold the sinks and the window, got 10}}
   %0:3 = vashista.pick top 10 tokens of(%s, %b) lens(%lens) kv_heads 2
       page_size 16 window 11
       : (tensor<3x8x384xf32>, tensor<3x8x384xf32>, tensor<3xi32>)
@@ -1091,7 +1091,7 @@ func.func @pick_c3_window(
 // 17 sinks fill 2 pages, and a window of 18 tokens touches up to 3.
 func.func @pick_c3_pages(
     %s: tensor<3x8x24xf32>, %b: tensor<3x8x24xf32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[pick_c3] expected a budget of at least 5 to hold the sinks and the window, got 4}}
+  // expected-error @+1 {{[pick_c3] expected a budget of at least 5 pages to hold the sinks and the window, got 4}}
   %0:3 = vashista.pick top 4 pages of(%s, %b) lens(%lens) kv_heads 2
       page_size 16 sinks 17 window 18
       : (tensor<3x8x24xf32>, tensor<3x8x24xf32>, tensor<3xi32>)
@@ -1103,7 +1103,7 @@ func.func @pick_c3_pages(
 
 func.func @pick_c3_window_across_pages(
     %s: tensor<3x8x24xf32>, %b: tensor<3x8x24xf32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[pick_c3] expected a budget of at least 2 to hold the sinks and the window, got 1}}
+  // expected-error @+1 {{[pick_c3] expected a budget of at least 2 pages to hold the sinks and the window, got 1}}
   %0:3 = vashista.pick top 1 pages of(%s, %b) lens(%lens) kv_heads 2
       page_size 16 window 2
       : (tensor<3x8x24xf32>, tensor<3x8x24xf32>, tensor<3xi32>)
@@ -1115,7 +1115,7 @@ func.func @pick_c3_window_across_pages(
 
 func.func @pick_c3_largest_sinks_and_window(
     %s: tensor<3x8x384xf32>, %b: tensor<3x8x384xf32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[pick_c3] expected a budget of at least 4294967294 to hold the sinks and the window, got 10}}
+  // expected-error @+1 {{[pick_c3] expected a budget of at least 4294967294 tokens to hold the sinks and the window, got 10}}
   %0:3 = vashista.pick top 10 tokens of(%s, %b) lens(%lens) kv_heads 2
       page_size 16 sinks 2147483647 window 2147483647
       : (tensor<3x8x384xf32>, tensor<3x8x384xf32>, tensor<3xi32>)
@@ -1608,7 +1608,7 @@ func.func @route_c5_large_budget(
 func.func @route_c5_sinks_and_window(
     %w: tensor<3x8x64xbf16>, %mean: tensor<40x2x64xbf16>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[route_c5] expected a budget of at least 7 to hold the sinks and the window, got 6}}
+  // expected-error @+1 {{[route_c5] expected a budget of at least 7 pages to hold the sinks and the window, got 6}}
   %0:3 = vashista.route %w from <mean>(%mean) table(%table) lens(%lens) top 6
       page_size 16 sinks 33 window 34 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
@@ -1621,7 +1621,7 @@ func.func @route_c5_sinks_and_window(
 func.func @route_c5_sinks(
     %w: tensor<3x8x64xbf16>, %mean: tensor<40x2x64xbf16>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[route_c5] expected a budget of at least 7 to hold the sinks and the window, got 6}}
+  // expected-error @+1 {{[route_c5] expected a budget of at least 7 pages to hold the sinks and the window, got 6}}
   %0:3 = vashista.route %w from <mean>(%mean) table(%table) lens(%lens) top 6
       page_size 16 sinks 97 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
@@ -1634,7 +1634,7 @@ func.func @route_c5_sinks(
 func.func @route_c5_window(
     %w: tensor<3x8x64xbf16>, %mean: tensor<40x2x64xbf16>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[route_c5] expected a budget of at least 7 to hold the sinks and the window, got 6}}
+  // expected-error @+1 {{[route_c5] expected a budget of at least 7 pages to hold the sinks and the window, got 6}}
   %0:3 = vashista.route %w from <mean>(%mean) table(%table) lens(%lens) top 6
       page_size 16 window 82 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x64xbf16>, tensor<3x24xi32>,
@@ -2086,7 +2086,7 @@ func.func @select_c6_large_budget(
 func.func @select_c6_sinks_and_window(
     %w: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[select_c6] expected a budget of at least 11 to hold the sinks and the window, got 10}}
+  // expected-error @+1 {{[select_c6] expected a budget of at least 11 tokens to hold the sinks and the window, got 10}}
   %0:3 = vashista.select %w from #vashista.keys<hnd>(%k) table(%table)
       lens(%lens) top 10 sinks 4 window 7 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<3x24xi32>,
@@ -2100,7 +2100,7 @@ func.func @select_c6_sinks_and_window(
 func.func @select_c6_sinks(
     %w: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[select_c6] expected a budget of at least 11 to hold the sinks and the window, got 10}}
+  // expected-error @+1 {{[select_c6] expected a budget of at least 11 tokens to hold the sinks and the window, got 10}}
   %0:3 = vashista.select %w from #vashista.keys<hnd>(%k) table(%table)
       lens(%lens) top 10 sinks 11 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<3x24xi32>,
@@ -2114,7 +2114,7 @@ func.func @select_c6_sinks(
 func.func @select_c6_window(
     %w: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
     %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
-  // expected-error @+1 {{[select_c6] expected a budget of at least 11 to hold the sinks and the window, got 10}}
+  // expected-error @+1 {{[select_c6] expected a budget of at least 11 tokens to hold the sinks and the window, got 10}}
   %0:3 = vashista.select %w from #vashista.keys<hnd>(%k) table(%table)
       lens(%lens) top 10 window 11 scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<3x24xi32>,
@@ -3658,7 +3658,7 @@ func.func @attention_c7_norms_without_tolerance(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
     %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %norms: tensor<40x2x2xf32>) {
-  // expected-error @+1 {{[attention_c7] expected no `norms` for a policy that certifies nothing, got some}}
+  // expected-error @+1 {{[attention_c7] expected no `norms` for a policy that leaves nothing to certify (no tolerance, or neither pages nor candidates), got some}}
   %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
       norms(%norms) policy <pages = 0, candidates = 10> scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
@@ -3674,7 +3674,7 @@ func.func @attention_c7_norms_of_dense(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
     %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %norms: tensor<40x2x2xf32>) {
-  // expected-error @+1 {{[attention_c7] expected no `norms` for a policy that certifies nothing, got some}}
+  // expected-error @+1 {{[attention_c7] expected no `norms` for a policy that leaves nothing to certify (no tolerance, or neither pages nor candidates), got some}}
   %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
       norms(%norms) policy <pages = 0, tolerance = 0.1> scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
@@ -3691,7 +3691,7 @@ func.func @attention_c8_sinks_and_window(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
     %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %mean: tensor<40x2x64xbf16>) {
-  // expected-error @+1 {{[attention_c8] expected a budget of at least 7 to hold the sinks and the window, got 6}}
+  // expected-error @+1 {{[attention_c8] expected a budget of at least 7 pages to hold the sinks and the window, got 6}}
   %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
       summary <mean>(%mean) policy <pages = 6, sinks = 33, window = 34>
       scale 0.125
@@ -3708,7 +3708,7 @@ func.func @attention_c8_sinks(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
     %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %mean: tensor<40x2x64xbf16>) {
-  // expected-error @+1 {{[attention_c8] expected a budget of at least 7 to hold the sinks and the window, got 6}}
+  // expected-error @+1 {{[attention_c8] expected a budget of at least 7 pages to hold the sinks and the window, got 6}}
   %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
       summary <mean>(%mean) policy <pages = 6, sinks = 97> scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
@@ -3724,7 +3724,7 @@ func.func @attention_c8_window(
     %q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
     %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
     %mean: tensor<40x2x64xbf16>) {
-  // expected-error @+1 {{[attention_c8] expected a budget of at least 7 to hold the sinks and the window, got 6}}
+  // expected-error @+1 {{[attention_c8] expected a budget of at least 7 pages to hold the sinks and the window, got 6}}
   %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
       summary <mean>(%mean) policy <pages = 6, window = 82> scale 0.125
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
@@ -4141,5 +4141,67 @@ func.func @score_c9_page_size_zero(
       lens(%lens) page_size 0 scale 0.125
       : (tensor<3x8x64xf32>, tensor<40x2x64xf32>, tensor<3x4xi32>,
          tensor<3xi32>) -> (tensor<3x8x4xf32>, tensor<3x8x4xf32>)
+  return
+}
+
+// -----
+
+func.func @attend_c1_no_channels(
+    %q: tensor<3x8x0xf32>, %k: tensor<40x2x16x0xf32>,
+    %v: tensor<40x2x16x64xf32>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
+    %o: tensor<3x8x64xf32>, %lse: tensor<3x8xf32>) {
+  // expected-error @+1 {{[attend_c1] expected the key head dimension (D) to be 1 to 65536, got 0}}
+  %0:2 = vashista.attend %q keys(%k) values(%v) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125
+      : (tensor<3x8x0xf32>, tensor<40x2x16x0xf32>, tensor<40x2x16x64xf32>,
+         tensor<3x24xi32>, tensor<3xi32>, tensor<3x8x64xf32>, tensor<3x8xf32>)
+      -> (tensor<3x8x64xf32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @attend_c1_no_values(
+    %q: tensor<3x8x64xf32>, %k: tensor<40x2x16x64xf32>,
+    %v: tensor<40x2x16x0xf32>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
+    %o: tensor<3x8x0xf32>, %lse: tensor<3x8xf32>) {
+  // expected-error @+1 {{[attend_c1] expected the value head dimension (Dv) to be 1 to 65536, got 0}}
+  %0:2 = vashista.attend %q keys(%k) values(%v) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125
+      : (tensor<3x8x64xf32>, tensor<40x2x16x64xf32>, tensor<40x2x16x0xf32>,
+         tensor<3x24xi32>, tensor<3xi32>, tensor<3x8x0xf32>, tensor<3x8xf32>)
+      -> (tensor<3x8x0xf32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @score_c1_too_many_channels(
+    %w: tensor<3x8x65537xf32>, %k: tensor<40x2x16x65537xf32>,
+    %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[score_c1] expected the key head dimension (D) to be 1 to 65536, got 65537}}
+  %0:2 = vashista.score %w from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) scale 0.125
+      : (tensor<3x8x65537xf32>, tensor<40x2x16x65537xf32>, tensor<3x24xi32>,
+         tensor<3xi32>) -> (tensor<3x8x384xf32>, tensor<3x8x384xf32>)
+  return
+}
+
+// -----
+
+func.func @attention_c3_dynamic_in_the_caches(
+    %q: tensor<3x8x64xf32>, %k: tensor<?x2x?x64xf32>, %v: tensor<?x2x?x64xf32>,
+    %codes: tensor<?x2x16x32xi8>, %scales: tensor<?x2x16x2xf16>,
+    %residuals: tensor<?x2x16x2xf16>, %norms: tensor<?x2x2xf32>,
+    %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[attention_c3] expected a static page size (S), got a dynamic one}}
+  %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
+      sketch <bits = 4, group = 32>(%codes, %scales, %residuals) norms(%norms)
+      policy <pages = 0, candidates = 64, tolerance = 0.1> scale 0.125
+      : (tensor<3x8x64xf32>, tensor<?x2x?x64xf32>, tensor<?x2x?x64xf32>,
+         tensor<3x24xi32>, tensor<3xi32>, tensor<?x2x16x32xi8>,
+         tensor<?x2x16x2xf16>, tensor<?x2x16x2xf16>, tensor<?x2x2xf32>)
+      -> (tensor<3x8x64xf32>, tensor<3x8xf32>, tensor<3x8xf32>,
+          tensor<3x8xf32>, tensor<3x2xi32>, tensor<3x2xi1>)
   return
 }

@@ -225,9 +225,11 @@ LogicalResult PolicyAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (rounds < 1 || rounds > 8)
     return emitError() << "[policy_c3] expected 1 to 8 rounds, got " << rounds;
   if (rounds > 1 && (!certified || dense || target == Target::output_error))
-    return emitError() << "[policy_c3] expected 1 round for a policy without a "
-                          "budget or without a tolerance of tau or gap, got "
-                       << rounds;
+    return emitError() << "[policy_c3] expected 1 round for a policy "
+                       << (!certified ? "without a tolerance"
+                           : dense    ? "without pages and candidates"
+                                      : "with the target output_error")
+                       << ", got " << rounds;
   if (fallback != FallbackKind::none && !certified)
     return emitError() << "[policy_c4] expected a tolerance for the fallback "
                        << stringifyFallbackKind(fallback) << ", got none";

@@ -35,6 +35,13 @@ static InFlightDiagnostic violates(Operation *op, int number) {
 static LogicalResult verifyDims(Operation *op, const NamedDims &dims) {
   if (const auto &conflict = dims.getConflict())
     return violates(op, 1) << *conflict;
+  constexpr int64_t kMostDim = 1 << 16;
+  for (Dim dim : {Dim::keyDim, Dim::valueDim}) {
+    int64_t size = dims.size(dim);
+    if (!ShapedType::isDynamic(size) && (size < 1 || size > kMostDim))
+      return violates(op, 1) << "expected the " << describe(dim)
+                             << " to be 1 to " << kMostDim << ", got " << size;
+  }
   return success();
 }
 
@@ -160,14 +167,14 @@ static LogicalResult verifyOneForm(Operation *op, int number) {
 /// Sinks, window and budget, in slots of `slotTokens` tokens.
 static LogicalResult verifyBudget(Operation *op, int number, int64_t budget,
                                   int64_t sinks, int64_t window,
-                                  int64_t slotTokens) {
+                                  int64_t slotTokens, StringRef unit) {
   if (failed(verifyCount(op, number, "the budget", budget, 0)))
     return failure();
   int64_t always = llvm::divideCeil(sinks, slotTokens) +
                    getNumWindowPages(window, slotTokens);
   if (budget < always)
     return violates(op, number)
-           << "expected a budget of at least " << always
+           << "expected a budget of at least " << always << " " << unit
            << " to hold the sinks and the window, got " << budget;
   return success();
 }
@@ -293,7 +300,8 @@ LogicalResult PickOp::verify() {
     return failure();
   bool pages = getUnit() == SlotUnit::pages;
   if (failed(verifyBudget(*this, 3, getBudget(), getSinks(), getWindow(),
-                          pages ? getPageSize() : 1)) ||
+                          pages ? getPageSize() : 1,
+                          stringifySlotUnit(getUnit()))) ||
       failed(verifyMode(*this, 5)))
     return failure();
   if (!getPages())
@@ -320,7 +328,7 @@ LogicalResult RouteOp::verify() {
       failed(verifyCount(*this, 4, "sinks", getSinks(), 0)) ||
       failed(verifyCount(*this, 4, "window", getWindow(), 0)) ||
       failed(verifyBudget(*this, 5, getBudget(), getSinks(), getWindow(),
-                          getPageSize())) ||
+                          getPageSize(), "pages")) ||
       failed(verifyMode(*this, 6)))
     return failure();
   return verifyLogits(*this, 7, getScale(), getSoftCap(), getEpsilon());
@@ -341,7 +349,7 @@ LogicalResult SelectOp::verify() {
       failed(verifyCount(*this, 5, "sinks", getSinks(), 0)) ||
       failed(verifyCount(*this, 5, "window", getWindow(), 0)) ||
       failed(verifyBudget(*this, 6, getBudget(), getSinks(), getWindow(),
-                          /*slotTokens=*/1)) ||
+                          /*slotTokens=*/1, "tokens")) ||
       failed(verifyMode(*this, 7)))
     return failure();
   return verifyLogits(*this, 8, getScale(), getSoftCap(), getEpsilon());
@@ -453,6 +461,11 @@ LogicalResult AttentionOp::verify() {
   if (failed(verifyDims(*this, dims)) || failed(verifyHeads(*this, 2, dims)) ||
       failed(verifyPageSize(*this, 3, dims)))
     return failure();
+  // A sketch may have one where the caches have not.
+  NamedDims caches;
+  bindCaches(*this, caches);
+  if (failed(verifyPageSize(*this, 3, caches)))
+    return failure();
   PolicyAttr policy = getPolicy();
   bool routes = policy.getPages() > 0, selects = policy.getCandidates() > 0;
   if (routes != static_cast<bool>(getSummaryAttr()))
@@ -469,11 +482,12 @@ LogicalResult AttentionOp::verify() {
            << (certifies
                    ? "expected `norms` for a policy with a tolerance, got "
                      "none"
-                   : "expected no `norms` for a policy that certifies "
-                     "nothing, got some");
-  if (routes &&
-      failed(verifyBudget(*this, 8, policy.getPages(), policy.getSinks(),
-                          policy.getWindow(), dims.size(Dim::pageSize))))
+                   : "expected no `norms` for a policy that leaves nothing "
+                     "to certify (no tolerance, or neither pages nor "
+                     "candidates), got some");
+  if (routes && failed(verifyBudget(*this, 8, policy.getPages(),
+                                    policy.getSinks(), policy.getWindow(),
+                                    dims.size(Dim::pageSize), "pages")))
     return failure();
   if (failed(verifyLogitsAndSolver(*this, 9)))
     return failure();

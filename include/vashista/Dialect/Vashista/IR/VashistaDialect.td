@@ -40,7 +40,7 @@ def Vashista_Dialect : Dialect {
     | `R` | rows: query tokens, one per sequence unless `rows(...)` is given |
     | `B` | sequences: rows of the page table |
     | `H`, `Hkv`, `G` | query heads, KV heads, `G = H / Hkv` query heads per KV head |
-    | `D`, `Dv` | key and value head dimension |
+    | `D`, `Dv` | key and value head dimension, 1 to 65,536 |
     | `N`, `S` | physical pages, tokens per page |
     | `M` | pages of the longest sequence: columns of the page table |
     | `P`, `C` | capacity of a list of pages, of tokens |
