@@ -197,8 +197,8 @@ class ShardedTest(unittest.TestCase):
         # the rounding of its own sums, in a log.
         np.testing.assert_array_equal(tau == 0, tau1 == 0)
         some = tau1 > 0
-        np.testing.assert_allclose(tau[some], tau1[some], rtol=2e-4)
-        np.testing.assert_allclose(error, error1, rtol=2e-4, atol=1e-30)
+        np.testing.assert_allclose(tau[some], tau1[some], rtol=2e-3)
+        np.testing.assert_allclose(error, error1, rtol=2e-3, atol=1e-30)
 
         # A shard that has no token of any sequence changes no bit, wherever it is
         # and whatever its output holds.

@@ -10,8 +10,12 @@
 // One task per row and KV head: the largest norms over the row's pages, then
 // for each query head of the group (docs/theory.md, sections 4 and 5), with
 //
-//   e = 2 (D + 2) 2^-24 scale norm(w) umax / epsilon + 2^-20
+//   e = 2 (D + 8) 2^-24 scale norm(w) umax / epsilon + n 2^-26 + 2^-20
 //   x = tail - lse + 2 e
+//
+// n the row's tokens: sums of exponentials, in vectors of 4 lanes or more, of
+// splits of 64 tokens or more, are off by at most n 2^-25. An instruction that
+// takes subnormal numbers for 0 adds a little.
 //
 // softmax: tau = sigmoid(x), error = tau (vmax + norm(o)).
 //
@@ -68,6 +72,10 @@ private:
     Value rounding;                              // e
   };
   Head getHead(Value head, Value keyNorm, Value valueNorm);
+  /// The visible tokens of the row.
+  Value getLength() {
+    return b.maxI(extractIndex(op.getSeqLens(), row), b.index(0));
+  }
   /// tau, error and for a projection full_gap of a query head.
   SmallVector<Value> certify(const Head &head);
   SmallVector<Value> certifyProjection(const Head &head);
@@ -112,7 +120,7 @@ private:
 std::pair<Value, Value> CertifyLowering::getLargestNorms() {
   Value zero = b.index(0), one = b.index(1);
   int64_t pageSize = op.getPageSize();
-  Value length = b.maxI(extractIndex(op.getSeqLens(), row), zero);
+  Value length = getLength();
   Value sequence = op.getRowToSeq() ? extractIndex(op.getRowToSeq(), row) : row;
   Value pages =
       b.divU(b.addI(length, b.index(pageSize - 1)), b.index(pageSize));
@@ -152,10 +160,21 @@ CertifyLowering::Head CertifyLowering::getHead(Value number, Value keyNorm,
   // Generous for the rounding of f64 itself.
   int64_t keyDim =
       cast<RankedTensorType>(op.getDirection().getType()).getDimSize(2);
-  double perNorm = std::ldexp(2.0 * (keyDim + 2), -24) * getScale() /
-                   getTemperature() * (1.0 + std::ldexp(1.0, -30));
-  head.rounding = b.mulF(b.mulF(f64(b, perNorm), head.direction), head.keyNorm);
-  head.rounding = b.addF(head.rounding, f64(b, std::ldexp(1.0, -20)));
+  double perDot = getScale() / getTemperature() * (1.0 + std::ldexp(1.0, -30));
+  Value dots = b.mulF(
+      b.mulF(f64(b, std::ldexp(2.0 * (keyDim + 8), -24)), head.direction),
+      head.keyNorm);
+  // Channels of less than 2^-126 that count for nothing, and sums of less.
+  double root = std::sqrt(static_cast<double>(keyDim));
+  Value norms = b.addF(b.addF(head.direction, head.keyNorm), f64(b, root));
+  Value lost = b.mulF(f64(b, std::ldexp(root, -124)), norms);
+  head.rounding = b.mulF(f64(b, perDot), b.addF(dots, lost));
+  Value tokens = arith::UIToFPOp::create(
+      b, b.getF64Type(),
+      arith::IndexCastOp::create(b, b.getI64Type(), getLength()));
+  Value sums = b.addF(b.mulF(tokens, f64(b, std::ldexp(1.0, -26))),
+                      f64(b, std::ldexp(1.0, -20)));
+  head.rounding = b.addF(head.rounding, sums);
 
   if (op.getGap())
     head.gap = widen(b, extract(op.getGap(), at));
@@ -204,8 +223,11 @@ SmallVector<Value> CertifyLowering::certify(const Head &head) {
   error = b.select(known, error, b.f32(inf));
 
   // Nothing is left out, of a state that may itself be empty but not broken.
+  // Logits that overflow leave an empty one, too, and are rough.
   Value isWhole = b.compare(CmpFPredicate::OEQ, head.tail, f64(b, -inf));
   isWhole = b.andI(isWhole, isBelow(b.addF(head.lse, head.output), inf));
+  Value isEmpty = b.compare(CmpFPredicate::OEQ, head.lse, f64(b, -inf));
+  isWhole = b.select(b.andI(isEmpty, tooRough), b.boolean(false), isWhole);
   return {b.select(isWhole, b.f32(0.0f), tau),
           b.select(isWhole, b.f32(0.0f), error)};
 }
@@ -243,9 +265,11 @@ SmallVector<Value> CertifyLowering::certifyProjection(const Head &given) {
   missed = b.select(isWhole, nothing, missed);
   Value full = b.addF(given.gap, missed);
   Value fullGap = b.select(isFinite, roundUp(b, full), b.f32(inf));
+  Value isRough = b.compare(CmpFPredicate::UGT, given.rounding, f64(b, 0.1));
   if (!hasEntropy) {
     // Weights are not unique, but for those of nothing.
     Value isKnown = b.andI(isEmpty, isFinite);
+    isKnown = b.select(isRough, b.boolean(false), isKnown);
     return {b.select(isKnown, b.f32(0.0f), b.f32(1.0f)),
             b.select(isKnown, b.f32(0.0f), b.f32(inf)), fullGap};
   }
@@ -267,7 +291,6 @@ SmallVector<Value> CertifyLowering::certifyProjection(const Head &given) {
   tau = b.minF(roundUp(b, tau), b.f32(1.0f));
   Value error = roundUp(b, b.mulF(times(2.0, widen(b, tau)), given.valueNorm));
 
-  Value isRough = b.compare(CmpFPredicate::UGT, given.rounding, f64(b, 0.1));
   Value isKnown = b.select(isRough, b.boolean(false), isFinite);
   return {b.select(isKnown, tau, b.f32(1.0f)),
           b.select(isKnown, error, b.f32(inf)), fullGap};

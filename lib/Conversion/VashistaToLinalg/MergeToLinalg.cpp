@@ -56,9 +56,13 @@ protected:
 
   /// The largest of numbers per head, NaN where any is; -inf for none.
   Value getLargest(ValueRange numbers, ArrayRef<OpFoldResult> sizes);
+  Value fill(ArrayRef<OpFoldResult> sizes, FloatAttr value) {
+    Value empty = tensor::EmptyOp::create(b, sizes, value.getType());
+    Value scalar = arith::ConstantOp::create(b, value);
+    return linalg::FillOp::create(b, scalar, empty).getResult(0);
+  }
   Value fill(ArrayRef<OpFoldResult> sizes, float value) {
-    Value empty = tensor::EmptyOp::create(b, sizes, f32);
-    return linalg::FillOp::create(b, constant(value), empty).getResult(0);
+    return fill(sizes, b.getF32FloatAttr(value));
   }
   Value constant(float value) {
     return arith::ConstantOp::create(b, b.getF32FloatAttr(value));
@@ -73,6 +77,7 @@ protected:
     return arith::SelectOp::create(b, condition, a, c);
   }
   Value add(Value a, Value c) { return arith::AddFOp::create(b, a, c); }
+  Value narrow(Value wide) { return arith::TruncFOp::create(b, f32, wide); }
   /// exp(a - c)
   Value expOfDifference(Value a, Value c) {
     return math::ExpOp::create(b, arith::SubFOp::create(b, a, c));
@@ -168,7 +173,9 @@ SmallVector<Value> MergeLowering::run() {
   if (failed(op.reifyResultShapes(b, shapes)))
     return {};
   Value largest = getLargest(op.getLses(), shapes[1]);
-  Value sum = fill(shapes[1], 0.0f);
+  // In f64: a certificate takes it for granted that log-sum-exps of many states
+  // are as good as those of few.
+  Value sum = fill(shapes[1], b.getF64FloatAttr(0.0));
   SmallVector<Value> powers;
   for (Value lse : op.getLses()) {
     Value power = tensor::EmptyOp::create(
@@ -178,7 +185,8 @@ SmallVector<Value> MergeLowering::run() {
                 [&](ValueRange args) -> SmallVector<Value> {
                   Value exp = expOfDifference(args[0], args[1]);
                   exp = select(isEmpty(args[0]), constant(0.0f), exp);
-                  return {add(args[2], exp), exp};
+                  Value wide = arith::ExtFOp::create(b, b.getF64Type(), exp);
+                  return {add(args[2], wide), exp};
                 });
     sum = results[0];
     powers.push_back(results[1]);
@@ -199,7 +207,8 @@ SmallVector<Value> MergeLowering::run() {
   Value empty = tensor::EmptyOp::create(b, shapes[0], f32);
   Value o = generic({merged, largest, sum}, empty,
                     [&](ValueRange args) -> SmallVector<Value> {
-                      Value mean = arith::DivFOp::create(b, args[0], args[2]);
+                      Value mean =
+                          arith::DivFOp::create(b, args[0], narrow(args[2]));
                       return {select(isEmpty(args[1]), constant(0.0f), mean)};
                     })
                 .front();
@@ -207,7 +216,7 @@ SmallVector<Value> MergeLowering::run() {
   Value lse =
       generic({largest, sum}, empty,
               [&](ValueRange args) -> SmallVector<Value> {
-                Value log = math::LogOp::create(b, args[1]);
+                Value log = math::LogOp::create(b, narrow(args[1]));
                 return {select(isEmpty(args[0]), args[0], add(args[0], log))};
               })
           .front();

@@ -65,9 +65,15 @@ Value PickKernel::isTaken(Value head, Value first) {
 
 Value PickKernel::getRatio() {
   // A little less than was asked for leaves room for the rounding that a
-  // certificate adds.
+  // certificate adds, some of it for each token.
   float tolerance = op.getTolerance()->convertToFloat() * (1.0f - 0x1p-8f);
-  return b.f32(tolerance / (1.0f - tolerance));
+  float ratio = tolerance / (1.0f - tolerance);
+  Value tokens = arith::UIToFPOp::create(
+      b, b.getF32Type(),
+      arith::IndexCastOp::create(b, b.getI32Type(),
+                                 b.maxI(length, b.index(0))));
+  Value room = b.mulF(tokens, b.f32(-0x1p-25f * ratio));
+  return b.maxF(b.addF(room, b.f32(ratio)), b.f32(0.0f));
 }
 
 Value PickKernel::isProved() {

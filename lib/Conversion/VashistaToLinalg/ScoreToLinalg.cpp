@@ -26,6 +26,7 @@
 using namespace mlir;
 using namespace vashista;
 
+using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
 namespace {
@@ -225,11 +226,23 @@ void ScoreKernel::writeTile(Value first, Value last) {
   Value zero = b.index(0);
   float inf = std::numeric_limits<float>::infinity();
   bool hasBounds = kind != TileScorer::Bounds::same;
+  // What is visible and yet -inf has overflowed, which bounds nothing.
+  auto toBound = [&](Value value) -> Value {
+    auto vector = dyn_cast<VectorType>(value.getType());
+    auto like = [&](Value scalar) {
+      return vector ? b.broadcast(scalar, vector.getDimSize(0)) : scalar;
+    };
+    Value none = b.compare(CmpFPredicate::OEQ, value, like(b.negInf()));
+    return b.select(none, like(b.f32(inf)), value);
+  };
+  auto toScore = [&](Value value) {
+    return kind == TileScorer::Bounds::same ? toBound(value) : value;
+  };
   auto copyOne = [&](Value head, Value at, ValueRange to) {
-    b.store(b.load(tile, {head, at}), scores, to);
+    b.store(toScore(b.load(tile, {head, at})), scores, to);
     if (hasBounds)
-      b.store(boundsTile ? b.load(boundsTile, {head, at}) : b.f32(inf), bounds,
-              to);
+      b.store(boundsTile ? toBound(b.load(boundsTile, {head, at})) : b.f32(inf),
+              bounds, to);
   };
   auto copyAll = [&] {
     // Whole vectors, then what remains.
@@ -238,10 +251,11 @@ void ScoreKernel::writeTile(Value first, Value last) {
     forEachHead([&](Value head, Value queryHead) {
       b.forLoop(zero, whole, b.lanes, [&](Value at) {
         Value to[] = {walk.row, queryHead, b.addI(first, at)};
-        b.storeVector(b.loadVector(tile, {head, at}), scores, to);
+        b.storeVector(toScore(b.loadVector(tile, {head, at})), scores, to);
         if (hasBounds)
-          b.storeVector(boundsTile ? b.loadVector(boundsTile, {head, at})
-                                   : b.splat(inf, b.lanes),
+          b.storeVector(boundsTile
+                            ? toBound(b.loadVector(boundsTile, {head, at}))
+                            : b.splat(inf, b.lanes),
                         bounds, to);
       });
       b.forLoop(whole, number, 1, [&](Value at) {

@@ -18,7 +18,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../VashistaToVector/UpperBounds.h"
 #include "TileScorer.h"
+
+#include <cmath>
 
 using namespace mlir;
 using namespace vashista;
@@ -40,6 +43,7 @@ public:
 
 private:
   static SmallVector<Type> getElements(ScoreOp op);
+  Value getNorm(Value queryHead);
   void addRadii(Value first, Value scores);
 
   std::optional<SummaryKind> getSummary() const {
@@ -53,13 +57,14 @@ private:
   }
 
   RowVectors vectors;
-  /// Products of bf16 are summed in pairs. Not for bounds, whose slack is for
-  /// arithmetic that keeps subnormal numbers.
+  /// Products of bf16 are summed in pairs. Not for bounds of pages, whose slack
+  /// is for arithmetic that keeps subnormal numbers; certify has slack for
+  /// keys.
   bool dots;
 
   // Of the current task.
   Value queries, second, third; // [heads, D] f32: made of the direction
-  Value norms;                  // [heads] f32: of the direction
+  Value norms;                  // [heads] f32: of the direction, of a ball
 };
 
 } // namespace
@@ -95,6 +100,20 @@ void VectorScorer::begin(int64_t heads) {
   norms = b.scratch({heads}, f32);
 }
 
+/// Not less than the norm of a head's direction, whose squares f32 may not
+/// hold.
+Value VectorScorer::getNorm(Value queryHead) {
+  Value squares =
+      b.forLoop(b.index(0), b.index(dim), 1, ValueRange{f64(b, 0.0)},
+                [&](Value channel, ValueRange carried) -> SmallVector<Value> {
+                  Value x = widen(
+                      b, b.load(direction, {walk.row, queryHead, channel}));
+                  return {b.addF(carried[0], b.mulF(x, x))};
+                })
+          .front();
+  return roundUp(b, b.mulF(b.sqrt(squares), f64(b, 1 + std::ldexp(1.0, -40))));
+}
+
 void VectorScorer::makeVectors(Value number, Value queryHead) {
   std::optional<SummaryKind> summary = getSummary();
   Value zeros = b.splat(0.0f, vectors.lanes);
@@ -116,30 +135,23 @@ void VectorScorer::makeVectors(Value number, Value queryHead) {
       b.storeVector(b.absF(w), third, at(to));
     }
   };
-  Value squares =
-      b.forLoop(
-           b.index(0), b.index(dim), vectors.getStep(), ValueRange{zeros},
-           [&](Value channel, ValueRange carried) -> SmallVector<Value> {
-             SmallVector<Value> w = vectors.permute(vectors.loadConsecutive(
-                 direction, {walk.row, queryHead, channel}));
-             Value at[] = {number, channel};
-             bool isBox = summary == SummaryKind::box;
-             if (dots) {
-               copyPairs({walk.row, queryHead, channel}, at);
-             } else {
-               make(w, queries, at,
-                    [&](Value v) { return isBox ? b.maxF(v, zeros) : v; });
-               make(w, third, at, [&](Value v) { return b.absF(v); });
-             }
-             if (isBox)
-               make(w, second, at, [&](Value v) { return b.minF(v, zeros); });
-             Value sum = carried[0];
-             for (Value v : w)
-               sum = b.fma(v, v, sum);
-             return {sum};
-           })
-          .front();
-  b.store(b.sqrt(b.reduceAdd(squares)), norms, number);
+  b.forLoop(b.index(0), b.index(dim), vectors.getStep(), [&](Value channel) {
+    SmallVector<Value> w = vectors.permute(
+        vectors.loadConsecutive(direction, {walk.row, queryHead, channel}));
+    Value at[] = {number, channel};
+    bool isBox = summary == SummaryKind::box;
+    if (dots) {
+      copyPairs({walk.row, queryHead, channel}, at);
+    } else {
+      make(w, queries, at,
+           [&](Value v) { return isBox ? b.maxF(v, zeros) : v; });
+      make(w, third, at, [&](Value v) { return b.absF(v); });
+    }
+    if (isBox)
+      make(w, second, at, [&](Value v) { return b.minF(v, zeros); });
+  });
+  if (summary == SummaryKind::ball)
+    b.store(getNorm(queryHead), norms, number);
 }
 
 void VectorScorer::scoreTile(Value first, Value scores, Value) {

@@ -4205,3 +4205,45 @@ func.func @attention_c3_dynamic_in_the_caches(
           tensor<3x8xf32>, tensor<3x2xi32>, tensor<3x2xi1>)
   return
 }
+
+// -----
+
+func.func @score_c6_factor_that_overflows(
+    %w: tensor<3x8x64xf32>, %k: tensor<40x2x16x64xf32>,
+    %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[score_c6] expected scale / epsilon to be a positive normal f32, got INF}}
+  %0:2 = vashista.score %w from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) scale 10.0 epsilon 2.0e-38
+      : (tensor<3x8x64xf32>, tensor<40x2x16x64xf32>, tensor<3x24xi32>,
+         tensor<3xi32>) -> (tensor<3x8x384xf32>, tensor<3x8x384xf32>)
+  return
+}
+
+// -----
+
+func.func @score_c6_factor_that_vanishes(
+    %w: tensor<3x8x64xf32>, %k: tensor<40x2x16x64xf32>,
+    %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[score_c6] expected scale / soft_cap to be a positive normal f32, got 0.000000e+00}}
+  %0:2 = vashista.score %w from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) scale 1.3e-7 soft_cap 3.0e38
+      : (tensor<3x8x64xf32>, tensor<40x2x16x64xf32>, tensor<3x24xi32>,
+         tensor<3xi32>) -> (tensor<3x8x384xf32>, tensor<3x8x384xf32>)
+  return
+}
+
+// -----
+
+func.func @attention_c9_factor_that_overflows(
+    %q: tensor<3x8x64xf32>, %k: tensor<?x2x16x64xf32>,
+    %v: tensor<?x2x16x64xf32>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[attention_c9] expected soft_cap / epsilon to be a positive normal f32, got INF}}
+  %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
+      policy <pages = 0, candidates = 0> scale 0.125 soft_cap 30.0
+      solver <softmax, epsilon = 2.0e-38>
+      : (tensor<3x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
+         tensor<3x24xi32>, tensor<3xi32>)
+      -> (tensor<3x8x64xf32>, tensor<3x8xf32>, tensor<3x8xf32>,
+          tensor<3x8xf32>, tensor<3x2xi32>, tensor<3x2xi1>)
+  return
+}

@@ -12,7 +12,7 @@
 // 2^-24, a = scale norm(w) max norm(k) / epsilon for a direction w.
 //
 //  * A logit is a sum of D products in f32 times a constant: off by at most e =
-//    2 (D + 2) u a + 2^-20, which is what `certify` takes for granted of lse.
+//    2 (D + 8) u a + 2^-20, of which `certify` takes no less for granted.
 //  * Weights are exps of logits, at a direction no longer than the query and
 //  the
 //    keys together: relative errors of 2 e. With n tokens, sums in f32 err by
@@ -100,7 +100,7 @@ void HeadCheck::checkEmpty() {
 
 void HeadCheck::checkLse() {
   double factor = config.logit.scale / config.logit.epsilon;
-  double e = 2 * (config.keyDim + 2) * kUnit * factor * residualNorm * keyNorm +
+  double e = 2 * (config.keyDim + 8) * kUnit * factor * residualNorm * keyNorm +
              0x1p-20;
   double expected = problem.getLse(residual);
   check("projection lse", std::fabs(lse(row, head) - expected), e);
@@ -133,7 +133,7 @@ double HeadCheck::getWeightError() {
   if (!problem.hasEntropy())
     return u;
   double factor = config.logit.scale / config.logit.epsilon;
-  double e = 2 * (config.keyDim + 2) * kUnit * factor *
+  double e = 2 * (config.keyDim + 8) * kUnit * factor *
                  (queryNorm + 2 * keyNorm) * keyNorm +
              0x1p-20;
   return 2 * e + u;

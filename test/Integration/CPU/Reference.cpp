@@ -363,7 +363,8 @@ void Need::addHead(int64_t h) {
   for (int64_t step = kSteps - 1; step >= 0; --step)
     rest[step] += rest[step + 1];
   double tolerance = *inputs.tolerance * (1 - 0x1p-8);
-  double ratio = tolerance / (1 - tolerance);
+  double ratio = tolerance / (1 - tolerance) *
+                 (1 - 0x1p-25 * std::max((*inputs.seqLens)(row), 0));
   int64_t number = 0;
   for (; number < kSteps; ++number) {
     if (!unknown && rest[number] <= ratio * taken)
@@ -514,9 +515,11 @@ static HeadNumbers getNumbers(const CertifyInputs &inputs, int64_t r,
   head.lse = (*inputs.lse)(r, h);
   head.normO = norm(&(*inputs.o)(r, h, 0), valueDim);
   head.normW = norm(&(*inputs.direction)(r, h, 0), dim);
-  head.rounding = 2 * (dim + 2) * 0x1p-24 * inputs.logit.scale * head.normW *
-                      head.umax / inputs.logit.epsilon +
-                  0x1p-20;
+  double lost =
+      0x1p-124 * std::sqrt(dim) * (head.normW + head.umax + std::sqrt(dim));
+  head.rounding = (2 * (dim + 8) * 0x1p-24 * head.normW * head.umax + lost) *
+                      inputs.logit.scale / inputs.logit.epsilon +
+                  0x1p-26 * std::max<int64_t>(length, 0) + 0x1p-20;
   return head;
 }
 
@@ -532,15 +535,18 @@ vashista::test::certify(const CertifyInputs &inputs) {
       if (!std::isfinite(head.normO) || std::isnan(head.lse) ||
           head.lse == kInf<double>)
         continue;
+      bool isRough = !(head.rounding <= 0.1);
       if (head.tail == -kInf<double>) {
-        tau(r, h) = error(r, h) = 0;
+        // Nothing may be attended, but for want of numbers.
+        if (head.lse > -kInf<double> || !isRough)
+          tau(r, h) = error(r, h) = 0;
         continue;
       }
       if (!head.areNormsFinite || !std::isfinite(head.normW) ||
           std::isnan(head.tail) || head.tail == kInf<double>)
         continue;
       // docs/theory.md, section 4.
-      if (head.lse == -kInf<double> || head.rounding > 0.1)
+      if (head.lse == -kInf<double> || isRough)
         continue;
       tau(r, h) = 1 / (1 + std::exp(head.lse - head.tail - 2 * head.rounding));
       error(r, h) = tau(r, h) * (head.vmax + head.normO);
@@ -577,7 +583,7 @@ vashista::test::certifyProjection(const CertifyInputs &inputs,
                           : std::max(x, 0.0);
       double full = result.fullGap(r, h) = gap + (1 + 0x1p-8) * missed;
       if (!hasEntropy) {
-        if (isEmpty)
+        if (isEmpty && head.rounding <= 0.1)
           result.tau(r, h) = result.error(r, h) = 0;
         continue;
       }

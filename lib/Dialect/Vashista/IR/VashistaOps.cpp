@@ -124,22 +124,43 @@ static LogicalResult verifyParts(Operation *op, int number, KeySource source,
   return success();
 }
 
-static bool isUsableFactor(const APFloat &value) {
-  return value.isNormal() && !value.isNegative();
+static LogicalResult verifyFactor(Operation *op, int number, StringRef name,
+                                  const APFloat &value) {
+  if (value.isNormal() && !value.isNegative())
+    return success();
+  return violates(op, number)
+         << "expected " << name << " to be a positive normal f32, got "
+         << value.convertToFloat();
 }
 
+/// Logits are `cap tanh(scale x / cap) / epsilon`: each of the numbers and of
+/// the quotients is a factor in f32.
 static LogicalResult verifyLogits(Operation *op, int number,
                                   const APFloat &scale,
                                   std::optional<APFloat> softCap,
                                   std::optional<APFloat> epsilon = {}) {
-  std::pair<StringRef, std::optional<APFloat>> factors[] = {
-      {"scale", scale}, {"soft_cap", softCap}, {"epsilon", epsilon}};
-  for (auto &[name, value] : factors)
-    if (value && !isUsableFactor(*value))
-      return violates(op, number)
-             << "expected " << name << " to be a positive normal f32, got "
-             << value->convertToFloat();
-  return success();
+  if (failed(verifyFactor(op, number, "scale", scale)) ||
+      (softCap && failed(verifyFactor(op, number, "soft_cap", *softCap))) ||
+      (epsilon && failed(verifyFactor(op, number, "epsilon", *epsilon))))
+    return failure();
+  // A solver without an entropy has no temperature.
+  if (!epsilon)
+    if (auto solver = op->getAttrOfType<SolverAttr>("solver");
+        solver && !solver.getEpsilon().isZero())
+      epsilon = solver.getEpsilon();
+  auto verifyQuotient = [&](StringRef name, const APFloat &dividend,
+                            const APFloat &divisor) {
+    double quotient = dividend.convertToDouble() / divisor.convertToDouble();
+    return verifyFactor(op, number, name,
+                        APFloat(static_cast<float>(quotient)));
+  };
+  if (softCap && failed(verifyQuotient("scale / soft_cap", scale, *softCap)))
+    return failure();
+  if (!epsilon)
+    return success();
+  if (softCap)
+    return verifyQuotient("soft_cap / epsilon", *softCap, *epsilon);
+  return verifyQuotient("scale / epsilon", scale, *epsilon);
 }
 
 /// A cap is not linear in the key: the projection has none.

@@ -237,6 +237,7 @@ def Vashista_ScheduleAttr : Vashista_Attr<"Schedule", "schedule"> {
   let description = [{
     A hint that a person writes or a tuner searches. It never changes what is
     computed, apart from the split: results are bit-equal for a fixed split.
+    Certificates allow for the rounding of splits of 64 tokens or more.
 
     Constraints:
     * `schedule_c1`: `warps` is 1, 2, 4, 8, 16 or 32.

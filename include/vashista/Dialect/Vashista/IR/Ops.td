@@ -195,7 +195,9 @@ def Vashista_AppendOp : Vashista_DestinationOp<"append"> {
     the row. The first token of a page (`position mod S = 0`) starts the page
     clean, so that a reused page carries nothing over; what cannot shrink (box,
     radius, norms) is recomputed from the page's tokens up to the position when
-    a position is written again. Rows are applied in order.
+    a position is written again. The sequence then ends there: what is kept says
+    nothing of later tokens of the page until they are appended again. Rows are
+    applied in order.
 
     Reads and writes only the page that holds the position.
 
@@ -272,7 +274,8 @@ def Vashista_ScoreOp : Vashista_TensorOp<"score",
 
     `scores` holds logits or estimates of them, `bounds` upper bounds of the
     true logits of all that a slot stands for: +inf for a source without bounds
-    (`mean`, `mean_std`), equal to the scores for `box`, `ball` and exact keys.
+    (`mean`, `mean_std`), equal to the scores for `box`, `ball` and exact keys, whose
+    rounding `certify` covers. A bound that overflows to -inf is +inf.
     Invisible slots hold -inf in both. The soft cap is applied to both (it is
     monotone).
 
@@ -761,9 +764,10 @@ def Vashista_CertifyOp : Vashista_TensorOp<"certify",
   let description = [{
     For softmax attention, with the direction equal to the query:
     `tau = sigmoid(tail - lse + 2 e)` bounds the share of the mass that was not
-    attended and `error = tau (vmax + norm(o))` the Euclidean norm of the error
-    of o. `e` bounds the rounding of a logit and comes from the norms of the
-    direction and of the row's keys; vmax is the row's largest value norm. Both
+    attended and `error = tau (vmax + norm(o))` the Euclidean norm of what that
+    changes in o, beside the rounding that any o has. `e` bounds the rounding of
+    logits and of the lse: it comes from the norms of the direction and of the row's
+    keys and from its number of tokens. vmax is the row's largest value norm. Both
     norms are maxima over the row's pages.
 
     With a projection solver the direction is the solver's residual and `gap` its
@@ -775,8 +779,8 @@ def Vashista_CertifyOp : Vashista_TensorOp<"certify",
     not unique: `tau = 1` and `error = +inf`, but for an empty set.
 
     `tail = -inf` gives 0 and 0 for softmax, and the gap itself for a projection.
-    An empty state with something left out, a logit error above 0.1, a NaN or an
-    infinity anywhere else give `tau = 1`, `error = +inf` and `full_gap = +inf`:
+    An empty state with something left out or of logits that may have overflowed, a
+    logit error above 0.1, a NaN or an infinity anywhere else give `tau = 1`, `error = +inf` and `full_gap = +inf`:
     never less, and a NaN in the state even without a tail. A logit error alone
     leaves `full_gap`, which it widens.
 
