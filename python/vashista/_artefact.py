@@ -9,6 +9,7 @@ import collections
 import ctypes
 import dataclasses
 import os
+import re
 import weakref
 from typing import Any, Iterator, Mapping
 
@@ -222,6 +223,14 @@ class Entry:
     def __call__(
         self, *args: Any, checked: bool = True, threads: int = 0, **named: Any
     ):
+        if not isinstance(checked, bool):
+            raise TypeError(
+                f"{self.name}: expected checked to be True or False, got {checked!r}"
+            )
+        if not isinstance(threads, int):
+            raise TypeError(
+                f"{self.name}: expected threads to be an integer, got {threads!r}"
+            )
         if not 0 <= threads <= _MAX_THREADS:
             raise ValueError(
                 f"{self.name}: expected threads from 0 to {_MAX_THREADS}, got {threads}"
@@ -391,9 +400,9 @@ def load(source: str | os.PathLike | bytes, *, digest: str | None = None) -> Art
 
     Raises `vashista.Error`.
     """
+    if digest is not None and not re.fullmatch("[0-9a-fA-F]{64}", digest):
+        raise ValueError(f"expected a digest of 64 hexadecimal digits, got {digest!r}")
     expected = bytes.fromhex(digest) if digest is not None else None
-    if expected is not None and len(expected) != 32:
-        raise ValueError(f"expected a digest of 64 digits, got {len(digest)}")
     options = _runtime.LoadOptions(ctypes.sizeof(_runtime.LoadOptions), expected)
     handle = ctypes.c_void_p()
     if isinstance(source, bytes):

@@ -40,6 +40,8 @@ def compile(
         text = source
     elif isinstance(source, str) and "\n" in source:
         text = source.encode()
+    elif isinstance(source, str) and "func.func" in source:
+        raise ValueError(f"expected a path, or text of several lines, got {source!r}")
     words += ["--", "-" if text is not None else os.fspath(source)]
 
     # Without text nothing is read: a path "-" must not wait for a terminal.

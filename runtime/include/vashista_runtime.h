@@ -243,8 +243,9 @@ typedef struct vashista_call_options {
 /// results are set to zero. Tensors must not change during the call.
 ///
 /// Runs on the caller's thread and on workers that all modules share, as many
-/// as VASHISTA_NUM_THREADS in the environment says (default: the CPUs that the
-/// process may use) when they start, with the first call that needs them.
+/// as VASHISTA_NUM_THREADS in the environment says (a number of at least 1; by
+/// default, and for anything else, the CPUs that the process may use) when they
+/// start, with the first call that needs them.
 /// Results do not depend on their number. The floating-point environment of the
 /// caller (rounding, flushing of denormals) has no influence.
 ///

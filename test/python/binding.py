@@ -213,6 +213,10 @@ class MistakesTest(unittest.TestCase):
             dense(**step, query=0)
         with self.assertRaisesRegex(ValueError, "threads from 0 to 1024, got -1"):
             dense(**step, threads=-1)
+        with self.assertRaisesRegex(TypeError, "threads to be an integer, got 1.5"):
+            dense(**step, threads=1.5)
+        with self.assertRaisesRegex(TypeError, "checked to be True or False, got 'no'"):
+            dense(**step, checked="no")
         with self.assertRaisesRegex(
             KeyError, "dense, append, narrow, compare; got 'x'"
         ):
@@ -287,6 +291,11 @@ class ArtefactTest(unittest.TestCase):
         with self.assertRaisesRegex(vashista.Error, "expected") as caught:
             vashista.load(content, digest="0" * 64)
         self.assertEqual(caught.exception.kind, "malformed artefact")
+        for digest in ("abc", "0" * 63, "g" * 64):
+            with self.assertRaisesRegex(ValueError, "64 hexadecimal digits, got"):
+                vashista.load(content, digest=digest)
+        with self.assertRaisesRegex(ValueError, "text of several lines"):
+            vashista.compile("func.func @f() { return }")
         with self.assertRaises(vashista.Error):
             vashista.load(content[:-1])
         with self.assertRaises(vashista.Error) as caught:

@@ -20,13 +20,12 @@ def ConvertVashistaToLinalgPass : Pass<"convert-vashista-to-linalg"> {
     condition. Destination ops stay.
 
     **Preconditions.** Aggregates are decomposed. Head dimensions and the
-    numbers of heads are static. An op without a lowering (a solver other than
-    softmax, a sketch) is an error.
+    numbers of heads are static. An op that breaks them is an error.
 
     **Numerics.** A merge adds its states or tails in the order of its operands,
-    in f32; one of tails is rounded upwards. A `certify` takes norms in f64 and rounds `tau` and `error` upwards,
-    by a few parts in a million; `tau` is 1 and `error` +inf where a logit may
-    be off by more than 0.1. Results are bit-equal from run to run.
+    weights of states in f64, all else in f32; one of tails is rounded upwards. A
+    `certify` takes norms in f64 and rounds `tau` and `error` upwards; `tau` is 1
+    and `error` +inf where a logit may be off by more than 0.1. Results are bit-equal from run to run.
   }];
   let options = [
     Option<"lanes", "lanes", "int64_t", "16",

@@ -197,6 +197,10 @@ def Vashista_PolicyAttr : Vashista_Attr<"Policy", "policy"> {
     `pick = proving` treats the budget of the last stage as a cap from the first
     round on and takes the fewest tokens that prove the tolerance.
 
+    Only bounds prove anything: of a sketch, of exact keys, of `box` and `ball`.
+    With `mean` and `mean_std` a row is certified only where all its pages are
+    picked, and without an entropy a projection has no tau.
+
     Constraints:
     * `policy_c1`: `pages`, `candidates`, `sinks` and `window` are 0 to
       2^31 - 1 (positions are i32).

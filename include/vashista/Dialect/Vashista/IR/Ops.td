@@ -976,7 +976,7 @@ def Vashista_AttentionOp : Vashista_TensorOp<"attention",
     Res<Vashista_PerHead, "upper bound of the share of the mass not attended `[R, H]`">:$tau,
     Res<Vashista_PerHead, "upper bound of the norm of the error of o `[R, H]`">:$error,
     Res<Vashista_PerKvHead, "rounds spent `[R, Hkv]`">:$rounds,
-    Res<TensorRankOf<[I1], [2]>, "whether the group fell back `[R, Hkv]`">:$flag);
+    Res<TensorRankOf<[I1], [2]>, "whether the group fell back; false without a fallback, proved or not `[R, Hkv]`">:$flag);
   let assemblyFormat = [{
     $query `keys` `(` $k_cache `)` `values` `(` $v_cache `)`
     `table` `(` $page_table `)` `lens` `(` $seq_lens `)`
