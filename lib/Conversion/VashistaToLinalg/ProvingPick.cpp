@@ -177,8 +177,13 @@ void PickKernel::fillBins(Value head, Value shift, Value every, Value end) {
                 .front();
         isTakenBefore = arith::OrIOp::create(
             b, isTakenBefore, b.compare(CmpIPredicate::eq, rank, splatInt(-1)));
-        Value isOpen = arith::XOrIOp::create(b, isTakenBefore, yes);
         Value bound = knownOrInf(b, weighted(bounds, head, first));
+        // What is not known is taken in any case.
+        float inf = std::numeric_limits<float>::infinity();
+        isTakenBefore = arith::OrIOp::create(
+            b, isTakenBefore,
+            b.compare(CmpFPredicate::OEQ, bound, b.splat(inf, b.lanes)));
+        Value isOpen = arith::XOrIOp::create(b, isTakenBefore, yes);
         Value rest = b.exp(b.subF(bound, shifts));
         Value bin = b.maxNum(getBins(head, bound), zeros);
         Value isSorted =

@@ -226,13 +226,16 @@ void ScoreKernel::writeTile(Value first, Value last) {
   Value zero = b.index(0);
   float inf = std::numeric_limits<float>::infinity();
   bool hasBounds = kind != TileScorer::Bounds::same;
-  // What is visible and yet -inf has overflowed, which bounds nothing.
+  // What is visible and yet -inf has overflowed, which bounds nothing; nor does
+  // NaN, which scores of keys may be: they rank last.
   auto toBound = [&](Value value) -> Value {
     auto vector = dyn_cast<VectorType>(value.getType());
     auto like = [&](Value scalar) {
       return vector ? b.broadcast(scalar, vector.getDimSize(0)) : scalar;
     };
-    Value none = b.compare(CmpFPredicate::OEQ, value, like(b.negInf()));
+    auto equal = kind == TileScorer::Bounds::same ? CmpFPredicate::OEQ
+                                                  : CmpFPredicate::UEQ;
+    Value none = b.compare(equal, value, like(b.negInf()));
     return b.select(none, like(b.f32(inf)), value);
   };
   auto toScore = [&](Value value) {

@@ -535,7 +535,7 @@ vashista::test::certify(const CertifyInputs &inputs) {
       if (!std::isfinite(head.normO) || std::isnan(head.lse) ||
           head.lse == kInf<double>)
         continue;
-      bool isRough = !(head.rounding <= 0.1);
+      bool isRough = !head.areNormsFinite || !(head.rounding <= 0.1);
       if (head.tail == -kInf<double>) {
         // Nothing may be attended, but for want of numbers.
         if (head.lse > -kInf<double> || !isRough)

@@ -99,6 +99,20 @@ TEST(SketchTest, RoundedDirections) {
     }
 }
 
+// A key that is not finite is bounded by +inf, and spoils no other.
+TEST(SketchTest, InfiniteKeys) {
+  for (bool normPerToken : {false, true}) {
+    SketchFormat format;
+    format.bits = 4;
+    format.group = 32;
+    format.normPerToken = normPerToken;
+    checkBounds(format, /*aims=*/false, [](Batch &batch) {
+      for (size_t i = 5; i < batch.keys.data.size(); i += 128 * 7)
+        batch.keys.data[i] = i % 2 ? kInf : -kInf;
+    });
+  }
+}
+
 // Of keys that are far from 0 and close to each other, most is their centre.
 TEST(SketchTest, FarCentres) {
   SketchFormat format;
