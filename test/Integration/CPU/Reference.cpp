@@ -508,7 +508,8 @@ static HeadNumbers getNumbers(const CertifyInputs &inputs, int64_t r,
     int64_t page = inputs.paging.getPhysicalPage(r, position);
     const float *norms = &(*inputs.norms)(page, h / group, 0);
     head.areNormsFinite &= std::isfinite(norms[0]) && std::isfinite(norms[1]);
-    head.umax = std::max<double>(head.umax, norms[0]);
+    head.umax = std::isnan(norms[0]) ? kInf<double>
+                                     : std::max<double>(head.umax, norms[0]);
     head.vmax = std::max<double>(head.vmax, norms[1]);
   }
   head.tail = (*inputs.tail)(r, h);
@@ -535,7 +536,7 @@ vashista::test::certify(const CertifyInputs &inputs) {
       if (!std::isfinite(head.normO) || std::isnan(head.lse) ||
           head.lse == kInf<double>)
         continue;
-      bool isRough = !head.areNormsFinite || !(head.rounding <= 0.1);
+      bool isRough = !(head.rounding <= 0.1);
       if (head.tail == -kInf<double>) {
         // Nothing may be attended, but for want of numbers.
         if (head.lse > -kInf<double> || !isRough)
