@@ -151,6 +151,14 @@ class Sequences:
         return tau, error
 
 
+def shards_of(sequences, rng, number):
+    """What each of so many shards says."""
+    return [
+        Cache(rng, sequences.keys, sequences.values, own).shard(sequences.q)
+        for own in sequences.split(rng, number)
+    ]
+
+
 class ShardedTest(unittest.TestCase):
     def expect_bounds(self, sequences, attended, tau, error):
         true_tau, true_error = sequences.truth(attended)
@@ -263,10 +271,7 @@ class ShardedTest(unittest.TestCase):
     def test_shards_say_all_or_nothing(self):
         rng = np.random.default_rng(4)
         sequences = Sequences(rng)
-        parts = [
-            Cache(rng, sequences.keys, sequences.values, own).shard(sequences.q)
-            for own in sequences.split(rng, 3)
-        ]
+        parts = shards_of(sequences, rng, 3)
         stacks = [np.stack(part) for part in zip(*parts)]
         for short in range(1, 4):
             some = [stack[:2] if i == short else stack for i, stack in enumerate(stacks)]
@@ -276,10 +281,7 @@ class ShardedTest(unittest.TestCase):
     def test_what_one_shard_does_not_know_nobody_does(self):
         rng = np.random.default_rng(3)
         sequences = Sequences(rng)
-        parts = [
-            Cache(rng, sequences.keys, sequences.values, own).shard(sequences.q)
-            for own in sequences.split(rng, 3)
-        ]
+        parts = shards_of(sequences, rng, 3)
         for shard in range(3):
             for name, unknown in ((2, np.nan), (2, np.inf), (3, np.nan), (3, np.inf)):
                 some = [[array.copy() for array in part] for part in parts]

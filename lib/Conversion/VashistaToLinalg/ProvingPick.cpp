@@ -289,6 +289,9 @@ Value PickKernel::countBins(Value head) {
                  Value sorted =
                      b.minF(b.addF(number, b.f32(kBinsPerNat)), last);
                  Value isFound = b.compare(CmpFPredicate::OLE, number, end);
+                 // Nothing more is found by sorting all once more.
+                 isFound = arith::OrIOp::create(
+                     b, isFound, b.compare(CmpFPredicate::OEQ, end, last));
                  isFound = b.select(isSample, no, isFound);
                  return {number, b.select(isSample, sorted, last), isFound};
                })
