@@ -165,6 +165,29 @@ func.func @step({declare(everything)}) -> ({ids}, {head}, {head}) {{
         return tau[0, 0], error[0, 0], mass[~attended].sum() / mass.sum()
 
 
+def get_bound(attribute, parts, query, scale):
+    """The bound of page 0 or of its first token; parts: array and type of each."""
+    types = [tensor(["?", *array.shape[1:]], dtype) for array, dtype in parts]
+    names = [f"%part{i}" for i in range(len(parts))]
+    declared = ", ".join(f"{name}: {of}" for name, of in zip(names, types))
+    direction = tensor(["?", 1, query.size], "f32")
+    page_size = "" if "sketch" in attribute else "page_size 16"
+    all_bounds = tensor(["?", 1, "?"], "f32")
+    score = vashista.compile(f"""
+func.func @score(%q: {direction}, {declared}, %table: tensor<?x?xi32>,
+                 %lens: tensor<?xi32>) -> {all_bounds} {{
+  %scores, %bounds = vashista.score %q from {attribute}({", ".join(names)})
+      table(%table) lens(%lens) {page_size} scale {scale:.9e}
+      : ({direction}, {", ".join(types)}, tensor<?x?xi32>, tensor<?xi32>)
+      -> ({all_bounds}, {all_bounds})
+  return %bounds : {all_bounds}
+}}
+""")["score"]
+    arrays = [array for array, _ in parts]
+    table, lens = np.zeros((1, 1), np.int32), np.ones(1, np.int32)
+    return np.longdouble(score(query[None, None], *arrays, table, lens)[0, 0, 0])
+
+
 SOURCES = ("keys", "sketch", "box", "ball")
 
 
@@ -222,6 +245,57 @@ class ExtremesTest(unittest.TestCase):
             keys = np.full((page_size * (pages + 1), 1), np.log(np.float64(weight)))
             keys[0] = 0
             self.expect_bound(step, np.ones(1), keys)
+
+    def test_a_box_whose_sum_drops_most_products(self):
+        # Beside 2^24 anything below 1 is nothing. Either side of the box, and a
+        # query of either sign.
+        dim = 4096
+        far = np.full((1, 1, dim), 1 - 2.0**-8, np.float32)
+        far[..., 0] = 2**24
+        none = np.zeros_like(far)
+        truth = far.sum(dtype=np.longdouble) * 2**-24
+        for sign, (lo, hi) in ((1, (none, far)), (-1, (-far, none))):
+            with self.subTest(sign=sign):
+                bound = get_bound(
+                    "#vashista.summary<box>",
+                    [(lo, "f32"), (hi, "f32")],
+                    np.full(dim, sign, np.float32),
+                    2.0**-24,
+                )
+                self.assertGreaterEqual(bound, truth)
+
+    def test_a_ball_whose_every_rounding_is_down(self):
+        # One channel: of many, those whose products round down the most.
+        rng = np.random.default_rng(0)
+        w, radius = rng.uniform(1, 2, (2, 1 << 18)).astype(np.float32)
+        scale = np.float32(0.1)
+        exact = w.astype(np.float64) * radius * scale
+        for i in np.argsort(w * radius * scale / exact)[:4]:
+            bound = get_bound(
+                "#vashista.summary<ball>",
+                [
+                    (np.zeros((1, 1, 1), np.float32), "f32"),
+                    (radius[i].reshape(1, 1), "f32"),
+                ],
+                w[i : i + 1],
+                scale,
+            )
+            self.assertGreaterEqual(bound, np.longdouble(exact[i]))
+
+    def test_a_sketch_whose_sum_drops_most_groups(self):
+        # Codes of 15 are 7.5 scales, and the query is a multiple of its step.
+        dim, group = 2048, 32
+        codes = np.full((1, 1, 16, dim // 2), -1, np.int8)
+        scales = np.full((1, 1, 16, dim // group), 1.0625 * 2.0**-13, np.float16)
+        scales[..., 0] = 2**12
+        bound = get_bound(
+            "#vashista.sketch<bits = 4, group = 32>",
+            [(codes, "i8"), (scales, "f16"), (np.zeros_like(scales), "f16")],
+            np.ones(dim, np.float32),
+            2.0**-20,
+        )
+        truth = scales[0, 0, 0].sum(dtype=np.longdouble) * 7.5 * group * 2**-20
+        self.assertGreaterEqual(bound, truth)
 
     def test_sums_of_many_states(self):
         states, width = 512, 16

@@ -100,8 +100,9 @@ void VectorScorer::begin(int64_t heads) {
   norms = b.scratch({heads}, f32);
 }
 
-/// Not less than the norm of a head's direction, whose squares f32 may not
-/// hold.
+/// Above the norm of a head's direction, whose squares f32 may not hold, by
+/// more than is lost where a bound is made of it: in a product, a sum and a
+/// scale.
 Value VectorScorer::getNorm(Value queryHead) {
   Value squares =
       b.forLoop(b.index(0), b.index(dim), 1, ValueRange{f64(b, 0.0)},
@@ -111,7 +112,7 @@ Value VectorScorer::getNorm(Value queryHead) {
                   return {b.addF(carried[0], b.mulF(x, x))};
                 })
           .front();
-  return roundUp(b, b.mulF(b.sqrt(squares), f64(b, 1 + std::ldexp(1.0, -40))));
+  return roundUp(b, b.mulF(b.sqrt(squares), f64(b, 1 + std::ldexp(1.0, -20))));
 }
 
 void VectorScorer::makeVectors(Value number, Value queryHead) {
@@ -215,13 +216,11 @@ void VectorScorer::scoreTile(Value first, Value scores, Value) {
 /// The ball's radius, and then what is done to a sum.
 void VectorScorer::addRadii(Value first, Value scores) {
   Value zero = b.index(0);
-  float grow = 1.0f + 2.0f * (dim + 8) * 0x1p-24f;
   b.forLoop(zero, b.index(group), 1, [&](Value head) {
     Value norm = b.load(norms, b.addI(first, head));
-    Value reach = b.mulF(norm, b.f32(grow));
     b.forLoop(zero, walk.count, 1, [&](Value at) {
       Value radius = b.load(parts[1], {walk.getPage(at), walk.kvHead});
-      Value sum = b.addF(b.load(scores, {head, at}), b.mulF(reach, radius));
+      Value sum = b.addF(b.load(scores, {head, at}), b.mulF(norm, radius));
       Value bound = toBounds(b.broadcast(sum, 1));
       b.store(vector::ExtractOp::create(b, bound, ArrayRef<int64_t>{0}), scores,
               {head, at});
