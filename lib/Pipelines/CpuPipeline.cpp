@@ -66,14 +66,17 @@ void vashista::buildKernelPipeline(OpPassManager &pm,
   pm.addPass(createVashistaCollapseTasksPass());
 }
 
-/// `hostMemory`: through MLIR's generic functions instead of the C library's.
-static void buildCodePipeline(OpPassManager &pm, bool hostMemory) {
+/// From upstream ops to tasks of a host.
+static void buildTaskPipeline(OpPassManager &pm) {
   pm.addPass(createConvertLinalgToLoopsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createVashistaApproximateMathPass());
   pm.addPass(createVashistaOutlineTasksPass());
+}
 
+/// `hostMemory`: through MLIR's generic functions instead of the C library's.
+static void buildLLVMPipeline(OpPassManager &pm, bool hostMemory) {
   pm.addPass(createConvertVectorToSCFPass());
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(memref::createExpandStridedMetadataPass());
@@ -108,15 +111,21 @@ static void buildLinalgPipeline(OpPassManager &pm,
 void vashista::buildCpuPipeline(OpPassManager &pm,
                                 const CpuPipelineOptions &options) {
   buildLinalgPipeline(pm, options);
-  buildCodePipeline(pm, /*hostMemory=*/false);
+  buildTaskPipeline(pm);
+  buildLLVMPipeline(pm, /*hostMemory=*/false);
+}
+
+void vashista::buildHostPipeline(OpPassManager &pm) {
+  buildLLVMPipeline(pm, /*hostMemory=*/true);
+  pm.addPass(createVashistaPackEntriesPass());
 }
 
 void vashista::buildCpuEntryPipeline(OpPassManager &pm,
                                      const CpuPipelineOptions &options) {
   buildKernelPipeline(pm, options);
   pm.addNestedPass<func::FuncOp>(createVashistaPlanWorkspacePass());
-  buildCodePipeline(pm, /*hostMemory=*/true);
-  pm.addPass(createVashistaPackEntriesPass());
+  buildTaskPipeline(pm);
+  buildHostPipeline(pm);
 }
 
 void vashista::registerPipelines() {
@@ -127,4 +136,7 @@ void vashista::registerPipelines() {
   PassPipelineRegistration<CpuPipelineOptions>(
       "vashista-lower-to-llvm-cpu",
       "Lowers vashista ops to the LLVM dialect for a CPU", buildCpuPipeline);
+  PassPipelineRegistration<CudaPipelineOptions>(
+      "vashista-lower-to-nvvm",
+      "Lowers vashista ops to kernels of an NVIDIA GPU", buildCudaPipeline);
 }

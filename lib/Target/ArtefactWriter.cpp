@@ -105,7 +105,7 @@ private:
   std::vector<vso_constant> constants;
   std::vector<vso_check> checks;
   uint32_t producer = 0, compiler = 0;
-  std::vector<uint32_t> features;
+  std::vector<uint32_t> features, architectures;
 
   std::string bytes;
 };
@@ -148,6 +148,8 @@ Error Writer::add(const Artefact &artefact) {
     if (payload.bytes.empty())
       return error("expected a payload of at least 1 byte, got 0");
     features.push_back(addString(payload.features));
+    architectures.push_back(
+        payload.image ? addString(payload.image->architecture) : VSO_NONE);
   }
   StringSet<> names;
   for (const ArtefactEntry &entry : artefact.entries) {
@@ -303,9 +305,20 @@ std::string Writer::finish(const Artefact &artefact) {
   header.constants = addPart(ArrayRef<vso_constant>(constants));
   header.checks = addPart(ArrayRef<vso_check>(checks));
   for (auto [i, payload] : enumerate(artefact.payloads)) {
-    payloads[i] = {VSO_PAYLOAD_ELF_X86_64, features[i], startPart(),
-                   payload.bytes.size()};
+    vso_payload &record = payloads[i];
+    record = {
+        VSO_PAYLOAD_ELF_X86_64, features[i], startPart(), payload.bytes.size(),
+        architectures[i],       0,           0,           0};
     bytes += payload.bytes;
+    if (!payload.image)
+      continue;
+    record.kind = VSO_PAYLOAD_CUDA;
+    record.image_kind = payload.image->isPTX ? VSO_IMAGE_PTX : VSO_IMAGE_CUBIN;
+    record.image_offset = startPart();
+    bytes += payload.image->bytes;
+    if (payload.image->isPTX)
+      bytes += '\0';
+    record.image_bytes = bytes.size() - record.image_offset;
   }
   memcpy(bytes.data() + header.payloads.offset, payloads.data(),
          payloads.size() * sizeof(vso_payload));

@@ -8,6 +8,7 @@
 
 #include "vashista/Target/Compile.h"
 #include "CpuCode.h"
+#include "CudaCode.h"
 #include "EntryInterface.h"
 
 #include "vashista/Pipelines/Pipelines.h"
@@ -26,6 +27,30 @@ void vashista::registerCompileDialects(DialectRegistry &registry) {
   registry.insert<func::FuncDialect, LLVM::LLVMDialect>();
   registerBuiltinDialectTranslation(registry);
   registerLLVMDialectTranslation(registry);
+}
+
+llvm::Expected<Target> vashista::parseTarget(StringRef text) {
+  auto [device, name] = text.split(':');
+  bool isAlone = text == device;
+  Target target;
+  if (device == "cpu" && (isAlone || !name.empty())) {
+    llvm::Expected<CpuTarget> cpu = parseCpuTarget(name);
+    if (!cpu)
+      return cpu.takeError();
+    target.cpu = std::move(*cpu);
+    return target;
+  }
+  if (device != "cuda" || isAlone)
+    return llvm::createStringError(
+        "expected the target 'cpu', 'cpu:x86-64-v3', 'cpu:x86-64-v4' or an "
+        "architecture as in 'cuda:sm_90a', got '" +
+        text + "'");
+  llvm::Expected<CudaTarget> cuda = parseCudaTarget(name);
+  if (!cuda)
+    return cuda.takeError();
+  target.cpu = getLaunchingTarget();
+  target.device = std::move(*cuda);
+  return target;
 }
 
 /// Public functions, with the calls between them inlined.
@@ -53,14 +78,18 @@ static FailureOr<SmallVector<func::FuncOp>> getEntries(ModuleOp module) {
 }
 
 /// Compiles for one target, which takes the module to pieces. Describes the
-/// entries on the way.
+/// entries, and keeps the image of their kernels, on the way.
 static FailureOr<llvm::SmallString<0>>
-generate(ModuleOp module, const CpuTarget &target, OutputKind output,
-         std::vector<ArtefactEntry> &entries) {
+generate(ModuleOp module, const Target &target, OutputKind output,
+         std::vector<ArtefactEntry> &entries, std::string &image) {
   CpuPipelineOptions options;
-  options.lanes = target.lanes;
-  options.registers = target.registers;
-  options.dotsBF16 = target.dotsBF16;
+  if (target.device) {
+    setGraphOptions(options, CudaPipelineOptions());
+  } else {
+    options.lanes = target.cpu.lanes;
+    options.registers = target.cpu.registers;
+    options.dotsBF16 = target.cpu.dotsBF16;
+  }
   FailureOr<SmallVector<func::FuncOp>> functions = getEntries(module);
   if (failed(functions))
     return failure();
@@ -85,7 +114,20 @@ generate(ModuleOp module, const CpuTarget &target, OutputKind output,
     returnThroughArguments(function, entry);
 
   PassManager code(module->getName());
-  buildCpuEntryPipeline(code, options);
+  if (target.device) {
+    bool asPTX = output == OutputKind::ptx ||
+                 (target.device->isPTX && output != OutputKind::cubin);
+    FailureOr<std::string> generated =
+        generateImage(module, *target.device, asPTX);
+    if (failed(generated))
+      return failure();
+    image = std::move(*generated);
+    if (output == OutputKind::ptx || output == OutputKind::cubin)
+      return llvm::SmallString<0>(image);
+    buildCudaEntryPipeline(code);
+  } else {
+    buildCpuEntryPipeline(code, options);
+  }
   if (failed(code.run(module)))
     return failure();
   if (output == OutputKind::mlir) {
@@ -96,7 +138,7 @@ generate(ModuleOp module, const CpuTarget &target, OutputKind output,
     return text;
   }
   llvm::Expected<llvm::SmallString<0>> bytes =
-      generateCode(module, target, output);
+      generateCode(module, target.cpu, output);
   if (!bytes)
     return module.emitError(llvm::toString(bytes.takeError()));
   return std::move(*bytes);
@@ -106,9 +148,15 @@ LogicalResult vashista::compile(ModuleOp module, const CompileOptions &options,
                                 llvm::raw_ostream &os) {
   assert(!options.targets.empty() && "expected a target");
   std::vector<ArtefactEntry> entries;
+  std::string image;
   if (options.output != OutputKind::vso) {
+    const Target &target = options.targets.front();
+    if (!target.device && (options.output == OutputKind::ptx ||
+                           options.output == OutputKind::cubin))
+      return module.emitError("expected a target such as cuda:sm_90a for PTX "
+                              "or a cubin, got a CPU");
     FailureOr<llvm::SmallString<0>> bytes =
-        generate(module, options.targets.front(), options.output, entries);
+        generate(module, target, options.output, entries, image);
     if (failed(bytes))
       return failure();
     os << *bytes;
@@ -118,16 +166,20 @@ LogicalResult vashista::compile(ModuleOp module, const CompileOptions &options,
   Artefact artefact;
   artefact.producer = "vashista " VASHISTA_VERSION;
   artefact.compiler = "LLVM " LLVM_VERSION_STRING;
-  for (const CpuTarget &target : options.targets) {
+  for (const Target &target : options.targets) {
     OwningOpRef<ModuleOp> copy = module.clone();
     FailureOr<llvm::SmallString<0>> object =
-        generate(*copy, target, OutputKind::object, entries);
+        generate(*copy, target, OutputKind::object, entries, image);
     if (failed(object))
       return failure();
     llvm::Expected<std::string> linked = linkSharedObject(*object);
     if (!linked)
       return module.emitError(llvm::toString(linked.takeError()));
-    artefact.payloads.push_back({target.features, std::move(*linked)});
+    ArtefactPayload payload = {target.cpu.features, std::move(*linked)};
+    if (target.device)
+      payload.image = {target.device->architecture, target.device->isPTX,
+                       std::move(image)};
+    artefact.payloads.push_back(std::move(payload));
   }
   artefact.entries = std::move(entries);
   if (llvm::Error error = writeArtefact(artefact, os))

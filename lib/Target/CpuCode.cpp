@@ -52,16 +52,11 @@ static bool isHost(StringRef list) {
   });
 }
 
-llvm::Expected<CpuTarget> vashista::parseTarget(StringRef text) {
-  if (text.starts_with("cuda"))
-    return llvm::createStringError("expected the target 'cpu': this build "
-                                   "generates no code for '" +
-                                   text + "' yet");
-  auto [device, name] = text.split(':');
-  if (device != "cpu" || (name.empty() && text != device))
-    return llvm::createStringError(
-        "expected the target 'cpu', 'cpu:x86-64-v3' or 'cpu:x86-64-v4', got '" +
-        text + "'");
+CpuTarget vashista::getLaunchingTarget() {
+  return {"x86-64", "x86-64", "", 4, 16};
+}
+
+llvm::Expected<CpuTarget> vashista::parseCpuTarget(StringRef name) {
   for (const CpuTarget &level : getLevels()) {
     if (name == level.level)
       return level;

@@ -15,6 +15,12 @@
 
 namespace vashista {
 
+/// Reads what follows "cpu:"; nothing stands for this machine.
+llvm::Expected<CpuTarget> parseCpuTarget(llvm::StringRef name);
+
+/// Any x86-64, for code that computes sizes and launches kernels.
+CpuTarget getLaunchingTarget();
+
 /// Optimised LLVM IR, assembly or an object, from a module in the LLVM dialect.
 llvm::Expected<llvm::SmallString<0>>
 generateCode(mlir::ModuleOp module, const CpuTarget &target, OutputKind output);

@@ -123,6 +123,34 @@ class _Tensor:
         )
 
 
+class _DeviceTensor(_Tensor):
+    """A copy of an array in a device's memory, freed with it."""
+
+    def __init__(self, array: np.ndarray, dtype, device: _runtime.DLDevice):
+        # Any strides, but not those of what is written (checked before).
+        super().__init__(np.ascontiguousarray(array), dtype)
+        self.device, self.memory = device, ctypes.c_void_p()
+        _runtime.call("memory_allocate", device, array.nbytes, self.memory)
+        weakref.finalize(
+            self, _runtime.library().vashista_memory_free, device, self.memory
+        ).atexit = False
+        self.dl.data = self.memory
+        self.dl.device_type, self.dl.device_id = device.device_type, device.device_id
+
+    def _copy(self, to, source) -> None:
+        _runtime.call("memory_copy", self.device, to, source, self.array.nbytes, None)
+
+    def upload(self) -> None:
+        self._copy(self.memory, self.array.ctypes.data)
+
+    def download(self, array: np.ndarray) -> None:
+        if array.flags.c_contiguous:
+            self._copy(array.ctypes.data, self.memory)
+        else:
+            self._copy(self.array.ctypes.data, self.memory)
+            array[...] = self.array
+
+
 def _pointers(tensors: list[_Tensor]):
     pointer = ctypes.POINTER(_runtime.DLTensor)
     return (pointer * len(tensors))(*(ctypes.pointer(t.dl) for t in tensors))
@@ -134,7 +162,9 @@ class Entry:
         o, lse = entry(q, k, v, table=table, lens=lens)
 
     Arguments go by position or by name. Each has exactly the element type and
-    shape that the entry declares: nothing is converted or copied. bf16 and f8
+    shape that the entry declares: nothing is converted, nor copied on the CPU. An
+    artefact on a CUDA device has its own memory, to which arrays are copied, and
+    from which results and what is written come back. bf16 and f8
     arguments are `vashista.Bits` (or arrays of `ml_dtypes`), and so are results.
 
     Returns a new array for each result: nothing, the array, or a named tuple of
@@ -241,14 +271,14 @@ class Entry:
         for value, dtype, x in zip(self.arguments, self._argument_types, given):
             array = self._fit(value, x, shapes)
             shapes[value.name] = array.shape
-            tensors.append(_Tensor(array, dtype))
+            tensors.append(self._make(array, dtype, upload=True))
         outcome, results = [], []
         for value, dtype in zip(self.results, self._result_types):
             bits = value.dtype not in _NUMPY
             kind = np.dtype(f"u{dtype.bits // 8}") if bits else _NUMPY[value.dtype]
             array = np.empty(_shape(value, shapes), kind)
             outcome.append(Bits(array, value.dtype) if bits else array)
-            results.append(_Tensor(array, dtype))
+            results.append(self._make(array, dtype))
 
         options = _runtime.CallOptions(
             ctypes.sizeof(_runtime.CallOptions), int(checked), threads
@@ -264,9 +294,25 @@ class Entry:
             options,
             context=f"{self.name}: ",
         )
+        for value, tensor, x in zip(self.arguments, tensors, given):
+            if isinstance(tensor, _DeviceTensor) and value.written:
+                tensor.download(x.bits if isinstance(x, Bits) else x)
+        for tensor in results:
+            if isinstance(tensor, _DeviceTensor):
+                tensor.download(tensor.array)
         if len(outcome) > 1:
             return self._tuple(*outcome)
         return outcome[0] if outcome else None
+
+    def _make(self, array: np.ndarray, dtype, upload: bool = False) -> _Tensor:
+        """The tensor that the entry is given of an array."""
+        device = self._module.device
+        if device.device_type == _runtime.CPU:
+            return _Tensor(array, dtype)
+        tensor = _DeviceTensor(array, dtype, device)
+        if upload:
+            tensor.upload()
+        return tensor
 
     def _bind(self, args: tuple, named: dict[str, Any]) -> list[Any]:
         """The arguments in the entry's order."""
@@ -339,6 +385,11 @@ class _Module:
 
     def __init__(self, handle: ctypes.c_void_p):
         self.handle = handle
+        self.info = _runtime.ModuleInfo()
+        _runtime.call("module_describe", handle, self.info)
+        self.device = _runtime.DLDevice(
+            self.info.device.device_type, self.info.device.device_id
+        )
         free = weakref.finalize(self, _runtime.library().vashista_module_free, handle)
         # At exit a thread may still be within a call.
         free.atexit = False
@@ -353,16 +404,23 @@ class Artefact(Mapping[str, Entry]):
       compiler: who generated its code, "LLVM 22.1.8".
       features: the CPU features that its loaded code uses.
       digest: SHA-256 of its contents, 64 hexadecimal digits.
+      device: what runs it, "cpu" or "cuda:0".
+      architecture: of its kernels, "sm_90a"; None on the CPU.
     """
 
     def __init__(self, module: _Module):
-        info = _runtime.ModuleInfo()
-        _runtime.call("module_describe", module.handle, info)
+        info = module.info
         self.producer: str = info.producer.decode()
         self.compiler: str = info.compiler.decode()
         features = info.features.decode()
         self.features: tuple[str, ...] = tuple(features.split(",")) if features else ()
         self.digest: str = bytes(info.digest[:32]).hex()
+        number = module.device.device_id
+        on_cpu = module.device.device_type == _runtime.CPU
+        self.device: str = "cpu" if on_cpu else f"cuda:{number}"
+        self.architecture: str | None = (
+            info.architecture.decode() if info.architecture else None
+        )
         self._entries = {
             entry.name: entry
             for entry in (Entry(module, i) for i in range(info.num_entries))
@@ -389,7 +447,22 @@ class Artefact(Mapping[str, Entry]):
         return f"<artefact of {self.producer}: {', '.join(self._entries)}>"
 
 
-def load(source: str | os.PathLike | bytes, *, digest: str | None = None) -> Artefact:
+def _parse_device(device: str | None) -> _runtime.DLDevice:
+    if device is None:
+        return _runtime.DLDevice(0, 0)
+    if device == "cpu":
+        return _runtime.DLDevice(_runtime.CPU, 0)
+    if found := re.fullmatch("cuda(?::([0-9]{1,4}))?", device):
+        return _runtime.DLDevice(_runtime.CUDA, int(found[1] or 0))
+    raise ValueError(f"expected the device 'cpu' or 'cuda:0', got {device!r}")
+
+
+def load(
+    source: str | os.PathLike | bytes,
+    *,
+    digest: str | None = None,
+    device: str | None = None,
+) -> Artefact:
     """Loads an artefact: a path, or the bytes of one.
 
     Every byte is verified before any of it runs, and what runs is a copy: the
@@ -397,13 +470,17 @@ def load(source: str | os.PathLike | bytes, *, digest: str | None = None) -> Art
 
     Args:
       digest: the `digest` that the artefact must have; default: any.
+      device: what is to run it, "cpu" or "cuda:0"; default: what it is for, the
+        CPU first.
 
     Raises `vashista.Error`.
     """
     if digest is not None and not re.fullmatch("[0-9a-fA-F]{64}", digest):
         raise ValueError(f"expected a digest of 64 hexadecimal digits, got {digest!r}")
     expected = bytes.fromhex(digest) if digest is not None else None
-    options = _runtime.LoadOptions(ctypes.sizeof(_runtime.LoadOptions), expected)
+    options = _runtime.LoadOptions(
+        ctypes.sizeof(_runtime.LoadOptions), expected, _parse_device(device)
+    )
     handle = ctypes.c_void_p()
     if isinstance(source, bytes):
         _runtime.call("module_load_bytes", source, len(source), options, handle)

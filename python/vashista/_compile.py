@@ -19,6 +19,7 @@ def compile(
     target: str = "cpu",
     *,
     output: str | os.PathLike | None = None,
+    device: str | None = None,
     options: Sequence[str] = (),
 ) -> Artefact:
     """Compiles a module to an artefact and loads it.
@@ -27,7 +28,10 @@ def compile(
       source: the module: a path; or its text, a `str` of several lines; or
         `bytes`, text or MLIR bytecode.
       target: "cpu" is the best level of this machine; also "cpu:x86-64-v3" and
-        "cpu:x86-64-v4", or several with commas, the best first.
+        "cpu:x86-64-v4"; an architecture of a GPU as in "cuda:sm_90a" (which
+        takes the assembler ptxas) or "cuda:compute_90"; or several with commas,
+        the best first.
+      device: what is to run it, as for `vashista.load`.
       output: where to keep the artefact; default: nowhere but in memory.
       options: further options of `vashista-compile`.
 
@@ -49,4 +53,4 @@ def compile(
     if run.returncode:
         said = run.stderr.decode(errors="replace").strip()
         raise Error("compile failed", said or f"exit code {run.returncode}")
-    return load(run.stdout if output is None else output)
+    return load(run.stdout if output is None else output, device=device)

@@ -14,7 +14,7 @@ from ._find import find_runtime
 
 MAX_RANK = 8
 DIM_STATIC, DIM_DYNAMIC, DIM_TIED = 1, 2, 3
-CPU = 1  # kDLCPU
+CPU, CUDA = 1, 2  # kDLCPU, kDLCUDA
 
 
 class DLDataType(ctypes.Structure):
@@ -38,8 +38,16 @@ class DLTensor(ctypes.Structure):
     ]
 
 
+class DLDevice(ctypes.Structure):
+    _fields_ = [("device_type", c_int32), ("device_id", c_int32)]
+
+
 class LoadOptions(ctypes.Structure):
-    _fields_ = [("struct_size", c_size_t), ("digest", c_char_p)]
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("digest", c_char_p),
+        ("device", DLDevice),
+    ]
 
 
 class CallOptions(ctypes.Structure):
@@ -47,6 +55,9 @@ class CallOptions(ctypes.Structure):
         ("struct_size", c_size_t),
         ("checked", c_uint32),
         ("threads", c_uint32),
+        ("stream", ctypes.c_void_p),
+        ("workspace", ctypes.c_void_p),
+        ("workspace_bytes", c_size_t),
     ]
 
 
@@ -58,6 +69,8 @@ class ModuleInfo(ctypes.Structure):
         ("digest", POINTER(c_uint8)),
         ("format_version", c_uint32),
         ("num_entries", c_uint32),
+        ("device", DLDevice),
+        ("architecture", c_char_p),
     ]
 
 
@@ -119,6 +132,24 @@ _FUNCTIONS = {
         _TENSORS,
         c_uint32,
         POINTER(CallOptions),
+    ],
+    "workspace_bytes": [
+        _MODULE,
+        c_uint32,
+        _TENSORS,
+        c_uint32,
+        _TENSORS,
+        c_uint32,
+        POINTER(c_size_t),
+    ],
+    "memory_allocate": [DLDevice, c_size_t, POINTER(ctypes.c_void_p)],
+    "memory_free": [DLDevice, ctypes.c_void_p],
+    "memory_copy": [
+        DLDevice,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        c_size_t,
+        ctypes.c_void_p,
     ],
 }
 

@@ -22,7 +22,8 @@
 //   dims         vso_dim[]       value by value
 //   constants    vso_constant[]  entry by entry
 //   checks       vso_check[]     entry by entry
-//   the bytes of each payload, in the order of their records
+//   the bytes of each payload, then those of its image if it has one, in the
+//   order of their records
 //
 // Every part starts at the next multiple of 8 after the part before it; the
 // bytes between are 0, and so are all reserved fields. The file ends with the
@@ -32,7 +33,7 @@
 //
 // The digest is there for integrity, not for trust: payloads are code.
 //
-// In format 1 every log-sum-exp is f32 and a natural logarithm.
+// In format 2 every log-sum-exp is f32 and a natural logarithm.
 //
 //===----------------------------------------------------------------------===//
 
@@ -47,8 +48,8 @@ extern "C" {
 
 // In the manner of PNG: a transfer that changes line ends is noticed.
 #define VSO_MAGIC "\x7fVSO\r\n\x1a\n"
-#define VSO_FORMAT_VERSION 1
-#define VSO_HOST_ABI 1
+#define VSO_FORMAT_VERSION 2
+#define VSO_HOST_ABI 2
 
 // An index that refers to nothing.
 #define VSO_NONE UINT32_MAX
@@ -88,17 +89,30 @@ typedef struct vso_header {
 
 enum {
   // An ELF shared object for x86-64 Linux, see "The host interface".
-  VSO_PAYLOAD_ELF_X86_64 = 1
-  // Other kinds (cubin, PTX) will raise the format version.
+  VSO_PAYLOAD_ELF_X86_64 = 1,
+  // The same, and an image of the kernels that it launches on a CUDA device. It
+  // exports their names, the object VSO_KERNELS_SYMBOL.
+  VSO_PAYLOAD_CUDA = 2
+};
+
+enum {
+  VSO_IMAGE_CUBIN = 1, // an ELF file
+  VSO_IMAGE_PTX = 2    // text, with the NUL that ends it
 };
 
 // Payloads are alternatives, the best first: a loader takes the first one that
-// the machine can run.
+// the machine can run; of several for CUDA devices the one that is closest to
+// the device: code for its architecture, then for its family, then PTX.
 typedef struct vso_payload {
   uint32_t kind;
   uint32_t features; // string: "avx2,fma,avx512f", may be empty
   uint64_t offset;
   uint64_t bytes;
+  // Of an image; without one VSO_NONE and 0.
+  uint32_t architecture; // string: "sm_90a", or of PTX "compute_90"
+  uint32_t image_kind;
+  uint64_t image_offset;
+  uint64_t image_bytes;
 } vso_payload;
 
 typedef struct vso_entry {
@@ -213,11 +227,22 @@ typedef struct vashista_host {
 
   // Memory for temporaries, of an alignment that is a power of two. Null when
   // there is none: the entry must then return, and its call reports that.
+  // Of the device, where the payload has an image.
   void *(*alloc)(uint64_t size, uint64_t align);
   void (*free)(void *pointer);
+
+  // Enqueues a kernel, one of VSO_KERNELS_SYMBOL by its position. Sizes of grid
+  // and block in x, y and z; shared memory beyond what the kernel declares; the
+  // address of each of the kernel's parameters. A grid without blocks is no
+  // launch. After a failure the call's other launches do nothing.
+  void (*launch)(uint32_t kernel, int64_t grid_x, int64_t grid_y,
+                 int64_t grid_z, int64_t block_x, int64_t block_y,
+                 int64_t block_z, int32_t shared_bytes, void **parameters);
 } vashista_host;
 
 #define VSO_BIND_SYMBOL "vashista_bind"
+// char[]: each name ends with NUL, the last one is empty.
+#define VSO_KERNELS_SYMBOL "vashista_kernels"
 
 typedef void vashista_bind_fn(const vashista_host *host);
 typedef void vashista_entry_fn(void **descriptors);

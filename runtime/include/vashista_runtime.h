@@ -61,7 +61,8 @@ typedef enum vashista_status {
   VASHISTA_UNSUPPORTED = 5,      // for another runtime or machine
   VASHISTA_LOAD_FAILED = 6,      // its code cannot be mapped or bound
   VASHISTA_OUT_OF_MEMORY = 7,
-  VASHISTA_CHECK_FAILED = 8 // checked mode found a bad index or length
+  VASHISTA_CHECK_FAILED = 8, // checked mode found a bad index or length
+  VASHISTA_DEVICE_ERROR = 9  // the driver of a device reports a failure
 } vashista_status;
 
 /// "invalid argument" and so on; never null, for any number.
@@ -84,11 +85,18 @@ typedef struct vashista_load_options {
   size_t struct_size; // sizeof(vashista_load_options)
   /// The digest that the artefact must have, 32 bytes, or null for any.
   const uint8_t *digest;
+  /// What is to run its entries: {kDLCPU, 0}, {kDLCUDA, number}; or {0, 0} for
+  /// what the artefact is for, the CPU first, of devices number 0.
+  DLDevice device;
 } vashista_load_options;
-#define VASHISTA_LOAD_OPTIONS_INIT {sizeof(vashista_load_options), NULL}
+#define VASHISTA_LOAD_OPTIONS_INIT                                             \
+  {                                                                            \
+    sizeof(vashista_load_options), NULL, { (DLDeviceType)0, 0 }                \
+  }
 
-/// Verifies every byte of an artefact, picks the first of its payloads that
-/// this machine can run, and loads it. What runs is a copy of the verified
+/// Verifies every byte of an artefact, picks the best of its payloads that this
+/// machine can run, and loads it: for one device, kernels and all, so that no
+/// call loads anything. What runs is a copy of the verified
 /// bytes: the file may change or vanish afterwards. Code of an artefact is
 /// native code, and loading it runs some: load only what comes from where you
 /// trust.
@@ -108,9 +116,9 @@ VASHISTA_API vashista_status vashista_module_load_bytes(
 VASHISTA_API vashista_status vashista_artefact_verify(const void *bytes,
                                                       size_t size);
 
-/// Unloads the module, gives back the memory that is kept for the temporaries of
-/// later calls and, with the last one, ends the worker threads. No call of the
-/// module may be running. Null is ignored.
+/// Unloads the module, gives back the memory that is kept for the temporaries
+/// of later calls and, with the last one, ends the worker threads. No call of
+/// the module may be running. Null is ignored.
 VASHISTA_API void vashista_module_free(vashista_module *module);
 
 //===----------------------------------------------------------------------===//
@@ -124,6 +132,8 @@ typedef struct vashista_module_info {
   const uint8_t *digest; // 32 bytes, SHA-256
   uint32_t format_version;
   uint32_t num_entries;
+  DLDevice device;          // what runs its entries
+  const char *architecture; // of its kernels: "sm_90a"; null on the CPU
 } vashista_module_info;
 
 VASHISTA_API vashista_status vashista_module_describe(
@@ -224,36 +234,79 @@ typedef struct vashista_call_options {
   uint32_t checked;
   /// Threads to use at most, the caller's among them; 0: no cap.
   uint32_t threads;
+  /// Of a CUDA device: the stream (a CUstream; null is the default one).
+  void *stream;
+  /// Of a CUDA device: memory for temporaries, which is this call's until its
+  /// work is done. Null: memory of the stream, allocated and given back in it.
+  void *workspace;
+  size_t workspace_bytes;
 } vashista_call_options;
-#define VASHISTA_CALL_OPTIONS_INIT {sizeof(vashista_call_options), 0, 0}
+#define VASHISTA_CALL_OPTIONS_INIT                                             \
+  { sizeof(vashista_call_options), 0, 0, NULL, NULL, 0 }
 
-/// Runs an entry and returns when it is done.
+/// Runs an entry. On the CPU it returns when that is done; on a CUDA device
+/// when it is enqueued on the stream: only what the driver reports until then
+/// is an error of the call. Nothing is allocated, loaded or waited for (given a
+/// workspace, and not in checked mode), so that a call, the first one too, can
+/// be captured in a CUDA graph: it is replayed with the same addresses and
+/// sizes, lengths and tables are read each time.
 ///
-/// Arguments and results are tensors of the CPU with the element type, rank and
-/// sizes that the entry declares, aligned to their element size; null data is
-/// taken only where there are no elements. Strides count elements and may be
-/// null for row-major. Results are written into memory that the caller
-/// provides. What is written must not overlap any other tensor (verified where
-/// both are row-major).
+/// Arguments and results are tensors of the module's device with the element
+/// type, rank and sizes that the entry declares, aligned to their element size;
+/// null data is taken only where there are no elements. Strides count elements
+/// and may be null for row-major. Results are written into memory that the
+/// caller provides. What is written must not overlap any other tensor (verified
+/// where both are row-major).
 ///
 /// A tensor that does not fit is refused before anything is read. What tensors
 /// contain is trusted, and a bad page id is undefined behaviour, unless
 /// `checked` asks to verify it: then the first violation is reported as "row 2,
 /// position 5: expected page id 0 to 255, got 300", the entry does not run, and
-/// results are set to zero. Tensors must not change during the call.
+/// results are set to zero. Tensors must not change during the call. Tables and
+/// lists of a CUDA device are copied to the host for that, which waits for the
+/// stream.
 ///
-/// Runs on the caller's thread and on workers that all modules share, as many
-/// as VASHISTA_NUM_THREADS in the environment says (a number of at least 1; by
-/// default, and for anything else, the CPUs that the process may use) when they
-/// start, with the first call that needs them.
-/// Results do not depend on their number. The floating-point environment of the
-/// caller (rounding, flushing of denormals) has no influence.
+/// On the CPU it runs on the caller's thread and on workers that all modules
+/// share, as many as VASHISTA_NUM_THREADS in the environment says (a number of
+/// at least 1; by default, and for anything else, the CPUs that the process may
+/// use) when they start, with the first call that needs them. Results do not
+/// depend on their number. The floating-point environment of the caller
+/// (rounding, flushing of denormals) has no influence.
 ///
 /// `options` may be null. The runtime itself allocates nothing here.
 VASHISTA_API vashista_status vashista_call(
     const vashista_module *module, uint32_t entry, DLTensor *const *arguments,
     uint32_t num_arguments, DLTensor *const *results, uint32_t num_results,
     const vashista_call_options *options);
+
+/// The size of the workspace that a call with these tensors needs; 0 on the
+/// CPU. It depends on sizes only.
+VASHISTA_API vashista_status vashista_workspace_bytes(
+    const vashista_module *module, uint32_t entry, DLTensor *const *arguments,
+    uint32_t num_arguments, DLTensor *const *results, uint32_t num_results,
+    size_t *bytes);
+
+//===----------------------------------------------------------------------===//
+// Memory of devices
+//===----------------------------------------------------------------------===//
+//
+// For programs without a framework that has it. The device is {kDLCUDA,
+// number}.
+
+VASHISTA_API vashista_status vashista_memory_allocate(DLDevice device,
+                                                      size_t bytes,
+                                                      void **memory);
+/// Null is ignored.
+VASHISTA_API vashista_status vashista_memory_free(DLDevice device,
+                                                  void *memory);
+/// Between the host and the device, or within either, after what the stream has
+/// to do. Returns when it is done.
+VASHISTA_API vashista_status vashista_memory_copy(DLDevice device, void *to,
+                                                  const void *from,
+                                                  size_t bytes, void *stream);
+/// Waits for a stream; what its work failed of is reported here.
+VASHISTA_API vashista_status vashista_synchronize(DLDevice device,
+                                                  void *stream);
 
 #ifdef __cplusplus
 } // extern "C"

@@ -20,20 +20,31 @@ using namespace vashista::runtime;
 
 namespace {
 
+/// Copies of the arguments that a check reads, on the host.
+struct Lists {
+  static constexpr unsigned kMost = 5;
+  Descriptor copies[kMost];
+  Allocation<uint8_t> memory[kMost];
+  unsigned count = 0;
+};
+
 /// One call, all of it on the stack.
 class Call {
 public:
   Call(const vashista_module &module, const vso_entry &entry)
-      : manifest(module.manifest), entry(entry),
+      : module(module), manifest(module.manifest), entry(entry),
         values(module.manifest.values(entry)) {}
 
   vashista_status bind(DLTensor *const *tensors, uint32_t first,
                        uint32_t count);
   vashista_status checkOverlaps() const;
-  vashista_status runChecks();
+  vashista_status runChecks(cuda::Stream stream);
   void **descriptors() { return pointers; }
 
 private:
+  vashista_status copyLists(const vso_check &check, cuda::Stream stream,
+                            Lists &lists);
+  vashista_status clearResults(cuda::Stream stream);
   vashista_status bindTensor(uint32_t i, const DLTensor *tensor);
   vashista_status checkType(uint32_t i, const DLTensor &tensor) const;
   vashista_status bindSizes(uint32_t i, const DLTensor &tensor);
@@ -48,6 +59,7 @@ private:
     return i >= entry.num_arguments || values[i].flags & VSO_VALUE_WRITTEN;
   }
 
+  const vashista_module &module;
   const Manifest &manifest;
   const vso_entry &entry;
   Span<vso_value> values;
@@ -127,9 +139,19 @@ vashista_status Call::bindTensor(uint32_t i, const DLTensor *tensor) {
 
 vashista_status Call::checkType(uint32_t i, const DLTensor &tensor) const {
   const vso_value &value = values[i];
-  if (tensor.device.device_type != kDLCPU)
+  bool onDevice = module.device.isOpen();
+  int32_t number = onDevice ? module.device.getDevice() : 0;
+  DLDeviceType wanted = onDevice ? kDLCUDA : kDLCPU;
+  if (!onDevice && tensor.device.device_type != kDLCPU)
     return refuse(i, ": expected a tensor of the CPU, got device type %d",
                   static_cast<int>(tensor.device.device_type));
+  if (onDevice && (tensor.device.device_type != wanted ||
+                   tensor.device.device_id != number))
+    return refuse(i,
+                  ": expected a tensor of the CUDA device %" PRId32
+                  ", got device type %d, number %" PRId32,
+                  number, static_cast<int>(tensor.device.device_type),
+                  tensor.device.device_id);
   const DLDataType &type = tensor.dtype;
   if (type.code != value.code || type.bits != value.bits || type.lanes != 1)
     return refuse(i, ": expected %s, got %s",
@@ -288,18 +310,122 @@ vashista_status Call::checkOverlaps() const {
   return VASHISTA_OK;
 }
 
-vashista_status Call::runChecks() {
-  for (const vso_check &check : manifest.checks(entry)) {
-    vashista_status status = runCheck(check, operands);
-    if (!status)
+vashista_status Call::copyLists(const vso_check &check, cuda::Stream stream,
+                                Lists &lists) {
+  const uint32_t numbers[Lists::kMost] = {
+      check.table,
+      check.kind == VSO_CHECK_POSITIONS ? check.positions : check.lens,
+      check.rows, check.list, check.count};
+  cuda::ContextScope scope(module.device.getContext());
+  if (scope.status)
+    return scope.status;
+  const cuda::Driver &driver = *cuda::getDriver();
+  for (uint32_t i : numbers) {
+    if (i == VSO_NONE)
       continue;
-    // Results are row-major.
-    for (uint64_t i = entry.num_arguments; i < values.size; ++i)
-      if (bytes[i])
-        memset(storage[i].aligned, 0, bytes[i]);
-    return status;
+    // Of any strides it could be anywhere.
+    if (bytes[i] == 0 && storage[i].aligned)
+      return refuse(i, ": expected row-major strides in checked mode on a CUDA "
+                       "device, got others");
+    Allocation<uint8_t> &memory = lists.memory[lists.count];
+    memory = Allocation<uint8_t>(bytes[i] ? bytes[i] : 1);
+    if (!memory)
+      return fail(VASHISTA_OUT_OF_MEMORY,
+                  "expected memory of %" PRIu64 " bytes, got none", bytes[i]);
+    if (bytes[i])
+      if (vashista_status status = cuda::check(
+              driver.memoryCopyAsync(
+                  reinterpret_cast<cuda::Pointer>(memory.get()),
+                  reinterpret_cast<cuda::Pointer>(storage[i].aligned), bytes[i],
+                  stream),
+              "a list that can be copied to the host"))
+        return status;
+    Descriptor &copy = lists.copies[lists.count++];
+    copy = storage[i];
+    copy.allocated = copy.aligned = memory.get();
+    operands[i].descriptor = &copy;
+  }
+  return cuda::check(driver.streamSynchronize(stream),
+                     "a stream whose work ends well");
+}
+
+vashista_status Call::clearResults(cuda::Stream stream) {
+  // Results are row-major.
+  for (uint64_t i = entry.num_arguments; i < values.size; ++i) {
+    if (!bytes[i])
+      continue;
+    if (!module.device.isOpen()) {
+      memset(storage[i].aligned, 0, bytes[i]);
+      continue;
+    }
+    cuda::ContextScope scope(module.device.getContext());
+    if (scope.status)
+      return scope.status;
+    if (vashista_status status =
+            cuda::check(cuda::getDriver()->memorySetAsync(
+                            reinterpret_cast<cuda::Pointer>(storage[i].aligned),
+                            0, bytes[i], stream),
+                        "a result that can be set to zero"))
+      return status;
   }
   return VASHISTA_OK;
+}
+
+vashista_status Call::runChecks(cuda::Stream stream) {
+  for (const vso_check &check : manifest.checks(entry)) {
+    Lists lists;
+    if (module.device.isOpen())
+      if (vashista_status status = copyLists(check, stream, lists))
+        return status;
+    vashista_status status = runCheck(check, operands);
+    for (uint64_t i = 0; i < values.size; ++i)
+      operands[i].descriptor = &storage[i];
+    if (!status)
+      continue;
+    // What the check found is what is told, whatever happens to the results.
+    char found[1024];
+    snprintf(found, sizeof(found), "%s", vashista_last_error());
+    if (vashista_status failure = clearResults(stream))
+      return failure;
+    return fail(status, "%s", found);
+  }
+  return VASHISTA_OK;
+}
+
+/// The entry, if a call may be made of so many tensors.
+static vashista_status findEntry(const vashista_module *module,
+                                 uint32_t entryNumber, uint32_t numArguments,
+                                 uint32_t numResults, const vso_entry *&entry) {
+  if (!module)
+    return fail(VASHISTA_INVALID_ARGUMENT, "expected a module, got null");
+  const Manifest &manifest = module->manifest;
+  if (entryNumber >= manifest.entries.size)
+    return fail(VASHISTA_INVALID_ARGUMENT,
+                "expected one of %" PRIu64 " entries, got number %" PRIu32,
+                manifest.entries.size, entryNumber);
+  entry = &manifest.entries[entryNumber];
+  if (numArguments != entry->num_arguments || numResults != entry->num_results)
+    return fail(VASHISTA_INVALID_ARGUMENT,
+                "entry '%s': expected %" PRIu32 " arguments and %" PRIu32
+                " results, got %" PRIu32 " and %" PRIu32,
+                manifest.string(entry->name), entry->num_arguments,
+                entry->num_results, numArguments, numResults);
+  return VASHISTA_OK;
+}
+
+/// Runs the host's part of an entry for a device.
+static vashista_status runOnDevice(const vashista_module &module,
+                                   vashista_entry_fn *function,
+                                   cuda::DeviceCall &device, Call &call) {
+  cuda::ContextScope context(module.device.getContext());
+  if (context.status)
+    return context.status;
+  device.code = &module.device;
+  CallState state;
+  state.device = &device;
+  CallScope scope(state);
+  function(call.descriptors());
+  return device.status;
 }
 
 extern "C" vashista_status
@@ -307,36 +433,34 @@ vashista_call(const vashista_module *module, uint32_t entryNumber,
               DLTensor *const *arguments, uint32_t numArguments,
               DLTensor *const *results, uint32_t numResults,
               const vashista_call_options *options) {
-  if (!module)
-    return fail(VASHISTA_INVALID_ARGUMENT, "expected a module, got null");
+  const vso_entry *entry = nullptr;
+  if (vashista_status status =
+          findEntry(module, entryNumber, numArguments, numResults, entry))
+    return status;
   if (options && options->struct_size < sizeof(*options))
     return fail(VASHISTA_INVALID_ARGUMENT,
                 "expected call options of struct_size %zu, got %zu",
                 sizeof(*options), options->struct_size);
-  const Manifest &manifest = module->manifest;
-  if (entryNumber >= manifest.entries.size)
-    return fail(VASHISTA_INVALID_ARGUMENT,
-                "expected one of %" PRIu64 " entries, got number %" PRIu32,
-                manifest.entries.size, entryNumber);
-  const vso_entry &entry = manifest.entries[entryNumber];
-  if (numArguments != entry.num_arguments || numResults != entry.num_results)
-    return fail(VASHISTA_INVALID_ARGUMENT,
-                "entry '%s': expected %" PRIu32 " arguments and %" PRIu32
-                " results, got %" PRIu32 " and %" PRIu32,
-                manifest.string(entry.name), entry.num_arguments,
-                entry.num_results, numArguments, numResults);
 
-  Call call(*module, entry);
+  Call call(*module, *entry);
   if (vashista_status status = call.bind(arguments, 0, numArguments))
     return status;
   if (vashista_status status = call.bind(results, numArguments, numResults))
     return status;
   if (vashista_status status = call.checkOverlaps())
     return status;
+  auto stream = static_cast<cuda::Stream>(options ? options->stream : nullptr);
   if (options && options->checked)
-    if (vashista_status status = call.runChecks())
+    if (vashista_status status = call.runChecks(stream))
       return status;
 
+  if (module->device.isOpen()) {
+    cuda::DeviceCall device;
+    device.stream = stream;
+    device.workspace = options ? options->workspace : nullptr;
+    device.workspaceBytes = options ? options->workspace_bytes : 0;
+    return runOnDevice(*module, module->functions[entryNumber], device, call);
+  }
   CallState state;
   state.maxThreads = options ? options->threads : 0;
   {
@@ -346,6 +470,36 @@ vashista_call(const vashista_module *module, uint32_t entryNumber,
   if (state.outOfMemory.load(std::memory_order_relaxed))
     return fail(VASHISTA_OUT_OF_MEMORY,
                 "entry '%s': expected memory for temporaries, got none",
-                manifest.string(entry.name));
+                module->manifest.string(entry->name));
+  return VASHISTA_OK;
+}
+
+extern "C" vashista_status
+vashista_workspace_bytes(const vashista_module *module, uint32_t entryNumber,
+                         DLTensor *const *arguments, uint32_t numArguments,
+                         DLTensor *const *results, uint32_t numResults,
+                         size_t *bytes) {
+  const vso_entry *entry = nullptr;
+  if (vashista_status status =
+          findEntry(module, entryNumber, numArguments, numResults, entry))
+    return status;
+  if (!bytes)
+    return fail(VASHISTA_INVALID_ARGUMENT,
+                "expected a place for the answer, got null");
+  *bytes = 0;
+  Call call(*module, *entry);
+  if (vashista_status status = call.bind(arguments, 0, numArguments))
+    return status;
+  if (vashista_status status = call.bind(results, numArguments, numResults))
+    return status;
+  if (!module->device.isOpen())
+    return VASHISTA_OK;
+  // The entry asks for its workspace before it does anything else.
+  cuda::DeviceCall device;
+  device.isMeasured = true;
+  if (vashista_status status =
+          runOnDevice(*module, module->functions[entryNumber], device, call))
+    return status;
+  *bytes = device.neededBytes;
   return VASHISTA_OK;
 }

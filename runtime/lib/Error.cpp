@@ -45,6 +45,8 @@ extern "C" const char *vashista_status_name(int status) {
     return "load failed";
   case VASHISTA_OUT_OF_MEMORY:
     return "out of memory";
+  case VASHISTA_DEVICE_ERROR:
+    return "device error";
   case VASHISTA_CHECK_FAILED:
     return "check failed";
   }

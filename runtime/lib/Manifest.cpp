@@ -20,12 +20,13 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <elf.h>
 
 using namespace vashista::runtime;
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "records are read where they lie");
-static_assert(sizeof(vso_header) == 184 && sizeof(vso_payload) == 24 &&
+static_assert(sizeof(vso_header) == 184 && sizeof(vso_payload) == 48 &&
                   sizeof(vso_entry) == 40 && sizeof(vso_value) == 16 &&
                   sizeof(vso_dim) == 24 && sizeof(vso_constant) == 8 &&
                   sizeof(vso_check) == 48,
@@ -55,6 +56,43 @@ unsigned vashista::runtime::elementBytes(uint8_t code, uint8_t bits) {
   default:
     return 0;
   }
+}
+
+/// Whether all that an ELF file of a CUDA device says of its sections and
+/// segments lies within it.
+static bool isWholeCubin(const uint8_t *bytes, uint64_t size) {
+  constexpr unsigned machine = 190; // EM_CUDA
+  Elf64_Ehdr header;
+  if (size < sizeof(header))
+    return false;
+  memcpy(&header, bytes, sizeof(header));
+  auto isWithin = [&](uint64_t offset, uint64_t length) {
+    return offset <= size && length <= size - offset;
+  };
+  if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+      header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != machine ||
+      (header.e_shnum && header.e_shentsize != sizeof(Elf64_Shdr)) ||
+      (header.e_phnum && header.e_phentsize != sizeof(Elf64_Phdr)) ||
+      !isWithin(header.e_shoff,
+                uint64_t(header.e_shnum) * sizeof(Elf64_Shdr)) ||
+      !isWithin(header.e_phoff, uint64_t(header.e_phnum) * sizeof(Elf64_Phdr)))
+    return false;
+  for (unsigned i = 0; i < header.e_shnum; ++i) {
+    Elf64_Shdr section;
+    memcpy(&section, bytes + header.e_shoff + i * sizeof(section),
+           sizeof(section));
+    if (section.sh_type != SHT_NOBITS &&
+        !isWithin(section.sh_offset, section.sh_size))
+      return false;
+  }
+  for (unsigned i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr segment;
+    memcpy(&segment, bytes + header.e_phoff + i * sizeof(segment),
+           sizeof(segment));
+    if (!isWithin(segment.p_offset, segment.p_filesz))
+      return false;
+  }
+  return true;
 }
 
 namespace vashista::runtime {
@@ -92,6 +130,7 @@ private:
   bool verifyString(uint32_t offset, const char *what, uint64_t number,
                     bool mayBeEmpty);
   bool verifyPayloads();
+  bool verifyImage(uint64_t number);
   bool verifyEntries();
   bool verifyEntry(uint64_t number);
   bool verifyValue(uint64_t entryNumber, const vso_entry &entry, uint64_t i);
@@ -230,10 +269,11 @@ bool Verifier::verifyPayloads() {
     return malformed("expected at least 1 payload, got 0");
   for (uint64_t i = 0; i < m.payloads.size; ++i) {
     const vso_payload &payload = m.payloads[i];
-    if (payload.kind != VSO_PAYLOAD_ELF_X86_64)
-      return malformed("expected payload %" PRIu64
-                       " to be of kind %d, got %" PRIu32,
-                       i, VSO_PAYLOAD_ELF_X86_64, payload.kind);
+    if (payload.kind != VSO_PAYLOAD_ELF_X86_64 &&
+        payload.kind != VSO_PAYLOAD_CUDA)
+      return malformed(
+          "expected payload %" PRIu64 " to be of kind %d or %d, got %" PRIu32,
+          i, VSO_PAYLOAD_ELF_X86_64, VSO_PAYLOAD_CUDA, payload.kind);
     if (!verifyString(payload.features, "features of payload", i, true) ||
         !skipPadding() || !equal("offset", "payload", i, payload.offset, at))
       return false;
@@ -242,10 +282,47 @@ bool Verifier::verifyPayloads() {
                        " bytes, got %" PRIu64,
                        i, size - at, payload.bytes);
     at += payload.bytes;
+    if (!verifyImage(i))
+      return false;
   }
   return at == size || malformed("expected the last payload to end the "
                                  "artefact, got %" PRIu64 " bytes more",
                                  size - at);
+}
+
+bool Verifier::verifyImage(uint64_t number) {
+  const vso_payload &payload = m.payloads[number];
+  if (payload.kind != VSO_PAYLOAD_CUDA)
+    return equal("architecture", "payload", number, payload.architecture,
+                 VSO_NONE) &&
+           equal("image_kind", "payload", number, payload.image_kind, 0) &&
+           equal("image_offset", "payload", number, payload.image_offset, 0) &&
+           equal("image_bytes", "payload", number, payload.image_bytes, 0);
+  if (!verifyString(payload.architecture, "architecture of payload", number,
+                    false) ||
+      !skipPadding() ||
+      !equal("image_offset", "payload", number, payload.image_offset, at))
+    return false;
+  if (payload.image_bytes == 0 || payload.image_bytes > size - at)
+    return malformed("expected the image of payload %" PRIu64
+                     " to have 1 to %" PRIu64 " bytes, got %" PRIu64,
+                     number, size - at, payload.image_bytes);
+  // A driver reads as far as an image says.
+  const uint8_t *image = bytes + at;
+  bool isWhole = false;
+  if (payload.image_kind == VSO_IMAGE_PTX)
+    isWhole = memchr(image, 0, payload.image_bytes) ==
+              image + payload.image_bytes - 1;
+  else if (payload.image_kind == VSO_IMAGE_CUBIN)
+    isWhole = isWholeCubin(image, payload.image_bytes);
+  if (!isWhole)
+    return malformed("expected the image of payload %" PRIu64
+                     " to be a whole cubin (kind %d) or PTX that ends with NUL "
+                     "(kind %d), got other bytes of kind %" PRIu32,
+                     number, VSO_IMAGE_CUBIN, VSO_IMAGE_PTX,
+                     payload.image_kind);
+  at += payload.image_bytes;
+  return true;
 }
 
 bool Verifier::verifyEntries() {

@@ -34,23 +34,56 @@ static vashista_status outOfMemory(uint64_t size) {
 vashista_module::vashista_module() { acquirePool(); }
 vashista_module::~vashista_module() { releasePool(); }
 
-/// The best payload that this machine can run.
-static vashista_status choosePayload(const Manifest &manifest,
-                                     const vso_payload *&chosen) {
-  const char *missing = "";
+/// The first payload whose host code this CPU can run.
+static vashista_status chooseForCpu(const Manifest &manifest,
+                                    const vso_payload *&chosen) {
+  const char *missing = "", *wanted = nullptr;
   size_t missingLength = 0;
   for (const vso_payload &payload : manifest.payloads) {
-    if (hasCpuFeatures(manifest.string(payload.features), missing,
-                       missingLength)) {
+    if (payload.kind != VSO_PAYLOAD_ELF_X86_64)
+      continue;
+    wanted = manifest.string(payload.features);
+    if (hasCpuFeatures(wanted, missing, missingLength)) {
       chosen = &payload;
       return VASHISTA_OK;
     }
   }
-  return fail(
-      VASHISTA_UNSUPPORTED,
-      "expected a CPU with the features '%s', got one without '%.*s'",
-      manifest.string(manifest.payloads[manifest.payloads.size - 1].features),
-      static_cast<int>(missingLength), missing);
+  if (!wanted)
+    return fail(VASHISTA_UNSUPPORTED,
+                "expected an artefact with code for the CPU, got one without");
+  return fail(VASHISTA_UNSUPPORTED,
+              "expected a CPU with the features '%s', got one without '%.*s'",
+              wanted, static_cast<int>(missingLength), missing);
+}
+
+vashista_status vashista_module::choose(const vashista_load_options *options,
+                                        const vso_payload *&chosen) {
+  DLDevice wanted = options ? options->device : DLDevice{DLDeviceType(0), 0};
+  bool hasCpu = false;
+  for (const vso_payload &its : manifest.payloads)
+    hasCpu |= its.kind == VSO_PAYLOAD_ELF_X86_64;
+  if (wanted.device_type == 0)
+    wanted = {hasCpu ? kDLCPU : kDLCUDA, 0};
+  if (wanted.device_type == kDLCPU)
+    return chooseForCpu(manifest, chosen);
+  if (wanted.device_type != kDLCUDA)
+    return fail(VASHISTA_INVALID_ARGUMENT,
+                "expected the CPU (device type %d) or a CUDA device (%d), got "
+                "device type %d",
+                kDLCPU, kDLCUDA, static_cast<int>(wanted.device_type));
+  if (vashista_status status = device.open(wanted.device_id))
+    return status;
+  if (vashista_status status = device.choose(manifest, chosen))
+    return status;
+  const char *missing = "";
+  size_t missingLength = 0;
+  if (!hasCpuFeatures(manifest.string(chosen->features), missing,
+                      missingLength))
+    return fail(VASHISTA_UNSUPPORTED,
+                "expected a CPU with the features '%s', got one without '%.*s'",
+                manifest.string(chosen->features),
+                static_cast<int>(missingLength), missing);
+  return VASHISTA_OK;
 }
 
 vashista_status vashista_module::load(Allocation<uint8_t> file, size_t size,
@@ -64,7 +97,7 @@ vashista_status vashista_module::load(Allocation<uint8_t> file, size_t size,
                 "expected an artefact with the given digest, got another one");
 
   const vso_payload *chosen = nullptr;
-  if (vashista_status status = choosePayload(manifest, chosen))
+  if (vashista_status status = choose(options, chosen))
     return status;
   features = manifest.string(chosen->features);
   if (vashista_status status =
@@ -85,7 +118,19 @@ vashista_status vashista_module::load(Allocation<uint8_t> file, size_t size,
   if (vashista_status status = payload.find(VSO_BIND_SYMBOL, bind))
     return status;
   reinterpret_cast<vashista_bind_fn *>(bind)(&host);
-  return VASHISTA_OK;
+  if (chosen->kind != VSO_PAYLOAD_CUDA)
+    return VASHISTA_OK;
+
+  architecture = manifest.string(chosen->architecture);
+  const char *names = nullptr;
+  uint64_t namesBytes = 0;
+  if (vashista_status status =
+          payload.findObject(VSO_KERNELS_SYMBOL, names, namesBytes))
+    return status;
+  if (namesBytes == 0 || names[namesBytes - 1] != '\0')
+    return fail(VASHISTA_LOAD_FAILED,
+                "expected names of kernels that end with NUL, got others");
+  return device.load(bytes.get() + chosen->image_offset, names, namesBytes);
 }
 
 static vashista_status checkLoad(const vashista_load_options *options,
@@ -249,7 +294,10 @@ vashista_module_describe(const vashista_module *module,
            module->features,
            header.digest,
            header.format_version,
-           static_cast<uint32_t>(manifest.entries.size)};
+           static_cast<uint32_t>(manifest.entries.size),
+           {module->device.isOpen() ? kDLCUDA : kDLCPU,
+            module->device.isOpen() ? module->device.getDevice() : 0},
+           module->architecture};
   return VASHISTA_OK;
 }
 

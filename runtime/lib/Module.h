@@ -11,6 +11,7 @@
 
 #include "Manifest.h"
 #include "cpu/Payload.h"
+#include "cuda/DeviceCode.h"
 
 #include <cstdlib>
 
@@ -55,10 +56,16 @@ struct vashista_module {
                        size_t size, const vashista_load_options *options);
 
   vashista::runtime::Manifest manifest;
-  const char *features = nullptr;
+  const char *features = nullptr, *architecture = nullptr;
   vashista::runtime::Allocation<vashista_entry_fn *> functions;
 
+  /// Of a CUDA device, where it is open.
+  vashista::runtime::cuda::DeviceCode device;
+
 private:
+  vashista_status choose(const vashista_load_options *options,
+                         const vso_payload *&chosen);
+
   vashista::runtime::Allocation<uint8_t> bytes;
   vashista::runtime::Payload payload;
 };

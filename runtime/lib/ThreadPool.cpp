@@ -8,6 +8,7 @@
 
 #include "ThreadPool.h"
 #include "Temporaries.h"
+#include "cuda/DeviceCode.h"
 
 #include <cerrno>
 #include <csignal>
@@ -283,6 +284,8 @@ static void parallelFor(int64_t size, void (*body)(void *ctx, int64_t i),
 }
 
 static void *allocate(uint64_t size, uint64_t align) {
+  if (currentCall && currentCall->device)
+    return currentCall->device->allocate(size, align);
   if (void *pointer = allocateTemporary(size, align))
     return pointer;
   if (currentCall)
@@ -290,5 +293,21 @@ static void *allocate(uint64_t size, uint64_t align) {
   return nullptr;
 }
 
+static void release(void *memory) {
+  if (currentCall && currentCall->device)
+    currentCall->device->free(memory);
+  else
+    freeTemporary(memory);
+}
+
+static void launch(uint32_t kernel, int64_t gridX, int64_t gridY, int64_t gridZ,
+                   int64_t blockX, int64_t blockY, int64_t blockZ,
+                   int32_t sharedBytes, void **parameters) {
+  const int64_t grid[] = {gridX, gridY, gridZ};
+  const int64_t block[] = {blockX, blockY, blockZ};
+  if (currentCall && currentCall->device)
+    currentCall->device->launch(kernel, grid, block, sharedBytes, parameters);
+}
+
 const vashista_host vashista::runtime::host = {VSO_HOST_ABI, parallelFor,
-                                               allocate, freeTemporary};
+                                               allocate, release, launch};

@@ -15,12 +15,18 @@
 
 namespace vashista::runtime {
 
+namespace cuda {
+struct DeviceCall;
+} // namespace cuda
+
 /// One vashista_call, on all threads that work for it.
 struct CallState {
   /// Threads to use at most; 0: no cap.
   uint32_t maxThreads = 0;
   /// A kernel asked for memory in vain.
   std::atomic<bool> outOfMemory{false};
+  /// Where it runs on a device.
+  cuda::DeviceCall *device = nullptr;
 };
 
 /// Makes a call the one that this thread works for, in the default

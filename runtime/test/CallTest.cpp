@@ -230,11 +230,12 @@ TEST_F(WrongCallTest, Calls) {
       vashista_call(module.get(), 0, arguments, 3, results, 2, nullptr),
       VASHISTA_INVALID_ARGUMENT,
       "argument 1 'table': expected a tensor, got null");
-  vashista_call_options options = {1, 0, 0};
+  vashista_call_options options = VASHISTA_CALL_OPTIONS_INIT;
+  options.struct_size = 1;
   EXPECT_FAILS(
       vashista_call(module.get(), 0, arguments, 3, results, 2, &options),
       VASHISTA_INVALID_ARGUMENT,
-      "expected call options of struct_size 16, got 1");
+      "expected call options of struct_size 40, got 1");
 }
 
 TEST_F(WrongCallTest, Devices) {

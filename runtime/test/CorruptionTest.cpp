@@ -8,6 +8,8 @@
 
 #include "Utils.h"
 
+#include <elf.h>
+
 #include "llvm/ADT/StringExtras.h"
 
 #include <cstring>
@@ -120,15 +122,15 @@ protected:
 TEST_F(RuleTest, Header) {
   expectRefused([](Records &r) { r.header().magic[0] = 'x'; },
                 "expected an artefact, got bytes without its magic number");
-  expectRefused([](Records &r) { r.header().format_version = 2; },
-                "expected artefact format 1, got 2", VASHISTA_UNSUPPORTED);
+  expectRefused([](Records &r) { r.header().format_version = 1; },
+                "expected artefact format 2, got 1", VASHISTA_UNSUPPORTED);
   expectRefused([](Records &r) { r.header().header_bytes = 192; },
                 "expected a header of 184 bytes, got 192");
   expectRefused([](Records &r) { ++r.header().file_bytes; },
                 "expected an artefact of " + std::to_string(whole.size() + 1) +
                     " bytes, got " + std::to_string(whole.size()));
-  expectRefused([](Records &r) { r.header().host_abi = 2; },
-                "expected host interface 1, got 2", VASHISTA_UNSUPPORTED);
+  expectRefused([](Records &r) { r.header().host_abi = 1; },
+                "expected host interface 2, got 1", VASHISTA_UNSUPPORTED);
   expectRefused([](Records &r) { r.header().reserved = 1; },
                 "expected reserved fields to be 0");
   std::string wrongDigest = whole;
@@ -195,8 +197,16 @@ TEST_F(RuleTest, Strings) {
 }
 
 TEST_F(RuleTest, Payloads) {
-  expectRefused([](Records &r) { r.payloads()[0].kind = 2; },
-                "expected payload 0 to be of kind 1, got 2");
+  expectRefused([](Records &r) { r.payloads()[0].kind = 3; },
+                "expected payload 0 to be of kind 1 or 2, got 3");
+  expectRefused([](Records &r) { r.payloads()[0].architecture = 0; },
+                "expected architecture of payload 0 to be 4294967295, got 0");
+  expectRefused([](Records &r) { r.payloads()[0].image_kind = 1; },
+                "expected image_kind of payload 0 to be 0, got 1");
+  expectRefused([](Records &r) { r.payloads()[0].image_offset = 8; },
+                "expected image_offset of payload 0 to be 0, got 8");
+  expectRefused([](Records &r) { r.payloads()[0].image_bytes = 8; },
+                "expected image_bytes of payload 0 to be 0, got 8");
   Records records(whole);
   uint64_t at = records.payloads()[0].offset, bytes = whole.size() - at;
   std::string place =
@@ -214,6 +224,72 @@ TEST_F(RuleTest, Payloads) {
                 "more");
   expectRefused([](Records &r) { r.payloads()[0].features = 1; },
                 "expected features of payload 0 to start a string, got 1");
+}
+
+/// A cubin as far as a loader of files looks: a header and one section.
+static std::string makeCubin() {
+  Elf64_Ehdr header = {};
+  memcpy(header.e_ident, ELFMAG, SELFMAG);
+  header.e_ident[EI_CLASS] = ELFCLASS64;
+  header.e_machine = 190;
+  header.e_shoff = sizeof(header);
+  header.e_shnum = 1;
+  header.e_shentsize = sizeof(Elf64_Shdr);
+  Elf64_Shdr section = {};
+  section.sh_type = SHT_PROGBITS;
+  section.sh_offset = sizeof(header) + sizeof(section);
+  section.sh_size = 5;
+  std::string bytes(reinterpret_cast<char *>(&header), sizeof(header));
+  bytes.append(reinterpret_cast<char *>(&section), sizeof(section));
+  return bytes + "code.";
+}
+
+TEST_F(RuleTest, Images) {
+  std::string other = "expected the image of payload 0 to be a whole cubin "
+                      "(kind 1) or PTX that ends with NUL (kind 2), got other "
+                      "bytes of kind ";
+  vashista::Artefact artefact = kernelsArtefact();
+  artefact.payloads[0].image = {"sm_90a", /*isPTX=*/false, makeCubin()};
+  whole = write(artefact);
+  ASSERT_OK(vashista_artefact_verify(whole.data(), whole.size()));
+  auto image = [](Records &r) {
+    return r.bytes.data() + r.payloads()[0].image_offset;
+  };
+  expectRefused([](Records &r) { r.payloads()[0].architecture = 1; },
+                "expected architecture of payload 0 to start a string, got 1");
+  expectRefused([](Records &r) { r.payloads()[0].image_kind = 3; },
+                other + "3");
+  expectRefused([](Records &r) { r.payloads()[0].image_kind = 2; },
+                other + "2");
+  expectRefused([&](Records &r) { *image(r) = 'x'; }, other + "1");
+  using Header = Elf64_Ehdr;
+  for (auto change : std::initializer_list<void (*)(Header &)>{
+           [](Header &h) { h.e_machine = EM_X86_64; },
+           [](Header &h) { h.e_shoff = UINT64_MAX - 8; },
+           [](Header &h) { h.e_shnum = 9; },
+           [](Header &h) { h.e_shentsize = 8; },
+           [](Header &h) {
+             h.e_phnum = 1, h.e_phentsize = 56, h.e_phoff = 200;
+           },
+           [](Header &h) {
+             reinterpret_cast<Elf64_Shdr *>(&h + 1)->sh_size = 6;
+           },
+           [](Header &h) {
+             reinterpret_cast<Elf64_Shdr *>(&h + 1)->sh_offset = UINT64_MAX;
+           }})
+    expectRefused(
+        [&](Records &r) { change(*reinterpret_cast<Header *>(image(r))); },
+        other + "1");
+  expectRefused([](Records &r) { r.payloads()[0].image_bytes = UINT64_MAX; },
+                "expected the image of payload 0 to have 1 to " +
+                    std::to_string(makeCubin().size()) + " bytes, got " +
+                    std::to_string(UINT64_MAX));
+
+  artefact.payloads[0].image = {"compute_90", /*isPTX=*/true, ".version 8.0"};
+  whole = write(artefact);
+  ASSERT_OK(vashista_artefact_verify(whole.data(), whole.size()));
+  expectRefused([](Records &r) { r.bytes.back() = 'x'; }, other + "2");
+  expectRefused([&](Records &r) { *image(r) = 0; }, other + "2");
 }
 
 TEST_F(RuleTest, Entries) {
@@ -245,7 +321,7 @@ TEST_F(RuleTest, Entries) {
 
 TEST_F(RuleTest, AtLeastOneEntry) {
   vso_header header = Records(whole).header();
-  vso_payload payload = {VSO_PAYLOAD_ELF_X86_64, 0, 0, 8};
+  vso_payload payload = {VSO_PAYLOAD_ELF_X86_64, 0, 0, 8, VSO_NONE, 0, 0, 0};
   const std::string strings("producer", 9), padding(7, '\0');
   header.producer = header.compiler = payload.features = 0;
   header.strings = {sizeof(header), strings.size()};
@@ -325,19 +401,31 @@ TEST_F(RuleTest, Dims) {
       0, [](vso_dim &d) { d.reserved = 1; }, "0 of value 0 of entry 0",
       "kind 2, size 0");
   expectDimRefused(
-      0, [](vso_dim &d) { d = {VSO_DIM_STATIC, VSO_NONE, VSO_NONE, 0, -1}; },
+      0,
+      [](vso_dim &d) {
+        d = {VSO_DIM_STATIC, VSO_NONE, VSO_NONE, 0, -1};
+      },
       "0 of value 0 of entry 0", "kind 1, size -1");
   // To itself.
   expectDimRefused(
-      0, [](vso_dim &d) { d = {VSO_DIM_TIED, 0, 0, 0, 1}; },
+      0,
+      [](vso_dim &d) {
+        d = {VSO_DIM_TIED, 0, 0, 0, 1};
+      },
       "0 of value 0 of entry 0", "kind 3, size 1");
   // To the next one of its own.
   expectDimRefused(
-      2, [](vso_dim &d) { d = {VSO_DIM_TIED, 0, 1, 0, 1}; },
+      2,
+      [](vso_dim &d) {
+        d = {VSO_DIM_TIED, 0, 1, 0, 1};
+      },
       "0 of value 0 of entry 1", "kind 3, size 1");
   // The result's.
   expectDimRefused(
-      1, [](vso_dim &d) { d = {VSO_DIM_DYNAMIC, VSO_NONE, VSO_NONE, 0, 0}; },
+      1,
+      [](vso_dim &d) {
+        d = {VSO_DIM_DYNAMIC, VSO_NONE, VSO_NONE, 0, 0};
+      },
       "0 of value 1 of entry 0", "kind 2, size 0");
   expectDimRefused(
       1, [](vso_dim &d) { d.size = 0; }, "0 of value 1 of entry 0",
@@ -354,7 +442,10 @@ TEST_F(RuleTest, Dims) {
       result, [](vso_dim &d) { d.argument = 4; }, "0 of value 7 of entry 8",
       "kind 3, size 1");
   expectDimRefused(
-      result, [](vso_dim &d) { d = {VSO_DIM_TIED, 3, 1, 0, 1}; },
+      result,
+      [](vso_dim &d) {
+        d = {VSO_DIM_TIED, 3, 1, 0, 1};
+      },
       "0 of value 7 of entry 8", "kind 3, size 1");
 }
 

@@ -111,7 +111,7 @@ TEST(Load, WrongCalls) {
   EXPECT_FAILS(
       vashista_module_load_bytes(bytes.data(), bytes.size(), &options, &module),
       VASHISTA_INVALID_ARGUMENT,
-      "expected load options of struct_size 16, got 0");
+      "expected load options of struct_size 24, got 0");
   vashista_module_free(nullptr);
 }
 
@@ -318,7 +318,9 @@ TEST(Describe, SaysWhatWasWritten) {
   EXPECT_STREQ(info.producer, "vashista test");
   EXPECT_STREQ(info.compiler, "LLVM test");
   EXPECT_STREQ(info.features, "sse2");
-  EXPECT_EQ(info.format_version, 1U);
+  EXPECT_EQ(info.format_version, 2U);
+  EXPECT_EQ(info.device.device_type, kDLCPU);
+  EXPECT_EQ(info.architecture, nullptr);
   EXPECT_EQ(info.num_entries, 11U);
   std::string bytes = write(kernelsArtefact());
   EXPECT_EQ(

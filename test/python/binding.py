@@ -229,8 +229,8 @@ class MistakesTest(unittest.TestCase):
         self.assertRegex(str(caught.exception), r"^<stdin>:2:\d+: error: ")
         self.expect(
             "compile failed",
-            "vashista-compile: error: expected the target 'cpu', 'cpu:x86-64-v3' or "
-            "'cpu:x86-64-v4', got 'tpu'",
+            "vashista-compile: error: expected the target 'cpu', 'cpu:x86-64-v3', "
+            "'cpu:x86-64-v4' or an architecture as in 'cuda:sm_90a', got 'tpu'",
             *(vashista.compile, STEP, "tpu"),
         )
         self.expect(

@@ -38,13 +38,15 @@ static cl::opt<std::string>
            cl::value_desc("file"), cl::cat(category));
 static cl::opt<std::string>
     target("target",
-           cl::desc("cpu (the best level of this machine), cpu:x86-64-v3 or "
-                    "cpu:x86-64-v4; for an artefact several, the best first"),
+           cl::desc("cpu (the best level of this machine), cpu:x86-64-v3, "
+                    "cpu:x86-64-v4, cuda:sm_90a and the like (cubins, by "
+                    "ptxas) or cuda:compute_90 (PTX); for an artefact several, "
+                    "the best first"),
            cl::value_desc("target,..."), cl::init("cpu"), cl::cat(category));
 static cl::opt<std::string> emit(
     "emit",
     cl::desc("vso (an artefact, the default), mlir (the LLVM dialect), llvm, "
-             "asm or obj"),
+             "asm or obj; of the kernels of a GPU ptx or cubin"),
     cl::value_desc("kind"), cl::init("vso"), cl::cat(category));
 
 static int fail(const llvm::Twine &message) {
@@ -57,20 +59,17 @@ static llvm::Expected<OutputKind> parseKind(llvm::StringRef text) {
     llvm::StringRef name;
     OutputKind kind;
   };
-  static const Kind kinds[] = {{"vso", OutputKind::vso},
-                               {"mlir", OutputKind::mlir},
-                               {"llvm", OutputKind::llvm},
-                               {"asm", OutputKind::assembly},
-                               {"obj", OutputKind::object}};
+  static const Kind kinds[] = {
+      {"vso", OutputKind::vso},    {"mlir", OutputKind::mlir},
+      {"llvm", OutputKind::llvm},  {"asm", OutputKind::assembly},
+      {"obj", OutputKind::object}, {"ptx", OutputKind::ptx},
+      {"cubin", OutputKind::cubin}};
   for (const Kind &kind : kinds)
     if (kind.name == text)
       return kind.kind;
-  if (text == "ptx" || text == "cubin")
-    return llvm::createStringError("expected --emit=vso, mlir, llvm, asm or "
-                                   "obj: this build generates no " +
-                                   text + " yet");
-  return llvm::createStringError(
-      "expected --emit=vso, mlir, llvm, asm or obj, got '" + text + "'");
+  return llvm::createStringError("expected --emit=vso, mlir, llvm, asm, obj, "
+                                 "ptx or cubin, got '" +
+                                 text + "'");
 }
 
 /// Gives arguments without a name the one that the text calls them by, so that
@@ -205,7 +204,7 @@ int main(int argc, char **argv) {
   llvm::SmallVector<llvm::StringRef> names;
   llvm::StringRef(target).split(names, ',');
   for (llvm::StringRef name : names) {
-    llvm::Expected<CpuTarget> parsed = parseTarget(name);
+    llvm::Expected<Target> parsed = parseTarget(name);
     if (!parsed)
       return fail(llvm::toString(parsed.takeError()));
     options.targets.push_back(std::move(*parsed));

@@ -94,8 +94,12 @@ def VashistaExpandCopiesPass : Pass<"vashista-expand-copies"> {
   let description = [{
     A `memref.copy` between buffers that are not contiguous would become a call
     of a library function. Here it becomes a `linalg.generic`, and with that a
-    loop. Contiguous copies stay: they are a memcpy.
+    loop. Contiguous copies stay unless all are asked for: they are a memcpy.
   }];
+  let options = [
+    Option<"all", "all", "bool", "false",
+           "Contiguous copies too, for a device without a memcpy (default: false)">
+  ];
   let dependentDialects = ["::mlir::linalg::LinalgDialect"];
 }
 
@@ -141,7 +145,14 @@ def VashistaPlanWorkspacePass
     **Preconditions.** The function has one block and no results; nothing is
     deallocated yet; sizes follow from those of the arguments. Anything else is
     an error.
+
+    With `tasks`, only what parallel loops allocate is placed, in a buffer that
+    the function allocates and never finds missing; results are no obstacle.
   }];
+  let options = [
+    Option<"tasks", "tasks", "bool", "false",
+           "Place the temporaries of parallel loops only (default: false)">
+  ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
     "::mlir::scf::SCFDialect"
@@ -160,6 +171,59 @@ def VashistaPackEntriesPass : Pass<"vashista-pack-entries", "::mlir::ModuleOp"> 
     outlined, and allocation goes through MLIR's generic functions.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
+def VashistaOutlineKernelsPass
+    : Pass<"vashista-outline-kernels", "::mlir::ModuleOp"> {
+  let summary = "turns parallel loops into kernels of a GPU";
+  let description = [{
+    Each outermost `scf.forall` or `scf.parallel` becomes a kernel `<parent>_<n>`
+    of the module `kernels`, and a `gpu.launch_func` of one thread per iteration:
+    of a `scf.forall`, whose iterations are loop nests of their own, in a block
+    of its own; of a `scf.parallel`, whose iterations are a few operations, in
+    blocks of 128.
+
+    A kernel takes a buffer as a pointer (a `memref` of rank 0, which has a bare
+    pointer convention whatever the sizes are) and, as `index`, those sizes,
+    strides and offsets that its type does not tell.
+
+    **Preconditions.** The loops have no results; reductions are loops. What is
+    left on the host reads and writes no buffer: anything else is an error.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"
+  ];
+}
+
+def VashistaExactMathPass : Pass<"vashista-exact-math"> {
+  let summary = "picks the correctly rounded instructions of NVIDIA GPUs";
+  let description = [{
+    Square roots, roundings, `absf`, `copysign` and `fma` of f32 and f64 become
+    LLVM intrinsics, which round correctly. The upstream conversion calls a
+    library that need not be there, whose square root is an approximation: a
+    certificate that rests on it would be wrong. Prefetches go.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
+def VashistaLaunchKernelsPass
+    : Pass<"vashista-launch-kernels", "::mlir::ModuleOp"> {
+  let summary = "asks the host to launch kernels";
+  let description = [{
+    A `gpu.launch_func` becomes a call of the host's `launch(kernel, grid, block,
+    shared_bytes, arguments)`, with the kernel's number among the names that the
+    module then exports as `vashista_kernels`: each ends with NUL, the last is
+    empty. Kernels themselves are taken out of the module: their code travels
+    beside it.
+
+    **Preconditions.** Kernels take pointers (memrefs of rank 0), index, integers
+    and floats. Launches are synchronous ops without dependencies.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::memref::MemRefDialect"
+  ];
 }
 
 #endif // VASHISTA_CONVERSION_PASSES_TD

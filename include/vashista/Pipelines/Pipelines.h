@@ -39,6 +39,28 @@ struct CpuPipelineOptions
       llvm::cl::init(4096)};
 };
 
+/// What `vashista-lower-to-nvvm` needs to know of the GPU.
+struct CudaPipelineOptions
+    : public mlir::PassPipelineOptions<CudaPipelineOptions> {
+  Option<std::string> chip{*this, "chip",
+                           llvm::cl::desc("The architecture (default: sm_90a)"),
+                           llvm::cl::init("sm_90a")};
+  Option<std::string> features{
+      *this, "features",
+      llvm::cl::desc("The version of PTX, as LLVM names it (default: +ptx80)"),
+      llvm::cl::init("+ptx80")};
+  Option<std::string> format{
+      *this, "format",
+      llvm::cl::desc(
+          "nvvm (the dialect, the default), isa (PTX), bin (a cubin, "
+          "by ptxas) or fatbin"),
+      llvm::cl::init("nvvm")};
+  Option<int64_t> split{
+      *this, "split",
+      llvm::cl::desc("As of vashista-lower-to-llvm-cpu (default: 4096)"),
+      llvm::cl::init(4096)};
+};
+
 /// `vashista-lower-to-llvm-cpu`: from vashista ops on tensors or buffers to the
 /// LLVM dialect. Runs on a module, as all of these.
 void buildCpuPipeline(mlir::OpPassManager &pm,
@@ -57,6 +79,28 @@ void buildKernelPipeline(mlir::OpPassManager &pm,
 /// that the runtime calls: with memory of the host, in the LLVM dialect.
 void buildCpuEntryPipeline(mlir::OpPassManager &pm,
                            const CpuPipelineOptions &options);
+
+/// Its last part: a module whose work is tasks or launches, to the LLVM
+/// dialect.
+void buildHostPipeline(mlir::OpPassManager &pm);
+
+/// `vashista-lower-to-nvvm`: from vashista ops on tensors to kernels of a GPU
+/// and a host that launches them (`gpu.launch_func`) and allocates the buffers
+/// between them (`memref.alloc`).
+void buildCudaPipeline(mlir::OpPassManager &pm,
+                       const CudaPipelineOptions &options);
+
+/// Its parts, beside the buffer pipeline with the options that it takes.
+///
+/// What a graph is lowered with on the way to a GPU.
+void setGraphOptions(CpuPipelineOptions &graph,
+                     const CudaPipelineOptions &options);
+/// From the buffer pipeline's result, without results of functions, to kernels
+/// in the form that `format` says, with all temporaries in one workspace.
+void buildCudaDevicePipeline(mlir::OpPassManager &pm,
+                             const CudaPipelineOptions &options);
+/// From there to entries that the runtime calls, without the kernels.
+void buildCudaEntryPipeline(mlir::OpPassManager &pm);
 
 void registerPipelines();
 

@@ -103,11 +103,22 @@ struct ArtefactEntry {
   std::vector<ArtefactCheck> checks;
 };
 
-/// An ELF shared object for x86-64 that exports VSO_BIND_SYMBOL.
+/// Kernels of a CUDA device.
+struct ArtefactImage {
+  /// "sm_90a" of a cubin, "compute_90" of PTX.
+  std::string architecture;
+  bool isPTX = false;
+  /// Of PTX without the NUL that ends it.
+  std::string bytes;
+};
+
+/// An ELF shared object for x86-64 that exports VSO_BIND_SYMBOL and, with an
+/// image, VSO_KERNELS_SYMBOL.
 struct ArtefactPayload {
   /// CPU features that it needs: "avx2,fma".
   std::string features;
   std::string bytes;
+  std::optional<ArtefactImage> image = std::nullopt;
 };
 
 struct Artefact {

@@ -12,6 +12,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 
+#include <optional>
 #include <string>
 
 namespace llvm {
@@ -37,9 +38,26 @@ struct CpuTarget {
   bool vnni = false;
 };
 
-/// Reads "cpu" (the best level that this machine has), "cpu:x86-64-v3" or
-/// "cpu:x86-64-v4".
-llvm::Expected<CpuTarget> parseTarget(llvm::StringRef text);
+/// A kind of NVIDIA GPU to generate code for.
+struct CudaTarget {
+  /// As it is asked for: "sm_90a", or "compute_90" for PTX.
+  std::string architecture;
+  /// In LLVM's names: "sm_90a" and "+ptx80".
+  std::string chip, features;
+  /// PTX, which the driver assembles when it is loaded, in place of a cubin.
+  bool isPTX = false;
+};
+
+struct Target {
+  /// What runs the kernels, or launches them on `device`.
+  CpuTarget cpu;
+  std::optional<CudaTarget> device;
+};
+
+/// Reads "cpu" (the best level that this machine has), "cpu:x86-64-v3",
+/// "cpu:x86-64-v4", or an architecture of a GPU as in "cuda:sm_90a" (a cubin,
+/// which takes ptxas) or "cuda:compute_90" (PTX).
+llvm::Expected<Target> parseTarget(llvm::StringRef text);
 
 /// What is written.
 enum class OutputKind {
@@ -47,12 +65,14 @@ enum class OutputKind {
   mlir,     // the module in the LLVM dialect
   llvm,     // LLVM IR
   assembly, // of the target
-  object    // ELF, relocatable
+  object,   // ELF, relocatable
+  ptx,      // of the kernels of a GPU
+  cubin     // likewise, assembled
 };
 
 struct CompileOptions {
   /// Alternatives, the best first; more than one for an artefact only.
-  llvm::SmallVector<CpuTarget> targets;
+  llvm::SmallVector<Target> targets;
   OutputKind output = OutputKind::vso;
 };
 

@@ -43,7 +43,7 @@ void vashista::declareHostTable(ModuleOp module) {
 Value vashista::loadHostFunction(ImplicitLocOpBuilder &b, HostField field) {
   Type pointer = LLVM::LLVMPointerType::get(b.getContext());
   Type table = LLVM::LLVMStructType::getLiteral(
-      b.getContext(), {b.getI32Type(), pointer, pointer, pointer});
+      b.getContext(), {b.getI32Type(), pointer, pointer, pointer, pointer});
   Value host = LLVM::LoadOp::create(
       b, pointer, LLVM::AddressOfOp::create(b, pointer, kHost));
   Value address = LLVM::GEPOp::create(

@@ -20,7 +20,7 @@
 namespace vashista {
 
 /// A field of the table, by its position.
-enum class HostField { abiVersion, parallelFor, alloc, free };
+enum class HostField { abiVersion, parallelFor, alloc, free, launch };
 
 /// Declares the module's pointer to the table and `vashista_bind`, with which
 /// the host sets it. Does nothing where they exist.

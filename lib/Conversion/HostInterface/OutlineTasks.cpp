@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "HoistScratch.h"
 #include "HostTable.h"
 #include "vashista/Conversion/Passes.h"
 
@@ -156,31 +157,6 @@ LogicalResult Outliner::outline(scf::ForallOp forall) {
                        ValueRange{parallelFor, number, body, context});
   forall.erase();
   return success();
-}
-
-/// Allocates scratch of constant size once, at the start of its task or, where
-/// a task of one iteration was folded away, of its function. A scope that is
-/// left in the middle could not become control flow.
-static void hoistScratch(ModuleOp module) {
-  module.walk([](memref::AllocaOp alloca) {
-    auto parent = alloca->getParentOfType<FunctionOpInterface>();
-    if (!parent || alloca->getNumOperands() != 0)
-      return;
-    Block *start = &parent.getFunctionBody().front();
-    for (Operation *op = alloca; op != parent; op = op->getParentOp())
-      if (auto forall = dyn_cast<scf::ForallOp>(op))
-        start = forall.getBody();
-    alloca->moveBefore(start, start->begin());
-  });
-  module.walk([](memref::AllocaScopeOp scope) {
-    Block &body = scope.getBodyRegion().front();
-    Operation *end = body.getTerminator();
-    scope->replaceAllUsesWith(end->getOperands());
-    end->erase();
-    scope->getBlock()->getOperations().splice(scope->getIterator(),
-                                              body.getOperations());
-    scope->erase();
-  });
 }
 
 namespace {

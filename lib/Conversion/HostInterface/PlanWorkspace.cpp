@@ -35,7 +35,7 @@ public:
   explicit Planner(func::FuncOp function)
       : function(function), b(function.getLoc(), function.getContext()) {}
 
-  LogicalResult plan();
+  LogicalResult plan(bool ofTasks);
 
 private:
   LogicalResult place(memref::AllocOp alloc);
@@ -186,13 +186,16 @@ LogicalResult Planner::place(memref::AllocOp alloc) {
   return success();
 }
 
-LogicalResult Planner::plan() {
+LogicalResult Planner::plan(bool ofTasks) {
   SmallVector<memref::AllocOp> allocs;
-  function.walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });
+  function.walk([&](memref::AllocOp alloc) {
+    if (!ofTasks || alloc->getParentOfType<scf::ForallOp>())
+      allocs.push_back(alloc);
+  });
   if (allocs.empty())
     return success();
   if (!llvm::hasSingleElement(function.getBody()) ||
-      function.getNumResults() != 0)
+      (!ofTasks && function.getNumResults() != 0))
     return function.emitError("expected one block and no results to plan the "
                               "workspace of a function");
 
@@ -208,6 +211,10 @@ LogicalResult Planner::plan() {
       return failure();
   b.setLoc(function.getLoc());
   b.setInsertionPoint(workspace);
+  if (ofTasks) {
+    workspace.getDynamicSizesMutable().assign(total);
+    return success();
+  }
   // Null is what a host without memory returns, so ask for something.
   workspace.getDynamicSizesMutable().assign(add(total, index(kAlignment)));
 
@@ -233,7 +240,8 @@ struct PlanWorkspacePass
   using Base::Base;
 
   void runOnOperation() override {
-    if (!getOperation().isExternal() && failed(Planner(getOperation()).plan()))
+    if (!getOperation().isExternal() &&
+        failed(Planner(getOperation()).plan(tasks)))
       signalPassFailure();
   }
 };

@@ -34,7 +34,8 @@ struct ExpandCopiesPass
         auto type = dyn_cast<MemRefType>(buffer.getType());
         return type && type.getLayout().isIdentity();
       };
-      if (isContiguous(copy.getSource()) && isContiguous(copy.getTarget()))
+      if (!all && isContiguous(copy.getSource()) &&
+          isContiguous(copy.getTarget()))
         return;
       rewriter.setInsertionPoint(copy);
       linalg::makeMemRefCopyOp(rewriter, copy.getLoc(), copy.getSource(),

@@ -24,7 +24,8 @@ static bool hasFeature(const char *name, size_t length) {
   // The builtin takes literals only. It asks whether the operating system saves
   // the registers, too. The names are LLVM's.
   __builtin_cpu_init();
-#define FEATURE(name) {name, __builtin_cpu_supports(name) != 0}
+#define FEATURE(name)                                                          \
+  { name, __builtin_cpu_supports(name) != 0 }
   const Feature features[] = {
       FEATURE("sse"),          FEATURE("sse2"),
       FEATURE("sse3"),         FEATURE("ssse3"),

@@ -150,26 +150,45 @@ vashista_status Payload::map(const uint8_t *bytes, uint64_t size) {
   return VASHISTA_OK;
 }
 
+/// What the payload itself exports: a search goes on in its libraries.
+static const ElfW(Sym) *
+    findOwn(void *handle, const char *symbol, void *&found) {
+  found = dlsym(handle, symbol);
+  link_map *own = nullptr, *its = nullptr;
+  ElfW(Sym) *entry = nullptr;
+  Dl_info info;
+  if (!found || dlinfo(handle, RTLD_DI_LINKMAP, &own) != 0 ||
+      !dladdr1(found, &info, reinterpret_cast<void **>(&its),
+               RTLD_DL_LINKMAP) ||
+      its != own ||
+      !dladdr1(found, &info, reinterpret_cast<void **>(&entry), RTLD_DL_SYMENT))
+    return nullptr;
+  return entry;
+}
+
 vashista_status Payload::find(const char *symbol, void *&function) const {
-  function = dlsym(handle, symbol);
+  const ElfW(Sym) *entry = findOwn(handle, symbol, function);
   if (!function)
     return fail(VASHISTA_LOAD_FAILED,
                 "expected the payload to export '%s', got no such symbol",
                 symbol);
-  // A search goes on in the object's libraries.
-  link_map *own = nullptr, *found = nullptr;
-  ElfW(Sym) *entry = nullptr;
-  Dl_info info;
-  if (dlinfo(handle, RTLD_DI_LINKMAP, &own) != 0 ||
-      !dladdr1(function, &info, reinterpret_cast<void **>(&found),
-               RTLD_DL_LINKMAP) ||
-      found != own ||
-      !dladdr1(function, &info, reinterpret_cast<void **>(&entry),
-               RTLD_DL_SYMENT) ||
-      !entry || ELF64_ST_TYPE(entry->st_info) != STT_FUNC)
+  if (!entry || ELF64_ST_TYPE(entry->st_info) != STT_FUNC)
     return fail(VASHISTA_LOAD_FAILED,
                 "expected the payload to export the function '%s', got a "
                 "symbol of another kind or object",
                 symbol);
+  return VASHISTA_OK;
+}
+
+vashista_status Payload::findObject(const char *symbol, const char *&bytes,
+                                    uint64_t &size) const {
+  void *found = nullptr;
+  const ElfW(Sym) *entry = findOwn(handle, symbol, found);
+  if (!entry || ELF64_ST_TYPE(entry->st_info) != STT_OBJECT)
+    return fail(VASHISTA_LOAD_FAILED,
+                "expected the payload to export the object '%s', got none",
+                symbol);
+  bytes = static_cast<const char *>(found);
+  size = entry->st_size;
   return VASHISTA_OK;
 }

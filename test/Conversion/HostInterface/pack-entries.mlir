@@ -8,7 +8,7 @@
 
 // Allocation is the host's: the size first, then the alignment.
 // CHECK: llvm.func internal @_mlir_memref_to_llvm_aligned_alloc(%[[ALIGN:.*]]: i64, %[[SIZE:.*]]: i64)
-// CHECK:   %[[ALLOC:.*]] = llvm.getelementptr %{{.*}}[0, 2] : (!llvm.ptr) -> !llvm.ptr, !llvm.struct<(i32, ptr, ptr, ptr)>
+// CHECK:   %[[ALLOC:.*]] = llvm.getelementptr %{{.*}}[0, 2] : (!llvm.ptr) -> !llvm.ptr, !llvm.struct<(i32, ptr, ptr, ptr, ptr)>
 // CHECK:   %[[FUNCTION:.*]] = llvm.load %[[ALLOC]]
 // CHECK:   %[[MEMORY:.*]] = llvm.call %[[FUNCTION]](%[[SIZE]], %[[ALIGN]])
 // CHECK:   llvm.return %[[MEMORY]]

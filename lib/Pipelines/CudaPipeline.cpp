@@ -1,0 +1,118 @@
+//===- CudaPipeline.cpp - vashista-lower-to-nvvm ----------------*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "vashista/Conversion/Passes.h"
+#include "vashista/Pipelines/Pipelines.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Conversion/VectorToSCF/VectorToSCF.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/GPU/Transforms/Passes.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace vashista;
+
+void vashista::setGraphOptions(CpuPipelineOptions &graph,
+                               const CudaPipelineOptions &options) {
+  // A thread has scalars: vectors are what it has in flight. Four is the least
+  // that kernels are made of.
+  graph.lanes = 4;
+  graph.registers = 32;
+  graph.split = options.split;
+}
+
+/// From buffers to kernels of upstream ops.
+static void buildOutlinePipeline(OpPassManager &pm,
+                                 const CudaPipelineOptions &options,
+                                 bool planWorkspace) {
+  CpuPipelineOptions graph;
+  setGraphOptions(graph, options);
+  buildKernelPipeline(pm, graph);
+  VashistaExpandCopiesPassOptions copies;
+  copies.all = true;
+  pm.addPass(createVashistaExpandCopiesPass(copies));
+  VashistaPlanWorkspacePassOptions workspace;
+  workspace.tasks = !planWorkspace;
+  pm.addNestedPass<func::FuncOp>(createVashistaPlanWorkspacePass(workspace));
+  pm.addPass(createConvertLinalgToParallelLoopsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createVashistaApproximateMathPass());
+  pm.addPass(createVashistaOutlineKernelsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+/// Within a gpu.module: to the NVVM dialect.
+static void buildNVVMPipeline(OpPassManager &pm) {
+  pm.addPass(createLoopInvariantCodeMotionPass());
+  pm.addPass(createVashistaExactMathPass());
+  pm.addPass(createConvertVectorToSCFPass(
+      VectorTransferToSCFOptions().enableFullUnroll()));
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  pm.addPass(arith::createArithExpandOpsPass(expand));
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  // Before vectors: they would not know of memory spaces.
+  ConvertGpuOpsToNVVMOpsOptions nvvm;
+  nvvm.useBarePtrCallConv = true;
+  nvvm.hasRedux = true;
+  pm.addPass(createConvertGpuOpsToNVVMOps(nvvm));
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createConvertNVVMToLLVMPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+}
+
+static void buildDevicePipeline(OpPassManager &pm,
+                                const CudaPipelineOptions &options,
+                                bool planWorkspace) {
+  buildOutlinePipeline(pm, options, planWorkspace);
+  buildNVVMPipeline(pm.nest<gpu::GPUModuleOp>());
+  GpuNVVMAttachTargetOptions target;
+  target.chip = options.chip;
+  target.features = options.features;
+  target.optLevel = 3;
+  pm.addPass(createGpuNVVMAttachTarget(target));
+  if (options.format == "nvvm")
+    return;
+  GpuModuleToBinaryPassOptions binary;
+  binary.compilationTarget = options.format;
+  pm.addPass(createGpuModuleToBinaryPass(binary));
+}
+
+void vashista::buildCudaPipeline(OpPassManager &pm,
+                                 const CudaPipelineOptions &options) {
+  CpuPipelineOptions graph;
+  setGraphOptions(graph, options);
+  buildBufferPipeline(pm, graph);
+  buildDevicePipeline(pm, options, /*planWorkspace=*/false);
+}
+
+void vashista::buildCudaDevicePipeline(OpPassManager &pm,
+                                       const CudaPipelineOptions &options) {
+  buildDevicePipeline(pm, options, /*planWorkspace=*/true);
+}
+
+void vashista::buildCudaEntryPipeline(OpPassManager &pm) {
+  pm.addPass(createVashistaLaunchKernelsPass());
+  buildHostPipeline(pm);
+}
