@@ -23,13 +23,13 @@
 using namespace mlir;
 using namespace vashista;
 
-void vashista::setGraphOptions(CpuPipelineOptions &graph,
-                               const CudaPipelineOptions &options) {
+void vashista::setGraphOptions(CpuPipelineOptions &graph) {
   // A thread has scalars: vectors are what it has in flight. Four is the least
   // that kernels are made of.
   graph.lanes = 4;
   graph.registers = 32;
-  graph.split = options.split;
+  // Kernels split sequences themselves.
+  graph.split = 0;
 }
 
 /// From buffers to kernels of upstream ops.
@@ -37,7 +37,8 @@ static void buildOutlinePipeline(OpPassManager &pm,
                                  const CudaPipelineOptions &options,
                                  bool planWorkspace) {
   CpuPipelineOptions graph;
-  setGraphOptions(graph, options);
+  setGraphOptions(graph);
+  pm.addPass(createConvertVashistaToGPUPass());
   buildKernelPipeline(pm, graph);
   VashistaExpandCopiesPassOptions copies;
   copies.all = true;
@@ -102,7 +103,7 @@ static void buildDevicePipeline(OpPassManager &pm,
 void vashista::buildCudaPipeline(OpPassManager &pm,
                                  const CudaPipelineOptions &options) {
   CpuPipelineOptions graph;
-  setGraphOptions(graph, options);
+  setGraphOptions(graph);
   buildBufferPipeline(pm, graph);
   buildDevicePipeline(pm, options, /*planWorkspace=*/false);
 }

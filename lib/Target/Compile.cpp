@@ -84,7 +84,7 @@ generate(ModuleOp module, const Target &target, OutputKind output,
          std::vector<ArtefactEntry> &entries, std::string &image) {
   CpuPipelineOptions options;
   if (target.device) {
-    setGraphOptions(options, CudaPipelineOptions());
+    setGraphOptions(options);
   } else {
     options.lanes = target.cpu.lanes;
     options.registers = target.cpu.registers;

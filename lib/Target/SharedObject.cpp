@@ -45,7 +45,9 @@ static Error verifyCalls(StringRef bytes) {
 static Expected<std::string> findLinker() {
   for (StringRef name : {VASHISTA_LLD, "ld.lld-22", "ld.lld"})
     if (ErrorOr<std::string> path = sys::findProgramByName(name))
-      return *path;
+      // A path is taken as it is.
+      if (sys::fs::can_execute(*path))
+        return *path;
   return createStringError("expected the linker ld.lld on the PATH, got none; "
                            "install lld");
 }

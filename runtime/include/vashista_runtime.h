@@ -252,11 +252,11 @@ typedef struct vashista_call_options {
 /// sizes, lengths and tables are read each time.
 ///
 /// Arguments and results are tensors of the module's device with the element
-/// type, rank and sizes that the entry declares, aligned to their element size;
-/// null data is taken only where there are no elements. Strides count elements
-/// and may be null for row-major. Results are written into memory that the
-/// caller provides. What is written must not overlap any other tensor (verified
-/// where both are row-major).
+/// type, rank and sizes that the entry declares, aligned to their element size,
+/// on a CUDA device to 16 bytes; null data is taken only where there are no
+/// elements. Strides count elements and may be null for row-major. Results are
+/// written into memory that the caller provides. What is written must not
+/// overlap any other tensor (verified where both are row-major).
 ///
 /// A tensor that does not fit is refused before anything is read. What tensors
 /// contain is trusted, and a bad page id is undefined behaviour, unless

@@ -275,8 +275,11 @@ vashista_status Call::bindData(uint32_t i, const DLTensor &tensor) {
                   ": expected data within the address space, got byte "
                   "offset %" PRIu64,
                   tensor.byte_offset);
-  // Pairs of doubles are aligned like doubles.
+  // Pairs of doubles are aligned like doubles. Kernels of a device load 16 bytes
+  // at a time.
   uint64_t align = operand.elementBytes < 8 ? operand.elementBytes : 8;
+  if (module.device.isOpen())
+    align = 16;
   if (!isEmpty && address % align != 0)
     return refuse(i,
                   ": expected data aligned to %" PRIu64

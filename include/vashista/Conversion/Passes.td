@@ -74,6 +74,30 @@ def ConvertVashistaToVectorPass : Pass<"convert-vashista-to-vector"> {
   ];
 }
 
+def ConvertVashistaToGPUPass
+    : Pass<"convert-vashista-to-gpu", "::mlir::ModuleOp"> {
+  let summary = "turns destination ops on buffers into kernels of an NVIDIA GPU";
+  let description = [{
+    A softmax `attend` over a sequence, or listed pages or tokens, whose queries,
+    keys and values are all bf16 or all f16, becomes a kernel on tensor cores,
+    `gpu.launch_func` and all, and a second one that merges its splits where
+    there may be several. Head sizes are static, D a multiple of 32 and Dv of 64.
+
+    Other ops stay: `convert-vashista-to-vector` and `vashista-outline-kernels`
+    have a kernel of one thread per task for each.
+
+    **Numerics.** Scores, weights and their sums are f32. Weights are rounded to
+    the type of the values, which they multiply. Splits are of a fixed number of
+    tokens: results are bit-equal from run to run, whatever else is in the batch.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
+    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"
+  ];
+}
+
 def VashistaApproximateMathPass : Pass<"vashista-approximate-math"> {
   let summary = "replaces transcendental functions by polynomials on vectors";
   let description = [{

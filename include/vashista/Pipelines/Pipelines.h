@@ -55,10 +55,6 @@ struct CudaPipelineOptions
           "nvvm (the dialect, the default), isa (PTX), bin (a cubin, "
           "by ptxas) or fatbin"),
       llvm::cl::init("nvvm")};
-  Option<int64_t> split{
-      *this, "split",
-      llvm::cl::desc("As of vashista-lower-to-llvm-cpu (default: 4096)"),
-      llvm::cl::init(4096)};
 };
 
 /// `vashista-lower-to-llvm-cpu`: from vashista ops on tensors or buffers to the
@@ -93,8 +89,7 @@ void buildCudaPipeline(mlir::OpPassManager &pm,
 /// Its parts, beside the buffer pipeline with the options that it takes.
 ///
 /// What a graph is lowered with on the way to a GPU.
-void setGraphOptions(CpuPipelineOptions &graph,
-                     const CudaPipelineOptions &options);
+void setGraphOptions(CpuPipelineOptions &graph);
 /// From the buffer pipeline's result, without results of functions, to kernels
 /// in the form that `format` says, with all temporaries in one workspace.
 void buildCudaDevicePipeline(mlir::OpPassManager &pm,

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "../HostInterface/HoistScratch.h"
+#include "KernelArguments.h"
 #include "vashista/Conversion/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -51,94 +52,12 @@ private:
   Value ceilDiv(Value x, Value y) {
     return b.createOrFold<arith::CeilDivUIOp>(x, y);
   }
-  /// On the host: what a kernel is given of a value.
-  void flatten(Value value, SmallVectorImpl<Value> &operands);
-  /// In the kernel: the value again, of the arguments from `next` on.
-  Value restore(Type type, ArrayRef<BlockArgument> &next);
-  gpu::GPUModuleOp getKernels();
 
   ModuleOp module;
   ImplicitLocOpBuilder b;
-  gpu::GPUModuleOp kernels;
-  llvm::DenseMap<Operation *, unsigned> numKernels; // of each function
-};
-
-/// The dynamic ones among offset, sizes and strides of a buffer's type.
-struct Layout {
-  explicit Layout(MemRefType type) {
-    auto known = type.getStridesAndOffset(strides, offset);
-    assert(succeeded(known) && "only strided buffers are captured");
-    (void)known;
-    sizes.assign(type.getShape().begin(), type.getShape().end());
-  }
-  int64_t offset;
-  SmallVector<int64_t> sizes, strides;
 };
 
 } // namespace
-
-void Outliner::flatten(Value value, SmallVectorImpl<Value> &operands) {
-  auto type = dyn_cast<MemRefType>(value.getType());
-  if (!type) {
-    operands.push_back(value);
-    return;
-  }
-  Layout layout(type);
-  auto about = memref::ExtractStridedMetadataOp::create(b, value);
-  operands.push_back(about.getBaseBuffer());
-  if (ShapedType::isDynamic(layout.offset))
-    operands.push_back(about.getOffset());
-  for (auto [known, size] : llvm::zip_equal(layout.sizes, about.getSizes()))
-    if (ShapedType::isDynamic(known))
-      operands.push_back(size);
-  for (auto [known, stride] :
-       llvm::zip_equal(layout.strides, about.getStrides()))
-    if (ShapedType::isDynamic(known))
-      operands.push_back(stride);
-}
-
-Value Outliner::restore(Type type, ArrayRef<BlockArgument> &next) {
-  auto take = [&]() -> Value {
-    Value argument = next.front();
-    next = next.drop_front();
-    return argument;
-  };
-  Value first = take();
-  auto buffer = dyn_cast<MemRefType>(type);
-  if (!buffer)
-    return first;
-  Layout layout(buffer);
-  auto get = [&](int64_t known) -> OpFoldResult {
-    if (ShapedType::isDynamic(known))
-      return take();
-    return b.getIndexAttr(known);
-  };
-  OpFoldResult offset = get(layout.offset);
-  SmallVector<OpFoldResult> sizes = llvm::map_to_vector(layout.sizes, get);
-  SmallVector<OpFoldResult> strides = llvm::map_to_vector(layout.strides, get);
-  // Strides of sizes that a kernel is given are products of them: a type of
-  // its own, which says no more than that they are strided.
-  auto strided = MemRefType::get(
-      buffer.getShape(), buffer.getElementType(),
-      StridedLayoutAttr::get(b.getContext(), layout.offset, layout.strides),
-      buffer.getMemorySpace());
-  Value whole = memref::ReinterpretCastOp::create(b, strided, first, offset,
-                                                  sizes, strides);
-  if (strided == buffer)
-    return whole;
-  return memref::CastOp::create(b, buffer, whole);
-}
-
-gpu::GPUModuleOp Outliner::getKernels() {
-  if (kernels)
-    return kernels;
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToEnd(module.getBody());
-  kernels = gpu::GPUModuleOp::create(b, "kernels");
-  module->setAttr(gpu::GPUDialect::getContainerModuleAttrName(),
-                  b.getUnitAttr());
-  return kernels;
-}
 
 LogicalResult Outliner::outline(LoopLikeOpInterface loop) {
   if (loop->getNumResults() != 0)
@@ -180,35 +99,26 @@ LogicalResult Outliner::outline(LoopLikeOpInterface loop) {
       constants.push_back(value);
       continue;
     }
-    auto buffer = dyn_cast<MemRefType>(value.getType());
-    if (!value.getType().isIntOrIndexOrFloat() &&
-        !(buffer && buffer.isStrided()))
+    if (!isKernelArgument(value.getType()))
       return loop.emitOpError("cannot give a kernel a value of type ")
              << value.getType();
     captured.push_back(value);
-    flatten(value, operands);
+    flattenArgument(b, value, operands);
   }
 
   // The kernel.
   auto parent = loop->getParentOfType<func::FuncOp>();
-  gpu::GPUFuncOp kernel;
+  gpu::GPUFuncOp kernel = createKernel(
+      b, module, parent.getName(), ValueRange(operands).getTypes(), threads);
   {
     OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToEnd(getKernels().getBody());
-    std::string name =
-        (parent.getName() + "_" + Twine(numKernels[parent]++)).str();
-    auto type = b.getFunctionType(TypeRange(ValueRange(operands)), {});
-    kernel = gpu::GPUFuncOp::create(b, name, type);
-    kernel->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
-    kernel.setKnownBlockSizeAttr(
-        b.getDenseI32ArrayAttr({static_cast<int32_t>(threads), 1, 1}));
     b.setInsertionPointToEnd(&kernel.getBody().front());
     IRMapping mapping;
     for (Value constant : constants)
       mapping.map(constant, b.clone(*constant.getDefiningOp())->getResult(0));
     ArrayRef<BlockArgument> arguments = kernel.getArguments();
     for (Value value : captured)
-      mapping.map(value, restore(value.getType(), arguments));
+      mapping.map(value, restoreArgument(b, value.getType(), arguments));
     Value number = gpu::BlockIdOp::create(b, gpu::Dimension::x);
     if (threads > 1)
       number = add(mul(number, index(threads)),

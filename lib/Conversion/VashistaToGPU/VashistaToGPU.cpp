@@ -1,0 +1,46 @@
+//===- VashistaToGPU.cpp - convert-vashista-to-gpu --------------*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Kernels.h"
+#include "vashista/Conversion/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+namespace vashista {
+#define GEN_PASS_DEF_CONVERTVASHISTATOGPUPASS
+#include "vashista/Conversion/Passes.h.inc"
+} // namespace vashista
+
+using namespace mlir;
+using namespace vashista;
+
+namespace {
+
+struct ConvertPass
+    : public vashista::impl::ConvertVashistaToGPUPassBase<ConvertPass> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    SmallVector<AttendOp> ops;
+    getOperation().walk([&](AttendOp op) { ops.push_back(op); });
+    PatternRewriter rewriter(&getContext());
+    for (AttendOp op : ops) {
+      rewriter.setInsertionPoint(op);
+      (void)launchAttend(op, rewriter);
+    }
+  }
+};
+
+} // namespace

@@ -1,0 +1,80 @@
+//===- WarpBuilder.h - Building kernels of NVIDIA GPUs ----------*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_WARPBUILDER_H
+#define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_WARPBUILDER_H
+
+#include "../VashistaToVector/KernelBuilder.h"
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+
+namespace vashista {
+
+inline constexpr int64_t kWarp = 32;
+
+/// A kernel as it is made: sizes, and what it is given.
+struct KernelShape {
+  llvm::StringRef name;
+  /// Blocks, on the host.
+  mlir::Value gridX, gridY, gridZ;
+  int64_t threads;
+  /// Blocks that share a multiprocessor, at least; 0: as it comes. Without it
+  /// the assembler saves registers where loads should be in flight.
+  int64_t residentBlocks = 0;
+};
+
+/// The words of kernels whose lanes work together, beside those for one thread.
+class WarpBuilder : public KernelBuilder {
+public:
+  WarpBuilder(mlir::Location loc, mlir::OpBuilder &b)
+      : KernelBuilder(loc, b, KernelTarget{/*lanes=*/4, /*registers=*/32}) {}
+
+  /// Makes a kernel and, here, its launch. `values` are what the body is given
+  /// in its place, in their order: those that are only `read`, and no other
+  /// argument's memory, first. `shared` are buffers of the block.
+  void launch(const KernelShape &shape, ValueRange read, ValueRange written,
+              llvm::ArrayRef<mlir::MemRefType> shared,
+              llvm::function_ref<void(llvm::ArrayRef<Value> values,
+                                      llvm::ArrayRef<Value> shared)>
+                  body);
+
+  Value threadId() {
+    return mlir::gpu::ThreadIdOp::create(*this, mlir::gpu::Dimension::x);
+  }
+  Value blockId(mlir::gpu::Dimension dimension) {
+    return mlir::gpu::BlockIdOp::create(*this, dimension);
+  }
+  void barrier() { mlir::gpu::BarrierOp::create(*this); }
+
+  /// f32 or i32 of the lane whose number differs in the bits of `mask`.
+  Value shuffleXor(Value value, int64_t mask);
+  /// 2^x: within 2^-22 of it, subnormal results are 0.
+  Value exp2(Value x);
+  /// The larger, of two numbers; the number, if only one is.
+  Value maxNumber(Value x, Value y) {
+    return mlir::arith::MaxNumFOp::create(*this, x, y);
+  }
+  /// 16 consecutive bytes as four i32.
+  std::array<Value, 4> load16Bytes(Value memref, ValueRange indices);
+  /// Two f32 as a pair of 16-bit floats, `low` in the low half.
+  Value packPair(Value low, Value high, mlir::Type element);
+  /// Bytes of two i32, four of 0 to 7 in hexadecimal, the lowest last.
+  Value permuteBytes(Value a, Value b, int64_t selector);
+  /// A matrix of 8 x 8 pairs of bytes, a row for four lanes, transposed.
+  Value transpose(Value fragment);
+  /// c + a b for a of 16 x 16, b of 16 x 8 16-bit floats, c of f32: fragments
+  /// of `mma.m16n8k16`.
+  std::array<Value, 4> multiply(const std::array<Value, 4> &a,
+                                const std::array<Value, 2> &b,
+                                const std::array<Value, 4> &c,
+                                mlir::Type element);
+};
+
+} // namespace vashista
+
+#endif // VASHISTA_LIB_CONVERSION_VASHISTATOGPU_WARPBUILDER_H

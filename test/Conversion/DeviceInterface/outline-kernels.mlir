@@ -1,0 +1,68 @@
+// RUN: vashista-opt %s -split-input-file -vashista-outline-kernels | FileCheck %s
+
+// A thread in a block of its own for each iteration of a forall. A buffer is a
+// pointer and what its type does not tell; constants stay where they are used.
+// CHECK: module attributes {gpu.container_module}
+// CHECK-LABEL: func.func @tasks(
+// CHECK-SAME: %[[A:.*]]: memref<?x8xf32>, %[[N:.*]]: index
+// CHECK-DAG: %[[ONE:.*]] = arith.constant 1 : index
+// CHECK-DAG: %[[BLOCKS:.*]] = arith.muli %[[N]], %{{.*}} : index
+// CHECK-DAG: %[[BASE:.*]], %{{.*}}, %[[SIZES:.*]]:2, %{{.*}}:2 = memref.extract_strided_metadata %[[A]]
+// CHECK: gpu.launch_func @kernels::@tasks_0 blocks in
+// CHECK-SAME: args({{.*}}%[[BASE]] : memref<f32>, %[[SIZES]]#0 : index
+// CHECK: gpu.module @kernels
+// CHECK: gpu.func @tasks_0({{.*}}memref<f32>, %{{.*}}: index{{.*}}) kernel attributes {known_block_size = array<i32: 1, 1, 1>}
+// CHECK:   memref.reinterpret_cast %{{.*}} to offset: [0], sizes: [%{{.*}}, 8], strides: [8, 1]
+// CHECK:   gpu.block_id
+// CHECK-NOT: gpu.thread_id
+// CHECK:   scf.if
+// CHECK:     scf.for
+// CHECK:       memref.store
+func.func @tasks(%a: memref<?x8xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c8 = arith.constant 8 : index
+  %z = arith.constant 0.0 : f32
+  scf.forall (%i, %j) in (%n, 4) {
+    scf.for %k = %c0 to %c8 step %c1 {
+      memref.store %z, %a[%i, %k] : memref<?x8xf32>
+    }
+  }
+  return
+}
+
+// -----
+
+// A thread of a block of 128 for each iteration of a parallel loop.
+// CHECK-LABEL: func.func @elements(
+// CHECK: arith.ceildivui %{{.*}}, %{{.*}} : index
+// CHECK: gpu.launch_func @kernels::@elements_0 blocks in {{.*}} threads in (%[[T:.*]], %{{.*}}, %{{.*}})
+// CHECK: gpu.func @elements_0({{.*}}known_block_size = array<i32: 128, 1, 1>
+// CHECK: gpu.thread_id
+// CHECK: gpu.return
+func.func @elements(%a: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c2 = arith.constant 2 : index
+  %z = arith.constant 0.0 : f32
+  scf.parallel (%i) = (%c0) to (%n) step (%c2) {
+    memref.store %z, %a[%i] : memref<?xf32>
+  }
+  return
+}
+
+// -----
+
+// Scratch is a thread's own, wherever its scope begins.
+// CHECK: gpu.func @scratch_0
+// CHECK: memref.alloca() : memref<4xf32>
+// CHECK-NOT: memref.alloca_scope
+func.func @scratch(%a: memref<4xf32>) {
+  scf.forall (%i) in (4) {
+    memref.alloca_scope {
+      %s = memref.alloca() : memref<4xf32>
+      %x = memref.load %s[%i] : memref<4xf32>
+      memref.store %x, %a[%i] : memref<4xf32>
+    }
+  }
+  return
+}

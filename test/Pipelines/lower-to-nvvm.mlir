@@ -1,0 +1,30 @@
+// From a graph to kernels: in the NVVM dialect, and as PTX.
+
+// RUN: vashista-opt %source_dir/examples/certified.mlir \
+// RUN:   -vashista-lower-to-nvvm | FileCheck %s
+// RUN: vashista-opt %source_dir/examples/certified.mlir \
+// RUN:   -vashista-lower-to-nvvm='chip=sm_80 features=+ptx80 format=isa' \
+// RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --check-prefix=PTX
+
+// Every op has become a launch; the host holds buffers and nothing of the
+// dialect or of a loop over them.
+// CHECK-LABEL: func.func @certified(
+// CHECK-NOT: vashista.
+// CHECK-NOT: scf.
+// CHECK: gpu.launch_func @kernels::@attend_0
+// CHECK: return
+// CHECK: gpu.module @kernels [#nvvm.target<O = 3, chip = "sm_90a", features = "+ptx80">]
+// CHECK-NOT: llvm.func @{{malloc|__nv}}
+// CHECK: llvm.func @attend_0({{.*}}nvvm.kernel
+
+// No function of a library, no approximate root.
+// PTX: .target sm_80
+// PTX-NOT: .extern
+// PTX-NOT: sqrt.approx
+// PTX: .entry attend_0(
+// PTX-NOT: .local
+// PTX: ld.global.nc.v4
+// PTX: mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32
+// PTX: movmatrix.sync.aligned.m8n8.trans.b16
+// PTX: .entry certified_
+// PTX: sqrt.rn.f64
