@@ -165,7 +165,7 @@ func.func @step({declare(everything)}) -> ({ids}, {head}, {head}) {{
         return tau[0, 0], error[0, 0], mass[~attended].sum() / mass.sum()
 
 
-def get_bound(attribute, parts, query, scale):
+def get_bound(attribute, parts, query, scale, options=""):
     """The bound of page 0 or of its first token; parts: array and type of each."""
     types = [tensor(["?", *array.shape[1:]], dtype) for array, dtype in parts]
     names = [f"%part{i}" for i in range(len(parts))]
@@ -177,7 +177,7 @@ def get_bound(attribute, parts, query, scale):
 func.func @score(%q: {direction}, {declared}, %table: tensor<?x?xi32>,
                  %lens: tensor<?xi32>) -> {all_bounds} {{
   %scores, %bounds = vashista.score %q from {attribute}({", ".join(names)})
-      table(%table) lens(%lens) {page_size} scale {scale:.9e}
+      table(%table) lens(%lens) {page_size} scale {scale:.9e} {options}
       : ({direction}, {", ".join(types)}, tensor<?x?xi32>, tensor<?xi32>)
       -> ({all_bounds}, {all_bounds})
   return %bounds : {all_bounds}
@@ -296,6 +296,30 @@ class ExtremesTest(unittest.TestCase):
         )
         truth = scales[0, 0, 0].sum(dtype=np.longdouble) * 7.5 * group * 2**-20
         self.assertGreaterEqual(bound, truth)
+
+    def test_a_cap_does_not_bound_what_is_unknown(self):
+        # Of a key with NaN, say, whose page or residual is unbounded.
+        one, unbounded = np.ones((1, 1, D), np.float32), np.float32(np.inf)
+        codes = np.zeros((1, 1, 16, D // 2), np.int8)
+        scales = np.ones((1, 1, 16, D // 32), np.float16)
+        sources = {
+            "summary<box>": [(-one, "f32"), (one * unbounded, "f32")],
+            "summary<ball>": [
+                (one, "f32"),
+                (np.full((1, 1), unbounded, np.float32), "f32"),
+            ],
+            "sketch<bits = 4, group = 32>": [
+                (codes, "i8"),
+                (scales, "f16"),
+                (np.full_like(scales, np.inf), "f16"),
+            ],
+        }
+        for source, parts in sources.items():
+            with self.subTest(source=source):
+                bound = get_bound(
+                    f"#vashista.{source}", parts, one[0, 0], 0.125, "soft_cap 30.0"
+                )
+                self.assertEqual(bound, np.inf)
 
     def test_sums_of_many_states(self):
         states, width = 512, 16

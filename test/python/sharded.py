@@ -206,7 +206,8 @@ class ShardedTest(unittest.TestCase):
         np.testing.assert_array_equal(tau == 0, tau1 == 0)
         some = tau1 > 0
         np.testing.assert_allclose(tau[some], tau1[some], rtol=2e-3)
-        np.testing.assert_allclose(error, error1, rtol=2e-3, atol=1e-30)
+        # An error is raised for the rounding of o as well.
+        np.testing.assert_allclose(error, error1, rtol=5e-3, atol=1e-30)
 
         # A shard that has no token of any sequence changes no bit, wherever it is
         # and whatever its output holds.

@@ -107,13 +107,15 @@ static std::string findSibling() {
 }
 
 static int spawnCompiler(const std::string &input, const std::string &output,
-                         const sigset_t &mask, pid_t &child) {
+                         const std::string &target, const sigset_t &mask,
+                         pid_t &child) {
   std::string program = findSibling();
   bool onPath = program.empty();
   if (onPath)
     program = "vashista-compile";
+  std::string option = "--target=" + target;
   const char *words[] = {program.c_str(), input.c_str(),  "-o",
-                         output.c_str(),  "--target=cpu", nullptr};
+                         output.c_str(),  option.c_str(), nullptr};
   // Standard output is for what the program itself says.
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -136,9 +138,9 @@ static int spawnCompiler(const std::string &input, const std::string &output,
 }
 
 static Error compile(const std::string &input, const std::string &output,
-                     SignalGuard &signals) {
+                     const std::string &target, SignalGuard &signals) {
   pid_t child = 0;
-  int problem = spawnCompiler(input, output, signals.outside(), child);
+  int problem = spawnCompiler(input, output, target, signals.outside(), child);
   if (problem == ENOENT)
     return fail("expected vashista-compile beside this program or on PATH to "
                 "compile %s, got none",
@@ -161,9 +163,11 @@ static Error compile(const std::string &input, const std::string &output,
 }
 
 static Error load(const std::string &path, const std::string &shown,
-                  Module &module) {
+                  DLDevice device, Module &module) {
+  vashista_load_options options = VASHISTA_LOAD_OPTIONS_INIT;
+  options.device = device;
   vashista_module *loaded = nullptr;
-  if (vashista_module_load(path.c_str(), nullptr, &loaded))
+  if (vashista_module_load(path.c_str(), &options, &loaded))
     return fail("cannot load %s: %s", quote(shown).c_str(),
                 printable(vashista_last_error()).c_str());
   module.reset(loaded);
@@ -172,14 +176,17 @@ static Error load(const std::string &path, const std::string &shown,
 
 static Error compileAndLoad(const std::string &path, const std::string &shown,
                             const TemporaryFolder &folder, SignalGuard &signals,
-                            Module &module) {
+                            DLDevice device, Module &module) {
   std::string output = folder.path + "/out.vso";
-  if (Error error = compile(path, output, signals)) {
+  // PTX is for any device, and takes no assembler.
+  const char *target =
+      device.device_type == kDLCUDA ? "cuda:compute_80" : "cpu";
+  if (Error error = compile(path, output, target, signals)) {
     if (signals.pending)
       raise(signals.pending);
     return error;
   }
-  return load(output, shown, module);
+  return load(output, shown, device, module);
 }
 
 static bool endsWith(const std::string &name, const std::string &end) {
@@ -187,7 +194,8 @@ static bool endsWith(const std::string &name, const std::string &end) {
          name.compare(name.size() - end.size(), end.size(), end) == 0;
 }
 
-Error vashista::tool::loadInput(const std::string &path, Module &module) {
+Error vashista::tool::loadInput(const std::string &path, DLDevice device,
+                                Module &module) {
   int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0)
     return fail("cannot open %s: %s", quote(path).c_str(), strerror(errno));
@@ -201,7 +209,7 @@ Error vashista::tool::loadInput(const std::string &path, Module &module) {
     return fail("expected %s to be a regular file, got something else",
                 quote(path).c_str());
   if (isArtefact)
-    return load(path, path, module);
+    return load(path, path, device, module);
   if (!endsWith(path, ".mlir") && !endsWith(path, ".mlirbc"))
     return fail("expected %s to be an artefact (.vso), or MLIR named .mlir or "
                 ".mlirbc, got neither",
@@ -212,7 +220,7 @@ Error vashista::tool::loadInput(const std::string &path, Module &module) {
   TemporaryFolder folder;
   if (Error error = folder.create())
     return error;
-  return compileAndLoad(path, path, folder, signals, module);
+  return compileAndLoad(path, path, folder, signals, device, module);
 }
 
 Error vashista::tool::compileText(const std::string &text,
@@ -229,5 +237,5 @@ Error vashista::tool::compileText(const std::string &text,
     isWritten &= fclose(file) == 0;
   if (!isWritten)
     return fail("cannot write %s: %s", quote(input).c_str(), strerror(errno));
-  return compileAndLoad(input, shown, folder, signals, module);
+  return compileAndLoad(input, shown, folder, signals, {kDLCPU, 0}, module);
 }

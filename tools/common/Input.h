@@ -28,9 +28,11 @@ using Module = std::unique_ptr<vashista_module, ModuleDeleter>;
 /// Loads an artefact or, from a file that is none and is named as MLIR, the one
 /// that vashista-compile makes of it. Fails without a message where the
 /// compiler has already said what is wrong.
-Error loadInput(const std::string &path, Module &module);
+/// It runs on the device, the CPU or a CUDA one.
+Error loadInput(const std::string &path, DLDevice device, Module &module);
 
-/// Compiles a module that is given as text; messages call it `shown`.
+/// Compiles a module that is given as text, for the CPU; messages call it
+/// `shown`.
 Error compileText(const std::string &text, const std::string &shown,
                   Module &module);
 

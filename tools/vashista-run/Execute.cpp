@@ -25,6 +25,26 @@ using namespace vashista::tool;
 
 namespace {
 
+class DeviceMemory {
+public:
+  DeviceMemory() = default;
+  DeviceMemory(DeviceMemory &&other) noexcept
+      : device(other.device), start(other.start) {
+    other.start = nullptr;
+  }
+  ~DeviceMemory() { vashista_memory_free(device, start); }
+
+  bool allocate(DLDevice its, size_t size) {
+    device = its;
+    return vashista_memory_allocate(device, size, &start) == VASHISTA_OK;
+  }
+  void *data() const { return start; }
+
+private:
+  DLDevice device = {kDLCPU, 0};
+  void *start = nullptr;
+};
+
 /// An argument or a result in memory.
 struct Tensor {
   ValueInfo info;
@@ -35,6 +55,8 @@ struct Tensor {
   /// Of an argument: where it is from. Of what is stored: where to.
   std::string source, target;
   DLTensor dl = {};
+  /// Of a device, where it runs on one: what the buffer is copied to and from.
+  DeviceMemory memory;
 };
 
 class Execution {
@@ -54,6 +76,11 @@ private:
   Error loadArgument(size_t i);
   Error makeResult(size_t i);
   Error allocate(Tensor &tensor, Buffer &buffer, const std::string &what);
+  Error describeMemory(Tensor &tensor, const std::string &what);
+  bool isOnDevice() const { return options.device.device_type != kDLCPU; }
+  /// To the device, and from it; nothing where there is none.
+  Error upload(const Tensor &tensor) const;
+  Error download() const;
   Error call(bool checked);
   Error repeat();
   Error store();
@@ -182,12 +209,43 @@ Error Execution::allocate(Tensor &tensor, Buffer &buffer,
   return Error::success();
 }
 
-static void describeMemory(Tensor &tensor) {
+static Error failed() {
+  return fail("%s", printable(vashista_last_error()).c_str());
+}
+
+Error Execution::upload(const Tensor &tensor) const {
+  if (isOnDevice() &&
+      vashista_memory_copy(options.device, tensor.memory.data(),
+                           tensor.buffer.data(), tensor.buffer.size(), nullptr))
+    return failed();
+  return Error::success();
+}
+
+Error Execution::download() const {
+  for (const auto &[tensor, name] : written)
+    if (isOnDevice() &&
+        vashista_memory_copy(options.device, tensor->buffer.data(),
+                             tensor->memory.data(), tensor->buffer.size(),
+                             nullptr))
+      return failed();
+  return Error::success();
+}
+
+Error Execution::describeMemory(Tensor &tensor, const std::string &what) {
   tensor.dl.data = tensor.buffer.data();
-  tensor.dl.device = {kDLCPU, 0};
+  tensor.dl.device = options.device;
+  if (isOnDevice()) {
+    if (!tensor.memory.allocate(options.device, tensor.buffer.size()))
+      return fail("%s: %s", what.c_str(),
+                  printable(vashista_last_error()).c_str());
+    tensor.dl.data = tensor.memory.data();
+    if (Error error = upload(tensor))
+      return error;
+  }
   tensor.dl.ndim = static_cast<int32_t>(tensor.shape.size());
   tensor.dl.dtype = tensor.info.dtype;
   tensor.dl.shape = tensor.shape.data();
+  return Error::success();
 }
 
 Error Execution::loadArgument(size_t i) {
@@ -205,8 +263,7 @@ Error Execution::loadArgument(size_t i) {
     return error;
   if (Error error = file.read(tensor.info.dtype, tensor.buffer.data()))
     return fail("%s: %s", what.c_str(), error.message().c_str());
-  describeMemory(tensor);
-  return Error::success();
+  return describeMemory(tensor, what);
 }
 
 Error Execution::makeResult(size_t i) {
@@ -215,8 +272,7 @@ Error Execution::makeResult(size_t i) {
     tensor.shape.push_back(sizeOf(tensor.info.dims[d]));
   if (Error error = allocate(tensor, tensor.buffer, describeResult(i)))
     return error;
-  describeMemory(tensor);
-  return Error::success();
+  return describeMemory(tensor, describeResult(i));
 }
 
 //===----------------------------------------------------------------------===//
@@ -231,7 +287,9 @@ Error Execution::call(bool checked) {
                     static_cast<uint32_t>(arguments.size()),
                     resultPointers.data(),
                     static_cast<uint32_t>(results.size()), &callOptions))
-    return fail("%s", printable(vashista_last_error()).c_str());
+    return failed();
+  if (isOnDevice() && vashista_synchronize(options.device, nullptr))
+    return failed();
   return Error::success();
 }
 
@@ -247,6 +305,8 @@ Error Execution::repeat() {
                tensor->buffer.size());
       else
         memset(tensor->buffer.data(), 0xff, tensor->buffer.size());
+      if (Error error = upload(*tensor))
+        return error;
     }
     auto start = std::chrono::steady_clock::now();
     if (Error error = call(/*checked=*/false))
@@ -254,6 +314,8 @@ Error Execution::repeat() {
     std::chrono::duration<double> time =
         std::chrono::steady_clock::now() - start;
     times.push_back(time.count());
+    if (Error error = download())
+      return error;
     for (auto &[tensor, name] : written)
       if (memcmp(tensor->buffer.data(), tensor->after.data(),
                  tensor->buffer.size()) != 0)
@@ -311,6 +373,8 @@ Error Execution::run() {
   }
 
   if (Error error = call(options.checked))
+    return error;
+  if (Error error = download())
     return error;
   if (options.repeat)
     if (Error error = repeat())
@@ -392,7 +456,7 @@ static std::string statistics(DLDataType type, const Buffer &buffer) {
     return statistics<uint16_t>(
         buffer, [](uint16_t bits) -> double { return widenBF16(bits); });
   if (type.code == kDLFloat)
-    return type.bits == 16 ? statistics<uint16_t>(buffer,
+    return type.bits == 16   ? statistics<uint16_t>(buffer,
                                                   [](uint16_t bits) -> double {
                                                     return widenF16(bits);
                                                   })

@@ -31,7 +31,7 @@ program or on PATH. An artefact is native code: run only what you trust.
                    checks, and expects the same bits each time
   --threads=N      threads to use at most, 1 to 1024; default: VASHISTA_NUM_THREADS
                    from the environment, else all CPUs
-  --device=cpu     where to run; this build knows no other device
+  --device=D       where to run: cpu (default) or a CUDA device, cuda:0 and so on
   --checked        verifies page tables, lengths, positions and lists before the
                    first run (default)
   --no-checked     trusts them: a bad page id is undefined behaviour
@@ -177,10 +177,17 @@ Error Parser::setValue(const std::string &name, const std::string &value) {
   if (name == "threads")
     return parseNumber("threads", value, 1024, options.threads);
   if (name == "device") {
-    if (value != "cpu")
-      return fail("expected --device=cpu, because this build runs on the cpu "
-                  "only, got %s",
+    if (value == "cpu")
+      return Error::success();
+    std::string number = value == "cuda" ? "0" : value;
+    if (number.compare(0, 5, "cuda:") == 0)
+      number.erase(0, 5);
+    bool isNumber = !number.empty() && number.size() <= 4 &&
+                    number.find_first_not_of("0123456789") == std::string::npos;
+    if (!isNumber || value.compare(0, 4, "cuda") != 0)
+      return fail("expected --device=cpu, or cuda:0 or another number, got %s",
                   quote(value).c_str());
+    options.device = {kDLCUDA, std::stoi(number)};
     return Error::success();
   }
   if (value.empty())

@@ -11,7 +11,9 @@
 
 #include "Error.h"
 
+#include "vashista_runtime.h"
 #include <cstdint>
+
 #include <string>
 #include <vector>
 
@@ -30,6 +32,7 @@ struct Options {
   uint32_t repeat = 0;
   /// 0: as many as the runtime takes by itself.
   uint32_t threads = 0;
+  DLDevice device = {kDLCPU, 0};
   bool checked = true;
   bool json = false;
   bool list = false;

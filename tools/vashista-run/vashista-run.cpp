@@ -49,7 +49,7 @@ static Error runTool(int argc, char **argv) {
       setenv("VASHISTA_NUM_THREADS", std::to_string(options.threads).c_str(),
              /*overwrite=*/1);
     Module module;
-    if (Error error = loadInput(options.input, module))
+    if (Error error = loadInput(options.input, options.device, module))
       return error;
     uint32_t entry = 0;
     bool listsAll = options.list && !options.hasEntry;

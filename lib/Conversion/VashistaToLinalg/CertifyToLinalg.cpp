@@ -17,7 +17,8 @@
 // splits of 64 tokens or more, are off by at most n 2^-25. An instruction that
 // takes subnormal numbers for 0 adds a little.
 //
-// softmax: tau = sigmoid(x), error = tau (vmax + norm(o)).
+// softmax: tau = sigmoid(x), error = tau (vmax (1 + 2^-8 + 7 e) + norm(o)),
+// where o may be off: its weights are rounded to bf16, or by 2 e, and summed.
 //
 // Projection with an entropy, D = 2 sqrt(scale) umax and m a bound of the mass
 // of the full solution that is not attended:
@@ -209,8 +210,10 @@ Value CertifyLowering::getLogOfSum(Value x) {
 SmallVector<Value> CertifyLowering::certify(const Head &head) {
   double inf = std::numeric_limits<double>::infinity();
   Value tau = getShare(getExcess(head));
-  Value error =
-      roundUp(b, b.mulF(widen(b, tau), b.addF(head.valueNorm, head.output)));
+  Value rounding = b.addF(b.mulF(f64(b, 7.0), head.rounding),
+                          f64(b, 1.0 + std::ldexp(1.0, -8)));
+  Value reach = b.addF(b.mulF(head.valueNorm, rounding), head.output);
+  Value error = roundUp(b, b.mulF(widen(b, tau), reach));
 
   // Finite f32 numbers have a finite sum in f64; NaN compares false.
   Value state = b.addF(b.absF(head.lse), head.output);

@@ -550,7 +550,8 @@ vashista::test::certify(const CertifyInputs &inputs) {
       if (head.lse == -kInf<double> || isRough)
         continue;
       tau(r, h) = 1 / (1 + std::exp(head.lse - head.tail - 2 * head.rounding));
-      error(r, h) = tau(r, h) * (head.vmax + head.normO);
+      double rounding = 0x1p-8 + 7 * head.rounding;
+      error(r, h) = tau(r, h) * (head.vmax * (1 + rounding) + head.normO);
     }
   return {tau, error};
 }

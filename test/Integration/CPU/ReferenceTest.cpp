@@ -229,7 +229,8 @@ TEST(ReferenceTest, Certify) {
   inputs.paging = {&table, &lens, nullptr, 1};
   EXPECT_NEAR(certify(inputs).first(0, 0), 0.5, 1e-5);
   EXPECT_GT(certify(inputs).first(0, 0), 0.5);
-  EXPECT_NEAR(certify(inputs).second(0, 0), 2.5, 1e-5);
+  // Of a value norm of 3 and an output norm of 2, which may be off.
+  EXPECT_NEAR(certify(inputs).second(0, 0), 0.5 * (3 * (1 + 0x1p-8) + 2), 5e-5);
   tail(0, 0) = -kInf;
   EXPECT_EQ(certify(inputs).second(0, 0), 0);
   lse(0, 0) = kNan;

@@ -147,8 +147,8 @@ CASES = [
         "nothing, got --repeat",
     ),
     (
-        copy("f32", "f32.npy") + ["--device=cuda:0"],
-        "expected --device=cpu, because this build runs on the cpu only, got 'cuda:0'",
+        copy("f32", "f32.npy") + ["--device=gpu"],
+        "expected --device=cpu, or cuda:0 or another number, got 'gpu'",
     ),
 ]
 for value in ("-1", "0", "1e9x", "1e3", "", "1000001", "99999999999999999999", "+1"):

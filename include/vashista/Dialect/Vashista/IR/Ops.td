@@ -764,8 +764,9 @@ def Vashista_CertifyOp : Vashista_TensorOp<"certify",
   let description = [{
     For softmax attention, with the direction equal to the query:
     `tau = sigmoid(tail - lse + 2 e)` bounds the share of the mass that was not
-    attended and `error = tau (vmax + norm(o))` the Euclidean norm of what that
-    changes in o, beside the rounding that any o has. `e` bounds the rounding of
+    attended and `error = tau (vmax (1 + 2^-8 + 7 e) + norm(o))` the Euclidean norm
+    of what that changes in o, beside the rounding that any o has: the factor of
+    vmax covers what it does to norm(o). `e` bounds the rounding of
     logits and of the lse: it comes from the norms of the direction and of the row's
     keys and from its number of tokens. vmax is the row's largest value norm. Both
     norms are maxima over the row's pages.
