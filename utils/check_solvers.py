@@ -385,7 +385,7 @@ def main():
             flush=True,
         )
         failed |= findings.false > 0 or met < args.minimum
-    return failed
+    return bool(failed)
 
 
 if __name__ == "__main__":

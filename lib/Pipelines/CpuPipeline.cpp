@@ -28,9 +28,11 @@ void vashista::buildBufferPipeline(OpPassManager &pm,
                                    const CpuPipelineOptions &options) {
   // The graph: what is read, in which order.
   pm.addPass(createVashistaDecomposePass());
-  VashistaSplitTokensPassOptions split;
-  split.split = options.split;
-  pm.addPass(createVashistaSplitTokensPass(split));
+  if (options.split >= 0) {
+    VashistaSplitTokensPassOptions split;
+    split.split = options.split;
+    pm.addPass(createVashistaSplitTokensPass(split));
+  }
   pm.addPass(createCSEPass());
   pm.addPass(createCanonicalizerPass());
 

@@ -28,8 +28,8 @@ void vashista::setGraphOptions(CpuPipelineOptions &graph) {
   // that kernels are made of.
   graph.lanes = 4;
   graph.registers = 32;
-  // Kernels split sequences themselves.
-  graph.split = 0;
+  // Kernels split sequences themselves, by the schedule of an op too.
+  graph.split = -1;
 }
 
 /// From buffers to kernels of upstream ops.

@@ -34,7 +34,8 @@ struct CpuPipelineOptions
   Option<int64_t> split{
       *this, "split",
       llvm::cl::desc("Tokens of a split of a sequence that is attended as a "
-                     "whole; 0: one split (default: 4096). Certificates "
+                     "whole; 0: one split, -1: none, whatever schedules "
+                     "say (default: 4096). Certificates "
                      "allow for the rounding of splits of 64 tokens or more"),
       llvm::cl::init(4096)};
 };

@@ -48,7 +48,7 @@ using arith::CmpIPredicate;
 static constexpr int64_t kTokens = 16, kHeads = 8;
 static constexpr int64_t kWarps = 4;
 /// Slots of a split where the schedule does not say: of a sequence, of a list.
-static constexpr int64_t kSequenceSplit = 1024, kListSplit = 256;
+static constexpr int64_t kSequenceSplit = 2048, kListSplit = 256;
 /// Static memory of a block, at most.
 static constexpr int64_t kSharedBytes = 48 * 1024;
 static constexpr double kLog2E = 1.4426950408889634, kLn2 = 0.6931471805599453;
