@@ -1,0 +1,29 @@
+//===- cuda.h - What the driver of the tests was asked ----------*- C -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_RUNTIME_TEST_INPUTS_CUDA_H
+#define VASHISTA_RUNTIME_TEST_INPUTS_CUDA_H
+
+struct fake_cuda {
+  int major, minor;
+  /// A function that returns an error.
+  const char *failing;
+  int error;
+  // What there is.
+  int contexts, pushed, modules, allocations;
+  int devices[2];
+  // What there was.
+  int launches, ofStream, waits;
+  const void *image;
+  // Of the last launch.
+  const char *kernel;
+  unsigned grid, block;
+  void *stream;
+};
+
+#endif // VASHISTA_RUNTIME_TEST_INPUTS_CUDA_H
