@@ -41,6 +41,8 @@ def draw_cases():
         "options": "",
         "rows": False,
         "capacity": "?",
+        # Whether the state is a new one, or joined with one that is there.
+        "fresh": False,
     }
     for heads in ((4, 4), (8, 2), (6, 2), (16, 2), (24, 2), (32, 2)):
         yield {**base, "heads": heads}
@@ -55,6 +57,9 @@ def draw_cases():
     yield {**base, "options": "soft_cap 20.0", "rows": True}
     yield {**base, "options": "solver <softmax, epsilon = 0.5>", "kind": "pages"}
     yield {**base, "options": "schedule <split = 256>"}
+    for kind, capacity in (("dense", "?"), ("tokens", "?"), ("pages", 15)):
+        yield {**base, "kind": kind, "capacity": capacity, "fresh": True}
+    yield {**base, "heads": (24, 2), "fresh": True}
     # Without a kernel of tensor cores.
     yield {**base, "dtype": "f32", "dims": (64, 64)}
     yield {**base, "dims": (48, 40), "kind": "tokens"}
@@ -79,9 +84,22 @@ def text_of(name, case):
         types["ids"] = f"tensor<?x{kv_heads}x{case['capacity']}xi32>"
         types["n"] = f"tensor<?x{kv_heads}xi32>"
         clauses += f" {case['kind']}(%ids, %n)"
-    types["o"] = f"tensor<?x{heads}x{value_dim}xf32>"
-    types["lse"] = f"tensor<?x{heads}xf32>"
-    arguments = ", ".join(f'%{name}: {of} loc("{name}")' for name, of in types.items())
+    states = {
+        "o": f"tensor<?x{heads}x{value_dim}xf32>",
+        "lse": f"tensor<?x{heads}xf32>",
+    }
+    given = dict(types) if case["fresh"] else {**types, **states}
+    arguments = ", ".join(f'%{name}: {of} loc("{name}")' for name, of in given.items())
+    fills = ""
+    if case["fresh"]:
+        fills = f"%c0 = arith.constant 0 : index\n  %n0 = tensor.dim %q, %c0 : {types['q']}"
+        for state, empty in (("o", "0.0"), ("lse", "0xFF800000")):
+            fills += f"""
+  %{state}_value = arith.constant {empty} : f32
+  %{state}_any = tensor.empty(%n0) : {states[state]}
+  %{state} = linalg.fill ins(%{state}_value : f32)
+      outs(%{state}_any : {states[state]}) -> {states[state]}"""
+    types.update(states)
     results = f"{types['o']}, {types['lse']}"
     scale, layout = f"scale {dim**-0.5:.9e}", f"layout {case['layout']}"
     options = case["options"]
@@ -89,6 +107,7 @@ def text_of(name, case):
     before, after = ("", options) if "schedule" in options else (options, "")
     return f"""
 func.func @{name}({arguments}) -> ({results}) {{
+  {fills}
   %r:2 = vashista.attend %q {clauses} outs(%o, %lse) {scale} {before} {layout} {after}
       : ({', '.join(types.values())}) -> ({results})
   return %r#0, %r#1 : {results}
@@ -144,7 +163,7 @@ class Trial:
         shape = (len(self.lens), heads)
         self.o = np.zeros((*shape, value_dim), np.float32)
         self.lse = np.full(shape, -np.inf, np.float32)
-        if number == 1:
+        if number == 1 and not case["fresh"]:
             self.o[...] = rng.standard_normal(self.o.shape)
             self.lse[...] = 3 * rng.standard_normal(shape)
 
@@ -184,6 +203,9 @@ class Trial:
         """Yields the shares of their bounds that errors are."""
         runs = []
         for _ in range(2):
+            if self.case["fresh"]:
+                runs.append(entry(*self.arguments, checked=False))
+                continue
             o, lse = self.o.copy(), self.lse.copy()
             entry(*self.arguments, o, lse, checked=False)
             runs.append((o, lse))

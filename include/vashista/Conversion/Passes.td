@@ -82,6 +82,7 @@ def ConvertVashistaToGPUPass
     keys and values are all bf16 or all f16, becomes a kernel on tensor cores,
     `gpu.launch_func` and all, and a second one that merges its splits where
     there may be several. Head sizes are static, D a multiple of 32 and Dv of 64.
+    Fills that do nothing but make its destinations an empty state go.
 
     Other ops stay: `convert-vashista-to-vector` and `vashista-outline-kernels`
     have a kernel of one thread per task for each.

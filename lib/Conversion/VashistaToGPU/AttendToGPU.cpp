@@ -36,6 +36,9 @@
 #include "Kernels.h"
 #include "WarpBuilder.h"
 
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/IR/Matchers.h"
+
 #include <cmath>
 
 using namespace mlir;
@@ -88,8 +91,8 @@ struct State {
 
 class AttendLauncher {
 public:
-  AttendLauncher(AttendOp op, WarpBuilder &b)
-      : op(op), b(b), group(op.getGroupSize()),
+  AttendLauncher(AttendOp op, WarpBuilder &b, bool startsEmpty)
+      : op(op), b(b), startsEmpty(startsEmpty), group(op.getGroupSize()),
         keyDim(getDim(op.getKCache(), 3)), valueDim(getDim(op.getVCache(), 3)),
         pageSize(getDim(op.getKCache(), op.getLayout() == Layout::hnd ? 2 : 1)),
         element(getElementTypeOrSelf(op.getKCache())),
@@ -142,6 +145,12 @@ private:
   Value joinLse(const Merged &merged, Value before);
   void joinOutput(const Merged &merged, Value output, Value before, Value head,
                   Value channel);
+  /// The lse of a head before, if it is needed.
+  Value loadBefore(Value head) {
+    return startsEmpty ? Value() : b.load(its.lse, {row, head});
+  }
+  /// The states of consecutive heads that have nothing to attend.
+  void storeEmpty(Value head, Value count);
   Value getOwnLse(const Merged &merged) {
     Value shift = b.mulF(merged.shift, b.f32(static_cast<float>(kLn2)));
     return b.addF(shift, b.log(merged.sum));
@@ -157,6 +166,8 @@ private:
 
   AttendOp op;
   WarpBuilder &b;
+  /// Nothing is in the destinations yet, not even the empty state.
+  const bool startsEmpty;
   const int64_t group, keyDim, valueDim, pageSize;
   const Type element;
   const bool inTokens, inPages;
@@ -313,6 +324,9 @@ void AttendLauncher::launchMerge() {
              b.ifThen(some, [&] {
                mergeSplits(head, count, kAtOnce, buffers[0], buffers[1]);
              });
+             if (startsEmpty)
+               b.ifThen(b.compare(CmpIPredicate::sle, count, zero),
+                        [&] { storeEmpty(head, b.index(1)); });
            });
 }
 
@@ -367,7 +381,7 @@ void AttendLauncher::mergeSplits(Value head, Value count, int64_t atOnce,
         ValueRange{warp, b.addI(channel, b.index(64 * part))},
         /*nontemporal=*/false, llvm::MaybeAlign(8));
   b.store(sums.back(), sharedSums, {warp, zero});
-  Value before = b.load(its.lse, {row, head});
+  Value before = loadBefore(head);
   b.barrier();
 
   auto addWarps = [&](function_ref<Value(Value)> load) {
@@ -645,25 +659,43 @@ AttendLauncher::Merged AttendLauncher::mergeExponents(Value head) {
 /// An empty state has no influence, whatever its output holds. NaN is not
 /// empty.
 Value AttendLauncher::joinLse(const Merged &merged, Value before) {
-  Value now = getOwnLse(merged), most = b.maxF(before, now);
+  Value now = getOwnLse(merged), isEmpty = isEqual(merged.sum, 0.0f);
+  if (startsEmpty)
+    return b.select(isEmpty, b.negInf(), now);
+  Value most = b.maxF(before, now);
   Value total = b.addF(b.exp(b.subF(before, most)), b.exp(b.subF(now, most)));
   Value lse =
       b.select(isEqual(before, -INFINITY), now, b.addF(most, b.log(total)));
-  return b.select(isEqual(merged.sum, 0.0f), before, lse);
+  return b.select(isEmpty, before, lse);
 }
 
 void AttendLauncher::joinOutput(const Merged &merged, Value output,
                                 Value before, Value head, Value channel) {
+  Value at[] = {row, head, channel}, isEmpty = isEqual(merged.sum, 0.0f);
+  Value mean = b.divF(output, merged.sum);
+  if (startsEmpty) {
+    b.store(b.select(isEmpty, b.f32(0.0f), mean), its.o, at);
+    return;
+  }
   Value now = getOwnLse(merged), most = b.maxF(before, now);
   Value weightBefore = b.exp(b.subF(before, most));
   Value weightNow = b.exp(b.subF(now, most));
-  Value old = b.load(its.o, {row, head, channel});
-  Value mean = b.divF(output, merged.sum);
+  Value old = b.load(its.o, at);
   Value sum = b.addF(b.mulF(old, weightBefore), b.mulF(mean, weightNow));
   Value joined = b.select(isEqual(before, -INFINITY), mean,
                           b.divF(sum, b.addF(weightBefore, weightNow)));
-  b.store(b.select(isEqual(merged.sum, 0.0f), old, joined), its.o,
-          {row, head, channel});
+  b.store(b.select(isEmpty, old, joined), its.o, at);
+}
+
+void AttendLauncher::storeEmpty(Value head, Value count) {
+  Value dim = b.index(valueDim), thread = b.threadId();
+  b.forLoop(thread, b.mulI(count, dim), kWarps * kWarp, [&](Value number) {
+    Value at[] = {row, b.addI(head, b.divU(number, dim)), b.remU(number, dim)};
+    b.store(b.f32(0.0f), its.o, at);
+  });
+  b.ifThen(b.compare(CmpIPredicate::ult, thread, count), [&] {
+    b.store(b.negInf(), its.lse, {row, b.addI(head, thread)});
+  });
 }
 
 void AttendLauncher::emitSplit() {
@@ -675,6 +707,13 @@ void AttendLauncher::emitSplit() {
   findSlots();
   Value first = b.mulI(splitNumber, b.index(split));
   last = b.minI(b.addI(first, b.index(split)), numSlots);
+  // The last block of a KV head may have fewer heads.
+  Value heads = b.minI(
+      b.subI(b.mulI(b.addI(kvHead, b.index(1)), b.index(group)), firstHead),
+      b.index(numHeads));
+  if (startsEmpty && !its.partials)
+    b.ifThen(b.compare(CmpIPredicate::sge, first, last),
+             [&] { storeEmpty(firstHead, heads); });
   Value some = b.compare(CmpIPredicate::slt, first, last);
   b.ifThen(some, [&] {
     SmallVector<std::array<Value, 4>> query = loadQuery();
@@ -704,10 +743,7 @@ void AttendLauncher::emitSplit() {
 
     // All threads, over the heads' channels.
     Value dim = b.index(valueDim);
-    // The last block of a KV head may have fewer heads.
-    Value heads = b.minI(
-        b.subI(b.mulI(b.addI(kvHead, b.index(1)), b.index(group)), firstHead),
-        b.index(numHeads));
+
     b.forLoop(thread, b.mulI(heads, dim), kWarps * kWarp, [&](Value number) {
       Value head = b.divU(number, dim), channel = b.remU(number, dim);
       Merged merged = mergeExponents(head);
@@ -720,11 +756,10 @@ void AttendLauncher::emitSplit() {
       if (its.partials) {
         b.store(output, its.partials, {row, queryHead, splitNumber, channel});
       } else {
-        Value before = b.load(its.lse, {row, queryHead});
-        joinOutput(merged, output, before, queryHead, channel);
+        joinOutput(merged, output, loadBefore(queryHead), queryHead, channel);
       }
     });
-    if (!its.partials)
+    if (!its.partials && !startsEmpty)
       b.barrier();
     Value isHead = b.compare(CmpIPredicate::ult, thread, heads);
     b.ifThen(isHead, [&] {
@@ -737,10 +772,46 @@ void AttendLauncher::emitSplit() {
                 {row, queryHead, splitNumber, b.index(1)});
         return;
       }
-      Value before = b.load(its.lse, {row, queryHead});
-      b.store(joinLse(merged, before), its.lse, {row, queryHead});
+      b.store(joinLse(merged, loadBefore(queryHead)), its.lse,
+              {row, queryHead});
     });
   });
+}
+
+/// What alone has written a destination before the op, if that is a fill.
+static linalg::FillOp findFill(AttendOp op, Value buffer) {
+  // Others may know the memory of a view by another name.
+  if (!isa<BlockArgument>(buffer) && !buffer.getDefiningOp<memref::AllocOp>())
+    return nullptr;
+  linalg::FillOp fill;
+  for (Operation *user : buffer.getUsers()) {
+    Operation *here = op->getBlock()->findAncestorOpInBlock(*user);
+    if (here == op || (here && op->isBeforeInBlock(here)))
+      continue;
+    auto found = dyn_cast<linalg::FillOp>(user);
+    if (fill || !found || here != user)
+      return nullptr;
+    fill = found;
+  }
+  return fill;
+}
+
+/// Drops the fills that make the destinations an empty state, which the kernels
+/// then write themselves.
+static bool takeEmptyState(AttendOp op, PatternRewriter &rewriter) {
+  constexpr float values[] = {0.0f, -INFINITY};
+  std::array<linalg::FillOp, 2> fills;
+  for (int64_t i = 0; i < 2; ++i) {
+    fills[i] = findFill(op, op.getOuts()[i]);
+    APFloat value(0.0f);
+    if (!fills[i] ||
+        !matchPattern(fills[i].getInputs()[0], m_ConstantFloat(&value)) ||
+        !value.isExactlyValue(values[i]))
+      return false;
+  }
+  for (linalg::FillOp fill : fills)
+    rewriter.eraseOp(fill);
+  return true;
 }
 
 LogicalResult vashista::launchAttend(AttendOp op, PatternRewriter &rewriter) {
@@ -764,7 +835,7 @@ LogicalResult vashista::launchAttend(AttendOp op, PatternRewriter &rewriter) {
       kWarps * std::min(group, kHeads) * valueDim * 4 + 1024 > kSharedBytes)
     return refuse("expected head sizes that are multiples of an mma's");
   WarpBuilder b(op.getLoc(), rewriter);
-  AttendLauncher(op, b).launch();
+  AttendLauncher(op, b, takeEmptyState(op, rewriter)).launch();
   rewriter.eraseOp(op);
   return success();
 }

@@ -66,6 +66,82 @@ func.func @tokens(%q: memref<2x4x64xf16>, %k: memref<?x5x4x64xf16>,
 
 // -----
 
+// Fills with the empty state go: the kernels write it where there is nothing.
+// CHECK-LABEL: func.func @fresh(
+// CHECK-NOT: linalg.fill
+// CHECK: gpu.launch_func @kernels::@attend_0
+// CHECK: gpu.func @attend_0
+// CHECK: memref.store %{{.*}}, %{{.*}} : memref<2x4x64xf32>
+func.func @fresh(%q: memref<2x4x64xf16>, %k: memref<?x4x16x64xf16>,
+                 %table: memref<2x?xi32>, %lens: memref<2xi32>,
+                 %ids: memref<2x4x8xi32>, %o: memref<2x4x64xf32>)
+    -> memref<2x4xf32> {
+  %zero = arith.constant 0.0 : f32
+  %none = arith.constant 0xFF800000 : f32
+  %lse = memref.alloc() : memref<2x4xf32>
+  linalg.fill ins(%zero : f32) outs(%o : memref<2x4x64xf32>)
+  linalg.fill ins(%none : f32) outs(%lse : memref<2x4xf32>)
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      tokens(%ids) outs(%o, %lse) scale 0.125
+      : (memref<2x4x64xf16>, memref<?x4x16x64xf16>, memref<?x4x16x64xf16>,
+         memref<2x?xi32>, memref<2xi32>, memref<2x4x8xi32>,
+         memref<2x4x64xf32>, memref<2x4xf32>) -> ()
+  return %lse : memref<2x4xf32>
+}
+
+// -----
+
+// One attends first, so that what the other is joined with is no fill.
+// CHECK-LABEL: func.func @joined(
+// CHECK-NOT: linalg.fill
+// CHECK: gpu.launch_func @kernels::@attend_0
+// CHECK: gpu.launch_func @kernels::@attend_1
+// CHECK: gpu.func @attend_1
+// CHECK: math.exp
+func.func @joined(%q: memref<2x4x64xf16>, %k: memref<?x4x16x64xf16>,
+                  %table: memref<2x?xi32>, %lens: memref<2xi32>,
+                  %ids: memref<2x4x8xi32>, %o: memref<2x4x64xf32>,
+                  %lse: memref<2x4xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %none = arith.constant 0xFF800000 : f32
+  linalg.fill ins(%zero : f32) outs(%o : memref<2x4x64xf32>)
+  linalg.fill ins(%none : f32) outs(%lse : memref<2x4xf32>)
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      tokens(%ids) outs(%o, %lse) scale 0.125
+      : (memref<2x4x64xf16>, memref<?x4x16x64xf16>, memref<?x4x16x64xf16>,
+         memref<2x?xi32>, memref<2xi32>, memref<2x4x8xi32>,
+         memref<2x4x64xf32>, memref<2x4xf32>) -> ()
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      tokens(%ids) outs(%o, %lse) scale 0.125
+      : (memref<2x4x64xf16>, memref<?x4x16x64xf16>, memref<?x4x16x64xf16>,
+         memref<2x?xi32>, memref<2xi32>, memref<2x4x8xi32>,
+         memref<2x4x64xf32>, memref<2x4xf32>) -> ()
+  return
+}
+
+// -----
+
+// A fill with anything else is a state like any other.
+// CHECK-LABEL: func.func @other_fill(
+// CHECK-COUNT-2: linalg.fill
+// CHECK: gpu.launch_func
+func.func @other_fill(%q: memref<2x4x64xf16>, %k: memref<?x4x16x64xf16>,
+                      %table: memref<2x?xi32>, %lens: memref<2xi32>,
+                      %ids: memref<2x4x8xi32>, %o: memref<2x4x64xf32>,
+                      %lse: memref<2x4xf32>) {
+  %zero = arith.constant 0.0 : f32
+  linalg.fill ins(%zero : f32) outs(%o : memref<2x4x64xf32>)
+  linalg.fill ins(%zero : f32) outs(%lse : memref<2x4xf32>)
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      tokens(%ids) outs(%o, %lse) scale 0.125
+      : (memref<2x4x64xf16>, memref<?x4x16x64xf16>, memref<?x4x16x64xf16>,
+         memref<2x?xi32>, memref<2xi32>, memref<2x4x8xi32>,
+         memref<2x4x64xf32>, memref<2x4xf32>) -> ()
+  return
+}
+
+// -----
+
 // What tensor cores have no kernel for stays for the next pass.
 // CHECK-LABEL: func.func @others(
 // CHECK-COUNT-2: vashista.attend
