@@ -10,12 +10,13 @@ import ctypes
 import dataclasses
 import os
 import re
+import types
 import weakref
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from . import _runtime
+from . import _dlpack, _runtime
 from ._bits import Bits
 from ._error import Error
 
@@ -157,14 +158,22 @@ def _pointers(tensors: list[_Tensor]):
 
 
 class Entry:
-    """A function of an artefact, called with NumPy arrays.
+    """A function of an artefact, called with NumPy arrays or tensors.
 
         o, lse = entry(q, k, v, table=table, lens=lens)
 
     Arguments go by position or by name. Each has exactly the element type and
     shape that the entry declares: nothing is converted, nor copied on the CPU. An
     artefact on a CUDA device has its own memory, to which arrays are copied, and
-    from which results and what is written come back. bf16 and f8
+    from which results and what is written come back.
+
+    Tensors of PyTorch and of any other library that speaks DLPack are taken where
+    they are, all of them on the artefact's device, and results are new tensors of
+    PyTorch, or `out`. Bits of f8 types may be u8 or i8. On a CUDA device nothing is
+    waited for: the call is enqueued on PyTorch's current stream or `stream`, and can
+    be captured in a graph.
+
+    With NumPy, bf16 and f8
     arguments are `vashista.Bits` (or arrays of `ml_dtypes`), and so are results.
 
     Returns a new array for each result: nothing, the array, or a named tuple of
@@ -176,8 +185,17 @@ class Entry:
       checked: verify page tables, lengths, positions and lists first, which
         costs little. A violation raises, and nothing is run. Without it a bad
         page id is undefined behaviour. Default: True.
+        On a CUDA device it waits for the stream. Default: True with NumPy, False
+        with tensors.
       threads: threads to use at most; 0: as many as VASHISTA_NUM_THREADS, else
         the CPUs that the process may use. Results do not depend on it.
+
+    And three for tensors:
+
+      out: tensors for the results, in their order.
+      stream: the address of a CUDA stream, an integer; 0 is the default one.
+      workspace: a tensor of bytes on the device, of `workspace_bytes`, which is this
+        call's until its work is done; default: memory of the stream.
 
     Raises `vashista.Error` for an array that does not fit, TypeError for a wrong
     number of arguments or an unknown name.
@@ -251,9 +269,16 @@ class Entry:
         return f"{self.name}({arguments}) -> ({results})"
 
     def __call__(
-        self, *args: Any, checked: bool = True, threads: int = 0, **named: Any
+        self,
+        *args: Any,
+        checked: bool | None = None,
+        threads: int = 0,
+        out: Sequence[Any] | None = None,
+        stream: int | None = None,
+        workspace: Any = None,
+        **named: Any,
     ):
-        if not isinstance(checked, bool):
+        if checked is not None and not isinstance(checked, bool):
             raise TypeError(
                 f"{self.name}: expected checked to be True or False, got {checked!r}"
             )
@@ -266,6 +291,19 @@ class Entry:
                 f"{self.name}: expected threads from 0 to {_MAX_THREADS}, got {threads}"
             )
         given = self._bind(args, named)
+        foreign = [x for x in given if self._is_foreign(x)]
+        if foreign:
+            options = _runtime.CallOptions(
+                ctypes.sizeof(_runtime.CallOptions), int(checked or False), threads
+            )
+            options.stream = (
+                _dlpack.current_stream(foreign[0]) if stream is None else stream
+            )
+            return self._call_on_tensors(given, out, workspace, options)
+        for name, x in (("out", out), ("stream", stream), ("workspace", workspace)):
+            if x is not None:
+                raise TypeError(f"{self.name}: expected tensors with {name}, got none")
+        checked = checked is not False
         shapes: dict[str, tuple[int, ...]] = {}
         tensors = []
         for value, dtype, x in zip(self.arguments, self._argument_types, given):
@@ -303,6 +341,107 @@ class Entry:
         if len(outcome) > 1:
             return self._tuple(*outcome)
         return outcome[0] if outcome else None
+
+    @staticmethod
+    def _is_foreign(x: Any) -> bool:
+        own = (np.ndarray, np.generic, Bits)
+        return not isinstance(x, own) and _dlpack.is_tensor(x)
+
+    def _borrow(self, values, dtypes, given) -> list[_dlpack.Tensor]:
+        """Tensors of arguments or results, as they are."""
+        tensors = []
+        for value, dtype, x in zip(values, dtypes, given):
+            if not self._is_foreign(x):
+                raise Error(
+                    "invalid argument",
+                    f"{self.name}: '{value.name}': expected a tensor like the others, "
+                    f"got {type(x).__name__}",
+                )
+            tensor = _dlpack.Tensor(x)
+            found = tensor.dl.dtype
+            if found.code in (0, 1) and found.bits == 8 and 7 <= dtype.code < 15:
+                found.code = dtype.code
+            tensors.append(tensor)
+        return tensors
+
+    def _call_on_tensors(self, given, out, workspace, options):
+        tensors = self._borrow(self.arguments, self._argument_types, given)
+        shapes = {v.name: t.shape for v, t in zip(self.arguments, tensors)}
+        if out is None:
+            out = [
+                _dlpack.allocate_like(
+                    given[0], _shape(value, shapes), value.dtype, f"{self.name}: "
+                )
+                for value in self.results
+            ]
+        elif len(out) != len(self.results):
+            raise TypeError(
+                f"{self.name}: expected {len(self.results)} tensors in out, "
+                f"got {len(out)}"
+            )
+        results = self._borrow(self.results, self._result_types, out)
+        if workspace is not None:
+            memory = _dlpack.Tensor(workspace)
+            options.workspace = memory.dl.data
+            sizes = (memory.dl.dtype.bits // 8, *memory.shape)
+            options.workspace_bytes = int(np.prod(sizes, dtype=np.int64))
+        _runtime.call(
+            "call",
+            self._module.handle,
+            self._number,
+            _pointers(tensors),
+            len(tensors),
+            _pointers(results),
+            len(results),
+            options,
+            context=f"{self.name}: ",
+        )
+        if len(out) > 1:
+            return self._tuple(*out)
+        return out[0] if out else None
+
+    def workspace_bytes(self, *args: Any, **named: Any) -> int:
+        """The bytes of `workspace` that a call with these tensors needs.
+
+        It depends on their sizes only, and is 0 on the CPU.
+        """
+        given = self._bind(args, named)
+        tensors = self._borrow(self.arguments, self._argument_types, given)
+        shapes = {v.name: t.shape for v, t in zip(self.arguments, tensors)}
+        results = []
+        for value, dtype in zip(self.results, self._result_types):
+            # Of the arguments' device; nothing reads or writes it.
+            size = _shape(value, shapes)
+            shape = (ctypes.c_int64 * len(size))(*size)
+            first = tensors[0].dl
+            results.append(
+                types.SimpleNamespace(
+                    shape=shape,
+                    dl=_runtime.DLTensor(
+                        1 << 60,
+                        first.device_type,
+                        first.device_id,
+                        len(size),
+                        dtype,
+                        shape,
+                        None,
+                        len(results) << 50,
+                    ),
+                )
+            )
+        needed = ctypes.c_size_t()
+        _runtime.call(
+            "workspace_bytes",
+            self._module.handle,
+            self._number,
+            _pointers(tensors),
+            len(tensors),
+            _pointers(results),
+            len(results),
+            needed,
+            context=f"{self.name}: ",
+        )
+        return needed.value
 
     def _make(self, array: np.ndarray, dtype, upload: bool = False) -> _Tensor:
         """The tensor that the entry is given of an array."""

@@ -126,6 +126,78 @@ class RunTest(unittest.TestCase):
         self.assertEqual(narrow(np.ones(1, np.float32)).bits, [0x3F80])
 
 
+class Foreign:
+    """A tensor of a library of which only DLPack is known."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+    def __dlpack__(self, stream=None):
+        return self.array.__dlpack__()
+
+
+class TensorsTest(unittest.TestCase):
+    """Tensors of other libraries, where they are."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.entry = vashista.compile(
+            """
+func.func @both(%x: tensor<?x4xf32>, %y: tensor<?x4xf32>)
+    -> (tensor<?x4xf32>, tensor<?x4xf32>) {
+  %product = arith.mulf %x, %y : tensor<?x4xf32>
+  %sum = arith.addf %x, %y : tensor<?x4xf32>
+  return %product, %sum : tensor<?x4xf32>, tensor<?x4xf32>
+}
+"""
+        )["both"]
+
+    def setUp(self):
+        self.x = np.arange(12, dtype=np.float32).reshape(3, 4)
+        self.y = np.full((3, 4), 2, np.float32)
+        self.out = [np.zeros((3, 4), np.float32) for _ in range(2)]
+
+    def call(self, x=None, **options):
+        x = Foreign(self.x) if x is None else x
+        return self.entry(x, Foreign(self.y), **options)
+
+    def test_runs_in_place(self):
+        out = [Foreign(array) for array in self.out]
+        results = self.call(out=out)
+        self.assertIs(results[0], out[0])
+        self.assertIs(results.result1, out[1])
+        np.testing.assert_array_equal(self.out[0], self.x * self.y)
+        np.testing.assert_array_equal(self.out[1], self.x + self.y)
+        self.assertEqual(self.entry.workspace_bytes(Foreign(self.x), Foreign(self.y)), 0)
+
+    def test_mistakes(self):
+        out = [Foreign(array) for array in self.out]
+        for message, options in (
+            ("expected `out`, a tensor for each result", {}),
+            ("expected 2 tensors in out, got 1", {"out": out[:1]}),
+            ("'result1': expected a tensor like the others", {"out": [out[0], self.x]}),
+            ("argument 0 'x': expected f32, got f64",
+             {"out": out, "x": Foreign(self.x.astype(np.float64))}),
+            ("argument 0 'x', dimension 1: expected 4, got 3",
+             {"out": out, "x": Foreign(self.x[:, :3].copy())}),
+        ):
+            with self.subTest(message=message):
+                with self.assertRaisesRegex((vashista.Error, TypeError), message):
+                    self.call(**options)
+        with self.assertRaisesRegex(vashista.Error, "'y': expected a tensor like the"):
+            self.entry(Foreign(self.x), self.y, out=out)
+        with self.assertRaisesRegex(TypeError, "expected tensors with stream, got none"):
+            self.entry(self.x, self.y, stream=0)
+
+    def test_devices(self):
+        with self.assertRaisesRegex(ValueError, "expected the device 'cpu' or 'cuda:0'"):
+            vashista.compile(STEP, device="gpu")
+        self.assertEqual((ARTEFACT.device, ARTEFACT.architecture), ("cpu", None))
+
+
 class MistakesTest(unittest.TestCase):
     def expect(self, kind, message, function, *args, **named):
         with self.assertRaises(vashista.Error) as caught:

@@ -1,0 +1,67 @@
+# Part of the vashista project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Tensors of other libraries, taken as they are (dlpack.h)."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from typing import Any
+
+from . import _runtime
+from ._error import Error
+
+_get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_get_pointer.restype = ctypes.c_void_p
+_get_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether another library made it that speaks DLPack."""
+    return hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")
+
+
+class Tensor:
+    """A DLTensor that another library owns, with what keeps it."""
+
+    def __init__(self, x: Any):
+        kind, number = x.__dlpack_device__()
+        # -1: the stream of the call is the one that the data is ready in.
+        on_device = int(kind) == _runtime.CUDA
+        self.capsule = x.__dlpack__(stream=-1) if on_device else x.__dlpack__()
+        pointer = _get_pointer(self.capsule, b"dltensor")
+        # A capsule that nobody takes gives the tensor back when it goes.
+        self.dl = _runtime.DLTensor.from_address(pointer)
+        self.shape = tuple(self.dl.shape[: self.dl.ndim])
+
+
+def allocate_like(x: Any, shape: tuple[int, ...], dtype: str, where: str) -> Any:
+    """A new tensor of the library and on the device of another one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(x, torch.Tensor):
+        raise Error(
+            "invalid argument",
+            f"{where}expected `out`, a tensor for each result, where arguments are "
+            f"{type(x).__module__.split('.')[0]}'s, got none",
+        )
+    names = {
+        "bf16": "bfloat16",
+        "bool": "bool",
+        "f8E4M3FN": "float8_e4m3fn",
+        "f8E5M2": "float8_e5m2",
+        **{f"f{n}": f"float{n}" for n in (16, 32, 64)},
+        **{f"i{n}": f"int{n}" for n in (8, 16, 32, 64)},
+        "u8": "uint8",
+    }
+    if dtype not in names:
+        raise Error("invalid argument", f"{where}PyTorch has no {dtype}")
+    return torch.empty(shape, dtype=getattr(torch, names[dtype]), device=x.device)
+
+
+def current_stream(x: Any) -> int | None:
+    """The stream that a library works in; the default one where it says none."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor) and x.is_cuda:
+        return torch.cuda.current_stream(x.device).cuda_stream
+    return None
