@@ -326,8 +326,11 @@ vashista_status Call::copyLists(const vso_check &check, cuda::Stream stream,
   for (uint32_t i : numbers) {
     if (i == VSO_NONE)
       continue;
+    bool isEmpty = false;
+    for (uint32_t d = 0; d < operands[i].rank; ++d)
+      isEmpty |= operands[i].size(d) == 0;
     // Of any strides it could be anywhere.
-    if (bytes[i] == 0 && storage[i].aligned)
+    if (bytes[i] == 0 && !isEmpty)
       return refuse(i, ": expected row-major strides in checked mode on a CUDA "
                        "device, got others");
     Allocation<uint8_t> &memory = lists.memory[lists.count];

@@ -291,6 +291,13 @@ TEST_F(DeviceTest, CheckedMode) {
   ASSERT_OK(call());
   EXPECT_EQ(cuda->launches, 5);
   EXPECT_EQ(cuda->waits, 1);
+  // Nothing is no matter of strides.
+  table.shape[1] = 0;
+  std::fill(lens.begin(), lens.end(), 0);
+  ASSERT_OK(call());
+  table.shape[1] = 3;
+  lens[1] = 12;
+  cuda->launches = 5;
   table[4] = 200;
   EXPECT_FAILS(call(), VASHISTA_CHECK_FAILED,
                "argument 1 'table', row 1, position 1: expected page id 0 to "
