@@ -47,6 +47,7 @@ class LoadOptions(ctypes.Structure):
         ("struct_size", c_size_t),
         ("digest", c_char_p),
         ("device", DLDevice),
+        ("describe_only", c_uint32),
     ]
 
 
@@ -69,6 +70,7 @@ class ModuleInfo(ctypes.Structure):
         ("digest", POINTER(c_uint8)),
         ("format_version", c_uint32),
         ("num_entries", c_uint32),
+        ("num_payloads", c_uint32),
         ("device", DLDevice),
         ("architecture", c_char_p),
     ]

@@ -88,11 +88,12 @@ typedef struct vashista_load_options {
   /// What is to run its entries: {kDLCPU, 0}, {kDLCUDA, number}; or {0, 0} for
   /// what the artefact is for, the CPU first, of devices number 0.
   DLDevice device;
+  /// Nonzero: only to be described. No byte of it is mapped or run, no device
+  /// is opened, and calls are refused.
+  uint32_t describe_only;
 } vashista_load_options;
 #define VASHISTA_LOAD_OPTIONS_INIT                                             \
-  {                                                                            \
-    sizeof(vashista_load_options), NULL, { (DLDeviceType)0, 0 }                \
-  }
+  { sizeof(vashista_load_options), NULL, {(DLDeviceType)0, 0}, 0 }
 
 /// Verifies every byte of an artefact, picks the best of its payloads that this
 /// machine can run, and loads it: for one device, kernels and all, so that no
@@ -132,12 +133,24 @@ typedef struct vashista_module_info {
   const uint8_t *digest; // 32 bytes, SHA-256
   uint32_t format_version;
   uint32_t num_entries;
+  uint32_t num_payloads;
   DLDevice device;          // what runs its entries
   const char *architecture; // of its kernels: "sm_90a"; null on the CPU
 } vashista_module_info;
 
 VASHISTA_API vashista_status vashista_module_describe(
     const vashista_module *module, vashista_module_info *info);
+
+/// What an artefact holds code for.
+typedef struct vashista_payload_info {
+  DLDeviceType device_type; // kDLCPU, or kDLCUDA
+  const char *features;     // of the CPU, that it or its host's part needs
+  const char *architecture; // of kernels, "sm_90a" or "compute_90"; null: none
+} vashista_payload_info;
+
+VASHISTA_API vashista_status
+vashista_payload_describe(const vashista_module *module, uint32_t payload,
+                          vashista_payload_info *info);
 
 /// The number of the entry of that name.
 VASHISTA_API vashista_status vashista_find_entry(const vashista_module *module,

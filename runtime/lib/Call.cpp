@@ -275,8 +275,8 @@ vashista_status Call::bindData(uint32_t i, const DLTensor &tensor) {
                   ": expected data within the address space, got byte "
                   "offset %" PRIu64,
                   tensor.byte_offset);
-  // Pairs of doubles are aligned like doubles. Kernels of a device load 16 bytes
-  // at a time.
+  // Pairs of doubles are aligned like doubles. Kernels of a device load 16
+  // bytes at a time.
   uint64_t align = operand.elementBytes < 8 ? operand.elementBytes : 8;
   if (module.device.isOpen())
     align = 16;
@@ -404,6 +404,10 @@ static vashista_status findEntry(const vashista_module *module,
                                  uint32_t numResults, const vso_entry *&entry) {
   if (!module)
     return fail(VASHISTA_INVALID_ARGUMENT, "expected a module, got null");
+  if (!module->functions)
+    return fail(VASHISTA_INVALID_ARGUMENT,
+                "expected a module that was loaded to be called, got one that "
+                "was loaded to be described");
   const Manifest &manifest = module->manifest;
   if (entryNumber >= manifest.entries.size)
     return fail(VASHISTA_INVALID_ARGUMENT,

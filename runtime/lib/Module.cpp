@@ -96,6 +96,10 @@ vashista_status vashista_module::load(Allocation<uint8_t> file, size_t size,
     return fail(VASHISTA_MALFORMED,
                 "expected an artefact with the given digest, got another one");
 
+  if (options && options->describe_only) {
+    features = manifest.string(manifest.payloads[0].features);
+    return VASHISTA_OK;
+  }
   const vso_payload *chosen = nullptr;
   if (vashista_status status = choose(options, chosen))
     return status;
@@ -295,9 +299,26 @@ vashista_module_describe(const vashista_module *module,
            header.digest,
            header.format_version,
            static_cast<uint32_t>(manifest.entries.size),
+           static_cast<uint32_t>(manifest.payloads.size),
            {module->device.isOpen() ? kDLCUDA : kDLCPU,
             module->device.isOpen() ? module->device.getDevice() : 0},
            module->architecture};
+  return VASHISTA_OK;
+}
+
+extern "C" vashista_status
+vashista_payload_describe(const vashista_module *module, uint32_t payload,
+                          vashista_payload_info *info) {
+  if (vashista_status status = checkDescribe(module, info))
+    return status;
+  const Manifest &manifest = module->manifest;
+  if (vashista_status status =
+          checkIndex("payloads", payload, manifest.payloads.size))
+    return status;
+  const vso_payload &record = manifest.payloads[payload];
+  bool hasImage = record.kind == VSO_PAYLOAD_CUDA;
+  *info = {hasImage ? kDLCUDA : kDLCPU, manifest.string(record.features),
+           hasImage ? manifest.string(record.architecture) : nullptr};
   return VASHISTA_OK;
 }
 

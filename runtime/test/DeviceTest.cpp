@@ -190,6 +190,25 @@ TEST_F(DeviceTest, DevicesThatAreNotThere) {
                "'Test GPU' of compute capability 9.0");
 }
 
+TEST_F(DeviceTest, OnlyDescribed) {
+  options.describe_only = 1;
+  // On a machine that could not run it; nor is its code any.
+  options.device = {kDLCUDA, 7};
+  artefact.payloads[0].bytes = "no code";
+  ASSERT_OK(load());
+  EXPECT_EQ(cuda->contexts, 0);
+  vashista_payload_info payload;
+  ASSERT_OK(vashista_payload_describe(module.get(), 0, &payload));
+  EXPECT_EQ(payload.device_type, kDLCUDA);
+  EXPECT_STREQ(payload.architecture, "sm_90a");
+  vashista_entry_info entry;
+  ASSERT_OK(vashista_entry_describe(module.get(), 0, &entry));
+  EXPECT_EQ(entry.num_arguments, 3U);
+  EXPECT_FAILS(call(), VASHISTA_INVALID_ARGUMENT,
+               "expected a module that was loaded to be called, got one that "
+               "was loaded to be described");
+}
+
 TEST_F(DeviceTest, Calls) {
   options.device.device_id = 1;
   ASSERT_OK(load());

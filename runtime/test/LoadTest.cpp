@@ -111,7 +111,7 @@ TEST(Load, WrongCalls) {
   EXPECT_FAILS(
       vashista_module_load_bytes(bytes.data(), bytes.size(), &options, &module),
       VASHISTA_INVALID_ARGUMENT,
-      "expected load options of struct_size 24, got 0");
+      "expected load options of struct_size 32, got 0");
   vashista_module_free(nullptr);
 }
 
@@ -321,6 +321,15 @@ TEST(Describe, SaysWhatWasWritten) {
   EXPECT_EQ(info.format_version, 2U);
   EXPECT_EQ(info.device.device_type, kDLCPU);
   EXPECT_EQ(info.architecture, nullptr);
+  EXPECT_EQ(info.num_payloads, 1U);
+  vashista_payload_info payload;
+  ASSERT_OK(vashista_payload_describe(module.get(), 0, &payload));
+  EXPECT_EQ(payload.device_type, kDLCPU);
+  EXPECT_STREQ(payload.features, "sse2");
+  EXPECT_EQ(payload.architecture, nullptr);
+  EXPECT_FAILS(vashista_payload_describe(module.get(), 1, &payload),
+               VASHISTA_INVALID_ARGUMENT,
+               "expected one of 1 payloads, got number 1");
   EXPECT_EQ(info.num_entries, 11U);
   std::string bytes = write(kernelsArtefact());
   EXPECT_EQ(

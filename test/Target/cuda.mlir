@@ -15,7 +15,14 @@
 
 // RUN: vashista-compile %s --target=cuda:compute_90,cpu:x86-64-v3 -o %t.vso
 // RUN: vashista-run %t.vso --list | FileCheck %s --check-prefix=LIST
+// LIST: CUDA architecture compute_90
+// LIST-NEXT: CPU features avx2
 // LIST: copy
+
+// Nothing runs for a list: it takes no GPU.
+// RUN: vashista-compile %s --target=cuda:compute_90 -o %t.cuda.vso
+// RUN: vashista-run %t.cuda.vso --list --json | FileCheck %s --check-prefix=JSON
+// JSON: "code": [{"device": "cuda", "features": "", "architecture": "compute_90"}]
 
 // RUN: not vashista-compile %s --emit=ptx --target=cpu:x86-64-v3 -o - 2>&1 | FileCheck %s --check-prefix=CPU
 // CPU: error: expected a target such as cuda:sm_90a for PTX or a cubin, got a CPU

@@ -163,9 +163,12 @@ static Error compile(const std::string &input, const std::string &output,
 }
 
 static Error load(const std::string &path, const std::string &shown,
-                  DLDevice device, Module &module) {
+                  std::optional<DLDevice> device, Module &module) {
   vashista_load_options options = VASHISTA_LOAD_OPTIONS_INIT;
-  options.device = device;
+  if (device)
+    options.device = *device;
+  else
+    options.describe_only = 1;
   vashista_module *loaded = nullptr;
   if (vashista_module_load(path.c_str(), &options, &loaded))
     return fail("cannot load %s: %s", quote(shown).c_str(),
@@ -176,11 +179,11 @@ static Error load(const std::string &path, const std::string &shown,
 
 static Error compileAndLoad(const std::string &path, const std::string &shown,
                             const TemporaryFolder &folder, SignalGuard &signals,
-                            DLDevice device, Module &module) {
+                            std::optional<DLDevice> device, Module &module) {
   std::string output = folder.path + "/out.vso";
   // PTX is for any device, and takes no assembler.
   const char *target =
-      device.device_type == kDLCUDA ? "cuda:compute_80" : "cpu";
+      device && device->device_type == kDLCUDA ? "cuda:compute_80" : "cpu";
   if (Error error = compile(path, output, target, signals)) {
     if (signals.pending)
       raise(signals.pending);
@@ -194,7 +197,8 @@ static bool endsWith(const std::string &name, const std::string &end) {
          name.compare(name.size() - end.size(), end.size(), end) == 0;
 }
 
-Error vashista::tool::loadInput(const std::string &path, DLDevice device,
+Error vashista::tool::loadInput(const std::string &path,
+                                std::optional<DLDevice> device,
                                 Module &module) {
   int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0)
@@ -237,5 +241,6 @@ Error vashista::tool::compileText(const std::string &text,
     isWritten &= fclose(file) == 0;
   if (!isWritten)
     return fail("cannot write %s: %s", quote(input).c_str(), strerror(errno));
-  return compileAndLoad(input, shown, folder, signals, {kDLCPU, 0}, module);
+  return compileAndLoad(input, shown, folder, signals, DLDevice{kDLCPU, 0},
+                        module);
 }

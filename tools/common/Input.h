@@ -14,6 +14,7 @@
 #include "vashista_runtime.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace vashista::tool {
@@ -28,8 +29,10 @@ using Module = std::unique_ptr<vashista_module, ModuleDeleter>;
 /// Loads an artefact or, from a file that is none and is named as MLIR, the one
 /// that vashista-compile makes of it. Fails without a message where the
 /// compiler has already said what is wrong.
-/// It runs on the device, the CPU or a CUDA one.
-Error loadInput(const std::string &path, DLDevice device, Module &module);
+/// It runs on the device, the CPU or a CUDA one; without one it is only
+/// described, and nothing of it runs.
+Error loadInput(const std::string &path, std::optional<DLDevice> device,
+                Module &module);
 
 /// Compiles a module that is given as text, for the CPU; messages call it
 /// `shown`.

@@ -162,12 +162,18 @@ static std::string checkText(const vashista_check_info &check,
 std::string vashista::run::listText(const vashista_module *module,
                                     const uint32_t *only) {
   vashista_module_info info = infoOf(module);
-  std::string result =
-      text("artefact of %s, %s, format %" PRIu32 "\nCPU features %s\n"
-           "digest %s\n",
-           info.producer, info.compiler, info.format_version,
-           *info.features ? info.features : "of any x86-64",
-           digestText(info).c_str());
+  std::string result = text("artefact of %s, %s, format %" PRIu32 "\n",
+                            info.producer, info.compiler, info.format_version);
+  for (uint32_t i = 0; i < info.num_payloads; ++i) {
+    vashista_payload_info payload = {};
+    vashista_payload_describe(module, i, &payload);
+    if (payload.architecture)
+      result += text("CUDA architecture %s\n", payload.architecture);
+    else
+      result += text("CPU features %s\n",
+                     *payload.features ? payload.features : "of any x86-64");
+  }
+  result += text("digest %s\n", digestText(info).c_str());
   forEachEntry(module, only, [&](uint32_t i, const vashista_entry_info &entry) {
     std::vector<ValueInfo> arguments = argumentsOf(module, i);
     result += text("\n%s\n", entry.name);
@@ -272,8 +278,23 @@ std::string vashista::run::listJson(const vashista_module *module,
   json.string(info.compiler);
   json.key("format");
   json.number(int64_t(info.format_version));
-  json.key("features");
-  json.string(info.features);
+  json.key("code");
+  json.beginArray();
+  for (uint32_t i = 0; i < info.num_payloads; ++i) {
+    vashista_payload_info payload = {};
+    vashista_payload_describe(module, i, &payload);
+    json.beginObject();
+    json.key("device");
+    json.string(payload.architecture ? "cuda" : "cpu");
+    json.key("features");
+    json.string(payload.features);
+    if (payload.architecture) {
+      json.key("architecture");
+      json.string(payload.architecture);
+    }
+    json.endObject();
+  }
+  json.endArray();
   json.key("digest");
   json.string(digestText(info));
   json.key("entries");

@@ -49,7 +49,10 @@ static Error runTool(int argc, char **argv) {
       setenv("VASHISTA_NUM_THREADS", std::to_string(options.threads).c_str(),
              /*overwrite=*/1);
     Module module;
-    if (Error error = loadInput(options.input, options.device, module))
+    std::optional<DLDevice> device;
+    if (!options.list)
+      device = options.device;
+    if (Error error = loadInput(options.input, device, module))
       return error;
     uint32_t entry = 0;
     bool listsAll = options.list && !options.hasEntry;
