@@ -321,17 +321,7 @@ class Entry:
         options = _runtime.CallOptions(
             ctypes.sizeof(_runtime.CallOptions), int(checked), threads
         )
-        _runtime.call(
-            "call",
-            self._module.handle,
-            self._number,
-            _pointers(tensors),
-            len(tensors),
-            _pointers(results),
-            len(results),
-            options,
-            context=f"{self.name}: ",
-        )
+        self._ask("call", tensors, results, options)
         for value, tensor, x in zip(self.arguments, tensors, given):
             if isinstance(tensor, _DeviceTensor) and value.written:
                 tensor.download(x.bits if isinstance(x, Bits) else x)
@@ -385,17 +375,7 @@ class Entry:
             options.workspace = memory.dl.data
             sizes = (memory.dl.dtype.bits // 8, *memory.shape)
             options.workspace_bytes = int(np.prod(sizes, dtype=np.int64))
-        _runtime.call(
-            "call",
-            self._module.handle,
-            self._number,
-            _pointers(tensors),
-            len(tensors),
-            _pointers(results),
-            len(results),
-            options,
-            context=f"{self.name}: ",
-        )
+        self._ask("call", tensors, results, options)
         if len(out) > 1:
             return self._tuple(*out)
         return out[0] if out else None
@@ -430,18 +410,22 @@ class Entry:
                 )
             )
         needed = ctypes.c_size_t()
+        self._ask("workspace_bytes", tensors, results, needed)
+        return needed.value
+
+    def _ask(self, function: str, tensors, results, last) -> None:
+        """Calls a function of the runtime that takes an entry's tensors."""
         _runtime.call(
-            "workspace_bytes",
+            function,
             self._module.handle,
             self._number,
             _pointers(tensors),
             len(tensors),
             _pointers(results),
             len(results),
-            needed,
+            last,
             context=f"{self.name}: ",
         )
-        return needed.value
 
     def _make(self, array: np.ndarray, dtype, upload: bool = False) -> _Tensor:
         """The tensor that the entry is given of an array."""

@@ -1,0 +1,178 @@
+//===- AttendKernels.h - The kernels of attention on a GPU ----------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// A block has a row, up to 8 query heads of a KV head, and a split of the
+// slots. Its warps take tiles of 16 tokens by turns, which go from memory to
+// registers to tensor cores: no other thread needs what a thread loads.
+//
+//   scores   S (tokens x heads)   = K q'     m16n8k16, K in rows
+//   outputs  O (channels x heads) = V' P     m16n8k16, V in columns
+//
+// With lane = 4 g + t, an m16n8k16 wants of its first operand rows g and g + 8,
+// of its second column g, and of both the pairs 2 t and 2 t + 8 of the 16 that
+// are summed over; its result has rows g and g + 8, columns 2 t and 2 t + 1.
+//
+//  * Which channels are summed together does not matter: a lane loads 16 bytes,
+//    8 channels from 8 t on, of keys g and g + 8, and so of query head g.
+//  * Which channels of V are which rows does not matter either: a lane loads 8
+//    channels from 8 g on of tokens 2 t, 2 t + 1, 2 t + 8 and 2 t + 9, and
+//    pairs those of two tokens by permuting bytes.
+//  * Weights have tokens as rows and are wanted as columns: a transposition.
+//
+// Scores and sums of weights are f32; weights are rounded to the caches' type
+// for the second product, as their values are. Exponents are of base 2.
+//
+// Bytes: K and V of each visible token once per 8 heads. A state of [G, Dv] per
+// split, where there are several: a second kernel merges them.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ATTENDKERNELS_H
+#define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ATTENDKERNELS_H
+
+#include "WarpBuilder.h"
+
+#include "vashista/Dialect/Vashista/IR/Vashista.h"
+
+#include <cmath>
+
+namespace vashista {
+
+/// Tokens of a tile and heads of a block: the sizes of an mma.
+inline constexpr int64_t kTokens = 16, kHeads = 8;
+/// Warps of a block.
+inline constexpr int64_t kWarps = 4;
+inline constexpr double kLog2E = 1.4426950408889634, kLn2 = 0.6931471805599453;
+
+/// Makes the kernels of an attend, and launches them in its place.
+class AttendLauncher {
+public:
+  using Value = mlir::Value;
+  using ValueRange = mlir::ValueRange;
+
+  /// `startsEmpty`: nothing is in the destinations yet, not even the empty
+  /// state.
+  AttendLauncher(AttendOp op, WarpBuilder &b, bool startsEmpty);
+
+  void launch();
+
+private:
+  /// What the kernels are given, in the kernel or on the host; null where
+  /// absent.
+  struct Operands {
+    Value query, keys, values, table, lengths, rowToSeq, list, count;
+    Value o, lse; // the destinations
+    Value partials,
+        exponents; // of splits: [R, H, splits, Dv], [R, H, splits, 2]
+    Value numSplits;
+  };
+
+  /// A running softmax: of heads 2 t and 2 t + 1 the largest logit, the sum of
+  /// the weights of this lane's tokens; and the channels' sums, four for each
+  /// product.
+  struct State {
+    std::array<Value, 2> maxima, sums;
+    llvm::SmallVector<Value> outputs;
+
+    llvm::SmallVector<Value> pack() const {
+      llvm::SmallVector<Value> all = {maxima[0], maxima[1], sums[0], sums[1]};
+      llvm::append_range(all, outputs);
+      return all;
+    }
+    static State unpack(ValueRange all) {
+      return {{all[0], all[1]},
+              {all[2], all[3]},
+              llvm::SmallVector<Value>(all.drop_front(4))};
+    }
+  };
+
+  void launchSplits(bool isWhole);
+  void launchMerge();
+  void mergeSplits(Value head, Value count, int64_t atOnce, Value sharedOutputs,
+                   Value sharedSums);
+  llvm::SmallVector<Value> getRead();
+  Operands bind(llvm::ArrayRef<Value> values, bool hasPartials);
+
+  // Within a kernel.
+  void findSlots();
+  void emitSplit();
+  /// Where the tokens of a tile are, as i32: of one in a page the page, its
+  /// first slot and how many tokens are visible; otherwise for each of a lane's
+  /// tokens (keys g, g + 8, values 2 t, 2 t + 1, 2 t + 8, 2 t + 9) the page and
+  /// the slot, then whether the keys are visible.
+  llvm::SmallVector<Value> findTile(Value first);
+  std::array<Value, 6> getTokens();
+  std::pair<Value, Value> getRow(ValueRange places, unsigned token);
+  Value isVisible(ValueRange places, unsigned key);
+  bool isPaged() const { return !inTokens && pageSize % kTokens == 0; }
+
+  std::pair<Value, Value> findPosition(Value slot);
+  llvm::SmallVector<std::array<Value, 4>> loadQuery();
+  State attendTile(const State &state, ValueRange places,
+                   llvm::ArrayRef<std::array<Value, 4>> query);
+  Value toExponent(Value product);
+  llvm::SmallVector<Value> getIndices(std::pair<Value, Value> row,
+                                      Value channel) {
+    if (op.getLayout() == Layout::hnd)
+      return {row.first, kvHead, row.second, channel};
+    return {row.first, row.second, kvHead, channel};
+  }
+  void storeShared(const State &state);
+  /// Of what the warps of a block found, or the splits of a sequence.
+  struct Merged {
+    Value maximum, shift, sum;
+    std::array<Value, kWarps> weights; // of warps
+  };
+  Merged mergeExponents(Value head);
+  /// Joins a head's state with the one in the destinations: its lse, then a
+  /// channel's output.
+  Value joinLse(const Merged &merged, Value before);
+  void joinOutput(const Merged &merged, Value output, Value before, Value head,
+                  Value channel);
+  /// The lse of a head before, if it is needed.
+  Value loadBefore(Value head) {
+    return startsEmpty ? Value() : b.load(its.lse, {row, head});
+  }
+  /// The states of consecutive heads that have nothing to attend.
+  void storeEmpty(Value head, Value count);
+  Value getOwnLse(const Merged &merged) {
+    Value shift = b.mulF(merged.shift, b.f32(static_cast<float>(kLn2)));
+    return b.addF(shift, b.log(merged.sum));
+  }
+
+  Value isEqual(Value x, float y) {
+    return b.compare(mlir::arith::CmpFPredicate::OEQ, x, b.f32(y));
+  }
+  /// Shifts exponents by what is finite.
+  Value getShift(Value maximum) {
+    return b.select(isEqual(maximum, -INFINITY), b.f32(0.0f), maximum);
+  }
+
+  AttendOp op;
+  WarpBuilder &b;
+  const bool startsEmpty;
+  const int64_t group, keyDim, valueDim, pageSize;
+  const mlir::Type element;
+  const bool inTokens, inPages;
+  const int64_t numHeads, headBlocks; // of a block, and blocks of a KV head
+  int64_t split = 0;
+
+  /// What lies between the kernels.
+  Operands host;
+  // Of the kernel that is being made.
+  Operands its;
+  Value row, kvHead, firstHead, sequence, length, numSlots; // index
+  Value splitNumber, last;
+  Value warp, lane, quad, within;       // quad = g, within = t
+  Value sharedOutputs, sharedExponents; // [warps, heads, Dv], [warps, heads, 2]
+};
+
+} // namespace vashista
+
+#endif // VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ATTENDKERNELS_H

@@ -1,0 +1,329 @@
+//===- AttendTiles.cpp - Tiles of tokens on tensor cores ------------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "AttendKernels.h"
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpIPredicate;
+
+//===----------------------------------------------------------------------===//
+// Slots
+//===----------------------------------------------------------------------===//
+
+void AttendLauncher::findSlots() {
+  Value zero = b.index(0);
+  length = b.maxI(b.loadIndex(its.lengths, row), zero);
+  sequence = its.rowToSeq ? b.loadIndex(its.rowToSeq, row) : row;
+  numSlots = length;
+  if (!its.list)
+    return;
+  numSlots = b.dim(its.list, 2);
+  if (its.count)
+    numSlots = b.minI(numSlots, b.loadIndex(its.count, {row, kvHead}));
+  if (inPages)
+    numSlots = b.mulI(numSlots, b.index(pageSize));
+  // Of an empty sequence nothing is visible, and there is no token to read in
+  // place of one that is not.
+  numSlots =
+      b.select(b.compare(CmpIPredicate::sgt, length, zero), numSlots, zero);
+}
+
+/// The position of a slot, and whether it is visible.
+std::pair<Value, Value> AttendLauncher::findPosition(Value slot) {
+  Value inside = b.compare(CmpIPredicate::slt, slot, last);
+  // What lies behind a list's end is not read.
+  slot = b.minI(slot, b.subI(last, b.index(1)));
+  Value position = slot;
+  if (inTokens)
+    position = b.loadIndex(its.list, {row, kvHead, slot});
+  if (inPages) {
+    Value size = b.index(pageSize);
+    Value page = b.loadIndex(its.list, {row, kvHead, b.divU(slot, size)});
+    position = b.addI(b.mulI(page, size), b.remU(slot, size));
+    position = b.select(b.compare(CmpIPredicate::sge, page, b.index(0)),
+                        position, b.index(-1));
+  }
+  Value listed = b.compare(CmpIPredicate::sge, position, b.index(0));
+  Value visible = b.compare(CmpIPredicate::slt, position, length);
+  return {position, b.andI(inside, b.andI(listed, visible))};
+}
+
+std::array<Value, 6> AttendLauncher::getTokens() {
+  Value two = b.mulI(within, b.index(2));
+  return {quad,
+          b.addI(quad, b.index(8)),
+          two,
+          b.addI(two, b.index(1)),
+          b.addI(two, b.index(8)),
+          b.addI(two, b.index(9))};
+}
+
+/// In place of a token that is not visible stands one that is: nothing else is
+/// ever read.
+SmallVector<Value> AttendLauncher::findTile(Value first) {
+  Value size = b.index(pageSize);
+  auto narrow = [&](Value index) -> Value {
+    return arith::IndexCastOp::create(b, b.getI32Type(), index);
+  };
+  SmallVector<Value> places;
+  if (isPaged()) {
+    auto [position, any] = findPosition(first);
+    position = b.select(any, position, b.index(0));
+    Value page = b.load(its.table, {sequence, b.divU(position, size)});
+    // Slots of the tile, and tokens of the sequence.
+    Value count = b.minI(b.subI(last, first), b.subI(length, position));
+    count = b.select(any, count, b.index(0));
+    return {page, narrow(b.remU(position, size)), narrow(count)};
+  }
+  SmallVector<Value> visibilities;
+  for (Value token : getTokens()) {
+    auto [position, visible] = findPosition(b.addI(first, token));
+    position = b.select(visible, position, b.index(0));
+    places.push_back(b.load(its.table, {sequence, b.divU(position, size)}));
+    places.push_back(narrow(b.remU(position, size)));
+    visibilities.push_back(visible);
+  }
+  places.append({visibilities[0], visibilities[1]});
+  return places;
+}
+
+std::pair<Value, Value> AttendLauncher::getRow(ValueRange places,
+                                               unsigned token) {
+  auto widen = [&](Value value) -> Value {
+    return arith::IndexCastOp::create(b, b.getIndexType(), value);
+  };
+  if (!isPaged())
+    return {widen(places[2 * token]), widen(places[2 * token + 1])};
+  Value most = b.subI(b.maxI(widen(places[2]), b.index(1)), b.index(1));
+  Value slot = b.minI(getTokens()[token], most);
+  return {widen(places[0]), b.addI(widen(places[1]), slot)};
+}
+
+Value AttendLauncher::isVisible(ValueRange places, unsigned key) {
+  if (!isPaged())
+    return places[12 + key];
+  Value count = arith::IndexCastOp::create(b, b.getIndexType(), places[2]);
+  return b.compare(CmpIPredicate::slt, getTokens()[key], count);
+}
+
+//===----------------------------------------------------------------------===//
+// Tiles
+//===----------------------------------------------------------------------===//
+
+/// Per 32 channels: two halves of the second operand of two products each.
+SmallVector<std::array<Value, 4>> AttendLauncher::loadQuery() {
+  Value head = numHeads == kHeads ? quad : b.minI(quad, b.index(numHeads - 1));
+  Value end =
+      b.subI(b.mulI(b.addI(kvHead, b.index(1)), b.index(group)), b.index(1));
+  head = b.minI(b.addI(firstHead, head), end);
+  SmallVector<std::array<Value, 4>> parts;
+  for (int64_t channel = 0; channel < keyDim; channel += 32) {
+    Value at = b.addI(b.mulI(within, b.index(8)), b.index(channel));
+    parts.push_back(b.load16Bytes(its.query, {row, head, at}));
+  }
+  return parts;
+}
+
+/// A logit as an exponent of 2.
+Value AttendLauncher::toExponent(Value product) {
+  double scale = op.getScale().convertToDouble();
+  double epsilon = op.getSolver().getEpsilon().convertToDouble();
+  auto times = [&](Value value, double factor) {
+    return b.mulF(value, b.f32(static_cast<float>(factor)));
+  };
+  if (!op.getSoftCap())
+    return times(product, scale / epsilon * kLog2E);
+  double cap = op.getSoftCap()->convertToDouble();
+  return times(b.tanh(times(product, scale / cap)), cap / epsilon * kLog2E);
+}
+
+AttendLauncher::State
+AttendLauncher::attendTile(const State &state, ValueRange places,
+                           ArrayRef<std::array<Value, 4>> query) {
+  // All loads first: they are what takes time.
+  SmallVector<std::array<std::array<Value, 4>, 2>> keys;
+  for (int64_t channel = 0; channel < keyDim; channel += 32) {
+    Value at = b.addI(b.mulI(within, b.index(8)), b.index(channel));
+    keys.push_back(
+        {b.load16Bytes(its.keys, getIndices(getRow(places, 0), at)),
+         b.load16Bytes(its.keys, getIndices(getRow(places, 1), at))});
+  }
+  SmallVector<std::array<std::array<Value, 4>, 4>> values;
+  for (int64_t channel = 0; channel < valueDim; channel += 64) {
+    Value at = b.addI(b.mulI(quad, b.index(8)), b.index(channel));
+    std::array<std::array<Value, 4>, 4> tokens;
+    for (int64_t i = 0; i < 4; ++i)
+      tokens[i] =
+          b.load16Bytes(its.values, getIndices(getRow(places, 2 + i), at));
+    values.push_back(tokens);
+  }
+
+  // Tokens g and g + 8 of heads 2 t and 2 t + 1.
+  Value zero = b.f32(0.0f);
+  std::array<Value, 4> scores = {zero, zero, zero, zero};
+  for (auto [key, q] : llvm::zip_equal(keys, query))
+    for (int64_t i : {0, 2})
+      scores = b.multiply({key[0][i], key[1][i], key[0][i + 1], key[1][i + 1]},
+                          {q[i], q[i + 1]}, scores, element);
+  for (int64_t i = 0; i < 4; ++i)
+    scores[i] =
+        b.select(isVisible(places, i / 2), toExponent(scores[i]), b.negInf());
+
+  State next = state;
+  std::array<Value, 2> factors;
+  for (int64_t head = 0; head < 2; ++head) {
+    Value largest = b.maxNumber(scores[head], scores[head + 2]);
+    for (int64_t mask : {4, 8, 16})
+      largest = b.maxNumber(largest, b.shuffleXor(largest, mask));
+    next.maxima[head] = b.maxNumber(state.maxima[head], largest);
+    Value shift = getShift(next.maxima[head]);
+    factors[head] = b.exp2(b.subF(state.maxima[head], shift));
+    Value sum = b.mulF(state.sums[head], factors[head]);
+    for (int64_t i : {head, head + 2}) {
+      scores[i] = b.exp2(b.subF(scores[i], shift));
+      sum = b.addF(sum, scores[i]);
+    }
+    next.sums[head] = sum;
+  }
+
+  std::array<Value, 2> weights = {
+      b.transpose(b.packPair(scores[0], scores[1], element)),
+      b.transpose(b.packPair(scores[2], scores[3], element))};
+  auto *output = next.outputs.begin();
+  for (const auto &tokens : values)
+    for (int64_t i = 0; i < 4; ++i) {
+      constexpr int64_t lows = 0x5410, highs = 0x7632;
+      std::array<Value, 4> channels = {
+          b.permuteBytes(tokens[0][i], tokens[1][i], lows),
+          b.permuteBytes(tokens[0][i], tokens[1][i], highs),
+          b.permuteBytes(tokens[2][i], tokens[3][i], lows),
+          b.permuteBytes(tokens[2][i], tokens[3][i], highs)};
+      std::array<Value, 4> sums;
+      for (int64_t j = 0; j < 4; ++j)
+        sums[j] = b.mulF(output[j], factors[j % 2]);
+      sums = b.multiply(channels, weights, sums, element);
+      output = std::copy(sums.begin(), sums.end(), output);
+    }
+  return next;
+}
+
+//===----------------------------------------------------------------------===//
+// Splits
+//===----------------------------------------------------------------------===//
+
+void AttendLauncher::storeShared(const State &state) {
+  for (int64_t i = 0; i < 2; ++i) {
+    Value sum = state.sums[i];
+    for (int64_t mask : {4, 8, 16})
+      sum = b.addF(sum, b.shuffleXor(sum, mask));
+    Value head = b.addI(b.mulI(within, b.index(2)), b.index(i));
+    Value isHead = b.compare(CmpIPredicate::ult, head, b.index(numHeads));
+    b.ifThen(isHead, [&] {
+      b.store(state.maxima[i], sharedExponents, {warp, head, b.index(0)});
+      b.store(sum, sharedExponents, {warp, head, b.index(1)});
+      // Of each 64 channels, 8 from 8 g on.
+      for (int64_t channel = 0; channel < valueDim; channel += 64) {
+        Value at = b.addI(b.mulI(quad, b.index(8)), b.index(channel));
+        const Value *outputs = state.outputs.begin() + channel / 4;
+        for (int64_t part = 0; part < 8; part += 4) {
+          SmallVector<Value> four;
+          for (int64_t j = part; j < part + 4; ++j)
+            four.push_back(outputs[j / 2 * 4 + j % 2 * 2 + i]);
+          Value vector =
+              vector::FromElementsOp::create(b, b.vectorType(4), four);
+          vector::StoreOp::create(
+              b, vector, sharedOutputs,
+              ValueRange{warp, head, b.addI(at, b.index(part))},
+              /*nontemporal=*/false, llvm::MaybeAlign(16));
+        }
+      }
+    });
+  }
+}
+
+void AttendLauncher::emitSplit() {
+  Value zero = b.index(0), thread = b.threadId();
+  warp = b.divU(thread, b.index(kWarp));
+  lane = b.remU(thread, b.index(kWarp));
+  quad = b.divU(lane, b.index(4));
+  within = b.remU(lane, b.index(4));
+  findSlots();
+  Value first = b.mulI(splitNumber, b.index(split));
+  last = b.minI(b.addI(first, b.index(split)), numSlots);
+  // The last block of a KV head may have fewer heads.
+  Value heads = b.minI(
+      b.subI(b.mulI(b.addI(kvHead, b.index(1)), b.index(group)), firstHead),
+      b.index(numHeads));
+  if (startsEmpty && !its.partials)
+    b.ifThen(b.compare(CmpIPredicate::sge, first, last),
+             [&] { storeEmpty(firstHead, heads); });
+  Value some = b.compare(CmpIPredicate::slt, first, last);
+  b.ifThen(some, [&] {
+    SmallVector<std::array<Value, 4>> query = loadQuery();
+    State state;
+    state.maxima = {b.negInf(), b.negInf()};
+    state.sums = {b.f32(0.0f), b.f32(0.0f)};
+    state.outputs.assign(valueDim / 4, b.f32(0.0f));
+    // The places of a tile are looked up while the one before is read.
+    Value start = b.addI(first, b.mulI(warp, b.index(kTokens)));
+    int64_t step = kWarps * kTokens;
+    auto findAhead = [&](Value at) {
+      return findTile(b.minI(at, b.subI(last, b.index(1))));
+    };
+    SmallVector<Value> carried = findAhead(start);
+    unsigned numPlaces = carried.size();
+    llvm::append_range(carried, state.pack());
+    SmallVector<Value> end =
+        b.forLoop(start, last, step, carried, [&](Value tile, ValueRange now) {
+          SmallVector<Value> next = findAhead(b.addI(tile, b.index(step)));
+          State after = attendTile(State::unpack(now.drop_front(numPlaces)),
+                                   now.take_front(numPlaces), query);
+          llvm::append_range(next, after.pack());
+          return next;
+        });
+    storeShared(State::unpack(ValueRange(end).drop_front(numPlaces)));
+    b.barrier();
+
+    // All threads, over the heads' channels.
+    Value dim = b.index(valueDim);
+
+    b.forLoop(thread, b.mulI(heads, dim), kWarps * kWarp, [&](Value number) {
+      Value head = b.divU(number, dim), channel = b.remU(number, dim);
+      Merged merged = mergeExponents(head);
+      Value output = b.f32(0.0f);
+      for (int64_t i = 0; i < kWarps; ++i) {
+        Value found = b.load(sharedOutputs, {b.index(i), head, channel});
+        output = b.addF(output, b.mulF(merged.weights[i], found));
+      }
+      Value queryHead = b.addI(firstHead, head);
+      if (its.partials) {
+        b.store(output, its.partials, {row, queryHead, splitNumber, channel});
+      } else {
+        joinOutput(merged, output, loadBefore(queryHead), queryHead, channel);
+      }
+    });
+    if (!its.partials && !startsEmpty)
+      b.barrier();
+    Value isHead = b.compare(CmpIPredicate::ult, thread, heads);
+    b.ifThen(isHead, [&] {
+      Merged merged = mergeExponents(thread);
+      Value queryHead = b.addI(firstHead, thread);
+      if (its.partials) {
+        b.store(merged.maximum, its.exponents,
+                {row, queryHead, splitNumber, zero});
+        b.store(merged.sum, its.exponents,
+                {row, queryHead, splitNumber, b.index(1)});
+        return;
+      }
+      b.store(joinLse(merged, loadBefore(queryHead)), its.lse,
+              {row, queryHead});
+    });
+  });
+}
