@@ -112,6 +112,8 @@ class ConstantInfo(ctypes.Structure):
 
 _MODULE = ctypes.c_void_p
 _TENSORS = POINTER(POINTER(DLTensor))
+# An entry by its number, its arguments and its results.
+_ENTRY_TENSORS = [_MODULE, c_uint32, _TENSORS, c_uint32, _TENSORS, c_uint32]
 # The arguments of functions that return a status.
 _FUNCTIONS = {
     "module_load": [c_char_p, POINTER(LoadOptions), POINTER(_MODULE)],
@@ -126,24 +128,8 @@ _FUNCTIONS = {
     "argument_describe": [_MODULE, c_uint32, c_uint32, POINTER(ValueInfo)],
     "result_describe": [_MODULE, c_uint32, c_uint32, POINTER(ValueInfo)],
     "constant_describe": [_MODULE, c_uint32, c_uint32, POINTER(ConstantInfo)],
-    "call": [
-        _MODULE,
-        c_uint32,
-        _TENSORS,
-        c_uint32,
-        _TENSORS,
-        c_uint32,
-        POINTER(CallOptions),
-    ],
-    "workspace_bytes": [
-        _MODULE,
-        c_uint32,
-        _TENSORS,
-        c_uint32,
-        _TENSORS,
-        c_uint32,
-        POINTER(c_size_t),
-    ],
+    "call": [*_ENTRY_TENSORS, POINTER(CallOptions)],
+    "workspace_bytes": [*_ENTRY_TENSORS, POINTER(c_size_t)],
     "memory_allocate": [DLDevice, c_size_t, POINTER(ctypes.c_void_p)],
     "memory_free": [DLDevice, ctypes.c_void_p],
     "memory_copy": [

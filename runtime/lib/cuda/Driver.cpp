@@ -48,7 +48,6 @@ static void find() {
       {"cuModuleLoadData", &driver.moduleLoadData},
       {"cuModuleUnload", &driver.moduleUnload},
       {"cuModuleGetFunction", &driver.moduleGetFunction},
-      {"cuFuncSetAttribute", &driver.functionSetAttribute},
       {"cuLaunchKernelEx", &driver.launchKernel},
       {"cuMemAlloc_v2", &driver.memoryAllocate},
       {"cuMemFree_v2", &driver.memoryFree},

@@ -30,7 +30,6 @@ struct LaunchConfig {
 
 enum { kOutOfMemory = 2 };
 enum DeviceAttribute { kComputeMajor = 75, kComputeMinor = 76 };
-enum FunctionAttribute { kMaxDynamicSharedBytes = 8 };
 
 /// The functions that the runtime uses; each returns 0 for success.
 struct Driver {
@@ -48,7 +47,6 @@ struct Driver {
   int (*moduleLoadData)(Module *module, const void *image);
   int (*moduleUnload)(Module module);
   int (*moduleGetFunction)(Function *function, Module module, const char *name);
-  int (*functionSetAttribute)(Function function, int attribute, int value);
   int (*launchKernel)(const LaunchConfig *config, Function function,
                       void **parameters, void **extra);
   int (*memoryAllocate)(Pointer *memory, size_t bytes);
