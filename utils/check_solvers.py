@@ -16,8 +16,10 @@ iterations, how many iterations that took, the largest share of a certified gap
 that is true and the largest share of the distance that it allows, and the
 distance itself: of the point from the independent solution, relative to the
 query's. Iterations are counted by solving with every cap of a list: the first
-one that is enough. Exits with 1 where something certified is not true, or fewer
-instances meet the tolerance than --minimum says.
+one that is enough. Exits with 1 where something certified is not true, or a
+smaller share of the instances than --minimum says meets the tolerance. Plain
+Frank-Wolfe is there to be compared with: its gap falls as one over the
+iterations, so it is stopped early and need not meet anything.
 
 Needs NumPy, SciPy and Clarabel (pip install numpy scipy clarabel).
 """
@@ -39,13 +41,15 @@ except ImportError as error:
 PAGE, CHANNELS, MOST_KEYS = 16, 64, 400
 PAGES = MOST_KEYS // PAGE
 KINDS = ("gauss", "clusters", "duplicates", "inside", "outside")
+# Numbers of iterations: each, then each a quarter more than the one before.
 CAPS = (*range(1, 33), 40, 50, 63, 79, 99, 124, 155, 194, 243, 304, 380, 475)
+MANY_CAPS = (*CAPS, 594, 742, 928, 1160, 1450, 1812, 2265, 2831, 3539, 4424, 5530)
 
 
 class Solver:
-    def __init__(self, kind, epsilon, tolerance, step=None):
+    def __init__(self, kind, epsilon, tolerance, step=None, caps=CAPS):
         self.kind, self.epsilon, self.tolerance = kind, epsilon, tolerance
-        self.step = step
+        self.step, self.caps = step, caps
         self.name = f"{kind} {step}" if step else f"{kind} epsilon {epsilon:g}"
 
     def text(self, iterations):
@@ -59,8 +63,8 @@ class Solver:
 SOLVERS = (
     Solver("eg", 1.0, 1e-4),
     Solver("eg", 0.25, 2.5e-5),
-    Solver("frank_wolfe", 0.0, 1e-3, "pairwise"),
-    Solver("frank_wolfe", 0.0, 1e-3, "away"),
+    Solver("frank_wolfe", 0.0, 1e-3, "pairwise", MANY_CAPS),
+    Solver("frank_wolfe", 0.0, 1e-3, "away", MANY_CAPS),
     Solver("frank_wolfe", 0.0, 1e-3, "plain"),
 )
 
@@ -302,23 +306,23 @@ class Findings:
         self.false += true_gap > gap + rounding or distance > allowed
 
 
-def count_iterations(gaps, tolerance):
+def count_iterations(solver, gaps):
     """Of each instance, the first number of iterations that was enough."""
-    met = np.stack([gap[:, 0] <= tolerance for gap in gaps])
+    met = np.stack([gap[:, 0] <= solver.tolerance for gap in gaps])
     first = np.where(met.any(0), met.argmax(0), -1)
-    return np.where(first >= 0, np.array(CAPS)[first], np.inf)
+    return np.where(first >= 0, np.array(solver.caps)[first], np.inf)
 
 
 def check(solver, instances, programs, batch):
     findings, iterations = Findings(), []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        counted = Compiled(programs, folder, solver, CAPS, 1)
-        solved = Compiled(programs, folder, solver, CAPS[-1:], MOST_KEYS)
+        counted = Compiled(programs, folder, solver, solver.caps, 1)
+        solved = Compiled(programs, folder, solver, solver.caps[-1:], MOST_KEYS)
         for first in range(0, len(instances), batch):
             some = instances[first : first + batch]
             gaps = counted(pack(some, 1))
-            iterations.append(count_iterations(gaps, solver.tolerance))
+            iterations.append(count_iterations(solver, gaps))
             outputs, directions, last = solved(pack(some, MOST_KEYS))
             assert np.array_equal(gaps[-1], last)
             for i, instance in enumerate(some):
@@ -326,8 +330,8 @@ def check(solver, instances, programs, batch):
     return findings, np.concatenate(iterations)
 
 
-def describe(count):
-    return f"{count:.0f}" if np.isfinite(count) else f"> {CAPS[-1]}"
+def describe(solver, count):
+    return f"{count:.0f}" if np.isfinite(count) else f"> {solver.caps[-1]}"
 
 
 def main():
@@ -355,9 +359,9 @@ def main():
     parser.add_argument(
         "--minimum",
         type=float,
-        default=0.5,
+        default=1.0,
         metavar="SHARE",
-        help="exit with 1 when a smaller share meets the tolerance (default 0.5)",
+        help="exit with 1 when a smaller share meets the tolerance (default 1)",
     )
     args = parser.parse_args()
     programs = args.build.resolve() / "bin"
@@ -366,7 +370,7 @@ def main():
 
     random = np.random.default_rng(args.seed)
     instances = [make_instance(random) for _ in range(args.instances)]
-    print(f"{args.instances} instances, {CAPS[-1]} iterations at most")
+    print(f"{args.instances} instances")
     failed = False
     for solver in SOLVERS:
         findings, iterations = check(solver, instances, programs, args.batch)
@@ -375,8 +379,10 @@ def main():
         distances = np.quantile(findings.distances, [0.5, 0.99])
         print(
             f"{solver.name:21} tolerance {solver.tolerance:.1e}: "
-            f"met {100 * met:.2f} %, iterations median {describe(median)} "
-            f"p90 {describe(late)}; true/certified gap at most "
+            f"met {100 * met:.2f} %, iterations median "
+            f"{describe(solver, median)} "
+            f"p90 {describe(solver, late)}, most "
+            f"{describe(solver, iterations.max())}; true/certified gap at most "
             f"{max(findings.gap_shares):.4f}, distance at most "
             f"{max(findings.distance_shares):.3f} of what it allows, "
             f"relative median {distances[0]:.1e} p99 {distances[1]:.1e}; "
@@ -384,7 +390,8 @@ def main():
             f"{findings.false} false",
             flush=True,
         )
-        failed |= findings.false > 0 or met < args.minimum
+        required = args.minimum if solver.step != "plain" else 0
+        failed |= findings.false > 0 or met < required
     return bool(failed)
 
 
