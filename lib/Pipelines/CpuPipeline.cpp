@@ -24,9 +24,9 @@
 using namespace mlir;
 using namespace vashista;
 
-void vashista::buildBufferPipeline(OpPassManager &pm,
-                                   const CpuPipelineOptions &options) {
-  // The graph: what is read, in which order.
+void vashista::buildGraphPipeline(OpPassManager &pm,
+                                  const CpuPipelineOptions &options) {
+  // What is read, in which order.
   pm.addPass(createVashistaDecomposePass());
   if (options.split >= 0) {
     VashistaSplitTokensPassOptions split;
@@ -35,7 +35,10 @@ void vashista::buildBufferPipeline(OpPassManager &pm,
   }
   pm.addPass(createCSEPass());
   pm.addPass(createCanonicalizerPass());
+}
 
+void vashista::buildValuePipeline(OpPassManager &pm,
+                                  const CpuPipelineOptions &options) {
   ConvertVashistaToLinalgPassOptions values;
   values.lanes = options.lanes;
   values.registers = options.registers;
@@ -50,6 +53,12 @@ void vashista::buildBufferPipeline(OpPassManager &pm,
   bufferize.functionBoundaryTypeConversion =
       bufferization::LayoutMapOption::IdentityLayoutMap;
   pm.addPass(bufferization::createOneShotBufferizePass(bufferize));
+}
+
+void vashista::buildBufferPipeline(OpPassManager &pm,
+                                   const CpuPipelineOptions &options) {
+  buildGraphPipeline(pm, options);
+  buildValuePipeline(pm, options);
 }
 
 void vashista::buildKernelPipeline(OpPassManager &pm,

@@ -23,13 +23,34 @@
 using namespace mlir;
 using namespace vashista;
 
-void vashista::setGraphOptions(CpuPipelineOptions &graph) {
+/// What a graph is lowered with on the way to a GPU.
+static void setGraphOptions(CpuPipelineOptions &graph) {
   // A thread has scalars: vectors are what it has in flight. Four is the least
   // that kernels are made of.
   graph.lanes = 4;
   graph.registers = 32;
   // Kernels split sequences themselves, by the schedule of an op too.
   graph.split = -1;
+}
+
+/// Clusters came with compute capability 9.0.
+static bool hasClusters(StringRef chip) {
+  unsigned number = 0;
+  chip.consume_front("sm_");
+  return !chip.consumeInteger(10, number) && number >= 90;
+}
+
+void vashista::buildCudaBufferPipeline(OpPassManager &pm,
+                                       const CudaPipelineOptions &options) {
+  CpuPipelineOptions graph;
+  setGraphOptions(graph);
+  buildGraphPipeline(pm, graph);
+  // What is a launch is no value op any more.
+  ConvertVashistaToGPUPassOptions kernels;
+  if (!hasClusters(options.chip))
+    kernels.clusters = 1;
+  pm.addPass(createConvertVashistaToGPUPass(kernels));
+  buildValuePipeline(pm, graph);
 }
 
 /// From buffers to kernels of upstream ops.
@@ -102,9 +123,7 @@ static void buildDevicePipeline(OpPassManager &pm,
 
 void vashista::buildCudaPipeline(OpPassManager &pm,
                                  const CudaPipelineOptions &options) {
-  CpuPipelineOptions graph;
-  setGraphOptions(graph);
-  buildBufferPipeline(pm, graph);
+  buildCudaBufferPipeline(pm, options);
   buildDevicePipeline(pm, options, /*planWorkspace=*/false);
 }
 

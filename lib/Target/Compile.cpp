@@ -83,13 +83,9 @@ static FailureOr<llvm::SmallString<0>>
 generate(ModuleOp module, const Target &target, OutputKind output,
          std::vector<ArtefactEntry> &entries, std::string &image) {
   CpuPipelineOptions options;
-  if (target.device) {
-    setGraphOptions(options);
-  } else {
-    options.lanes = target.cpu.lanes;
-    options.registers = target.cpu.registers;
-    options.dotsBF16 = target.cpu.dotsBF16;
-  }
+  options.lanes = target.cpu.lanes;
+  options.registers = target.cpu.registers;
+  options.dotsBF16 = target.cpu.dotsBF16;
   FailureOr<SmallVector<func::FuncOp>> functions = getEntries(module);
   if (failed(functions))
     return failure();
@@ -105,7 +101,13 @@ generate(ModuleOp module, const Target &target, OutputKind output,
   }
 
   PassManager buffers(module->getName());
-  buildBufferPipeline(buffers, options);
+  if (target.device) {
+    CudaPipelineOptions device;
+    setOptions(device, *target.device);
+    buildCudaBufferPipeline(buffers, device);
+  } else {
+    buildBufferPipeline(buffers, options);
+  }
   if (failed(buffers.run(module)))
     return failure();
   // Passes replace functions, but not their order.

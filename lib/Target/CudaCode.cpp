@@ -8,8 +8,6 @@
 
 #include "CudaCode.h"
 
-#include "vashista/Pipelines/Pipelines.h"
-
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/Program.h"
@@ -56,13 +54,18 @@ static LogicalResult requireAssembler(ModuleOp module) {
       "none: its PTX is assembled by the driver");
 }
 
+void vashista::setOptions(CudaPipelineOptions &options,
+                          const CudaTarget &target) {
+  options.chip = target.chip;
+  options.features = target.features;
+}
+
 FailureOr<std::string>
 vashista::generateImage(ModuleOp module, const CudaTarget &target, bool asPTX) {
   if (!asPTX && failed(requireAssembler(module)))
     return failure();
   CudaPipelineOptions options;
-  options.chip = target.chip;
-  options.features = target.features;
+  setOptions(options, target);
   options.format = asPTX ? "isa" : "bin";
   PassManager code(module->getName());
   buildCudaDevicePipeline(code, options);

@@ -11,16 +11,32 @@
 // CHECK-LABEL: func.func @certified(
 // CHECK-NOT: vashista.
 // CHECK-NOT: scf.
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0
+// CHECK: gpu.launch_func @kernels::@pick_0
+// CHECK: gpu.launch_func @kernels::@attend_1
+// CHECK: gpu.launch_func @kernels::@pick_1
+// CHECK: gpu.launch_func @kernels::@attend_2
+// CHECK: gpu.launch_func @kernels::@certify_0
 // CHECK: gpu.launch_func @kernels::@attend_0
 // CHECK: return
 // CHECK: gpu.module @kernels [#nvvm.target<O = 3, chip = "sm_90a", features = "+ptx80">]
 // CHECK-NOT: llvm.func @{{malloc|__nv}}
+// Blocks work together on a sequence where the GPU has clusters.
+// CHECK: llvm.func @pick_0({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 8>
 // CHECK: llvm.func @attend_0({{.*}}nvvm.kernel
 
 // No function of a library, no approximate root.
 // PTX: .target sm_80
 // PTX-NOT: .extern
 // PTX-NOT: sqrt.approx
+// PTX: .entry sketch_scan_0(
+// PTX-NOT: .local
+// PTX: mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32
+// PTX: .entry pick_0(
+// PTX-NOT: cluster
+// PTX-NOT: .local
+// PTX: .entry certify_0(
+// PTX: sqrt.rn.f64
 // PTX: .entry attend_0(
 // PTX-NOT: .local
 // PTX: ld.global.nc.v4

@@ -91,8 +91,14 @@ def ConvertVashistaToGPUPass
     the type of the values, which they multiply. Splits are of a fixed number of
     tokens: results are bit-equal from run to run, whatever else is in the batch.
   }];
+  let options = [
+    Option<"clusters", "clusters", "int64_t", "8",
+           "Blocks that may work together on a sequence: 1, 2, 4 or 8 "
+           "(default: 8). Only 1 before compute capability 9.0">
+  ];
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::arith::ArithDialect",
+    "::mlir::bufferization::BufferizationDialect", "::mlir::gpu::GPUDialect",
     "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
     "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
     "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"

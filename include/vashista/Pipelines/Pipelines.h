@@ -65,8 +65,14 @@ void buildCpuPipeline(mlir::OpPassManager &pm,
 
 /// Its parts, for a compiler that works between them.
 ///
-/// Decomposes and bufferizes, function boundaries too. Leaves destination ops,
-/// and buffers that nobody frees.
+/// Decomposes: smaller ops on tensors.
+void buildGraphPipeline(mlir::OpPassManager &pm,
+                        const CpuPipelineOptions &options);
+/// From there to buffers, function boundaries too: value ops become upstream
+/// ops. Leaves destination ops, and buffers that nobody frees.
+void buildValuePipeline(mlir::OpPassManager &pm,
+                        const CpuPipelineOptions &options);
+/// Both.
 void buildBufferPipeline(mlir::OpPassManager &pm,
                          const CpuPipelineOptions &options);
 /// From there to upstream ops only: linalg, scf, vector, memref, arith, math.
@@ -87,10 +93,11 @@ void buildHostPipeline(mlir::OpPassManager &pm);
 void buildCudaPipeline(mlir::OpPassManager &pm,
                        const CudaPipelineOptions &options);
 
-/// Its parts, beside the buffer pipeline with the options that it takes.
+/// Its parts.
 ///
-/// What a graph is lowered with on the way to a GPU.
-void setGraphOptions(CpuPipelineOptions &graph);
+/// As `buildBufferPipeline`; value ops that have kernels are launches already.
+void buildCudaBufferPipeline(mlir::OpPassManager &pm,
+                             const CudaPipelineOptions &options);
 /// From the buffer pipeline's result, without results of functions, to kernels
 /// in the form that `format` says, with all temporaries in one workspace.
 void buildCudaDevicePipeline(mlir::OpPassManager &pm,

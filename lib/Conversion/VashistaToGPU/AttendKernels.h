@@ -60,6 +60,15 @@ public:
   /// state.
   AttendLauncher(AttendOp op, WarpBuilder &b, bool startsEmpty);
 
+  /// Of a `fallback`, buffers: only groups with a head whose measure is not at
+  /// most the limit are attended, of others the state is copied.
+  struct Condition {
+    Value measure, o, lse; // read
+    Value flags;           // written: whether a group is attended
+    float limit;
+  };
+  std::optional<Condition> condition;
+
   void launch();
 
 private:
@@ -71,6 +80,7 @@ private:
     Value partials,
         exponents; // of splits: [R, H, splits, Dv], [R, H, splits, 2]
     Value numSplits;
+    std::optional<Condition> condition;
   };
 
   /// A running softmax: of heads 2 t and 2 t + 1 the largest logit, the sum of
@@ -101,7 +111,12 @@ private:
 
   // Within a kernel.
   void findSlots();
-  void emitSplit();
+  /// Attends where the condition holds; elsewhere, and if `isLast`, copies the
+  /// states of consecutive heads, and writes the flag.
+  void attendIf(bool isLast, Value head, Value count,
+                llvm::function_ref<void()> attend);
+  void emitSplit(bool isWhole);
+  void emitTiles(Value heads);
   /// Where the tokens of a tile are, as i32: of one in a page the page, its
   /// first slot and how many tokens are visible; otherwise for each of a lane's
   /// tokens (keys g, g + 8, values 2 t, 2 t + 1, 2 t + 8, 2 t + 9) the page and

@@ -28,13 +28,12 @@ void AttendLauncher::launchMerge() {
   shape.gridZ = b.index(1);
   shape.threads = kWarps * kWarp;
   SmallVector<Value> written(op.getOuts());
+  if (condition)
+    written.push_back(condition->flags);
   llvm::append_range(written,
                      ValueRange{host.partials, host.exponents, host.numSplits});
   auto shared = [&](int64_t size) {
-    return MemRefType::get({kWarps, size}, b.getF32Type(),
-                           MemRefLayoutAttrInterface(),
-                           gpu::AddressSpaceAttr::get(
-                               b.getContext(), gpu::AddressSpace::Workgroup));
+    return b.sharedType({kWarps, size}, b.getF32Type());
   };
   b.launch(shape, getRead(), written, {shared(valueDim), shared(1)},
            [&](ArrayRef<Value> values, ArrayRef<Value> buffers) {
@@ -48,13 +47,15 @@ void AttendLauncher::launchMerge() {
              findSlots();
              Value count =
                  b.divU(b.addI(numSlots, b.index(split - 1)), b.index(split));
-             Value some = b.compare(CmpIPredicate::sgt, count, zero);
-             b.ifThen(some, [&] {
-               mergeSplits(head, count, kAtOnce, buffers[0], buffers[1]);
+             attendIf(/*isLast=*/true, head, b.index(1), [&] {
+               Value some = b.compare(CmpIPredicate::sgt, count, zero);
+               b.ifThen(some, [&] {
+                 mergeSplits(head, count, kAtOnce, buffers[0], buffers[1]);
+               });
+               if (startsEmpty)
+                 b.ifThen(b.compare(CmpIPredicate::sle, count, zero),
+                          [&] { storeEmpty(head, b.index(1)); });
              });
-             if (startsEmpty)
-               b.ifThen(b.compare(CmpIPredicate::sle, count, zero),
-                        [&] { storeEmpty(head, b.index(1)); });
            });
 }
 

@@ -248,8 +248,46 @@ void AttendLauncher::storeShared(const State &state) {
   }
 }
 
-void AttendLauncher::emitSplit() {
-  Value zero = b.index(0), thread = b.threadId();
+void AttendLauncher::attendIf(bool isLast, Value head, Value count,
+                              function_ref<void()> attend) {
+  if (!its.condition)
+    return attend();
+  Value begin = b.mulI(kvHead, b.index(group));
+  Value isFlagged =
+      b.forLoop(begin, b.addI(begin, b.index(group)), 1,
+                ValueRange{b.boolean(false)},
+                [&](Value other, ValueRange carried) -> SmallVector<Value> {
+                  Value measure = b.load(its.condition->measure, {row, other});
+                  Value misses = b.compare(arith::CmpFPredicate::UGT, measure,
+                                           b.f32(its.condition->limit));
+                  return {b.orI(carried[0], misses)};
+                })
+          .front();
+  b.ifThen(isFlagged, attend);
+  if (!isLast)
+    return;
+  Value thread = b.threadId(), dim = b.index(valueDim);
+  Value isKept = arith::XOrIOp::create(b, isFlagged, b.boolean(true));
+  b.ifThen(isKept, [&] {
+    b.forLoop(thread, b.mulI(count, dim), kWarps * kWarp, [&](Value number) {
+      Value at[] = {row, b.addI(head, b.divU(number, dim)),
+                    b.remU(number, dim)};
+      b.store(b.load(its.condition->o, at), its.o, at);
+    });
+    b.ifThen(b.compare(CmpIPredicate::ult, thread, count), [&] {
+      Value at[] = {row, b.addI(head, thread)};
+      b.store(b.load(its.condition->lse, at), its.lse, at);
+    });
+  });
+  Value isFirst = b.andI(b.compare(CmpIPredicate::eq, thread, b.index(0)),
+                         b.compare(CmpIPredicate::eq, head, begin));
+  b.ifThen(isFirst, [&] {
+    b.store(isFlagged, its.condition->flags, {row, kvHead});
+  });
+}
+
+void AttendLauncher::emitSplit(bool isWhole) {
+  Value thread = b.threadId();
   warp = b.divU(thread, b.index(kWarp));
   lane = b.remU(thread, b.index(kWarp));
   quad = b.divU(lane, b.index(4));
@@ -261,6 +299,12 @@ void AttendLauncher::emitSplit() {
   Value heads = b.minI(
       b.subI(b.mulI(b.addI(kvHead, b.index(1)), b.index(group)), firstHead),
       b.index(numHeads));
+  attendIf(isWhole, firstHead, heads, [&] { emitTiles(heads); });
+}
+
+void AttendLauncher::emitTiles(Value heads) {
+  Value zero = b.index(0), thread = b.threadId();
+  Value first = b.mulI(splitNumber, b.index(split));
   if (startsEmpty && !its.partials)
     b.ifThen(b.compare(CmpIPredicate::sge, first, last),
              [&] { storeEmpty(firstHead, heads); });

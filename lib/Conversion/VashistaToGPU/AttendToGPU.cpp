@@ -9,6 +9,7 @@
 #include "AttendKernels.h"
 #include "Kernels.h"
 
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/Matchers.h"
 
@@ -41,6 +42,8 @@ SmallVector<Value> AttendLauncher::getRead() {
   for (Value optional : {Value(op.getRowToSeq()), list, count})
     if (optional)
       read.push_back(optional);
+  if (condition)
+    read.append({condition->measure, condition->o, condition->lse});
   return read;
 }
 
@@ -59,8 +62,14 @@ AttendLauncher::Operands AttendLauncher::bind(ArrayRef<Value> values,
   in.rowToSeq = take(op.getRowToSeq() != nullptr);
   in.list = take(inTokens || inPages);
   in.count = take(op.getTokenCount() || op.getPageCount());
+  if (in.condition = condition; condition)
+    for (Value *place :
+         {&in.condition->measure, &in.condition->o, &in.condition->lse})
+      *place = take(true);
   in.o = take(true);
   in.lse = take(true);
+  if (condition)
+    in.condition->flags = take(true);
   in.partials = take(hasPartials);
   in.exponents = take(hasPartials);
   in.numSplits = take(hasPartials);
@@ -108,14 +117,13 @@ void AttendLauncher::launchSplits(bool isWhole) {
   shape.threads = kWarps * kWarp;
   shape.residentBlocks = valueDim > 128 || keyDim > 128 ? 1 : isPaged() ? 4 : 3;
   SmallVector<Value> read = getRead(), written(op.getOuts());
+  if (condition)
+    written.push_back(condition->flags);
   if (!isWhole)
     llvm::append_range(
         written, ValueRange{host.partials, host.exponents, host.numSplits});
   auto shared = [&](int64_t size) {
-    return MemRefType::get({kWarps, numHeads, size}, b.getF32Type(),
-                           MemRefLayoutAttrInterface(),
-                           gpu::AddressSpaceAttr::get(
-                               b.getContext(), gpu::AddressSpace::Workgroup));
+    return b.sharedType({kWarps, numHeads, size}, b.getF32Type());
   };
   b.launch(shape, read, written, {shared(valueDim), shared(2)},
            [&](ArrayRef<Value> values, ArrayRef<Value> buffers) {
@@ -129,7 +137,7 @@ void AttendLauncher::launchSplits(bool isWhole) {
              firstHead = b.addI(
                  b.mulI(kvHead, b.index(group)),
                  b.mulI(b.remU(heads, b.index(headBlocks)), b.index(kHeads)));
-             emitSplit();
+             emitSplit(isWhole);
            });
 }
 
@@ -169,28 +177,97 @@ static bool takeEmptyState(AttendOp op, PatternRewriter &rewriter) {
   return true;
 }
 
-LogicalResult vashista::launchAttend(AttendOp op, PatternRewriter &rewriter) {
-  auto refuse = [&](const char *why) {
-    return rewriter.notifyMatchFailure(op, why);
-  };
+/// What the kernels cannot do, if anything.
+static const char *getObstacle(AttendOp op) {
   if (!op.hasPureBufferSemantics() ||
       op->getParentOfType<LoopLikeOpInterface>())
-    return refuse("expected buffers, and no loop around");
+    return "expected buffers, and no loop around";
   if (op.getSolver().getKind() != SolverKind::softmax || op.getBegin())
-    return refuse("expected softmax attention over a whole set");
+    return "expected softmax attention over a whole set";
   Type element = getElementTypeOrSelf(op.getKCache());
   if ((!element.isBF16() && !element.isF16()) ||
       getElementTypeOrSelf(op.getVCache()) != element ||
       getElementTypeOrSelf(op.getQuery()) != element)
-    return refuse("expected queries, keys and values of bf16 or f16");
+    return "expected queries, keys and values of bf16 or f16";
   int64_t keyDim = getDim(op.getKCache(), 3),
           valueDim = getDim(op.getVCache(), 3), group = op.getGroupSize();
   if (ShapedType::isDynamic(keyDim) || ShapedType::isDynamic(valueDim) ||
       ShapedType::isDynamic(group) || keyDim % 32 || valueDim % 64 ||
       kWarps * std::min(group, kHeads) * valueDim * 4 + 1024 > kSharedBytes)
-    return refuse("expected head sizes that are multiples of an mma's");
+    return "expected head sizes that are multiples of an mma's";
+  return nullptr;
+}
+
+LogicalResult vashista::launchAttend(AttendOp op, PatternRewriter &rewriter) {
+  if (const char *obstacle = getObstacle(op))
+    return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
   AttendLauncher(op, b, takeEmptyState(op, rewriter)).launch();
   rewriter.eraseOp(op);
+  return success();
+}
+
+LogicalResult vashista::launchFallback(FallbackOp op,
+                                       PatternRewriter &rewriter) {
+  WarpBuilder b(op.getLoc(), rewriter);
+  auto allocate = [&](Value like, Type type) -> Value {
+    auto shaped = cast<RankedTensorType>(type);
+    SmallVector<Value> sizes;
+    for (int64_t i = 0; i < shaped.getRank(); ++i)
+      if (shaped.isDynamicDim(i))
+        sizes.push_back(b.dim(like, i));
+    return memref::AllocOp::create(
+        b, MemRefType::get(shaped.getShape(), shaped.getElementType()), sizes,
+        b.getI64IntegerAttr(64));
+  };
+  // Buffers for the time being; nothing is left of them where there is no
+  // kernel.
+  Block *block = rewriter.getInsertionBlock();
+  Operation *before = op->getPrevNode();
+  AttendLauncher::Condition condition;
+  condition.measure = b.readOnly(op.getMeasure());
+  condition.o = b.readOnly(op.getO());
+  condition.lse = b.readOnly(op.getLse());
+  condition.limit = op.getLimit().convertToFloat();
+  SmallVector<Value> made;
+  made.push_back(allocate(condition.o, op->getResult(0).getType()));
+  made.push_back(allocate(condition.lse, op->getResult(1).getType()));
+  Value query = b.readOnly(op.getQuery()), keys = b.readOnly(op.getKCache());
+  auto flags = cast<RankedTensorType>(op->getResult(2).getType());
+  SmallVector<Value> sizes;
+  if (flags.isDynamicDim(0))
+    sizes.push_back(b.dim(query, 0));
+  if (flags.isDynamicDim(1))
+    sizes.push_back(b.dim(keys, op.getLayout() == Layout::hnd ? 1 : 2));
+  condition.flags = memref::AllocOp::create(
+      b, MemRefType::get(flags.getShape(), flags.getElementType()), sizes,
+      b.getI64IntegerAttr(64));
+  made.push_back(condition.flags);
+  auto attend = AttendOp::create(
+      b, TypeRange(), query, keys, b.readOnly(op.getVCache()),
+      b.readOnly(op.getPageTable()), b.readOnly(op.getSeqLens()),
+      b.readOnly(op.getRowToSeq()), /*pages=*/Value(), /*page_count=*/Value(),
+      /*tokens=*/Value(), /*token_count=*/Value(), /*begin=*/Value(),
+      /*end=*/Value(), ValueRange(made).take_front(2), op.getScaleAttr(),
+      op.getSoftCapAttr(), op.getSolverAttr(), op.getLayoutAttr(),
+      op.getScheduleAttr());
+  const char *obstacle = getObstacle(attend);
+  if (!obstacle) {
+    AttendLauncher launcher(attend, b, /*startsEmpty=*/true);
+    launcher.condition = condition;
+    launcher.launch();
+  }
+  rewriter.eraseOp(attend);
+  if (obstacle) {
+    auto first = before ? std::next(before->getIterator()) : block->begin();
+    while (first != op->getIterator())
+      rewriter.eraseOp(op->getPrevNode());
+    return rewriter.notifyMatchFailure(op, obstacle);
+  }
+  SmallVector<Value> tensors;
+  for (auto [buffer, type] : llvm::zip_equal(made, op->getResultTypes()))
+    tensors.push_back(bufferization::ToTensorOp::create(
+        b, type, buffer, /*restrict=*/true, /*writable=*/true));
+  rewriter.replaceOp(op, tensors);
   return success();
 }

@@ -15,9 +15,21 @@
 
 namespace vashista {
 
-/// Replaces an op on buffers by the launches of its kernels. Fails, without an
-/// error, where there are none for it.
+// Each replaces an op by the launches of its kernels. Fails, without an error,
+// where there are none for it.
+
+/// On buffers.
 llvm::LogicalResult launchAttend(AttendOp op, mlir::PatternRewriter &rewriter);
+
+// On tensors.
+llvm::LogicalResult launchSketchScan(ScoreOp op,
+                                     mlir::PatternRewriter &rewriter);
+llvm::LogicalResult launchPick(PickOp op, int64_t clusterBlocks,
+                               mlir::PatternRewriter &rewriter);
+llvm::LogicalResult launchCertify(CertifyOp op,
+                                  mlir::PatternRewriter &rewriter);
+llvm::LogicalResult launchFallback(FallbackOp op,
+                                   mlir::PatternRewriter &rewriter);
 
 } // namespace vashista
 

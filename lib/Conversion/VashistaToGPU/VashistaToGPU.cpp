@@ -10,6 +10,7 @@
 #include "vashista/Conversion/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -17,6 +18,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 namespace vashista {
 #define GEN_PASS_DEF_CONVERTVASHISTATOGPUPASS
@@ -33,12 +35,20 @@ struct ConvertPass
   using Base::Base;
 
   void runOnOperation() override {
-    SmallVector<AttendOp> ops;
-    getOperation().walk([&](AttendOp op) { ops.push_back(op); });
+    SmallVector<Operation *> ops;
+    getOperation().walk([&](Operation *op) {
+      if (isa_and_present<VashistaDialect>(op->getDialect()))
+        ops.push_back(op);
+    });
     PatternRewriter rewriter(&getContext());
-    for (AttendOp op : ops) {
+    for (Operation *op : ops) {
       rewriter.setInsertionPoint(op);
-      (void)launchAttend(op, rewriter);
+      llvm::TypeSwitch<Operation *>(op)
+          .Case([&](AttendOp op) { (void)launchAttend(op, rewriter); })
+          .Case([&](ScoreOp op) { (void)launchSketchScan(op, rewriter); })
+          .Case([&](PickOp op) { (void)launchPick(op, clusters, rewriter); })
+          .Case([&](CertifyOp op) { (void)launchCertify(op, rewriter); })
+          .Case([&](FallbackOp op) { (void)launchFallback(op, rewriter); });
     }
   }
 };

@@ -33,6 +33,10 @@ void WarpBuilder::launch(
                    shape.threads);
   if (shape.residentBlocks)
     kernel->setAttr("nvvm.minctasm", getI32IntegerAttr(shape.residentBlocks));
+  if (shape.clusterBlocks > 1)
+    kernel->setAttr("nvvm.cluster_dim",
+                    getDenseI32ArrayAttr(
+                        {1, 1, static_cast<int32_t>(shape.clusterBlocks)}));
   for (unsigned i = 0; i < operands.size(); ++i) {
     if (!isa<MemRefType>(operands[i].getType()))
       continue;
@@ -64,12 +68,46 @@ void WarpBuilder::launch(
 }
 
 Value WarpBuilder::shuffleXor(Value value, int64_t mask) {
-  auto i32 = [&](int64_t number) -> Value {
-    return arith::ConstantOp::create(*this, getI32IntegerAttr(number));
-  };
+  if (value.getType().isF64()) {
+    auto pair = VectorType::get({2}, getI32Type());
+    Value one = vector::BroadcastOp::create(
+        *this, VectorType::get({1}, value.getType()), value);
+    Value halves = vector::BitCastOp::create(*this, pair, one);
+    SmallVector<Value> shuffled;
+    for (int64_t i = 0; i < 2; ++i)
+      shuffled.push_back(shuffleXor(
+          vector::ExtractOp::create(*this, halves, ArrayRef<int64_t>{i}),
+          mask));
+    Value joined = vector::FromElementsOp::create(*this, pair, shuffled);
+    return vector::ExtractOp::create(
+        *this, vector::BitCastOp::create(*this, one.getType(), joined),
+        ArrayRef<int64_t>{0});
+  }
   return gpu::ShuffleOp::create(*this, value, i32(mask), i32(kWarp),
                                 gpu::ShuffleMode::XOR)
       .getShuffleResult();
+}
+
+Value WarpBuilder::shuffleUp(Value value, int64_t distance) {
+  return gpu::ShuffleOp::create(*this, value, i32(distance), i32(kWarp),
+                                gpu::ShuffleMode::UP)
+      .getShuffleResult();
+}
+
+Value WarpBuilder::ballot(Value bit) {
+  return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1), bit,
+                                  NVVM::VoteSyncKind::ballot);
+}
+
+MemRefType WarpBuilder::sharedType(ArrayRef<int64_t> shape, Type element) {
+  return MemRefType::get(
+      shape, element, MemRefLayoutAttrInterface(),
+      gpu::AddressSpaceAttr::get(getContext(), gpu::AddressSpace::Workgroup));
+}
+
+void WarpBuilder::clusterBarrier() {
+  NVVM::ClusterArriveOp::create(*this, getUnitAttr());
+  NVVM::ClusterWaitOp::create(*this, getUnitAttr());
 }
 
 Value WarpBuilder::exp2(Value x) {
@@ -79,19 +117,32 @@ Value WarpBuilder::exp2(Value x) {
       .getResult(0);
 }
 
+/// Consecutive bytes as i32.
+static SmallVector<Value> loadBytes(WarpBuilder &b, Value memref,
+                                    ValueRange indices, int64_t bytes) {
+  Type element = getElementTypeOrSelf(memref);
+  int64_t size = 8 * bytes / element.getIntOrFloatBitWidth();
+  Value loaded = vector::LoadOp::create(
+      b, VectorType::get({size}, element), memref, indices,
+      /*nontemporal=*/false, llvm::MaybeAlign(bytes));
+  Value ints = vector::BitCastOp::create(
+      b, VectorType::get({bytes / 4}, b.getI32Type()), loaded);
+  SmallVector<Value> parts;
+  for (int64_t i = 0; i < bytes / 4; ++i)
+    parts.push_back(vector::ExtractOp::create(b, ints, ArrayRef<int64_t>{i}));
+  return parts;
+}
+
 std::array<Value, 4> WarpBuilder::load16Bytes(Value memref,
                                               ValueRange indices) {
-  Type element = getElementTypeOrSelf(memref);
-  int64_t size = 128 / element.getIntOrFloatBitWidth();
-  Value loaded = vector::LoadOp::create(
-      *this, VectorType::get({size}, element), memref, indices,
-      /*nontemporal=*/false, llvm::MaybeAlign(16));
-  Value ints = vector::BitCastOp::create(
-      *this, VectorType::get({4}, getI32Type()), loaded);
-  std::array<Value, 4> parts;
-  for (int64_t i = 0; i < 4; ++i)
-    parts[i] = vector::ExtractOp::create(*this, ints, ArrayRef<int64_t>{i});
-  return parts;
+  SmallVector<Value> parts = loadBytes(*this, memref, indices, 16);
+  return {parts[0], parts[1], parts[2], parts[3]};
+}
+
+std::pair<Value, Value> WarpBuilder::load8Bytes(Value memref,
+                                                ValueRange indices) {
+  SmallVector<Value> parts = loadBytes(*this, memref, indices, 8);
+  return {parts[0], parts[1]};
 }
 
 /// An instruction that MLIR has no op for.
@@ -126,6 +177,28 @@ Value WarpBuilder::transpose(Value fragment) {
                       "=r,r", fragment, true);
 }
 
+/// `mma.sync` of fragments, the first in rows and the second in columns.
+static std::array<Value, 4>
+emitProduct(WarpBuilder &b, ValueRange left, ValueRange right,
+            const std::array<Value, 4> &c, ArrayRef<int64_t> shape,
+            NVVM::MMATypes leftType, NVVM::MMATypes rightType) {
+  Type type = c[0].getType();
+  auto result = LLVM::LLVMStructType::getLiteral(b.getContext(),
+                                                 {type, type, type, type});
+  std::optional<NVVM::MMAIntOverflow> overflow;
+  if (type.isInteger())
+    overflow = NVVM::MMAIntOverflow::wrapped;
+  Value product = NVVM::MmaOp::create(
+      b, result, left, right, ValueRange(c), shape, /*b1Op=*/std::nullopt,
+      overflow, std::array<NVVM::MMATypes, 2>{leftType, rightType},
+      std::array<NVVM::MMALayout, 2>{NVVM::MMALayout::row,
+                                     NVVM::MMALayout::col});
+  std::array<Value, 4> sums;
+  for (int64_t i = 0; i < 4; ++i)
+    sums[i] = LLVM::ExtractValueOp::create(b, product, i);
+  return sums;
+}
+
 std::array<Value, 4> WarpBuilder::multiply(const std::array<Value, 4> &a,
                                            const std::array<Value, 2> &b,
                                            const std::array<Value, 4> &c,
@@ -139,17 +212,12 @@ std::array<Value, 4> WarpBuilder::multiply(const std::array<Value, 4> &a,
       for (Value &value : *side)
         value = LLVM::BitcastOp::create(*this, pair, value);
   }
-  Type f32 = getF32Type();
-  auto result =
-      LLVM::LLVMStructType::getLiteral(getContext(), {f32, f32, f32, f32});
-  Value product = NVVM::MmaOp::create(
-      *this, result, left, right, ValueRange(c), ArrayRef<int64_t>{16, 8, 16},
-      /*b1Op=*/std::nullopt, /*intOverflow=*/std::nullopt,
-      std::array<NVVM::MMATypes, 2>{type, type},
-      std::array<NVVM::MMALayout, 2>{NVVM::MMALayout::row,
-                                     NVVM::MMALayout::col});
-  std::array<Value, 4> sums;
-  for (int64_t i = 0; i < 4; ++i)
-    sums[i] = LLVM::ExtractValueOp::create(*this, product, i);
-  return sums;
+  return emitProduct(*this, left, right, c, {16, 8, 16}, type, type);
+}
+
+std::array<Value, 4> WarpBuilder::multiplyBytes(const std::array<Value, 4> &a,
+                                                const std::array<Value, 2> &b,
+                                                const std::array<Value, 4> &c) {
+  return emitProduct(*this, a, b, c, {16, 8, 32}, NVVM::MMATypes::u8,
+                     NVVM::MMATypes::s8);
 }

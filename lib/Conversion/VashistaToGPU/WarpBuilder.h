@@ -26,6 +26,8 @@ struct KernelShape {
   /// Blocks that share a multiprocessor, at least; 0: as it comes. Without it
   /// the assembler saves registers where loads should be in flight.
   int64_t residentBlocks = 0;
+  /// Blocks of a cluster, along z.
+  int64_t clusterBlocks = 1;
 };
 
 /// The words of kernels whose lanes work together, beside those for one thread.
@@ -50,9 +52,35 @@ public:
     return mlir::gpu::BlockIdOp::create(*this, dimension);
   }
   void barrier() { mlir::gpu::BarrierOp::create(*this); }
+  /// Waits for the blocks of a cluster, and lets each see what others wrote.
+  void clusterBarrier();
 
-  /// f32 or i32 of the lane whose number differs in the bits of `mask`.
+  /// f32, i32 or f64 of the lane whose number differs in the bits of `mask`.
   Value shuffleXor(Value value, int64_t mask);
+  /// f32 or i32 of the lane `distance` below; of lower ones, anything.
+  Value shuffleUp(Value value, int64_t distance);
+  /// What all lanes of a warp come to, each of which has it.
+  Value combine(Value value, llvm::function_ref<Value(Value, Value)> join) {
+    for (int64_t mask = 1; mask < kWarp; mask *= 2)
+      value = join(value, shuffleXor(value, mask));
+    return value;
+  }
+  /// A bit of each lane, as i32.
+  Value ballot(Value bit);
+  /// A buffer of the block.
+  mlir::MemRefType sharedType(llvm::ArrayRef<int64_t> shape,
+                              mlir::Type element);
+  /// i32, unsigned, as index and back.
+  Value toIndex(Value value) {
+    return mlir::arith::IndexCastUIOp::create(*this, getIndexType(), value);
+  }
+  Value toI32(Value value) {
+    return mlir::arith::IndexCastOp::create(*this, getI32Type(), value);
+  }
+  Value i32(int64_t value) {
+    return mlir::arith::ConstantOp::create(
+        *this, getI32IntegerAttr(static_cast<int32_t>(value)));
+  }
   /// 2^x: within 2^-22 of it, subnormal results are 0.
   Value exp2(Value x);
   /// The larger, of two numbers; the number, if only one is.
@@ -61,6 +89,8 @@ public:
   }
   /// 16 consecutive bytes as four i32.
   std::array<Value, 4> load16Bytes(Value memref, ValueRange indices);
+  /// 8 of them as two.
+  std::pair<Value, Value> load8Bytes(Value memref, ValueRange indices);
   /// Two f32 as a pair of 16-bit floats, `low` in the low half.
   Value packPair(Value low, Value high, mlir::Type element);
   /// Bytes of two i32, four of 0 to 7 in hexadecimal, the lowest last.
@@ -73,6 +103,11 @@ public:
                                 const std::array<Value, 2> &b,
                                 const std::array<Value, 4> &c,
                                 mlir::Type element);
+  /// The same of integers, for a of 16 x 32 unsigned bytes, b of 32 x 8 signed
+  /// ones: `mma.m16n8k32`.
+  std::array<Value, 4> multiplyBytes(const std::array<Value, 4> &a,
+                                     const std::array<Value, 2> &b,
+                                     const std::array<Value, 4> &c);
 };
 
 } // namespace vashista

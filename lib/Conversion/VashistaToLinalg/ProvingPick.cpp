@@ -202,6 +202,9 @@ void PickKernel::fillBins(Value head, Value shift, Value every, Value end) {
               b.setInsertionPoint(nested.getInsertionBlock(),
                                   nested.getInsertionPoint());
               Value mass = b.exp(b.subF(weighted(scores, head, first), shifts));
+              // NaN is no mass.
+              Value known = b.compare(CmpFPredicate::ORD, mass, mass);
+              mass = b.select(known, mass, zeros);
               addToBins(isSorted, bin, mass, rest);
               scf::YieldOp::create(
                   b, b.addF(carried[0], b.select(isTakenBefore, mass, zeros)));

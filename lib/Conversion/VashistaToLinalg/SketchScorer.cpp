@@ -14,19 +14,8 @@
 //   bound  x + sum_g norm(w'_g) (E_g + r D_g)     D_g: the group's scale
 //   or     x + norm(w') (E + r norm(D))           with one norm per token
 //
-// r covers arithmetic. w' is rounded to q, 16-bit multiples of a step; products
-// of codes and multiples are summed in pairs and groups as integers, exactly,
-// and
-//
-//   <q, decoded_g> = step D_g / 2 (2 sum_i code_i q_i - largest code sum_i
-//   q_i).
-//
-// What that leaves is norm(w'_g - q_g) norm(decoded_g), and the norm of a
-// decoded group is at most getMostPerScale() D_g; and the rounding of a few f32
-// numbers, each by 2^-24 of norm(w'_g) norm(decoded_g) or less. For that n = Dp
-// + 8 such roundings are taken twice, which also covers a sum in f32 of n
-// products in any order. A centre has slack of its own, as a summary has. Norms
-// of w' and of w' - q are those of the exact ones, rounded up.
+// r covers arithmetic, above all that w' is rounded to integers of 16 bits
+// (SketchDirection.h). A centre has slack of its own, as a summary has.
 //
 // Directions are rotated and rounded once, before the tasks. A tile's codes,
 // scales and norms are transposed: a vector holds four bytes of as many tokens,
@@ -40,7 +29,7 @@
 #include "TileScorer.h"
 
 #include "../VashistaToVector/ByteColumns.h"
-#include "../VashistaToVector/SketchFormat.h"
+#include "../VashistaToVector/SketchDirection.h"
 #include "../VashistaToVector/UpperBounds.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -61,10 +50,13 @@ public:
                int64_t dim)
       : TileScorer(op, b, walk, group, dim),
         format(cast<SketchAttr>(op.getFrom()), dim), codes(b, walk, parts[0]),
-        scales(b, walk, parts[1]), norms(b, walk, parts[2]) {}
+        scales(b, walk, parts[1]), norms(b, walk, parts[2]),
+        rounded(format, b,
+                getPaired() == 2 ? SketchDirection::Packing::pairs
+                                 : SketchDirection::Packing::single) {}
 
   Bounds getBounds() const override { return Bounds::own; }
-  void prepare() override;
+  void prepare() override { rounded.emit(direction); }
   void begin(int64_t heads) override;
   void makeVectors(Value number, Value queryHead) override;
   void scoreTile(Value first, Value scores, Value bounds) override;
@@ -74,8 +66,6 @@ public:
   }
 
 private:
-  void rotateDirection(Value row, Value head);
-  void roundDirection(Value row, Value head, Value exact);
   /// Of the tile, for each token: scales; residual norms and norms of scales.
   void unpackScales();
   void unpackNorms();
@@ -93,21 +83,8 @@ private:
   void addReaches(Value first, Value token, Value bounds);
   void addCentre(Value first, Value scores, Value bounds);
 
-  /// Norms of a direction: of its groups, or one.
-  int64_t getNumNorms() const {
-    return format.normPerToken ? 1 : format.numGroups;
-  }
   /// Channels whose codes share 32 bits: two, where a unit has four bytes.
   int64_t getPaired() const { return codes.getUnit() == 4 ? 2 : 1; }
-  int64_t getNumPairs() const { return format.paddedDim / getPaired(); }
-  // Of each head: what a bound has for a unit of a residual norm and of a scale
-  // (each per norm), what a group's sums are corrected by, and half the step.
-  int64_t getNumFactors() const {
-    return 2 * getNumNorms() + format.numGroups + 1;
-  }
-  int64_t getScaleReach() const { return getNumNorms(); }
-  int64_t getCorrection() const { return 2 * getNumNorms(); }
-  int64_t getHalfStep() const { return getNumFactors() - 1; }
   Value splatInt(int64_t value) {
     auto type = VectorType::get({b.lanes}, b.getI32Type());
     return arith::ConstantOp::create(
@@ -116,163 +93,22 @@ private:
 
   SketchFormat format;
   ByteColumns codes, scales, norms;
-
-  // Made before the tasks: [R, H, getNumPairs()] i32, [R, H, getNumFactors()].
-  Value allPairs, allFactors;
-  // Of the current task: [heads, getNumPairs()] i32, [heads, getNumFactors()],
-  // twice [heads, D], [G, kTile]; [numGroups, kTile], twice [getNumNorms(),
-  // kTile].
+  /// Made before the tasks.
+  SketchDirection rounded;
+  // Of the current task: multiples [heads, Dp or Dp / 2] i32, factors of heads;
+  // twice [heads, D], [G, kTile]; [numGroups, kTile], twice [norms, kTile].
   Value pairs, factors, originals, sizes, centreTile, scaleTile, normTile,
       sizeTile;
 };
 
 } // namespace
 
-void SketchScorer::prepare() {
-  Value rows = b.dim(direction, 0), heads = b.dim(direction, 1);
-  auto allocate = [&](int64_t size, Type element) -> Value {
-    auto type = MemRefType::get(
-        {ShapedType::kDynamic, ShapedType::kDynamic, size}, element);
-    return memref::AllocOp::create(b, type, ValueRange{rows, heads},
-                                   b.getI64IntegerAttr(64));
-  };
-  allPairs = allocate(getNumPairs(), b.getI32Type());
-  allFactors = allocate(getNumFactors(), b.getF32Type());
-  auto forall = scf::ForallOp::create(b, getAsOpFoldResult({rows, heads}),
-                                      ValueRange(), std::nullopt);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPoint(forall.getTerminator());
-  auto scope = memref::AllocaScopeOp::create(b, TypeRange());
-  b.createBlock(&scope.getBodyRegion());
-  rotateDirection(forall.getInductionVar(0), forall.getInductionVar(1));
-  memref::AllocaScopeReturnOp::create(b, ValueRange());
-}
-
-void SketchScorer::rotateDirection(Value row, Value head) {
-  Value zero = b.index(0);
-  Value exact = b.scratch({format.paddedDim}, b.getF64Type());
-  int64_t width = getLargestDivisor(dim, 8);
-  b.forLoop(zero, b.index(dim), width, [&](Value channel) {
-    Value w = b.loadVector(direction, {row, head, channel}, width);
-    b.storeVector(widen(b, w), exact, channel);
-  });
-  b.forLoop(b.index(dim), b.index(format.paddedDim), 1,
-            [&](Value channel) { b.store(f64(b, 0.0), exact, channel); });
-  if (format.rotated)
-    rotate(b, format, exact);
-  roundDirection(row, head, exact);
-}
-
-void SketchScorer::roundDirection(Value row, Value head, Value exact) {
-  constexpr int64_t kWidth = 8, kLargest = 32767;
-  auto wide = VectorType::get({kWidth}, b.getF64Type());
-  auto shorts = VectorType::get({kWidth}, b.getI32Type());
-  Value none = arith::ConstantOp::create(b, b.getZeroAttr(wide));
-  auto load = [&](Value channel) -> Value {
-    return vector::LoadOp::create(b, wide, exact, channel);
-  };
-  auto splat = [&](Value value) -> Value {
-    return vector::BroadcastOp::create(b, wide, value);
-  };
-  Value zero = b.index(0), all = b.index(format.paddedDim);
-  Value largest =
-      b.forLoop(zero, all, kWidth, none,
-                [&](Value channel, ValueRange carried) -> SmallVector<Value> {
-                  return {b.maxF(carried[0], b.absF(load(channel)))};
-                })
-          .front();
-  largest =
-      vector::ReductionOp::create(b, vector::CombiningKind::MAXIMUMF, largest);
-  // Halves of it are what products have in common.
-  Value half = roundUp(b, b.mulF(largest, f64(b, 0.5 / kLargest)));
-  Value step = b.mulF(widen(b, half), f64(b, 2.0));
-  Value some = b.compare(CmpFPredicate::OGT, step, f64(b, 0.0));
-  Value inverse = b.select(some, b.divF(f64(b, 1.0), step), f64(b, 0.0));
-  Value rounded = b.scratch({format.paddedDim}, b.getI32Type());
-  auto store = [&](Value value, int64_t factor) {
-    b.store(value, allFactors, {row, head, b.index(factor)});
-  };
-  store(half, getHalfStep());
-
-  // NaN and infinities have no multiple: what bounds reach is unknown then.
-  for (int64_t number = 0; number < format.numGroups; ++number) {
-    Value first = b.index(number * format.group);
-    Value last = b.index((number + 1) * format.group);
-    Value zeros = arith::ConstantOp::create(b, b.getZeroAttr(shorts));
-    Value sums =
-        b.forLoop(first, last, kWidth, ValueRange{zeros},
-                  [&](Value channel, ValueRange carried) -> SmallVector<Value> {
-                    Value q = math::RoundEvenOp::create(
-                        b, b.mulF(load(channel), splat(inverse)));
-                    Value known = b.compare(CmpFPredicate::ORD, q, q);
-                    q = b.select(known, q, none);
-                    Value ints = arith::FPToSIOp::create(b, shorts, q);
-                    b.storeVector(ints, rounded, channel);
-                    return {b.addI(carried[0], ints)};
-                  })
-            .front();
-    Value sum =
-        vector::ReductionOp::create(b, vector::CombiningKind::ADD, sums);
-    Value correction = arith::SIToFPOp::create(b, b.getF32Type(), sum);
-    correction =
-        b.mulF(correction, b.f32(-static_cast<float>(format.getLargestCode())));
-    store(correction, getCorrection() + number);
-  }
-
-  int64_t channels = format.paddedDim / getNumNorms();
-  for (int64_t number = 0; number < getNumNorms(); ++number) {
-    Value first = b.index(number * channels);
-    Value last = b.index((number + 1) * channels);
-    SmallVector<Value> squares = b.forLoop(
-        first, last, kWidth, ValueRange{none, none},
-        [&](Value channel, ValueRange carried) -> SmallVector<Value> {
-          Value w = load(channel);
-          Value q = vector::LoadOp::create(b, shorts, rounded, channel);
-          q = b.mulF(arith::SIToFPOp::create(b, wide, q), splat(step));
-          Value left = b.subF(w, q);
-          return {b.addF(carried[0], b.mulF(w, w)),
-                  b.addF(carried[1], b.mulF(left, left))};
-        });
-    Value norm = b.sqrt(b.reduceAdd(squares[0]));
-    Value left = b.sqrt(b.reduceAdd(squares[1]));
-    double roundings = 2 * (format.paddedDim + 8) * 0x1p-24 * (1 + 0x1p-20);
-    // The difference itself is off by a few 2^-53 of w'.
-    Value perScale = b.addF(b.mulF(norm, f64(b, roundings)), left);
-    perScale = b.mulF(perScale, f64(b, format.getMostPerScale()));
-    store(roundUp(b, norm), number);
-    store(roundUp(b, perScale), getScaleReach() + number);
-  }
-
-  // Pairs of channels that lie two bytes apart.
-  auto narrow = [&](Value channel, int64_t shift) -> Value {
-    Value q = b.load(rounded, channel);
-    if (shift == 0)
-      return b.andI(q,
-                    arith::ConstantOp::create(b, b.getI32IntegerAttr(0xffff)));
-    return arith::ShLIOp::create(
-        b, q, arith::ConstantOp::create(b, b.getI32IntegerAttr(shift)));
-  };
-  b.forLoop(zero, b.index(getNumPairs()), 1, [&](Value number) {
-    Value pair;
-    if (getPaired() == 1) {
-      pair = narrow(number, 0);
-    } else {
-      Value two = b.index(2);
-      Value channel =
-          b.addI(b.mulI(b.divU(number, two), b.index(4)), b.remU(number, two));
-      pair = arith::OrIOp::create(b, narrow(channel, 0),
-                                  narrow(b.addI(channel, two), 16));
-    }
-    b.store(pair, allPairs, {row, head, number});
-  });
-}
-
 void SketchScorer::begin(int64_t heads) {
   Type f32 = b.getF32Type();
-  pairs = b.scratch({heads, getNumPairs()}, b.getI32Type());
-  factors = b.scratch({heads, getNumFactors()}, f32);
+  pairs = b.scratch({heads, rounded.getNumMultiples()}, b.getI32Type());
+  factors = b.scratch({heads, rounded.getNumFactors()}, f32);
   scaleTile = b.scratch({format.numGroups, kTile}, f32);
-  normTile = b.scratch({getNumNorms(), kTile}, f32);
+  normTile = b.scratch({rounded.getNumNorms(), kTile}, f32);
   sizeTile = format.normPerToken ? b.scratch({1, kTile}, f32) : scaleTile;
   codes.begin();
   scales.begin();
@@ -300,8 +136,8 @@ void SketchScorer::makeVectors(Value number, Value queryHead) {
     });
   };
   auto same = [](Value vector) { return vector; };
-  copy(allPairs, pairs, getNumPairs(), same);
-  copy(allFactors, factors, getNumFactors(), same);
+  copy(rounded.multiples, pairs, rounded.getNumMultiples(), same);
+  copy(rounded.factors, factors, rounded.getNumFactors(), same);
   if (format.centred) {
     copy(direction, originals, dim, same);
     copy(direction, sizes, dim, [&](Value vector) { return b.absF(vector); });
@@ -434,7 +270,7 @@ void SketchScorer::multiply(int64_t head, int64_t numHeads, int64_t numVectors,
     for (Value at : tokens)
       groupScales.push_back(b.loadVector(scaleTile, {b.index(number), at}));
     for (auto [h, query] : llvm::enumerate(heads)) {
-      Value correction = getFactor(query, getCorrection() + number);
+      Value correction = getFactor(query, rounded.getCorrection() + number);
       for (int64_t v = 0; v < numVectors; ++v) {
         Value sum = arith::SIToFPOp::create(b, b.vectorType(),
                                             sums[h * numVectors + v]);
@@ -446,7 +282,7 @@ void SketchScorer::multiply(int64_t head, int64_t numHeads, int64_t numVectors,
     sums = none;
   }
   for (auto [h, query] : llvm::enumerate(heads)) {
-    Value half = getFactor(query, getHalfStep());
+    Value half = getFactor(query, rounded.getHalfStep());
     for (auto [v, at] : llvm::enumerate(tokens))
       b.storeVector(b.mulF(totals[h * numVectors + v], half), scores,
                     {b.index(head + h), at});
@@ -462,10 +298,10 @@ void SketchScorer::addReaches(Value first, Value token, Value bounds) {
       return b.broadcast(b.load(factors, {query, b.index(factor)}));
     };
     Value slack = b.splat(0x1p-100f, b.lanes);
-    for (int64_t number = 0; number < getNumNorms(); ++number) {
+    for (int64_t number = 0; number < rounded.getNumNorms(); ++number) {
       Value at[] = {b.index(number), token};
       slack = b.fma(getFactor(number), b.loadVector(normTile, at), slack);
-      slack = b.fma(getFactor(getScaleReach() + number),
+      slack = b.fma(getFactor(rounded.getScaleReach() + number),
                     b.loadVector(sizeTile, at), slack);
     }
     slack = b.mulF(slack, b.splat(1 + 0x1p-18f, b.lanes));

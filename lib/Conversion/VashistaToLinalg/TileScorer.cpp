@@ -33,16 +33,6 @@ Value TileScorer::toLogits(Value sums) {
   return b.toLogits(sums, op.getScale(), op.getSoftCap(), op.getEpsilon());
 }
 
-/// A cap rounds what the slack has raised, and flattens the slack: bounds are
-/// raised again by what tanh may be off. What is unbounded stays so: not even a
-/// cap bounds NaN.
 Value TileScorer::toBounds(Value sums) {
-  Value logits = toLogits(sums);
-  if (!op.getSoftCap())
-    return logits;
-  int64_t size = cast<VectorType>(logits.getType()).getDimSize(0);
-  Value slack = b.mulF(b.absF(logits), b.splat(0x1p-20f, size));
-  Value inf = b.splat(std::numeric_limits<float>::infinity(), size);
-  Value unbounded = b.compare(arith::CmpFPredicate::OEQ, sums, inf);
-  return b.select(unbounded, inf, b.addF(logits, slack));
+  return b.toLogitBounds(sums, op.getScale(), op.getSoftCap(), op.getEpsilon());
 }

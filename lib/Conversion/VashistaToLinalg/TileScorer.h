@@ -59,7 +59,7 @@ public:
 protected:
   /// From sums of products to logits.
   Value toLogits(Value sums);
-  /// From bounds of sums to bounds of logits: the cap rounds, too.
+  /// From bounds of sums to bounds of logits.
   Value toBounds(Value sums);
 
   mutable ScoreOp op; // Accessors of ops are not const.

@@ -34,6 +34,21 @@ Value KernelBuilder::toLogits(Value dots, const APFloat &scale,
   return mulF(tanh(ratios), splat(cap / divisor, size));
 }
 
+/// A cap rounds what the slack has raised, and flattens the slack: bounds are
+/// raised again by what tanh may be off.
+Value KernelBuilder::toLogitBounds(Value dots, const APFloat &scale,
+                                   std::optional<APFloat> softCap,
+                                   const APFloat &epsilon) {
+  Value logits = toLogits(dots, scale, softCap, epsilon);
+  if (!softCap)
+    return logits;
+  int64_t size = cast<VectorType>(logits.getType()).getDimSize(0);
+  Value slack = mulF(absF(logits), splat(0x1p-20f, size));
+  Value inf = splat(std::numeric_limits<float>::infinity(), size);
+  Value unbounded = compare(arith::CmpFPredicate::OEQ, dots, inf);
+  return select(unbounded, inf, addF(logits, slack));
+}
+
 LogicalResult vashista::verify(const KernelTarget &target, Location loc) {
   if (!llvm::isPowerOf2_64(target.lanes) || target.lanes < 4 ||
       target.lanes > 64)

@@ -97,9 +97,7 @@ public:
   Value andI(Value a, Value b) {
     return createOrFold<mlir::arith::AndIOp>(a, b);
   }
-  Value orI(Value a, Value b) {
-    return createOrFold<mlir::arith::OrIOp>(a, b);
-  }
+  Value orI(Value a, Value b) { return createOrFold<mlir::arith::OrIOp>(a, b); }
   Value select(Value condition, Value a, Value b) {
     return createOrFold<mlir::arith::SelectOp>(condition, a, b);
   }
@@ -170,6 +168,11 @@ public:
   Value toLogits(Value dots, const llvm::APFloat &scale,
                  std::optional<llvm::APFloat> softCap,
                  const llvm::APFloat &epsilon);
+  /// The same of bounds, which the rounding of a cap must not break. What is
+  /// unbounded stays so: not even a cap bounds NaN.
+  Value toLogitBounds(Value dots, const llvm::APFloat &scale,
+                      std::optional<llvm::APFloat> softCap,
+                      const llvm::APFloat &epsilon);
 
   /// The sums of up to `lanes` vectors, in order, as one vector of as many
   /// elements as the next power of two: a butterfly that halves the number of

@@ -1,0 +1,206 @@
+//===- CertifyToGPU.cpp - vashista.certify on a GPU -----------------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// A block has a row and KV head. Its threads look for the largest norms over
+// the row's pages, a few at a time: what they load must not wait for each
+// other. Then its warps take query heads by turns, sum the squares of their
+// vectors, and certify (Certificate.h).
+//
+// Bytes: 12 of each page and KV head, a table entry and two norms.
+//
+//===----------------------------------------------------------------------===//
+
+#include "../VashistaToVector/Certificate.h"
+#include "../VashistaToVector/UpperBounds.h"
+#include "Kernels.h"
+#include "WarpBuilder.h"
+
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpIPredicate;
+
+namespace {
+
+constexpr int64_t kWarps = 16, kThreads = kWarps * kWarp, kAtOnce = 4;
+
+class CertifyLauncher {
+public:
+  CertifyLauncher(CertifyOp op, WarpBuilder &b) : op(op), b(b) {}
+
+  /// Yields tensors.
+  SmallVector<Value> launch();
+
+private:
+  void emit(ArrayRef<Value> values, Value shared);
+  /// Of the pages that this thread looks at: key and value norm.
+  SmallVector<Value> getLargestNorms();
+  /// Of a head's vector, in f64; the same in all lanes.
+  Value getNorm(Value vectors, Value head);
+
+  CertifyOp op;
+  WarpBuilder &b;
+  // Of the kernel.
+  Value direction, o, lse, tail, norms, table, lengths, rowToSeq, gap;
+  Value row, kvHead, length, thread, warp, lane;
+};
+
+} // namespace
+
+SmallVector<Value> CertifyLauncher::launch() {
+  SmallVector<Value> read, written;
+  for (Value value :
+       {Value(op.getDirection()), Value(op.getO()), Value(op.getLse()),
+        Value(op.getTail()), Value(op.getNorms()), Value(op.getPageTable()),
+        Value(op.getSeqLens()), Value(op.getRowToSeq()), Value(op.getGap())})
+    if (value)
+      read.push_back(b.readOnly(value));
+  ReifiedRankedShapedTypeDims shapes;
+  (void)op.reifyResultShapes(b, shapes);
+  for (ArrayRef<OpFoldResult> sizes : shapes) {
+    SmallVector<Value> dynamic;
+    SmallVector<int64_t> shape;
+    dispatchIndexOpFoldResults(sizes, dynamic, shape);
+    written.push_back(
+        memref::AllocOp::create(b, MemRefType::get(shape, b.getF32Type()),
+                                dynamic, b.getI64IntegerAttr(64)));
+  }
+  KernelShape shape;
+  shape.name = "certify";
+  shape.gridX = b.dim(read[0], 0);
+  shape.gridY = b.dim(read[4], 1);
+  shape.gridZ = b.index(1);
+  shape.threads = kThreads;
+  b.launch(shape, read, written, b.sharedType({kWarps, 2}, b.getF32Type()),
+           [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
+             emit(values, shared[0]);
+           });
+  SmallVector<Value> tensors;
+  for (auto [buffer, type] : llvm::zip_equal(written, op->getResultTypes()))
+    tensors.push_back(bufferization::ToTensorOp::create(
+        b, type, buffer, /*restrict=*/true, /*writable=*/true));
+  return tensors;
+}
+
+void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
+  auto take = [&](bool isThere) -> Value {
+    if (!isThere)
+      return nullptr;
+    Value value = values.front();
+    values = values.drop_front();
+    return value;
+  };
+  for (Value *place : {&direction, &o, &lse, &tail, &norms, &table, &lengths})
+    *place = take(true);
+  rowToSeq = take(op.getRowToSeq() != nullptr);
+  gap = take(op.getGap() != nullptr);
+  row = b.blockId(gpu::Dimension::x);
+  kvHead = b.blockId(gpu::Dimension::y);
+  thread = b.threadId();
+  warp = b.divU(thread, b.index(kWarp));
+  lane = b.remU(thread, b.index(kWarp));
+  length = b.maxI(b.loadIndex(lengths, row), b.index(0));
+
+  // Joined in the block; NaN stays.
+  auto largest = [&](Value x, Value y) { return b.maxF(x, y); };
+  Value zero = b.index(0);
+  SmallVector<Value> found = getLargestNorms();
+  for (auto [i, norm] : llvm::enumerate(found))
+    b.store(b.combine(norm, largest), shared, {warp, b.index(i)});
+  b.barrier();
+  for (auto [i, norm] : llvm::enumerate(found)) {
+    norm = b.load(shared, {zero, b.index(i)});
+    for (int64_t other = 1; other < kWarps; ++other)
+      norm = largest(norm, b.load(shared, {b.index(other), b.index(i)}));
+  }
+
+  int64_t heads =
+      cast<RankedTensorType>(op.getDirection().getType()).getDimSize(1);
+  Value group = b.divU(b.index(heads), b.dim(norms, 1));
+  Certificate certificate(op, b);
+  b.forLoop(warp, group, kWarps, [&](Value number) {
+    Value head = b.addI(b.mulI(kvHead, group), number);
+    Value at[] = {row, head};
+    Certificate::Head known;
+    known.lse = widen(b, b.load(lse, at));
+    known.tail = widen(b, b.load(tail, at));
+    known.direction = getNorm(direction, head);
+    known.output = getNorm(o, head);
+    known.keyNorm = widen(b, found[0]);
+    known.valueNorm = widen(b, found[1]);
+    known.tokens = arith::UIToFPOp::create(
+        b, b.getF64Type(),
+        arith::IndexCastOp::create(b, b.getI64Type(), length));
+    if (gap)
+      known.gap = widen(b, b.load(gap, at));
+    SmallVector<Value> made = certificate.certify(known);
+    Value isFirst = b.compare(CmpIPredicate::eq, lane, zero);
+    b.ifThen(isFirst, [&] {
+      for (auto [result, to] : llvm::zip_equal(made, values))
+        b.store(result, to, at);
+    });
+  });
+}
+
+SmallVector<Value> CertifyLauncher::getLargestNorms() {
+  int64_t pageSize = op.getPageSize();
+  Value sequence = rowToSeq ? b.loadIndex(rowToSeq, row) : row;
+  Value pages =
+      b.divU(b.addI(length, b.index(pageSize - 1)), b.index(pageSize));
+  Value last = b.subI(pages, b.index(1));
+  auto pair = b.vectorType(2);
+  return b.forLoop(
+      thread, pages, kThreads * kAtOnce, {b.f32(0.0f), b.f32(0.0f)},
+      [&](Value first, ValueRange carried) {
+        SmallVector<Value> next(carried), found;
+        for (int64_t i = 0; i < kAtOnce; ++i) {
+          // The last page once more does no harm.
+          Value at = b.minI(b.addI(first, b.index(i * kThreads)), last);
+          Value page = b.loadIndex(table, {sequence, at});
+          found.push_back(vector::LoadOp::create(
+              b, pair, norms, ValueRange{page, kvHead, b.index(0)},
+              /*nontemporal=*/false, llvm::MaybeAlign(8)));
+        }
+        for (Value norm : found)
+          for (int64_t i = 0; i < 2; ++i)
+            next[i] = b.maxF(next[i], vector::ExtractOp::create(
+                                          b, norm, ArrayRef<int64_t>{i}));
+        return next;
+      });
+}
+
+Value CertifyLauncher::getNorm(Value vectors, Value head) {
+  Value squares =
+      b.forLoop(lane, b.dim(vectors, 2), kWarp, f64(b, 0.0),
+                [&](Value channel, ValueRange carried) -> SmallVector<Value> {
+                  Value x = widen(b, b.load(vectors, {row, head, channel}));
+                  return {b.addF(carried[0], b.mulF(x, x))};
+                })
+          .front();
+  return b.sqrt(
+      b.combine(squares, [&](Value x, Value y) { return b.addF(x, y); }));
+}
+
+LogicalResult vashista::launchCertify(CertifyOp op, PatternRewriter &rewriter) {
+  auto refuse = [&](const char *why) {
+    return rewriter.notifyMatchFailure(op, why);
+  };
+  if (op->getParentOfType<LoopLikeOpInterface>())
+    return refuse("expected no loop around");
+  if (op.getSolver().getKind() == SolverKind::eg && !op.getGap())
+    return refuse("expected its closed form");
+  auto type = cast<RankedTensorType>(op.getDirection().getType());
+  if (type.isDynamicDim(1) || type.isDynamicDim(2))
+    return refuse("expected static head sizes");
+  WarpBuilder b(op.getLoc(), rewriter);
+  rewriter.replaceOp(op, CertifyLauncher(op, b).launch());
+  return success();
+}

@@ -1,0 +1,89 @@
+//===- Slots.cpp - Where the tokens of a scan are -------------------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Slots.h"
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpIPredicate;
+
+static int64_t getPageSize(ScoreOp op) {
+  if (op.getFrom().scoresPages())
+    return *op.getPageSize();
+  SourcePart keys = op.getFrom().getParts().front();
+  auto at = llvm::find(keys.dims, Dim::pageSize) - keys.dims.begin();
+  return cast<RankedTensorType>(op.getParts().front().getType()).getDimSize(at);
+}
+
+SmallVector<Value> Slots::getRead(ScoreOp op, WarpBuilder &b) {
+  SmallVector<Value> read;
+  for (Value value : {Value(op.getPageTable()), Value(op.getSeqLens()),
+                      Value(op.getRowToSeq()), Value(op.getPages()),
+                      Value(op.getPageCount())})
+    if (value)
+      read.push_back(b.readOnly(value));
+  return read;
+}
+
+Slots::Slots(ScoreOp op, WarpBuilder &b, ArrayRef<Value> values)
+    : op(op), b(b), pageSize(getPageSize(op)),
+      inPages(op.getFrom().scoresPages()) {
+  auto take = [&](Value operand) -> Value {
+    if (!operand)
+      return nullptr;
+    Value value = values.front();
+    values = values.drop_front();
+    return value;
+  };
+  table = take(op.getPageTable());
+  lengths = take(op.getSeqLens());
+  rowToSeq = take(op.getRowToSeq());
+  list = take(op.getPages());
+  count = take(op.getPageCount());
+}
+
+void Slots::begin(Value row, Value kvHead) {
+  this->row = row;
+  this->kvHead = kvHead;
+  Value zero = b.index(0), size = b.index(pageSize);
+  length = b.maxI(b.loadIndex(lengths, row), zero);
+  sequence = rowToSeq ? b.loadIndex(rowToSeq, row) : row;
+  if (list) {
+    numSlots = b.dim(list, 2);
+    if (count)
+      numSlots = b.minI(numSlots, b.loadIndex(count, {row, kvHead}));
+    numSlots = b.mulI(numSlots, size);
+    // Of an empty sequence nothing is visible.
+    Value any = b.compare(CmpIPredicate::sgt, length, zero);
+    numSlots = b.select(any, numSlots, zero);
+  } else if (inPages) {
+    numSlots = b.divU(b.addI(length, b.index(pageSize - 1)), size);
+  } else {
+    numSlots = length;
+  }
+}
+
+std::pair<Slots::Place, Value> Slots::find(Value slot) {
+  Value zero = b.index(0), size = b.index(pageSize);
+  Value isVisible = b.compare(CmpIPredicate::slt, slot, numSlots);
+  slot = b.minI(slot, b.subI(numSlots, b.index(1)));
+  if (inPages)
+    return {{b.loadIndex(table, {sequence, slot}), zero}, isVisible};
+  Value position = slot;
+  if (list) {
+    Value page = b.loadIndex(list, {row, kvHead, b.divU(slot, size)});
+    Value listed = b.compare(CmpIPredicate::sge, page, zero);
+    position = b.addI(b.mulI(page, size), b.remU(slot, size));
+    listed = b.andI(listed, b.compare(CmpIPredicate::slt, position, length));
+    position = b.select(listed, position, zero);
+    isVisible = b.andI(isVisible, listed);
+  }
+  Value page = b.loadIndex(table, {sequence, b.divU(position, size)});
+  return {{page, b.remU(position, size)}, isVisible};
+}

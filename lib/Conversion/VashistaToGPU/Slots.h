@@ -1,0 +1,56 @@
+//===- Slots.h - Where the tokens of a scan are -----------------*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_SLOTS_H
+#define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_SLOTS_H
+
+#include "WarpBuilder.h"
+
+#include "vashista/Dialect/Vashista/IR/Vashista.h"
+
+namespace vashista {
+
+/// The slots of a `score`, within a kernel: of the whole sequence or of listed
+/// pages, tokens or, of a summary, pages.
+class Slots {
+public:
+  using Value = mlir::Value;
+
+  /// What a kernel is to be given, on the host: buffers.
+  static llvm::SmallVector<Value> getRead(ScoreOp op, WarpBuilder &b);
+
+  /// `values`: the same, within the kernel; more may follow.
+  Slots(ScoreOp op, WarpBuilder &b, llvm::ArrayRef<Value> values);
+
+  /// The slots of a row and KV head.
+  void begin(Value row, Value kvHead);
+
+  /// Where a slot is: a page of the pool, and a slot of that.
+  struct Place {
+    Value page, slot;
+  };
+  /// Whether a slot is visible, and where; in place of one that is not stands
+  /// one that is. There must be one.
+  std::pair<Place, Value> find(Value slot);
+
+  Value row, kvHead; // index
+  /// Slots that may be visible come before.
+  Value numSlots;
+
+private:
+  ScoreOp op;
+  WarpBuilder &b;
+  const int64_t pageSize;
+  const bool inPages; // a slot is a page
+  Value table, lengths, rowToSeq, list, count;
+  Value sequence, length;
+};
+
+} // namespace vashista
+
+#endif // VASHISTA_LIB_CONVERSION_VASHISTATOGPU_SLOTS_H
