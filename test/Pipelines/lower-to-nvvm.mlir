@@ -12,9 +12,9 @@
 // CHECK-NOT: vashista.
 // CHECK-NOT: scf.
 // CHECK: gpu.launch_func @kernels::@sketch_scan_0
-// CHECK: gpu.launch_func @kernels::@pick_0
-// CHECK: gpu.launch_func @kernels::@attend_1
 // CHECK: gpu.launch_func @kernels::@pick_1
+// CHECK: gpu.launch_func @kernels::@attend_1
+// CHECK: gpu.launch_func @kernels::@pick_0
 // CHECK: gpu.launch_func @kernels::@attend_2
 // CHECK: gpu.launch_func @kernels::@certify_0
 // CHECK: gpu.launch_func @kernels::@attend_0

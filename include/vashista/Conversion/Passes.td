@@ -76,20 +76,29 @@ def ConvertVashistaToVectorPass : Pass<"convert-vashista-to-vector"> {
 
 def ConvertVashistaToGPUPass
     : Pass<"convert-vashista-to-gpu", "::mlir::ModuleOp"> {
-  let summary = "turns destination ops on buffers into kernels of an NVIDIA GPU";
+  let summary = "turns ops into kernels of an NVIDIA GPU";
   let description = [{
-    A softmax `attend` over a sequence, or listed pages or tokens, whose queries,
-    keys and values are all bf16 or all f16, becomes a kernel on tensor cores,
-    `gpu.launch_func` and all, and a second one that merges its splits where
-    there may be several. Head sizes are static, D a multiple of 32 and Dv of 64.
-    Fills that do nothing but make its destinations an empty state go.
+    An op with kernels of its own becomes `gpu.launch_func`s of them, and buffers
+    between. Value ops do on tensors, before `convert-vashista-to-linalg`, a
+    destination op on buffers: the pass runs twice.
 
-    Other ops stay: `convert-vashista-to-vector` and `vashista-outline-kernels`
-    have a kernel of one thread per task for each.
+    * On tensors: `score` from a key sketch without a centre, in groups of 32 to
+      128 channels, on tensor cores; `pick`; `certify`; a softmax `fallback` as an
+      `attend` below, of which only the groups that miss the limit read anything.
+      Heads and head sizes are static.
+    * On buffers: a softmax `attend` over a sequence, or listed pages or tokens,
+      whose queries, keys and values are all bf16 or all f16, on tensor cores, and
+      a kernel that merges its splits where there may be several. Head sizes are
+      static, D a multiple of 32 and Dv of 64. Fills that do nothing but make its
+      destinations an empty state go.
 
-    **Numerics.** Scores, weights and their sums are f32. Weights are rounded to
-    the type of the values, which they multiply. Splits are of a fixed number of
-    tokens: results are bit-equal from run to run, whatever else is in the batch.
+    Other ops stay: the conversions to linalg and vectors and
+    `vashista-outline-kernels` have a kernel of one thread per task for each.
+
+    **Numerics.** Scores, weights and their sums are f32; products of a sketch are
+    integers. Weights are rounded to the type of the values, which they multiply.
+    Splits are of a fixed number of tokens, blocks of a fixed share of a sequence:
+    results are bit-equal from run to run, whatever else is in the batch.
   }];
   let options = [
     Option<"clusters", "clusters", "int64_t", "8",

@@ -102,6 +102,7 @@ private:
     }
   };
 
+  int64_t getDefaultSplit();
   void launchSplits(bool isWhole);
   void launchMerge();
   void mergeSplits(Value head, Value count, int64_t atOnce, Value sharedOutputs,

@@ -18,6 +18,8 @@ using namespace vashista;
 
 /// Slots of a split where the schedule does not say: of a sequence, of a list.
 static constexpr int64_t kSequenceSplit = 2048, kListSplit = 256;
+/// Blocks that an attend should have at most, and groups that are many.
+static constexpr int64_t kMostBlocks = 8192, kManyGroups = 256;
 /// Static memory of a block, at most.
 static constexpr int64_t kSharedBytes = 48 * 1024;
 
@@ -76,12 +78,33 @@ AttendLauncher::Operands AttendLauncher::bind(ArrayRef<Value> values,
   return in;
 }
 
+/// Enough splits to occupy a GPU, and not many more: each is a block, and most
+/// blocks of a list that is not full, or of a condition that does not hold,
+/// find nothing to do.
+int64_t AttendLauncher::getDefaultSplit() {
+  int64_t rows = getDim(op.getQuery(), 0), heads = getDim(op.getQuery(), 1);
+  bool isKnown = !ShapedType::isDynamic(rows) && !ShapedType::isDynamic(heads);
+  int64_t groups = isKnown ? rows * (heads / group) : 1;
+  Value list = inTokens ? op.getTokens() : op.getPages();
+  if (!list)
+    return condition && groups > kManyGroups ? 2 * kSequenceSplit
+                                             : kSequenceSplit;
+  int64_t capacity = getDim(list, 2), split = kListSplit;
+  if (ShapedType::isDynamic(capacity))
+    return split;
+  if (!inTokens)
+    capacity *= pageSize;
+  while (groups * capacity / split > kMostBlocks)
+    split *= 2;
+  return split;
+}
+
 void AttendLauncher::launch() {
   // The grid does not depend on lengths: it has room for the longest.
   Value list = inTokens ? op.getTokens() : op.getPages();
   split = op.getSchedule() ? op.getSchedule()->getSplit() : 0;
   if (split == 0)
-    split = list ? kListSplit : kSequenceSplit;
+    split = getDefaultSplit();
   split = llvm::alignTo(split, kTokens);
   Value capacity = list ? b.dim(list, 2) : b.dim(op.getPageTable(), 1);
   if (!inTokens)
@@ -177,28 +200,35 @@ static bool takeEmptyState(AttendOp op, PatternRewriter &rewriter) {
   return true;
 }
 
-/// What the kernels cannot do, if anything.
-static const char *getObstacle(AttendOp op) {
-  if (!op.hasPureBufferSemantics() ||
-      op->getParentOfType<LoopLikeOpInterface>())
-    return "expected buffers, and no loop around";
-  if (op.getSolver().getKind() != SolverKind::softmax || op.getBegin())
-    return "expected softmax attention over a whole set";
-  Type element = getElementTypeOrSelf(op.getKCache());
+/// What of an attend or fallback the kernels cannot do, if anything.
+template <typename OpTy> static const char *getObstacle(OpTy op) {
+  if (op->template getParentOfType<LoopLikeOpInterface>())
+    return "expected no loop around";
+  if (op.getSolver().getKind() != SolverKind::softmax)
+    return "expected softmax attention";
+  auto getType = [](Value value) { return cast<ShapedType>(value.getType()); };
+  ShapedType query = getType(op.getQuery()), keys = getType(op.getKCache()),
+             values = getType(op.getVCache());
+  Type element = keys.getElementType();
   if ((!element.isBF16() && !element.isF16()) ||
-      getElementTypeOrSelf(op.getVCache()) != element ||
-      getElementTypeOrSelf(op.getQuery()) != element)
+      values.getElementType() != element || query.getElementType() != element)
     return "expected queries, keys and values of bf16 or f16";
-  int64_t keyDim = getDim(op.getKCache(), 3),
-          valueDim = getDim(op.getVCache(), 3), group = op.getGroupSize();
-  if (ShapedType::isDynamic(keyDim) || ShapedType::isDynamic(valueDim) ||
-      ShapedType::isDynamic(group) || keyDim % 32 || valueDim % 64 ||
-      kWarps * std::min(group, kHeads) * valueDim * 4 + 1024 > kSharedBytes)
+  int64_t keyDim = keys.getDimSize(3), valueDim = values.getDimSize(3),
+          heads = query.getDimSize(1),
+          kvHeads = keys.getDimSize(op.getLayout() == Layout::hnd ? 1 : 2);
+  for (int64_t size : {keyDim, valueDim, heads, kvHeads})
+    if (ShapedType::isDynamic(size))
+      return "expected static head sizes";
+  int64_t numHeads = std::min(heads / kvHeads, kHeads);
+  if (keyDim % 32 || valueDim % 64 ||
+      kWarps * numHeads * valueDim * 4 + 1024 > kSharedBytes)
     return "expected head sizes that are multiples of an mma's";
   return nullptr;
 }
 
 LogicalResult vashista::launchAttend(AttendOp op, PatternRewriter &rewriter) {
+  if (!op.hasPureBufferSemantics() || op.getBegin())
+    return rewriter.notifyMatchFailure(op, "expected buffers, and a whole set");
   if (const char *obstacle = getObstacle(op))
     return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
@@ -209,6 +239,8 @@ LogicalResult vashista::launchAttend(AttendOp op, PatternRewriter &rewriter) {
 
 LogicalResult vashista::launchFallback(FallbackOp op,
                                        PatternRewriter &rewriter) {
+  if (const char *obstacle = getObstacle(op))
+    return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
   auto allocate = [&](Value like, Type type) -> Value {
     auto shaped = cast<RankedTensorType>(type);
@@ -220,10 +252,6 @@ LogicalResult vashista::launchFallback(FallbackOp op,
         b, MemRefType::get(shaped.getShape(), shaped.getElementType()), sizes,
         b.getI64IntegerAttr(64));
   };
-  // Buffers for the time being; nothing is left of them where there is no
-  // kernel.
-  Block *block = rewriter.getInsertionBlock();
-  Operation *before = op->getPrevNode();
   AttendLauncher::Condition condition;
   condition.measure = b.readOnly(op.getMeasure());
   condition.o = b.readOnly(op.getO());
@@ -251,19 +279,10 @@ LogicalResult vashista::launchFallback(FallbackOp op,
       /*end=*/Value(), ValueRange(made).take_front(2), op.getScaleAttr(),
       op.getSoftCapAttr(), op.getSolverAttr(), op.getLayoutAttr(),
       op.getScheduleAttr());
-  const char *obstacle = getObstacle(attend);
-  if (!obstacle) {
-    AttendLauncher launcher(attend, b, /*startsEmpty=*/true);
-    launcher.condition = condition;
-    launcher.launch();
-  }
+  AttendLauncher launcher(attend, b, /*startsEmpty=*/true);
+  launcher.condition = condition;
+  launcher.launch();
   rewriter.eraseOp(attend);
-  if (obstacle) {
-    auto first = before ? std::next(before->getIterator()) : block->begin();
-    while (first != op->getIterator())
-      rewriter.eraseOp(op->getPrevNode());
-    return rewriter.notifyMatchFailure(op, obstacle);
-  }
   SmallVector<Value> tensors;
   for (auto [buffer, type] : llvm::zip_equal(made, op->getResultTypes()))
     tensors.push_back(bufferization::ToTensorOp::create(

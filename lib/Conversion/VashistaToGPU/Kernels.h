@@ -12,6 +12,7 @@
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
 
 #include "mlir/IR/PatternMatch.h"
+#include "llvm/ADT/DenseMap.h"
 
 namespace vashista {
 
@@ -22,9 +23,16 @@ namespace vashista {
 llvm::LogicalResult launchAttend(AttendOp op, mlir::PatternRewriter &rewriter);
 
 // On tensors.
-llvm::LogicalResult launchSketchScan(ScoreOp op,
+/// Of bounds that a scan has made, what it found of them on the way: a buffer
+/// [R, H, blocks, 2] f32 of the highest finite bounds, and of 1 where a score
+/// is NaN.
+using ScanTops = llvm::DenseMap<mlir::Value, mlir::Value>;
+
+llvm::LogicalResult launchSketchScan(ScoreOp op, ScanTops &tops,
                                      mlir::PatternRewriter &rewriter);
+/// A pick that takes up another's list needs this one's tail: the last first.
 llvm::LogicalResult launchPick(PickOp op, int64_t clusterBlocks,
+                               const ScanTops &tops,
                                mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchCertify(CertifyOp op,
                                   mlir::PatternRewriter &rewriter);

@@ -9,8 +9,8 @@
 //
 // A cluster of blocks has a row and KV head, each block a part of its slots,
 // 32 to a word: a bit for each slot that can still be picked, and for each that
-// is. A warp takes words by turns, a few at a time, whose loads are in flight
-// together.
+// is. A warp takes eight words at a time: a lane has four consecutive slots of
+// each four words, which it loads at once.
 //
 // All that blocks add up together are integers, or floats that are added in the
 // order of threads and blocks: results are bit-equal from run to run.
@@ -20,9 +20,12 @@
 // of more than there is room for. What is picked and why: PickToLinalg.cpp and
 // ProvingPick.cpp.
 //
-// Bytes, for L slots and G heads: `top` reads 5 G L scores where there is more
-// to pick from than the budget, and with a tail 2 G L bounds; `proving` 2 G L
-// scores, (4 G + G (G - 1) / 2) L bounds.
+// Bytes, for L slots and G heads: `proving` reads G L scores and (2 G + G (G -
+// 1) / 2) L bounds, and as much as `top` where that is more than the budget;
+// `top` 6 G L scores where there is more to pick from than the budget, and with
+// a tail G L bounds. Without a scan that looked for the highest bounds: G L
+// scores and bounds more. A later round of a group that is proved already:
+// nothing.
 //
 //===----------------------------------------------------------------------===//
 
@@ -41,28 +44,37 @@ public:
   using Value = mlir::Value;
   using ValueRange = mlir::ValueRange;
 
-  PickLauncher(PickOp op, int64_t clusterBlocks, WarpBuilder &b);
+  /// `hostTops`: what a scan found of the bounds (Kernels.h); or null.
+  PickLauncher(PickOp op, int64_t clusterBlocks, Value hostTops,
+               WarpBuilder &b);
 
   /// Yields tensors.
   llvm::SmallVector<Value> launch();
 
 private:
   static constexpr int64_t kWarps = 16, kThreads = kWarps * kWarp;
-  /// Words of a warp at a time.
-  static constexpr int64_t kAtOnce = 4;
+  /// Words of a warp at a time, and slots that a lane has together.
+  static constexpr int64_t kAtOnce = 8, kTogether = 4;
   /// Bins of a head's bounds, from the highest down; the last holds all below.
   static constexpr int64_t kBins = 1024;
   static constexpr float kBinsPerNat = 32;
+  /// Values that are joined at once, at most.
+  static constexpr int64_t kTold = 16;
   /// Bins of a part of a rank.
   static constexpr int64_t kRankBins = 2048;
 
-  /// A slot of this lane.
+  /// A slot of this lane: one of kAtOnce, of which much is known, or alone.
   struct Slot {
-    Value word, number;
-    Value isThere, isOpen;
+    Value number;
+    // Whether it is there, it is open (then it is there), or is picked in any
+    // case; null where that is known: yes, yes and no.
+    Value isThere, isOpen, isAlways;
   };
 
   void emit(llvm::ArrayRef<Value> values, llvm::ArrayRef<Value> shared);
+  void pick();
+  /// Whether the tails of the pick before prove the group, as they are.
+  Value isProvedBefore();
   void openSlots();
   void excludeTaken();
   void pickAndWrite();
@@ -73,6 +85,8 @@ private:
 
   // Of proofs.
   void findTops();
+  /// The same, of what a scan found.
+  void loadTops();
   /// What may be left for each unit of mass that is picked.
   Value getRatio();
   /// Of a head: how many bins it takes, given what heads before it do.
@@ -80,10 +94,19 @@ private:
   /// Yields the mass of what is taken already, and what the last bin adds up
   /// to.
   std::pair<Value, Value> fillBins(Value head, Value shift);
-  Value getBin(Value head, Value bound);
-  Value isTaken(Value head, Value bound);
-  /// Marks what any head needs; yields how many, in the block.
-  Value markNeeded();
+  Value getUnit();
+  /// How many bins a bound lies below the highest of its head.
+  Value getPlace(Value top, Value bound) {
+    return b.mulF(b.subF(top, bound), b.f32(kBinsPerNat));
+  }
+  /// Whether a head takes a bound, as it does what is not known.
+  Value isTaken(Value top, Value end, Value bound) {
+    return b.compare(mlir::arith::CmpFPredicate::ULT, getPlace(top, bound),
+                     end);
+  }
+  /// Marks what any head needs; yields how many, in the block, and where
+  /// `sumsWhileMarking` of each head a sum and bits as `addLeft` makes them.
+  llvm::SmallVector<Value> markNeeded();
 
   // Of ranks.
   void findRefs();
@@ -96,17 +119,36 @@ private:
   void countRanks(Value prefix, int64_t shift, int64_t bits);
 
   // Of what is left.
-  /// Yields whether it is little enough for what is attended already.
-  Value sumTails();
+  /// Of all that is open, or only of what is not picked. Yields whether it is
+  /// little enough for what is attended already.
+  Value sumTails(bool ofAll);
+  /// Adds a bound to a sum in units of exp(shift), and to bits: whether
+  /// anything is left, and whether that is unknown.
+  void addLeft(Value bound, Value isLeft, Value shift, Value &sum, Value &bits);
+  /// From there, of all blocks, to a tail, which is written; yields as
+  /// `sumTails`.
+  Value writeTail(Value head, Value sum, Value bits);
+  /// Whether a tail is little enough for what is attended already.
+  Value meets(Value tail, ValueRange at);
+  void storeTail(Value tail, ValueRange at);
 
   // Slots.
-  /// Of this lane, in the words of this block: body(slots, carried).
+  /// Of this lane, in the words of this block: body(slots, carried), which is
+  /// made twice: for most words, of which much is known, and for others.
   llvm::SmallVector<Value>
   forEachSlot(ValueRange carried,
               llvm::function_ref<llvm::SmallVector<Value>(llvm::ArrayRef<Slot>,
                                                           ValueRange)>
                   body,
-              Value words = nullptr);
+              bool ofMarked = false);
+  static bool areTogether(llvm::ArrayRef<Slot> slots) {
+    return slots.size() == kAtOnce;
+  }
+  /// Bits of words, of slots: buffer[row, kvHead, word, which...].
+  llvm::SmallVector<Value> loadBits(Value buffer, ValueRange which,
+                                    llvm::ArrayRef<Slot> slots);
+  void storeBits(llvm::ArrayRef<Value> bits, Value buffer, ValueRange which,
+                 llvm::ArrayRef<Slot> slots);
   /// A head's scores or bounds + weights; -inf of slots that are not open.
   llvm::SmallVector<Value> weighted(Value from, Value head,
                                     llvm::ArrayRef<Slot> slots);
@@ -114,27 +156,53 @@ private:
   Value getPosition(Value slot);
   Value isVisible(Value slot);
   Value isAlways(Value slot);
-  /// +inf for NaN.
-  Value knownOrInf(Value bound);
+  /// The first slot after the sinks, and the first of the window.
+  std::pair<Value, Value> getFree();
+  Value ifOpen(const Slot &slot, Value value, Value otherwise) {
+    return slot.isOpen ? b.select(slot.isOpen, value, otherwise) : value;
+  }
+  Value andOpen(const Slot &slot, Value bit) {
+    return slot.isOpen ? b.andI(slot.isOpen, bit) : bit;
+  }
+  Value orAlways(const Slot &slot, Value bit) {
+    return slot.isAlways ? b.orI(slot.isAlways, bit) : bit;
+  }
+  Value isSet(Value word) {
+    return b.compare(mlir::arith::CmpIPredicate::ne, b.andI(word, laneBit),
+                     b.i32(0));
+  }
+  /// +inf or NaN.
+  Value isUnknown(Value bound) {
+    return b.compare(mlir::arith::CmpFPredicate::UGE, bound,
+                     b.f32(std::numeric_limits<float>::infinity()));
+  }
   bool hasAlways() { return op.getSinks() > 0 || op.getWindow() > 0; }
+  /// Whether words tell what is open, and not the length alone.
+  bool hasWords() { return op.getTaken() || op.getPages(); }
 
   // Of all threads of a block, each of which gets the result.
-  using Join = llvm::function_ref<Value(Value, Value)>;
-  Value reduce(Value value, Join join);
+  enum class Join { sum, most, least, either };
+  Value join(Join how, Value x, Value y);
+  Value reduce(Value value, Join how);
   /// The sum over threads before, and over all.
   std::pair<Value, Value> scan(Value value);
-  // Of all blocks of a cluster.
-  Value reduceCluster(Value value, Join join);
-  std::pair<Value, Value> scanCluster(Value value);
+  // Of all threads of a cluster, few values at once.
+  using Joins = llvm::ArrayRef<Join>;
+  llvm::SmallVector<Value> reduceAll(llvm::ArrayRef<Value> values, Joins joins);
+  /// The same, and the bins of all blocks together, in place.
+  llvm::SmallVector<Value>
+  addUpBins(int64_t size, llvm::ArrayRef<Value> values = {}, Joins joins = {});
+  /// Leaves what the block comes to for all blocks, and reads it from them.
+  void leave(llvm::ArrayRef<Value> values, Joins joins);
+  llvm::SmallVector<Value> collect(llvm::ArrayRef<Value> values, Joins joins);
+  /// A value of the block, of each block.
+  llvm::SmallVector<Value> collectEach(int64_t number, mlir::Type type);
   void waitCluster() {
     if (clusterBlocks > 1)
       b.clusterBarrier();
     else
       b.barrier();
   }
-  llvm::SmallVector<Value> tell(Value value);
-  /// Bins, of all blocks together, in place; and a barrier around.
-  void addUpBins(int64_t size);
   void clearBins(int64_t size);
   void addToBin(Value at, Value amount);
   Value addAny(Value x, Value y) {
@@ -150,6 +218,8 @@ private:
     Value x = b.subF(log, shift);
     return b.exp(b.minF(x, b.f32(80.0f)));
   }
+  /// exp(x), within 2^-21 of it and as far as the exponent is rounded.
+  Value estimate(Value x) { return b.exp2(b.mulF(x, b.f32(1.44269504f))); }
   Value isNaN(Value x) {
     return b.compare(mlir::arith::CmpFPredicate::UNO, x, x);
   }
@@ -171,20 +241,27 @@ private:
   WarpBuilder &b;
   const int64_t clusterBlocks, group, unit;
   const bool isProving, hasTail;
+  const Value hostTops;
+  Value hostBefore; // tails of the pick whose list is taken; or null
+  /// What is left is summed up while needs are marked, for a few heads.
+  bool sumsWhileMarking() { return isProving && hasTail && group <= 4; }
 
   // Of the kernel. Buffers of operands, results, and between blocks.
   Value scores, bounds, lengths, pages, pageCount, taken, outside, attended;
+  Value before, scanTops;
   Value ids, counts, tails;
   Value open;    // [R, Hkv, words] i32: bits of slots that can be picked
   Value picked;  // [R, Hkv, words, 2] i32: that are, and that may be as well
-  Value told;    // [R, Hkv, blocks] i32
-  Value between; // [R, Hkv, blocks, kRankBins] i64
-  // Of the block: bins of masses and rests, or of ranks, i64; a number of each
+  Value told;    // [R, Hkv, blocks, kTold] i32, or of one block [kTold]
+  Value between; // [R, Hkv, blocks, kRankBins] i32
+  // Of the block: bins of masses and rests, or of ranks, and one
+  // of each lane for neither, i32; a number of each
   // warp; for each head: the highest finite bound, bins that it takes, ref; and
   // whether a score is NaN.
   Value bins, massBefore, restFrom, perWarp, tops, ends, refs, nans;
   Value found;                                    // [2] i32
   Value row, kvHead, firstHead, length, numSlots; // index
+  Value used;                                     // slots that may be visible
   Value firstWord, lastWord, block, thread, warp, lane;
   Value laneBit; // i32
 };

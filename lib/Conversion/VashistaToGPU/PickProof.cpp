@@ -22,8 +22,9 @@ using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
 static constexpr float kInfinity = std::numeric_limits<float>::infinity();
-/// Masses in bins are multiples of its inverse.
-static constexpr float kFixedPoint = 0x1p32f;
+/// Masses in bins, each at most 1, are multiples of the number of slots divided
+/// by it: the sums of all fit.
+static constexpr float kFixedPoint = 0x1p31f;
 
 void PickLauncher::findTops() {
   b.forLoop(b.index(0), b.index(group), 1, [&](Value head) {
@@ -42,12 +43,32 @@ void PickLauncher::findTops() {
           }
           return next;
         });
-    auto larger = [&](Value x, Value y) { return b.maxNumber(x, y); };
-    auto either = [&](Value x, Value y) { return b.orI(x, y); };
-    Value top = reduceCluster(reduce(largest[0], larger), larger);
-    Value nan = reduceCluster(reduce(largest[1], either), either);
-    storeOnce(top, tops, head);
-    storeOnce(nan, nans, head);
+    largest = reduceAll(largest, {Join::most, Join::either});
+    storeOnce(largest[0], tops, head);
+    storeOnce(largest[1], nans, head);
+  });
+  b.barrier();
+}
+
+void PickLauncher::loadTops() {
+  auto larger = [&](Value x, Value y) { return b.maxNumber(x, y); };
+  b.forLoop(b.index(0), b.index(group), 1, [&](Value head) {
+    SmallVector<Value> largest = b.forLoop(
+        thread, b.dim(scanTops, 2), kThreads, {b.negInf(), b.f32(0.0f)},
+        [&](Value at, ValueRange now) {
+          SmallVector<Value> next(now);
+          Value pair = vector::LoadOp::create(
+              b, b.vectorType(2), scanTops,
+              ValueRange{row, b.addI(firstHead, head), at, b.index(0)},
+              /*nontemporal=*/false, llvm::MaybeAlign(8));
+          for (int64_t i = 0; i < 2; ++i)
+            next[i] = larger(next[i], vector::ExtractOp::create(
+                                          b, pair, ArrayRef<int64_t>{i}));
+          return next;
+        });
+    Value nan = reduce(largest[1], Join::most);
+    storeOnce(reduce(largest[0], Join::most), tops, head);
+    storeOnce(arith::FPToSIOp::create(b, b.getI32Type(), nan), nans, head);
   });
   b.barrier();
 }
@@ -62,79 +83,89 @@ Value PickLauncher::getRatio() {
   return b.maxF(b.addF(room, b.f32(ratio)), b.f32(0.0f));
 }
 
-Value PickLauncher::getBin(Value head, Value bound) {
-  Value below = b.subF(b.load(tops, head), bound);
-  Value bin = b.mulF(below, b.f32(kBinsPerNat)), last = b.f32(kBins - 1);
-  // NaN is -inf - -inf.
-  return b.select(b.compare(CmpFPredicate::UGT, bin, last), last, bin);
-}
-
-Value PickLauncher::isTaken(Value head, Value bound) {
-  return b.compare(CmpFPredicate::OLT, getBin(head, knownOrInf(bound)),
-                   b.load(ends, head));
+/// Of a mass in bins.
+Value PickLauncher::getUnit() {
+  Value number = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
+  return b.divF(b.f32(kFixedPoint), b.maxF(number, b.f32(1.0f)));
 }
 
 std::pair<Value, Value> PickLauncher::fillBins(Value head, Value shift) {
   clearBins(2 * kBins);
-  SmallVector<Value> sums = forEachSlot(
-      {b.f32(0.0f), b.f32(0.0f)}, [&](ArrayRef<Slot> slots, ValueRange now) {
-        SmallVector<Value> next(now);
+  Value unit = getUnit(), zero = b.index(0), none = b.f32(0.0f);
+  Value top = b.load(tops, head);
+  Value last = b.f32(kBins - 1);
+  Value unsorted = b.addI(b.toI32(lane), b.i32(kRankBins));
+  // What heads before have taken: what is marked, and what the last one takes,
+  // which is marked here.
+  Value previous = b.maxI(b.subI(head, b.index(1)), zero);
+  Value isSecond = b.compare(CmpIPredicate::sgt, head, zero);
+  Value isThird = b.compare(CmpIPredicate::sgt, previous, zero);
+  Value previousTop, previousEnd;
+  if (group > 1) {
+    previousTop = b.load(tops, previous);
+    previousEnd = b.load(ends, previous);
+  }
+  SmallVector<Value> sums =
+      forEachSlot({none, none}, [&](ArrayRef<Slot> slots, ValueRange now) {
+        SmallVector<Value> next(now), others, marked;
         SmallVector<Value> all = weighted(bounds, head, slots);
         SmallVector<Value> estimates = weighted(scores, head, slots);
-        SmallVector<Value> none(slots.size(), b.boolean(false));
-        SmallVector<Value> before = b.forLoop(
-            b.index(0), head, 1, none, [&](Value other, ValueRange carried) {
-              SmallVector<Value> taken(carried);
-              for (auto [is, bound] :
-                   llvm::zip_equal(taken, weighted(bounds, other, slots)))
-                is = b.orI(is, isTaken(other, bound));
-              return taken;
-            });
+        if (group > 1) {
+          others = weighted(bounds, previous, slots);
+          marked = loadBits(picked, zero, slots);
+          for (auto [i, slot] : llvm::enumerate(slots)) {
+            Value is = isTaken(previousTop, previousEnd, others[i]);
+            is = b.andI(isSecond, is);
+            marked[i] = b.orI(b.andI(isThird, marked[i]), is);
+            marked[i] = andOpen(slot, marked[i]);
+          }
+          storeBits(marked, picked, zero, slots);
+        }
         for (auto [i, slot] : llvm::enumerate(slots)) {
           // What is not known is taken in any case.
-          Value bound = knownOrInf(all[i]), score = estimates[i];
-          Value isTakenBefore = b.orI(before[i], isInf(bound));
-          if (hasAlways())
-            isTakenBefore = b.orI(isTakenBefore, isAlways(slot.number));
-          Value place = b.maxNumber(getBin(head, bound), b.f32(0.0f));
+          Value bound = all[i], score = estimates[i];
+          Value taken = orAlways(slot, isUnknown(bound));
+          if (group > 1)
+            taken = b.orI(taken, marked[i]);
+          // The largest number where there is none: -inf - -inf.
+          Value place = arith::MinNumFOp::create(b, getPlace(top, bound), last);
+          place = b.maxNumber(place, none);
+          Value isBelow = b.compare(CmpFPredicate::OGE, place, last);
           Value bin = arith::FPToSIOp::create(b, b.getI32Type(), place);
-          Value isLast = b.compare(CmpIPredicate::sge, bin, b.i32(kBins - 1));
           // In units of the bin, or of the highest.
           Value within =
               b.subF(place, arith::SIToFPOp::create(b, b.getF32Type(), bin));
           Value rest =
-              b.exp(b.select(isLast, b.subF(bound, shift),
-                             b.mulF(within, b.f32(-1.0f / kBinsPerNat))));
-          Value lack = b.minF(b.subF(score, bound), b.f32(0.0f));
-          Value mass =
-              b.exp(b.select(isTakenBefore, b.subF(score, shift), lack));
-          mass = b.select(isNaN(score), b.f32(0.0f), mass);
-          Value counts = b.andI(slot.isOpen, isTakenBefore);
-          next[0] = b.addF(next[0], b.select(counts, mass, b.f32(0.0f)));
+              estimate(b.select(isBelow, b.subF(bound, shift),
+                                b.mulF(within, b.f32(-1.0f / kBinsPerNat))));
+          Value lack = b.minF(b.subF(score, bound), none);
+          Value mass = estimate(b.select(taken, b.subF(score, shift), lack));
+          mass = b.maxNumber(mass, none); // NaN is no mass
+          next[0] = b.addF(next[0], b.select(andOpen(slot, taken), mass, none));
           // What is below is taken only with all others: its mass never counts.
-          Value isLeft = b.andI(slot.isOpen, notI(isTakenBefore));
-          next[1] = b.addF(next[1],
-                           b.select(b.andI(isLeft, isLast), rest, b.f32(0.0f)));
-          b.ifThen(b.andI(isLeft, notI(isLast)), [&] {
-            auto toFixed = [&](Value value) -> Value {
-              return arith::FPToUIOp::create(b, b.getI64Type(),
-                                             b.mulF(value, b.f32(kFixedPoint)));
-            };
-            Value at = b.toIndex(bin);
-            addToBin(at, toFixed(b.mulF(rest, mass)));
-            addToBin(b.addI(at, b.index(kBins)), toFixed(rest));
-          });
+          Value isLeft = andOpen(slot, notI(taken));
+          next[1] =
+              b.addF(next[1], b.select(b.andI(isLeft, isBelow), rest, none));
+          // No branch: what is not sorted has a bin of its lane's own.
+          Value isSorted = b.andI(isLeft, notI(isBelow));
+          auto sort = [&](Value value, int64_t first) {
+            value = b.select(isSorted, value, none);
+            Value number = math::FmaOp::create(b, value, unit, b.f32(0.5f));
+            Value amount = arith::FPToUIOp::create(b, b.getI32Type(), number);
+            Value at = b.addI(bin, b.i32(first));
+            addToBin(b.toIndex(b.select(isSorted, at, unsorted)), amount);
+          };
+          sort(b.mulF(rest, mass), 0);
+          sort(rest, kBins);
         }
         return next;
       });
-  addUpBins(2 * kBins);
-  auto add = [&](Value x, Value y) { return b.addF(x, y); };
-  return {reduceCluster(reduce(sums[0], add), add),
-          reduceCluster(reduce(sums[1], add), add)};
+  sums = addUpBins(2 * kBins, sums, {Join::sum, Join::sum});
+  return {sums[0], sums[1]};
 }
 
 void PickLauncher::findEnd(Value head) {
-  static_assert(kBins == 2 * kThreads, "a thread has two bins");
+  constexpr int64_t kOwn = kBins / kThreads; // bins of a thread
   Value shift = getShift(head);
   auto [mass, rest] = fillBins(head, shift);
   Value at[] = {row, b.addI(firstHead, head)};
@@ -148,69 +179,89 @@ void PickLauncher::findEnd(Value head) {
     Value number = arith::UIToFPOp::create(b, b.getF32Type(), fixed);
     Value below = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(bin));
     Value unit = b.exp(b.mulF(below, b.f32(-1.0f / kBinsPerNat)));
-    return b.mulF(number, b.mulF(unit, b.f32(1.0f / kFixedPoint)));
+    return b.mulF(b.divF(number, getUnit()), unit);
   };
   // Masses before each bin; rests from the last bin on.
-  Value low = b.mulI(thread, b.index(2)), high = b.addI(low, b.index(1));
-  Value first = load(low, 0), second = load(high, 0);
-  Value before = b.addF(mass, scan(b.addF(first, second)).first);
-  b.store(before, massBefore, low);
-  b.store(b.addF(before, first), massBefore, high);
-  Value last = b.subI(b.index(kBins - 1), low);
-  Value other = b.subI(last, b.index(1));
-  first = load(last, kBins);
-  second = load(other, kBins);
-  Value from = b.addF(rest, scan(b.addF(first, second)).first);
-  b.store(b.addF(from, first), restFrom, last);
-  b.store(b.addF(b.addF(from, first), second), restFrom, other);
+  Value low = b.mulI(thread, b.index(kOwn));
+  Value high = b.subI(b.index(kBins - 1), low);
+  SmallVector<Value> masses, rests;
+  Value allMasses = b.f32(0.0f), allRests = b.f32(0.0f);
+  for (int64_t i = 0; i < kOwn; ++i) {
+    masses.push_back(load(b.addI(low, b.index(i)), 0));
+    rests.push_back(load(b.subI(high, b.index(i)), kBins));
+    allMasses = b.addF(allMasses, masses.back());
+    allRests = b.addF(allRests, rests.back());
+  }
+  mass = b.addF(mass, scan(allMasses).first);
+  rest = b.addF(rest, scan(allRests).first);
+  for (int64_t i = 0; i < kOwn; ++i) {
+    b.store(mass, massBefore, b.addI(low, b.index(i)));
+    mass = b.addF(mass, masses[i]);
+    rest = b.addF(rest, rests[i]);
+    b.store(rest, restFrom, b.subI(high, b.index(i)));
+  }
   b.barrier();
 
   // The first bin that a proof can do without.
   Value ratio = getRatio(), end = b.i32(kBins);
-  for (Value bin : {high, low}) {
+  for (int64_t i = kOwn; i-- > 0;) {
+    Value bin = b.addI(low, b.index(i));
     Value proves = b.compare(CmpFPredicate::OLE, b.load(restFrom, bin),
                              b.mulF(ratio, b.load(massBefore, bin)));
     end = b.select(proves, b.toI32(bin), end);
   }
-  end = reduce(end, [&](Value x, Value y) { return b.minI(x, y); });
-  storeOnce(arith::SIToFPOp::create(b, b.getF32Type(), end), ends, head);
+  end = reduce(end, Join::least);
+  // All bins: however far below.
+  Value isAll = b.compare(CmpIPredicate::eq, end, b.i32(kBins));
+  Value number = arith::SIToFPOp::create(b, b.getF32Type(), end);
+  storeOnce(b.select(isAll, b.f32(kInfinity), number), ends, head);
   b.barrier();
 }
 
-Value PickLauncher::markNeeded() {
+SmallVector<Value> PickLauncher::markNeeded() {
   Value zero = b.index(0);
-  return forEachSlot(
-             b.i32(0),
-             [&](ArrayRef<Slot> slots, ValueRange now) -> SmallVector<Value> {
-               SmallVector<Value> needed(slots.size(), b.boolean(!isProving));
-               if (isProving)
-                 needed =
-                     b.forLoop(zero, b.index(group), 1, needed,
-                               [&](Value head, ValueRange carried) {
-                                 SmallVector<Value> taken(carried);
-                                 for (auto [is, bound] : llvm::zip_equal(
-                                          taken, weighted(bounds, head, slots)))
-                                   is = b.orI(is, isTaken(head, bound));
-                                 return taken;
-                               });
-               Value count = now[0];
-               for (auto [slot, is] : llvm::zip_equal(slots, needed)) {
-                 // Sinks and window are picked, needed or not.
-                 if (hasAlways())
-                   is = b.orI(is, isAlways(slot.number));
-                 Value bits = b.ballot(b.andI(is, slot.isOpen));
-                 Value isOne = b.andI(slot.isThere,
-                                      b.compare(CmpIPredicate::eq, lane, zero));
-                 b.ifThen(isOne, [&, &slot = slot] {
-                   Value at[] = {row, kvHead, slot.word, zero};
-                   b.store(bits, picked, at);
-                   at[3] = b.index(1);
-                   b.store(b.i32(0), picked, at);
-                 });
-                 Value number = math::CtPopOp::create(b, bits);
-                 count = b.addI(count, b.select(isOne, number, b.i32(0)));
-               }
-               return {count};
-             })
-      .front();
+  SmallVector<Value> carried = {b.i32(0)}, shifts;
+  if (sumsWhileMarking())
+    for (int64_t head = 0; head < group; ++head) {
+      carried.append({b.f32(0.0f), b.i32(0)});
+      shifts.push_back(getShift(b.index(head)));
+    }
+  return forEachSlot(carried, [&](ArrayRef<Slot> slots, ValueRange now) {
+    SmallVector<Value> next(now);
+    SmallVector<Value> needed(slots.size(), b.boolean(!isProving));
+    SmallVector<SmallVector<Value>> all;
+    auto mark = [&](Value head, ArrayRef<Value> found, ValueRange before) {
+      SmallVector<Value> taken(before);
+      Value top = b.load(tops, head), end = b.load(ends, head);
+      for (auto [is, bound] : llvm::zip_equal(taken, found))
+        is = b.orI(is, isTaken(top, end, bound));
+      return taken;
+    };
+    if (sumsWhileMarking()) {
+      for (int64_t head = 0; head < group; ++head)
+        all.push_back(weighted(bounds, b.index(head), slots));
+      for (int64_t head = 0; head < group; ++head)
+        needed = mark(b.index(head), all[head], needed);
+    } else if (isProving) {
+      needed = b.forLoop(
+          zero, b.index(group), 1, needed, [&](Value head, ValueRange before) {
+            return mark(head, weighted(bounds, head, slots), before);
+          });
+    }
+    for (auto [i, slot] : llvm::enumerate(slots)) {
+      // Sinks and window are picked, needed or not.
+      Value is = needed[i] = andOpen(slot, orAlways(slot, needed[i]));
+      next[0] = b.addI(next[0], b.select(is, b.i32(1), b.i32(0)));
+      if (sumsWhileMarking()) {
+        Value isLeft = andOpen(slot, notI(is));
+        for (int64_t head = 0; head < group; ++head)
+          addLeft(all[head][i], isLeft, shifts[head], next[1 + 2 * head],
+                  next[2 + 2 * head]);
+      }
+    }
+    storeBits(needed, picked, zero, slots);
+    SmallVector<Value> none(slots.size(), b.boolean(false));
+    storeBits(none, picked, b.index(1), slots);
+    return next;
+  });
 }

@@ -41,10 +41,9 @@ void PickLauncher::findRefs() {
                                return {most};
                              })
                      .front();
-    most = reduceCluster(reduce(most, larger), larger);
+    most = reduceAll(most, Join::most).front();
     Value infinite = isInf(b.absF(most));
     Value shift = b.select(infinite, b.f32(0.0f), most);
-    auto add = [&](Value x, Value y) { return b.addF(x, y); };
     Value sum = forEachSlot(b.f32(0.0f),
                             [&](ArrayRef<Slot> slots,
                                 ValueRange now) -> SmallVector<Value> {
@@ -54,7 +53,7 @@ void PickLauncher::findRefs() {
                               return {sum};
                             })
                     .front();
-    sum = reduceCluster(reduce(sum, add), add);
+    sum = reduceAll(sum, Join::sum).front();
     Value ref = b.addF(shift, b.log(sum));
     storeOnce(b.select(infinite, b.f32(0.0f), ref), refs, head);
   });
@@ -79,8 +78,8 @@ SmallVector<Value> PickLauncher::getRanks(ArrayRef<Slot> slots) {
     Value sign = arith::ShRSIOp::create(b, bits, b.i32(31));
     Value flip = b.orI(sign, b.i32(std::numeric_limits<int32_t>::min()));
     rank = arith::XOrIOp::create(b, bits, flip);
-    if (hasAlways())
-      rank = b.select(isAlways(slot.number), b.i32(-1), rank);
+    if (slot.isAlways)
+      rank = b.select(slot.isAlways, b.i32(-1), rank);
   }
   return best;
 }
@@ -88,13 +87,13 @@ SmallVector<Value> PickLauncher::getRanks(ArrayRef<Slot> slots) {
 void PickLauncher::countRanks(Value prefix, int64_t shift, int64_t bits) {
   int64_t size = int64_t(1) << bits;
   clearBins(size);
-  Value one = arith::ConstantOp::create(b, b.getI64IntegerAttr(1));
+  Value one = b.i32(1);
   forEachSlot(
       {},
       [&](ArrayRef<Slot> slots, ValueRange) -> SmallVector<Value> {
         SmallVector<Value> ranks = getRanks(slots);
         for (auto [rank, slot] : llvm::zip_equal(ranks, slots)) {
-          Value isHere = slot.isOpen;
+          Value isHere = andOpen(slot, b.boolean(true));
           if (prefix) {
             Value above = arith::ShRUIOp::create(b, rank, b.i32(shift + bits));
             isHere =
@@ -107,7 +106,7 @@ void PickLauncher::countRanks(Value prefix, int64_t shift, int64_t bits) {
         }
         return {};
       },
-      picked);
+      /*ofMarked=*/true);
   addUpBins(size);
 }
 
@@ -126,8 +125,7 @@ Value PickLauncher::markBest(Value need) {
     Value sum = b.i32(0);
     for (int64_t i = 0; i < own; ++i) {
       Value value = b.subI(b.index(size - 1 - i), b.mulI(thread, b.index(own)));
-      Value number =
-          arith::TruncIOp::create(b, b.getI32Type(), b.load(bins, value));
+      Value number = b.load(bins, value);
       values.push_back(value);
       numbers.push_back(number);
       sum = b.addI(sum, number);
@@ -157,22 +155,18 @@ Value PickLauncher::markBest(Value need) {
       {},
       [&](ArrayRef<Slot> slots, ValueRange) -> SmallVector<Value> {
         SmallVector<Value> ranks = getRanks(slots);
+        SmallVector<Value> better, equal;
         for (auto [rank, slot] : llvm::zip_equal(ranks, slots)) {
           auto mark = [&, rank = rank, &slot = slot](CmpIPredicate predicate) {
-            Value is = b.compare(predicate, rank, prefix);
-            return b.ballot(b.andI(is, slot.isOpen));
+            return andOpen(slot, b.compare(predicate, rank, prefix));
           };
-          Value better = mark(CmpIPredicate::ugt);
-          Value equal = mark(CmpIPredicate::eq);
-          Value isOne =
-              b.andI(slot.isThere, b.compare(CmpIPredicate::eq, lane, zero));
-          b.ifThen(isOne, [&, &slot = slot] {
-            b.store(better, picked, {row, kvHead, slot.word, zero});
-            b.store(equal, picked, {row, kvHead, slot.word, b.index(1)});
-          });
+          better.push_back(mark(CmpIPredicate::ugt));
+          equal.push_back(mark(CmpIPredicate::eq));
         }
+        storeBits(better, picked, zero, slots);
+        storeBits(equal, picked, b.index(1), slots);
         return {};
       },
-      picked);
+      /*ofMarked=*/true);
   return need;
 }

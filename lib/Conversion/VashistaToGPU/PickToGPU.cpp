@@ -21,13 +21,34 @@ using arith::CmpIPredicate;
 
 static constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-PickLauncher::PickLauncher(PickOp op, int64_t clusterBlocks, WarpBuilder &b)
+/// The pick whose list is taken, if its tail is what is left of this one.
+static PickOp findPickBefore(PickOp op) {
+  auto before = op.getTaken() ? op.getTaken().getDefiningOp<PickOp>() : nullptr;
+  bool isSame = before && op.getTaken() == before.getIds() &&
+                !before.getTaken() && op.getScores() == before.getScores() &&
+                op.getBounds() == before.getBounds() &&
+                op.getSeqLens() == before.getSeqLens() &&
+                op.getPages() == before.getPages() &&
+                op.getPageCount() == before.getPageCount() &&
+                op.getOutside() == before.getOutside() &&
+                op.getUnit() == before.getUnit() &&
+                op.getPageSize() == before.getPageSize();
+  return isSame ? before : nullptr;
+}
+
+PickLauncher::PickLauncher(PickOp op, int64_t clusterBlocks, Value hostTops,
+                           WarpBuilder &b)
     : op(op), b(b), clusterBlocks(clusterBlocks),
       group(cast<RankedTensorType>(op.getScores().getType()).getDimSize(1) /
             op.getKvHeads()),
       unit(op.getUnit() == SlotUnit::pages ? op.getPageSize() : 1),
       isProving(op.getMode() == PickMode::proving),
-      hasTail(!op.getTail().use_empty() || op.getAttended()) {}
+      hasTail(!op.getTail().use_empty() || op.getAttended()),
+      hostTops(hostTops) {
+  if (isProving && op.getAttended() && !hasAlways())
+    if (PickOp before = findPickBefore(op))
+      hostBefore = before.getTail();
+}
 
 //===----------------------------------------------------------------------===//
 // The launch
@@ -41,6 +62,10 @@ SmallVector<Value> PickLauncher::launch() {
         Value(op.getOutside()), Value(op.getAttended())})
     if (value)
       read.push_back(b.readOnly(value));
+  if (hostBefore)
+    read.push_back(b.readOnly(hostBefore));
+  if (hostTops)
+    read.push_back(hostTops);
   ReifiedRankedShapedTypeDims shapes;
   (void)op.reifyResultShapes(b, shapes);
   for (auto [sizes, type] : llvm::zip(shapes, op->getResultTypes())) {
@@ -64,11 +89,12 @@ SmallVector<Value> PickLauncher::launch() {
     written.push_back(memref::AllocOp::create(
         b, MemRefType::get(shape, element), sizes, b.getI64IntegerAttr(64)));
   };
-  allocate({dynamic, kvHeads, dynamic}, b.getI32Type());
+  if (hasWords())
+    allocate({dynamic, kvHeads, dynamic}, b.getI32Type());
   allocate({dynamic, kvHeads, dynamic, 2}, b.getI32Type());
   if (clusterBlocks > 1) {
-    allocate({dynamic, kvHeads, clusterBlocks}, b.getI32Type());
-    allocate({dynamic, kvHeads, clusterBlocks, kRankBins}, b.getI64Type());
+    allocate({dynamic, kvHeads, clusterBlocks, kTold}, b.getI32Type());
+    allocate({dynamic, kvHeads, clusterBlocks, kRankBins}, b.getI32Type());
   }
 
   KernelShape shape;
@@ -81,11 +107,11 @@ SmallVector<Value> PickLauncher::launch() {
   shape.residentBlocks = 2;
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
   b.launch(shape, read, written,
-           {b.sharedType(kRankBins, b.getI64Type()), b.sharedType(kBins, f32),
-            b.sharedType(kBins, f32), b.sharedType(kWarps, i32),
+           {b.sharedType(kRankBins + kWarp, i32), b.sharedType(kBins, f32),
+            b.sharedType(kBins, f32), b.sharedType({kWarps, kTold}, i32),
             b.sharedType(group, f32), b.sharedType(group, f32),
             b.sharedType(group, f32), b.sharedType(group, i32),
-            b.sharedType(2, i32)},
+            b.sharedType(2, i32), b.sharedType(kTold, i32)},
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              emit(values, shared);
            });
@@ -112,8 +138,12 @@ void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
   taken = take(op.getTaken() != nullptr);
   outside = take(op.getOutside() != nullptr);
   attended = take(op.getAttended() != nullptr);
-  for (Value *place : {&ids, &counts, &tails, &open, &picked})
+  before = take(hostBefore != nullptr);
+  scanTops = take(hostTops != nullptr);
+  for (Value *place : {&ids, &counts, &tails})
     *place = take(true);
+  open = take(hasWords());
+  picked = take(true);
   told = take(clusterBlocks > 1);
   between = take(clusterBlocks > 1);
   bins = shared[0];
@@ -125,6 +155,8 @@ void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
   refs = shared[6];
   nans = shared[7];
   found = shared[8];
+  if (clusterBlocks == 1)
+    told = shared[9];
 
   Value zero = b.index(0);
   row = b.blockId(gpu::Dimension::x);
@@ -139,7 +171,7 @@ void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
   numSlots = b.dim(scores, 2);
 
   // Without a list nothing that is visible follows what is not.
-  Value used = numSlots;
+  used = numSlots;
   if (!pages)
     used =
         b.minI(used, b.divU(b.addI(length, b.index(unit - 1)), b.index(unit)));
@@ -149,16 +181,42 @@ void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
   firstWord = b.minI(b.mulI(block, perBlock), words);
   lastWord = b.minI(b.addI(firstWord, perBlock), words);
 
-  openSlots();
-  if (taken)
-    excludeTaken();
-  b.barrier();
-  if (isProving || hasTail)
-    findTops();
-  if (!isProving || !attended || hasAlways())
-    return pickAndWrite();
+  if (!before)
+    return pick();
   // Most groups of a later round are proved already.
-  Value proved = sumTails();
+  Value proved = isProvedBefore();
+  b.ifThen(proved, [&] { writeNothing(); });
+  b.ifThen(notI(proved), [&] { pick(); });
+}
+
+Value PickLauncher::isProvedBefore() {
+  return b
+      .forLoop(b.index(0), b.index(group), 1, ValueRange{b.boolean(true)},
+               [&](Value head, ValueRange carried) -> SmallVector<Value> {
+                 Value at[] = {row, b.addI(firstHead, head)};
+                 Value tail = b.load(before, at);
+                 storeTail(tail, at);
+                 return {b.andI(carried[0], meets(tail, at))};
+               })
+      .front();
+}
+
+void PickLauncher::pick() {
+  if (hasWords()) {
+    openSlots();
+    if (taken)
+      excludeTaken();
+    b.barrier();
+  }
+  if (isProving || hasTail) {
+    if (scanTops)
+      loadTops();
+    else
+      findTops();
+  }
+  if (!isProving || !attended || hasAlways() || before)
+    return pickAndWrite();
+  Value proved = sumTails(/*ofAll=*/true);
   b.ifThen(proved, [&] { writeNothing(); });
   b.ifThen(notI(proved), [&] { pickAndWrite(); });
 }
@@ -167,19 +225,33 @@ void PickLauncher::pickAndWrite() {
   if (isProving)
     b.forLoop(b.index(0), b.index(group), 1,
               [&](Value head) { findEnd(head); });
-  auto sum = [&](Value x, Value y) { return b.addI(x, y); };
-  Value available = reduceCluster(reduce(markNeeded(), sum), sum);
-  Value budget = b.i32(op.getBudget());
+  SmallVector<Value> marked = markNeeded();
+  SmallVector<Join> joins = {Join::sum};
+  while (joins.size() < marked.size())
+    joins.append({Join::sum, Join::either});
+  marked = reduceAll(marked, joins);
+  Value available = marked[0];
+  Value isOver =
+      b.compare(CmpIPredicate::sgt, available, b.i32(op.getBudget()));
   storeOnce(b.i32(0), found, b.index(0));
   b.barrier();
-  b.ifThen(b.compare(CmpIPredicate::sgt, available, budget), [&] {
-    Value numTies = markBest(budget);
+  b.ifThen(isOver, [&] {
+    Value numTies = markBest(b.i32(op.getBudget()));
     storeOnce(numTies, found, b.index(0));
   });
   b.barrier();
   writePicks(b.load(found, b.index(0)));
-  if (hasTail)
-    sumTails();
+  if (!hasTail)
+    return;
+  if (!sumsWhileMarking()) {
+    sumTails(/*ofAll=*/false);
+    return;
+  }
+  b.ifThen(isOver, [&] { sumTails(/*ofAll=*/false); });
+  b.ifThen(notI(isOver), [&] {
+    for (int64_t head = 0; head < group; ++head)
+      writeTail(b.index(head), marked[1 + 2 * head], marked[2 + 2 * head]);
+  });
 }
 
 void PickLauncher::writeNothing() {
@@ -216,11 +288,20 @@ void PickLauncher::writePicks(Value numTies) {
         return {b.addI(carried[0], countBits(load(word, 0))),
                 b.addI(carried[1], countBits(load(word, 1)))};
       });
-  auto sum = [&](Value x, Value y) { return b.addI(x, y); };
-  Value better = reduce(counted[0], sum), ties = reduce(counted[1], sum);
-  Value tiesBefore = scanCluster(ties).first;
-  Value kept = clamp(b.subI(numTies, tiesBefore), ties);
-  auto [first, total] = scanCluster(b.addI(better, kept));
+  leave(counted, {Join::sum, Join::sum});
+  waitCluster();
+  SmallVector<Value> allBetter = collectEach(0, b.getI32Type());
+  SmallVector<Value> allTies = collectEach(1, b.getI32Type());
+  waitCluster();
+  Value first = zero, total = zero, tiesBefore = zero, ties = zero;
+  for (auto [i, better, tie] : llvm::enumerate(allBetter, allTies)) {
+    Value isBefore = b.compare(CmpIPredicate::ult, b.index(i), block);
+    Value kept = clamp(b.subI(numTies, ties), tie);
+    total = b.addI(total, b.addI(better, kept));
+    ties = b.addI(ties, tie);
+    first = b.select(isBefore, total, first);
+    tiesBefore = b.select(isBefore, ties, tiesBefore);
+  }
 
   b.forLoop(
       firstWord, lastWord, kThreads, ValueRange{first, tiesBefore},
@@ -258,18 +339,14 @@ void PickLauncher::writePicks(Value numTies) {
                     return {b.andI(now[0], b.subI(now[0], one))};
                   });
         b.ifThen(isThere, [&] {
-          Value at[] = {row, kvHead, word};
-          Value others = arith::XOrIOp::create(b, all, b.i32(-1));
-          b.store(b.andI(b.load(open, at), others), open, at);
+          b.store(all, picked, {row, kvHead, word, b.index(0)});
         });
         return {b.addI(carried[0], picksHere), b.addI(carried[1], tiesHere)};
       });
   pad(b.toIndex(total));
   Value isFirst =
       b.andI(isFirstThread(), b.compare(CmpIPredicate::eq, block, b.index(0)));
-  b.ifThen(isFirst, [&, total = total] {
-    b.store(total, counts, {row, kvHead});
-  });
+  b.ifThen(isFirst, [&] { b.store(total, counts, {row, kvHead}); });
   b.barrier();
 }
 
@@ -327,39 +404,139 @@ void PickLauncher::excludeTaken() {
 SmallVector<Value> PickLauncher::forEachSlot(
     ValueRange carried,
     function_ref<SmallVector<Value>(ArrayRef<Slot>, ValueRange)> body,
-    Value words) {
-  Value start = b.addI(firstWord, b.mulI(warp, b.index(kAtOnce)));
-  return b.forLoop(
-      start, lastWord, kWarps * kAtOnce, carried,
-      [&](Value first, ValueRange now) {
-        SmallVector<Slot> slots;
-        for (int64_t i = 0; i < kAtOnce; ++i) {
-          Slot slot;
-          slot.word = b.addI(first, b.index(i));
-          slot.isThere = b.compare(CmpIPredicate::slt, slot.word, lastWord);
-          slot.word = b.minI(slot.word, b.subI(lastWord, b.index(1)));
-          slot.number = b.addI(b.mulI(slot.word, b.index(kWarp)), lane);
-          slot.number = b.minI(slot.number, b.subI(numSlots, b.index(1)));
-          SmallVector<Value> at = {row, kvHead, slot.word};
-          if (words)
-            at.push_back(b.index(0));
-          Value bit = b.andI(b.load(words ? words : open, at), laneBit);
-          slot.isOpen =
-              b.andI(slot.isThere, b.compare(CmpIPredicate::ne, bit, b.i32(0)));
-          slots.push_back(slot);
-        }
+    bool ofMarked) {
+  Value size = b.index(kWarp), atOnce = b.index(kAtOnce);
+  auto open = [&](MutableArrayRef<Slot> slots) {
+    SmallVector<Value> bits;
+    if (ofMarked)
+      bits = loadBits(picked, b.index(0), slots);
+    else if (hasWords())
+      bits = loadBits(this->open, {}, slots);
+    for (auto [slot, bit] : llvm::zip(slots, bits))
+      slot.isOpen = andOpen(slot, bit);
+  };
+
+  // Words all of whose slots are there, and neither sinks nor of the window;
+  // what is loaded together must not lie across the ends of rows.
+  Value first = firstWord, last = b.minI(lastWord, b.divU(used, size));
+  if (hasAlways()) {
+    auto [afterSinks, window] = getFree();
+    first = b.minI(
+        b.maxI(first, b.divU(b.addI(afterSinks, b.index(kWarp - 1)), size)),
+        lastWord);
+    last = b.minI(last, b.divU(window, size));
+  }
+  Value isAligned = b.compare(CmpIPredicate::eq,
+                              b.remU(numSlots, b.index(kTogether)), b.index(0));
+  last = b.select(isAligned, last, first);
+  if (hasAlways() && pages)
+    last = first;
+  Value chunks = b.divU(b.maxI(b.subI(last, first), b.index(0)), atOnce);
+  SmallVector<Value> found = b.forLoop(
+      warp, chunks, kWarps, carried, [&](Value chunk, ValueRange now) {
+        Value word = b.addI(first, b.mulI(chunk, atOnce));
+        Value base =
+            b.addI(b.mulI(word, size), b.mulI(lane, b.index(kTogether)));
+        SmallVector<Slot> slots(kAtOnce);
+        for (auto [i, slot] : llvm::enumerate(slots))
+          slot.number = b.addI(
+              base, b.index(i / kTogether * kTogether * kWarp + i % kTogether));
+        open(slots);
         return body(slots, now);
       });
+  // The words before these, and after them.
+  Value before = b.subI(first, firstWord);
+  Value done = b.mulI(chunks, atOnce);
+  Value others = b.subI(b.subI(lastWord, firstWord), done);
+  return b.forLoop(warp, others, kWarps, found, [&](Value i, ValueRange now) {
+    Value isBefore = b.compare(CmpIPredicate::slt, i, before);
+    Value word = b.addI(firstWord, i);
+    word = b.select(isBefore, word, b.addI(word, done));
+    Slot slot;
+    slot.number = b.addI(b.mulI(word, size), lane);
+    slot.isThere = b.compare(CmpIPredicate::slt, slot.number, used);
+    slot.isOpen = slot.isThere;
+    if (hasAlways())
+      slot.isAlways =
+          isAlways(b.minI(slot.number, b.subI(numSlots, b.index(1))));
+    open(slot);
+    return body(slot, now);
+  });
+}
+
+SmallVector<Value> PickLauncher::loadBits(Value buffer, ValueRange which,
+                                          ArrayRef<Slot> slots) {
+  auto load = [&](Value slot) {
+    SmallVector<Value> at = {row, kvHead, b.divU(slot, b.index(kWarp))};
+    llvm::append_range(at, which);
+    return b.load(buffer, at);
+  };
+  if (!areTogether(slots))
+    return {isSet(load(slots[0].number))};
+  SmallVector<Value> bits;
+  Value first =
+      b.mulI(b.remU(lane, b.index(kWarp / kTogether)), b.index(kTogether));
+  for (int64_t i = 0; i < kAtOnce; i += kTogether) {
+    Value word =
+        arith::ShRUIOp::create(b, load(slots[i].number), b.toI32(first));
+    for (int64_t bit = 0; bit < kTogether; ++bit)
+      bits.push_back(b.compare(
+          CmpIPredicate::ne, b.andI(word, b.i32(int64_t(1) << bit)), b.i32(0)));
+  }
+  return bits;
+}
+
+void PickLauncher::storeBits(ArrayRef<Value> bits, Value buffer,
+                             ValueRange which, ArrayRef<Slot> slots) {
+  auto store = [&](Value word, Value slot) {
+    SmallVector<Value> at = {row, kvHead, b.divU(slot, b.index(kWarp))};
+    llvm::append_range(at, which);
+    b.store(word, buffer, at);
+  };
+  if (!areTogether(slots)) {
+    Value word = b.ballot(bits[0]);
+    b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)),
+             [&] { store(word, slots[0].number); });
+    return;
+  }
+  // Each lane's bits, joined by the lanes that share a word.
+  Value within = b.remU(lane, b.index(kWarp / kTogether));
+  Value first = b.toI32(b.mulI(within, b.index(kTogether)));
+  for (int64_t i = 0; i < kAtOnce; i += kTogether) {
+    Value word = b.i32(0);
+    for (int64_t bit = 0; bit < kTogether; ++bit)
+      word = b.orI(word,
+                   b.select(bits[i + bit], b.i32(int64_t(1) << bit), b.i32(0)));
+    word = arith::ShLIOp::create(b, word, first);
+    for (int64_t mask = 1; mask < kWarp / kTogether; mask *= 2)
+      word = b.orI(word, b.shuffleXor(word, mask));
+    b.ifThen(b.compare(CmpIPredicate::eq, within, b.index(0)),
+             [&] { store(word, slots[i].number); });
+  }
 }
 
 SmallVector<Value> PickLauncher::weighted(Value from, Value head,
                                           ArrayRef<Slot> slots) {
   SmallVector<Value> values;
-  for (const Slot &slot : slots)
-    values.push_back(b.load(from, {row, b.addI(firstHead, head), slot.number}));
+  Value queryHead = b.addI(firstHead, head);
+  if (areTogether(slots)) {
+    for (int64_t i = 0; i < kAtOnce; i += kTogether) {
+      Value vector = vector::LoadOp::create(
+          b, b.vectorType(kTogether), from,
+          ValueRange{row, queryHead, slots[i].number},
+          /*nontemporal=*/false, llvm::MaybeAlign(4 * kTogether));
+      for (int64_t j = 0; j < kTogether; ++j)
+        values.push_back(
+            vector::ExtractOp::create(b, vector, ArrayRef<int64_t>{j}));
+    }
+  } else {
+    Value last = b.subI(numSlots, b.index(1));
+    values.push_back(
+        b.load(from, {row, queryHead, b.minI(slots[0].number, last)}));
+  }
   // Select, not add: what is not open may hold anything.
   for (auto [value, slot] : llvm::zip_equal(values, slots))
-    value = b.select(slot.isOpen, addWeight(value, slot.number), b.negInf());
+    value = ifOpen(slot, addWeight(value, slot.number), b.negInf());
   return values;
 }
 
@@ -397,102 +574,113 @@ Value PickLauncher::isVisible(Value slot) {
   return b.andI(inside, b.compare(CmpIPredicate::slt, entry, count));
 }
 
-Value PickLauncher::isAlways(Value slot) {
+std::pair<Value, Value> PickLauncher::getFree() {
   Value recent = b.maxI(b.subI(length, b.index(op.getWindow())), b.index(0));
-  Value first = b.index(llvm::divideCeil(op.getSinks(), unit));
-  Value last = b.divU(recent, b.index(unit));
-  if (pages) {
-    slot = getPosition(slot);
-    first = b.index(op.getSinks());
-    last = recent;
-  }
-  Value isSink = b.compare(CmpIPredicate::slt, slot, first);
-  Value isRecent = b.boolean(false);
-  if (op.getWindow() > 0)
-    isRecent = b.compare(CmpIPredicate::sge, slot, last);
-  return b.orI(isSink, isRecent);
+  if (op.getWindow() == 0)
+    recent = b.mulI(numSlots, b.index(unit));
+  if (pages) // in positions
+    return {b.index(op.getSinks()), recent};
+  return {b.index(llvm::divideCeil(op.getSinks(), unit)),
+          b.divU(recent, b.index(unit))};
 }
 
-Value PickLauncher::knownOrInf(Value bound) {
-  return b.select(isNaN(bound), b.f32(kInfinity), bound);
+Value PickLauncher::isAlways(Value slot) {
+  auto [first, last] = getFree();
+  if (pages)
+    slot = getPosition(slot);
+  Value isSink = b.compare(CmpIPredicate::slt, slot, first);
+  if (op.getWindow() == 0)
+    return isSink;
+  return b.orI(isSink, b.compare(CmpIPredicate::sge, slot, last));
 }
 
 //===----------------------------------------------------------------------===//
 // What is left
 //===----------------------------------------------------------------------===//
 
-/// tails[h] = log( exp(outside) + sum of what is left ); +inf where a score or
-/// bound is NaN.
-Value PickLauncher::sumTails() {
-  Value zero = b.index(0), none = b.i32(0);
-  // Sums of n positive f32 numbers, of each thread and then of threads, are low
-  // by less than (n / 4 + 4) 2^-24 of themselves; exp and log by a few units;
-  // exponents by 88 2^-25 where a term is one, and the result rounds once more.
-  // Twice that is added. Terms below 2^-126 may be lost: as many are added.
-  Value number = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
-  Value slack = b.mulF(b.addF(b.mulF(number, b.f32(0.25f)), b.f32(20.0f)),
-                       b.f32(0x1p-23f));
-  slack = b.addF(slack, b.f32(0x1p-17f));
-  Value lost = b.mulF(number, b.f32(0x1p-126f));
+// tails[h] = log( exp(outside) + sum of what is left ); +inf where a score or
+// bound is NaN.
+
+void PickLauncher::addLeft(Value bound, Value isLeft, Value shift, Value &sum,
+                           Value &bits) {
+  Value isFinite = notI(isUnknown(bound));
+  Value mass = estimate(b.subF(bound, shift));
+  Value counts = b.andI(isLeft, isFinite);
+  sum = b.addF(sum, b.select(counts, mass, b.f32(0.0f)));
+  Value kind = b.select(isFinite, b.i32(1), b.i32(3));
+  bits = b.orI(bits, b.select(isLeft, kind, b.i32(0)));
+}
+
+Value PickLauncher::sumTails(bool ofAll) {
   return b
-      .forLoop(
-          zero, b.index(group), 1, ValueRange{b.boolean(true)},
-          [&](Value head, ValueRange carried) -> SmallVector<Value> {
-            Value shift = getShift(head);
-            // Bits: whether anything is left, and whether that is unknown.
-            SmallVector<Value> sums = forEachSlot(
-                {b.f32(0.0f), none}, [&](ArrayRef<Slot> slots, ValueRange now) {
-                  SmallVector<Value> next(now);
-                  for (Value bound : weighted(bounds, head, slots)) {
-                    Value known = knownOrInf(bound);
-                    Value isUnknown = isInf(known);
-                    Value isLeft =
-                        b.compare(CmpFPredicate::OGT, known, b.negInf());
-                    Value mass = b.exp(
-                        b.subF(b.select(isUnknown, b.negInf(), known), shift));
-                    next[0] = b.addF(next[0], mass);
-                    next[1] = b.orI(next[1],
-                                    b.select(isUnknown, b.i32(3),
-                                             b.select(isLeft, b.i32(1), none)));
-                  }
-                  return next;
-                });
-            auto add = [&](Value x, Value y) { return b.addF(x, y); };
-            auto either = [&](Value x, Value y) { return b.orI(x, y); };
-            Value sum = reduceCluster(reduce(sums[0], add), add);
-            Value bits = reduceCluster(reduce(sums[1], either), either);
-            Value tail = b.addF(shift, b.log(b.addF(sum, lost)));
-            Value isNothing = b.compare(CmpIPredicate::eq, bits, none);
-            tail = b.select(isNothing, b.negInf(), tail);
-            Value isUnknown =
-                b.orI(b.compare(CmpIPredicate::eq, bits, b.i32(3)),
-                      b.compare(CmpIPredicate::ne, b.load(nans, head), none));
-            Value at[] = {row, b.addI(firstHead, head)};
-            if (outside) {
-              Value other = b.load(outside, at);
-              Value most = b.maxF(tail, other);
-              Value both =
-                  b.addF(b.exp(b.subF(tail, most)), b.exp(b.subF(other, most)));
-              Value joined = b.addF(most, b.log(both));
-              Value infinite = isInf(b.absF(most));
-              tail = b.select(infinite, most, joined);
-              isUnknown = b.orI(isUnknown, isNaN(other));
-            }
-            // Infinite tails are exact, and must not meet arithmetic.
-            Value relative = b.mulF(b.absF(tail), b.f32(0x1p-22f));
-            Value raised = b.addF(tail, b.addF(slack, relative));
-            tail = b.select(isInf(b.absF(tail)), tail, raised);
-            tail = b.select(isUnknown, b.f32(kInfinity), tail);
-            Value isFirst = b.andI(isFirstThread(),
-                                   b.compare(CmpIPredicate::eq, block, zero));
-            b.ifThen(isFirst, [&] { b.store(tail, tails, at); });
-            if (!attended)
-              return {carried[0]};
-            Value allowed = b.addF(b.load(attended, at), b.log(getRatio()));
-            Value meets = b.compare(CmpFPredicate::OLE, tail, allowed);
-            return {b.andI(carried[0], meets)};
-          })
+      .forLoop(b.index(0), b.index(group), 1, ValueRange{b.boolean(true)},
+               [&](Value head, ValueRange carried) -> SmallVector<Value> {
+                 Value shift = getShift(head);
+                 SmallVector<Value> sums = forEachSlot(
+                     {b.f32(0.0f), b.i32(0)},
+                     [&](ArrayRef<Slot> slots, ValueRange now) {
+                       SmallVector<Value> next(now), all;
+                       all = weighted(bounds, head, slots);
+                       SmallVector<Value> gone(slots.size(), b.boolean(false));
+                       if (!ofAll)
+                         gone = loadBits(picked, b.index(0), slots);
+                       for (auto [bound, slot, isGone] :
+                            llvm::zip_equal(all, slots, gone)) {
+                         Value isLeft = andOpen(slot, notI(isGone));
+                         addLeft(bound, isLeft, shift, next[0], next[1]);
+                       }
+                       return next;
+                     });
+                 sums = reduceAll(sums, {Join::sum, Join::either});
+                 return {b.andI(carried[0], writeTail(head, sums[0], sums[1]))};
+               })
       .front();
+}
+
+void PickLauncher::storeTail(Value tail, ValueRange at) {
+  Value isFirst =
+      b.andI(isFirstThread(), b.compare(CmpIPredicate::eq, block, b.index(0)));
+  b.ifThen(isFirst, [&] { b.store(tail, tails, at); });
+}
+
+Value PickLauncher::meets(Value tail, ValueRange at) {
+  Value allowed = b.addF(b.load(attended, at), b.log(getRatio()));
+  return b.compare(CmpFPredicate::OLE, tail, allowed);
+}
+
+Value PickLauncher::writeTail(Value head, Value sum, Value bits) {
+  // Sums of n positive f32 numbers, of each thread and then of threads, are low
+  // by less than (n / 4 + 4) 2^-24 of themselves; a term by 2^-21, and as its
+  // exponent of at most 128 is rounded twice, by 128 2^-24; log by a few units,
+  // and the result rounds once more. Twice that is added. Terms below 2^-126
+  // may be lost: as many are added.
+  Value number = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
+  Value slack = b.mulF(b.addF(b.mulF(number, b.f32(0.25f)), b.f32(32.0f)),
+                       b.f32(0x1p-23f));
+  slack = b.addF(slack, b.f32(0x1p-15f));
+  Value lost = b.mulF(number, b.f32(0x1p-126f));
+  Value tail = b.addF(getShift(head), b.log(b.addF(sum, lost)));
+  Value isNothing = b.compare(CmpIPredicate::eq, bits, b.i32(0));
+  tail = b.select(isNothing, b.negInf(), tail);
+  Value isUnknown =
+      b.orI(b.compare(CmpIPredicate::eq, bits, b.i32(3)),
+            b.compare(CmpIPredicate::ne, b.load(nans, head), b.i32(0)));
+  Value at[] = {row, b.addI(firstHead, head)};
+  if (outside) {
+    Value other = b.load(outside, at);
+    Value most = b.maxF(tail, other);
+    Value both = b.addF(b.exp(b.subF(tail, most)), b.exp(b.subF(other, most)));
+    Value joined = b.addF(most, b.log(both));
+    tail = b.select(isInf(b.absF(most)), most, joined);
+    isUnknown = b.orI(isUnknown, isNaN(other));
+  }
+  // Infinite tails are exact, and must not meet arithmetic.
+  Value relative = b.mulF(b.absF(tail), b.f32(0x1p-22f));
+  Value raised = b.addF(tail, b.addF(slack, relative));
+  tail = b.select(isInf(b.absF(tail)), tail, raised);
+  tail = b.select(isUnknown, b.f32(kInfinity), tail);
+  storeTail(tail, at);
+  return attended ? meets(tail, at) : b.boolean(true);
 }
 
 //===----------------------------------------------------------------------===//
@@ -515,16 +703,32 @@ void PickLauncher::storeOnce(Value value, Value to, ValueRange at) {
   b.ifThen(isFirstThread(), [&] { b.store(value, to, at); });
 }
 
-Value PickLauncher::reduce(Value value, Join join) {
+Value PickLauncher::join(Join how, Value x, Value y) {
+  switch (how) {
+  case Join::sum:
+    return addAny(x, y);
+  case Join::most:
+    return b.maxNumber(x, y);
+  case Join::least:
+    return b.minI(x, y);
+  case Join::either:
+    return b.orI(x, y);
+  }
+  llvm_unreachable("all are listed");
+}
+
+Value PickLauncher::reduce(Value value, Join how) {
   Type type = value.getType();
-  value = b.combine(value, join);
+  value = b.combine(value, [&](Value x, Value y) { return join(how, x, y); });
   Value isFirst = b.compare(CmpIPredicate::eq, lane, b.index(0));
-  b.ifThen(isFirst, [&] { b.store(toBits(b, value), perWarp, warp); });
+  b.ifThen(isFirst, [&] {
+    b.store(toBits(b, value), perWarp, {warp, b.index(0)});
+  });
   b.barrier();
   Value joined;
   for (int64_t i = 0; i < kWarps; ++i) {
-    Value other = fromBits(b, b.load(perWarp, b.index(i)), type);
-    joined = joined ? join(joined, other) : other;
+    Value other = fromBits(b, b.load(perWarp, {b.index(i), b.index(0)}), type);
+    joined = joined ? join(how, joined, other) : other;
   }
   b.barrier();
   return joined;
@@ -542,11 +746,13 @@ std::pair<Value, Value> PickLauncher::scan(Value value) {
     sum = b.select(isFrom(distance), addAny(sum, other), sum);
   }
   Value before = b.select(isFrom(1), b.shuffleUp(sum, 1), zero);
-  b.ifThen(isFrom(kWarp - 1), [&] { b.store(toBits(b, sum), perWarp, warp); });
+  b.ifThen(isFrom(kWarp - 1), [&] {
+    b.store(toBits(b, sum), perWarp, {warp, b.index(0)});
+  });
   b.barrier();
   Value earlier = zero, total = zero;
   for (int64_t i = 0; i < kWarps; ++i) {
-    Value other = fromBits(b, b.load(perWarp, b.index(i)), type);
+    Value other = fromBits(b, b.load(perWarp, {b.index(i), b.index(0)}), type);
     Value isEarlier = b.compare(CmpIPredicate::ult, b.index(i), warp);
     earlier = b.select(isEarlier, addAny(earlier, other), earlier);
     total = addAny(total, other);
@@ -555,41 +761,71 @@ std::pair<Value, Value> PickLauncher::scan(Value value) {
   return {addAny(earlier, before), total};
 }
 
-SmallVector<Value> PickLauncher::tell(Value value) {
+void PickLauncher::leave(ArrayRef<Value> values, Joins joins) {
+  SmallVector<Value> joined;
+  for (auto [value, how] : llvm::zip_equal(values, joins))
+    joined.push_back(b.combine(
+        value, [&, how = how](Value x, Value y) { return join(how, x, y); }));
+  Value isFirst = b.compare(CmpIPredicate::eq, lane, b.index(0));
+  b.ifThen(isFirst, [&] {
+    for (auto [i, value] : llvm::enumerate(joined))
+      b.store(toBits(b, value), perWarp, {warp, b.index(i)});
+  });
+  b.barrier();
+  // A warp for each, in the order of warps.
+  for (auto [i, value, how] : llvm::enumerate(values, joins)) {
+    Value isOwn = b.compare(CmpIPredicate::eq, thread,
+                            b.index(static_cast<int64_t>(i) % kWarps * kWarp));
+    b.ifThen(isOwn, [&, i = i, value = value, how = how] {
+      Value all;
+      for (int64_t other = 0; other < kWarps; ++other) {
+        Value one = fromBits(b, b.load(perWarp, {b.index(other), b.index(i)}),
+                             value.getType());
+        all = all ? join(how, all, one) : one;
+      }
+      SmallVector<Value> at = {b.index(i)};
+      if (clusterBlocks > 1)
+        at = {row, kvHead, block, at[0]};
+      b.store(toBits(b, all), told, at);
+    });
+  }
+}
+
+SmallVector<Value> PickLauncher::collectEach(int64_t number, Type type) {
   if (clusterBlocks == 1)
-    return {value};
-  storeOnce(toBits(b, value), told, {row, kvHead, block});
-  b.clusterBarrier();
+    return {fromBits(b, b.load(told, b.index(number)), type)};
   SmallVector<Value> values;
   for (int64_t i = 0; i < clusterBlocks; ++i)
-    values.push_back(
-        fromBits(b, b.load(told, {row, kvHead, b.index(i)}), value.getType()));
-  b.clusterBarrier();
+    values.push_back(fromBits(
+        b, b.load(told, {row, kvHead, b.index(i), b.index(number)}), type));
   return values;
 }
 
-Value PickLauncher::reduceCluster(Value value, Join join) {
-  SmallVector<Value> values = tell(value);
-  Value joined = values.front();
-  for (Value other : ArrayRef<Value>(values).drop_front())
-    joined = join(joined, other);
-  return joined;
+SmallVector<Value> PickLauncher::collect(ArrayRef<Value> values, Joins joins) {
+  SmallVector<Value> all;
+  for (auto [i, value, how] : llvm::enumerate(values, joins)) {
+    SmallVector<Value> each = collectEach(i, value.getType());
+    Value joined = each.front();
+    for (Value other : ArrayRef<Value>(each).drop_front())
+      joined = join(how, joined, other);
+    all.push_back(joined);
+  }
+  return all;
 }
 
-std::pair<Value, Value> PickLauncher::scanCluster(Value value) {
-  Value before = b.i32(0), total = b.i32(0);
-  for (auto [i, other] : llvm::enumerate(tell(value))) {
-    Value isBefore = b.compare(CmpIPredicate::ult, b.index(i), block);
-    before = b.select(isBefore, b.addI(before, other), before);
-    total = b.addI(total, other);
-  }
-  return {before, total};
+SmallVector<Value> PickLauncher::reduceAll(ArrayRef<Value> values,
+                                           Joins joins) {
+  assert(values.size() <= kTold && "there is room for as many");
+  leave(values, joins);
+  waitCluster();
+  SmallVector<Value> all = collect(values, joins);
+  waitCluster();
+  return all;
 }
 
 void PickLauncher::clearBins(int64_t size) {
-  Value none = arith::ConstantOp::create(b, b.getI64IntegerAttr(0));
   b.forLoop(thread, b.index(size), kThreads,
-            [&](Value at) { b.store(none, bins, at); });
+            [&](Value at) { b.store(b.i32(0), bins, at); });
   b.barrier();
 }
 
@@ -597,26 +833,30 @@ void PickLauncher::addToBin(Value at, Value amount) {
   memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::addi, amount, bins, at);
 }
 
-void PickLauncher::addUpBins(int64_t size) {
-  b.barrier();
-  if (clusterBlocks == 1)
-    return;
-  b.forLoop(thread, b.index(size), kThreads, [&](Value at) {
-    b.store(b.load(bins, at), between, {row, kvHead, block, at});
-  });
-  b.clusterBarrier();
-  b.forLoop(thread, b.index(size), kThreads, [&](Value at) {
-    Value sum;
-    for (int64_t i = 0; i < clusterBlocks; ++i) {
-      Value other = b.load(between, {row, kvHead, b.index(i), at});
-      sum = sum ? b.addI(sum, other) : other;
-    }
-    b.store(sum, bins, at);
-  });
-  b.clusterBarrier();
+SmallVector<Value> PickLauncher::addUpBins(int64_t size, ArrayRef<Value> values,
+                                           Joins joins) {
+  leave(values, joins); // waits for the bins of the block
+  if (clusterBlocks > 1)
+    b.forLoop(thread, b.index(size), kThreads, [&](Value at) {
+      b.store(b.load(bins, at), between, {row, kvHead, block, at});
+    });
+  waitCluster();
+  SmallVector<Value> all = collect(values, joins);
+  if (clusterBlocks > 1)
+    b.forLoop(thread, b.index(size), kThreads, [&](Value at) {
+      Value sum;
+      for (int64_t i = 0; i < clusterBlocks; ++i) {
+        Value other = b.load(between, {row, kvHead, b.index(i), at});
+        sum = sum ? b.addI(sum, other) : other;
+      }
+      b.store(sum, bins, at);
+    });
+  waitCluster();
+  return all;
 }
 
 LogicalResult vashista::launchPick(PickOp op, int64_t clusterBlocks,
+                                   const ScanTops &tops,
                                    PatternRewriter &rewriter) {
   auto refuse = [&](const char *why) {
     return rewriter.notifyMatchFailure(op, why);
@@ -628,15 +868,23 @@ LogicalResult vashista::launchPick(PickOp op, int64_t clusterBlocks,
     return refuse("expected static heads");
   // Enough blocks to have a few for each multiprocessor, of which there are a
   // hundred and more.
-  constexpr int64_t kManyBlocks = 1024;
+  constexpr int64_t kManyBlocks = 256;
   int64_t blocks = 1;
   int64_t groups = ShapedType::isDynamic(scores.getDimSize(0))
                        ? op.getKvHeads()
                        : scores.getDimSize(0) * op.getKvHeads();
+  // Of a later round most groups have nothing to do, and others should not wait
+  // for one block.
+  if (op.getAttended())
+    groups = 1;
   if (op.getUnit() == SlotUnit::tokens)
     while (blocks < clusterBlocks && blocks * groups < kManyBlocks)
       blocks *= 2;
   WarpBuilder b(op.getLoc(), rewriter);
-  rewriter.replaceOp(op, PickLauncher(op, blocks, b).launch());
+  Value hostTops;
+  // A scan's are of tokens, without weights, and of the whole list.
+  if (op.getUnit() == SlotUnit::tokens)
+    hostTops = tops.lookup(op.getBounds());
+  rewriter.replaceOp(op, PickLauncher(op, blocks, hostTops, b).launch());
   return success();
 }

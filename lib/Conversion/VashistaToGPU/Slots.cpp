@@ -69,6 +69,36 @@ void Slots::begin(Value row, Value kvHead) {
   }
 }
 
+Slots::Tile Slots::findTile(Value first, int64_t size) {
+  Tile tile{first, std::nullopt, Value()};
+  if (inPages || pageSize % size)
+    return tile;
+  Value zero = b.index(0), pageTokens = b.index(pageSize);
+  Value isThere = b.compare(CmpIPredicate::slt, first, numSlots);
+  Value slot = b.select(isThere, first, zero), position = slot;
+  if (list) {
+    Value page = b.loadIndex(list, {row, kvHead, b.divU(slot, pageTokens)});
+    position = b.addI(b.mulI(page, pageTokens), b.remU(slot, pageTokens));
+    isThere = b.andI(isThere,
+                     b.andI(b.compare(CmpIPredicate::sge, page, zero),
+                            b.compare(CmpIPredicate::slt, position, length)));
+    position = b.select(isThere, position, zero);
+  }
+  Value page = b.loadIndex(table, {sequence, b.divU(position, pageTokens)});
+  tile.place = Place{page, b.remU(position, pageTokens)};
+  Value count = b.minI(b.subI(numSlots, first), b.subI(length, position));
+  tile.count = b.select(isThere, count, zero);
+  return tile;
+}
+
+std::pair<Slots::Place, Value> Slots::find(const Tile &tile, Value offset) {
+  if (!tile.place)
+    return find(b.addI(tile.first, offset));
+  Place place = *tile.place;
+  place.slot = b.addI(place.slot, offset);
+  return {place, b.compare(CmpIPredicate::slt, offset, tile.count)};
+}
+
 std::pair<Slots::Place, Value> Slots::find(Value slot) {
   Value zero = b.index(0), size = b.index(pageSize);
   Value isVisible = b.compare(CmpIPredicate::slt, slot, numSlots);

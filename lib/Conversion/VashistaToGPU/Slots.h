@@ -38,6 +38,16 @@ public:
   /// one that is. There must be one.
   std::pair<Place, Value> find(Value slot);
 
+  /// Consecutive slots, from a multiple of their number on: in one page where
+  /// pages hold whole tiles.
+  struct Tile {
+    Value first;
+    std::optional<Place> place; // of the first, if they are in one page
+    Value count;                // how many are visible
+  };
+  Tile findTile(Value first, int64_t size);
+  std::pair<Place, Value> find(const Tile &tile, Value offset);
+
   Value row, kvHead; // index
   /// Slots that may be visible come before.
   Value numSlots;

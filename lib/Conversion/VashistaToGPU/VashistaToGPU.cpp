@@ -35,18 +35,31 @@ struct ConvertPass
   using Base::Base;
 
   void runOnOperation() override {
-    SmallVector<Operation *> ops;
+    SmallVector<ScoreOp> scores;
+    SmallVector<PickOp> picks;
+    SmallVector<Operation *> others;
     getOperation().walk([&](Operation *op) {
-      if (isa_and_present<VashistaDialect>(op->getDialect()))
-        ops.push_back(op);
+      if (auto score = dyn_cast<ScoreOp>(op))
+        scores.push_back(score);
+      else if (auto pick = dyn_cast<PickOp>(op))
+        picks.push_back(pick);
+      else if (isa_and_present<VashistaDialect>(op->getDialect()))
+        others.push_back(op);
     });
     PatternRewriter rewriter(&getContext());
-    for (Operation *op : ops) {
+    ScanTops tops;
+    for (ScoreOp op : scores) {
+      rewriter.setInsertionPoint(op);
+      (void)launchSketchScan(op, tops, rewriter);
+    }
+    for (PickOp op : llvm::reverse(picks)) {
+      rewriter.setInsertionPoint(op);
+      (void)launchPick(op, clusters, tops, rewriter);
+    }
+    for (Operation *op : others) {
       rewriter.setInsertionPoint(op);
       llvm::TypeSwitch<Operation *>(op)
           .Case([&](AttendOp op) { (void)launchAttend(op, rewriter); })
-          .Case([&](ScoreOp op) { (void)launchSketchScan(op, rewriter); })
-          .Case([&](PickOp op) { (void)launchPick(op, clusters, rewriter); })
           .Case([&](CertifyOp op) { (void)launchCertify(op, rewriter); })
           .Case([&](FallbackOp op) { (void)launchFallback(op, rewriter); });
     }
