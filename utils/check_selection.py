@@ -369,7 +369,7 @@ def judge_pick(case, entry, number, rng):
         available, marginal = is_open, np.zeros(width, bool)
         if case["mode"] == "proving":
             available, marginal = find_needed(
-                case, score, bound, is_open, always, length, arguments, row, own
+                case, score, bound, unknown, is_open, always, length, arguments, row, own
             )
             if available is None:
                 continue
@@ -396,7 +396,9 @@ def judge_pick(case, entry, number, rng):
             yield f"{where}: of equal slots not the first are picked"
 
 
-def find_needed(case, score, bound, is_open, always, length, arguments, row, own):
+def find_needed(
+    case, score, bound, unknown, is_open, always, length, arguments, row, own
+):
     """What the proofs of a group need, and slots that rounding could decide on;
     None where it could decide on all."""
     known = np.where(np.isnan(bound), INF, bound)
@@ -409,18 +411,19 @@ def find_needed(case, score, bound, is_open, always, length, arguments, row, own
         outside = arguments["outside"][row, own]
     if case["attended"] and not always.any() and not case["always"]:
         tails = np.array([np.logaddexp(log_sum_exp(b), o) for b, o in zip(known, outside)])
+        tails[unknown] = INF
         excess = tails - attended - np.log(ratio)
         if np.abs(excess).min() < 1e-3:
             return None, None
         if (excess < 0).all():
             return np.zeros_like(is_open), np.zeros_like(is_open)
     needed, marginal = always.copy(), np.zeros_like(is_open)
-    for x, b, lse, out in zip(score, known, attended, outside):
+    for x, b, is_unknown, lse, out in zip(score, known, unknown, attended, outside):
         finite = b[np.isfinite(b)]
         top = finite.max(initial=-INF)
         with np.errstate(invalid="ignore"):
             place = np.where(b == INF, -INF, (top - b) * 32)
-        if len(finite) == 0:
+        if len(finite) == 0 or is_unknown:
             needed |= is_open
             continue
         bins = np.clip(np.floor(place), 0, 1023)

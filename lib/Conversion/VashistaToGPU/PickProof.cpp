@@ -211,6 +211,9 @@ void PickLauncher::findEnd(Value head) {
     end = b.select(proves, b.toI32(bin), end);
   }
   end = reduce(end, Join::least);
+  // A head with a score that is NaN proves nothing, whatever is left.
+  Value isNone = b.compare(CmpIPredicate::ne, b.load(nans, head), b.i32(0));
+  end = b.select(isNone, b.i32(kBins), end);
   // All bins: however far below.
   Value isAll = b.compare(CmpIPredicate::eq, end, b.i32(kBins));
   Value number = arith::SIToFPOp::create(b, b.getF32Type(), end);

@@ -202,9 +202,6 @@ void PickKernel::fillBins(Value head, Value shift, Value every, Value end) {
               b.setInsertionPoint(nested.getInsertionBlock(),
                                   nested.getInsertionPoint());
               Value mass = b.exp(b.subF(weighted(scores, head, first), shifts));
-              // NaN is no mass.
-              Value known = b.compare(CmpFPredicate::ORD, mass, mass);
-              mass = b.select(known, mass, zeros);
               addToBins(isSorted, bin, mass, rest);
               scf::YieldOp::create(
                   b, b.addF(carried[0], b.select(isTakenBefore, mass, zeros)));
@@ -268,37 +265,39 @@ Value PickKernel::countBins(Value head) {
   Value no = b.boolean(false);
   Value isLong = b.compare(CmpIPredicate::sge, padded, b.index(kSampledSlots));
   Value firstPass = b.select(isLong, b.index(sample), b.index(all));
-  return b
-      .forLoop(firstPass, b.index(all + 1), 1, ValueRange{none, last, no},
-               [&](Value pass, ValueRange carried) -> SmallVector<Value> {
-                 Value isSample =
-                     b.compare(CmpIPredicate::eq, pass, b.index(sample));
-                 Value every =
-                     b.select(isSample, b.index(kSampling), b.index(1));
-                 Value end = carried[1];
-                 auto found = scf::IfOp::create(
-                     b, carried[2],
-                     [&](OpBuilder &nested, Location loc) {
-                       scf::YieldOp::create(nested, loc, carried[0]);
-                     },
-                     [&](OpBuilder &nested, Location) {
-                       OpBuilder::InsertionGuard guard(b);
-                       b.setInsertionPoint(nested.getInsertionBlock(),
-                                           nested.getInsertionPoint());
-                       fillBins(head, shift, every, end);
-                       scf::YieldOp::create(b, findEnd(head, shift, every));
-                     });
-                 Value number = found.getResult(0);
-                 Value sorted =
-                     b.minF(b.addF(number, b.f32(kBinsPerNat)), last);
-                 Value isFound = b.compare(CmpFPredicate::OLE, number, end);
-                 // Nothing more is found by sorting all once more.
-                 isFound = arith::OrIOp::create(
-                     b, isFound, b.compare(CmpFPredicate::OEQ, end, last));
-                 isFound = b.select(isSample, no, isFound);
-                 return {number, b.select(isSample, sorted, last), isFound};
-               })
-      .front();
+  Value number =
+      b.forLoop(firstPass, b.index(all + 1), 1, ValueRange{none, last, no},
+                [&](Value pass, ValueRange carried) -> SmallVector<Value> {
+                  Value isSample =
+                      b.compare(CmpIPredicate::eq, pass, b.index(sample));
+                  Value every =
+                      b.select(isSample, b.index(kSampling), b.index(1));
+                  Value end = carried[1];
+                  auto found = scf::IfOp::create(
+                      b, carried[2],
+                      [&](OpBuilder &nested, Location loc) {
+                        scf::YieldOp::create(nested, loc, carried[0]);
+                      },
+                      [&](OpBuilder &nested, Location) {
+                        OpBuilder::InsertionGuard guard(b);
+                        b.setInsertionPoint(nested.getInsertionBlock(),
+                                            nested.getInsertionPoint());
+                        fillBins(head, shift, every, end);
+                        scf::YieldOp::create(b, findEnd(head, shift, every));
+                      });
+                  Value number = found.getResult(0);
+                  Value sorted =
+                      b.minF(b.addF(number, b.f32(kBinsPerNat)), last);
+                  Value isFound = b.compare(CmpFPredicate::OLE, number, end);
+                  // Nothing more is found by sorting all once more.
+                  isFound = arith::OrIOp::create(
+                      b, isFound, b.compare(CmpFPredicate::OEQ, end, last));
+                  isFound = b.select(isSample, no, isFound);
+                  return {number, b.select(isSample, sorted, last), isFound};
+                })
+          .front();
+  // A head with a score that is NaN proves nothing, whatever is left.
+  return b.select(b.load(isNan, head), none, number);
 }
 
 Value PickKernel::findEnd(Value head, Value shift, Value every) {

@@ -351,7 +351,8 @@ def Vashista_PickOp : Vashista_TensorOp<"pick",
       compared in steps of 1/32 below the head's highest; a step is picked whole.
       255/256 of the tolerance is aimed at, which leaves room for rounding that
       `certify` adds. Where that is more than `budget`, the best by rank. A slot
-      whose bound is +inf or NaN is always picked.
+      whose bound is +inf or NaN is always picked. So is every
+      slot for a head with a score that is NaN, of which nothing can be proved.
 
     `tail[r, h] = log( exp(outside) + sum over visible slots that are neither
     picked nor taken of n exp(bound_h) )`: -inf when nothing is left out, +inf
