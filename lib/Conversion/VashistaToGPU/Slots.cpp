@@ -95,7 +95,8 @@ std::pair<Slots::Place, Value> Slots::find(const Tile &tile, Value offset) {
   if (!tile.place)
     return find(b.addI(tile.first, offset));
   Place place = *tile.place;
-  place.slot = b.addI(place.slot, offset);
+  Value last = b.subI(b.maxI(tile.count, b.index(1)), b.index(1));
+  place.slot = b.addI(place.slot, b.minI(offset, last));
   return {place, b.compare(CmpIPredicate::slt, offset, tile.count)};
 }
 
