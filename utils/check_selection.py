@@ -24,6 +24,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"))
 
 import vashista  # noqa: E402
+from check_attend import stored  # noqa: E402
 
 INF = np.inf
 
@@ -118,15 +119,6 @@ func.func @{name}({arguments}) -> ({score}, {score}) {{
       : ({", ".join(operands + list(lists.values()))}) -> ({score}, {score})
   return %x#0, %x#1 : {score}, {score}
 }}"""
-
-
-def stored(array, dtype):
-    """An array as it is given to an entry, and what it then holds."""
-    if dtype == "bf16":
-        bits = vashista.as_bfloat16(array.astype(np.float32))
-        return bits, bits.float32().astype(np.float64)
-    narrow = array.astype(np.float16 if dtype == "f16" else np.float32)
-    return narrow, narrow.astype(np.float64)
 
 
 def judge_scan(case, entry, number, rng):

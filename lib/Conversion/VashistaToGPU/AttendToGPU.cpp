@@ -51,30 +51,24 @@ SmallVector<Value> AttendLauncher::getRead() {
 
 AttendLauncher::Operands AttendLauncher::bind(ArrayRef<Value> values,
                                               bool hasPartials) {
-  auto take = [&](bool isThere) -> Value {
-    if (!isThere)
-      return nullptr;
-    Value value = values.front();
-    values = values.drop_front();
-    return value;
-  };
+  Given given(values);
   Operands in;
   for (Value *place : {&in.query, &in.keys, &in.values, &in.table, &in.lengths})
-    *place = take(true);
-  in.rowToSeq = take(op.getRowToSeq() != nullptr);
-  in.list = take(inTokens || inPages);
-  in.count = take(op.getTokenCount() || op.getPageCount());
+    *place = given.take();
+  in.rowToSeq = given.take(op.getRowToSeq() != nullptr);
+  in.list = given.take(inTokens || inPages);
+  in.count = given.take(op.getTokenCount() || op.getPageCount());
   if (in.condition = condition; condition)
     for (Value *place :
          {&in.condition->measure, &in.condition->o, &in.condition->lse})
-      *place = take(true);
-  in.o = take(true);
-  in.lse = take(true);
+      *place = given.take();
+  in.o = given.take();
+  in.lse = given.take();
   if (condition)
-    in.condition->flags = take(true);
-  in.partials = take(hasPartials);
-  in.exponents = take(hasPartials);
-  in.numSplits = take(hasPartials);
+    in.condition->flags = given.take();
+  in.partials = given.take(hasPartials);
+  in.exponents = given.take(hasPartials);
+  in.numSplits = given.take(hasPartials);
   return in;
 }
 
@@ -283,10 +277,6 @@ LogicalResult vashista::launchFallback(FallbackOp op,
   launcher.condition = condition;
   launcher.launch();
   rewriter.eraseOp(attend);
-  SmallVector<Value> tensors;
-  for (auto [buffer, type] : llvm::zip_equal(made, op->getResultTypes()))
-    tensors.push_back(bufferization::ToTensorOp::create(
-        b, type, buffer, /*restrict=*/true, /*writable=*/true));
-  rewriter.replaceOp(op, tensors);
+  rewriter.replaceOp(op, toTensors(b, made, op->getResultTypes()));
   return success();
 }

@@ -56,23 +56,14 @@ private:
 } // namespace
 
 SmallVector<Value> CertifyLauncher::launch() {
-  SmallVector<Value> read, written;
+  SmallVector<Value> read;
   for (Value value :
        {Value(op.getDirection()), Value(op.getO()), Value(op.getLse()),
         Value(op.getTail()), Value(op.getNorms()), Value(op.getPageTable()),
         Value(op.getSeqLens()), Value(op.getRowToSeq()), Value(op.getGap())})
     if (value)
       read.push_back(b.readOnly(value));
-  ReifiedRankedShapedTypeDims shapes;
-  (void)op.reifyResultShapes(b, shapes);
-  for (ArrayRef<OpFoldResult> sizes : shapes) {
-    SmallVector<Value> dynamic;
-    SmallVector<int64_t> shape;
-    dispatchIndexOpFoldResults(sizes, dynamic, shape);
-    written.push_back(
-        memref::AllocOp::create(b, MemRefType::get(shape, b.getF32Type()),
-                                dynamic, b.getI64IntegerAttr(64)));
-  }
+  SmallVector<Value> written = allocateResults(op, b, op->getNumResults());
   KernelShape shape;
   shape.name = "certify";
   shape.gridX = b.dim(read[0], 0);
@@ -83,25 +74,15 @@ SmallVector<Value> CertifyLauncher::launch() {
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              emit(values, shared[0]);
            });
-  SmallVector<Value> tensors;
-  for (auto [buffer, type] : llvm::zip_equal(written, op->getResultTypes()))
-    tensors.push_back(bufferization::ToTensorOp::create(
-        b, type, buffer, /*restrict=*/true, /*writable=*/true));
-  return tensors;
+  return toTensors(b, written, op->getResultTypes());
 }
 
 void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
-  auto take = [&](bool isThere) -> Value {
-    if (!isThere)
-      return nullptr;
-    Value value = values.front();
-    values = values.drop_front();
-    return value;
-  };
+  Given given(values);
   for (Value *place : {&direction, &o, &lse, &tail, &norms, &table, &lengths})
-    *place = take(true);
-  rowToSeq = take(op.getRowToSeq() != nullptr);
-  gap = take(op.getGap() != nullptr);
+    *place = given.take();
+  rowToSeq = given.take(op.getRowToSeq() != nullptr);
+  gap = given.take(op.getGap() != nullptr);
   row = b.blockId(gpu::Dimension::x);
   kvHead = b.blockId(gpu::Dimension::y);
   thread = b.threadId();
@@ -144,7 +125,7 @@ void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
     SmallVector<Value> made = certificate.certify(known);
     Value isFirst = b.compare(CmpIPredicate::eq, lane, zero);
     b.ifThen(isFirst, [&] {
-      for (auto [result, to] : llvm::zip_equal(made, values))
+      for (auto [result, to] : llvm::zip_equal(made, given.values))
         b.store(result, to, at);
     });
   });

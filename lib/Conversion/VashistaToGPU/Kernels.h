@@ -11,10 +11,20 @@
 
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
 
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/DenseMap.h"
 
 namespace vashista {
+
+/// Buffers for results of an op on tensors, as many as are needed.
+llvm::SmallVector<mlir::Value> allocateResults(mlir::Operation *op,
+                                               mlir::ImplicitLocOpBuilder &b,
+                                               unsigned number);
+/// The tensors that they are.
+llvm::SmallVector<mlir::Value> toTensors(mlir::ImplicitLocOpBuilder &b,
+                                         mlir::ValueRange buffers,
+                                         mlir::TypeRange types);
 
 // Each replaces an op by the launches of its kernels. Fails, without an error,
 // where there are none for it.

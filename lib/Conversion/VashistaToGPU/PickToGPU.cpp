@@ -55,7 +55,7 @@ PickLauncher::PickLauncher(PickOp op, int64_t clusterBlocks, Value hostTops,
 //===----------------------------------------------------------------------===//
 
 SmallVector<Value> PickLauncher::launch() {
-  SmallVector<Value> read, written;
+  SmallVector<Value> read;
   for (Value value :
        {Value(op.getScores()), Value(op.getBounds()), Value(op.getSeqLens()),
         Value(op.getPages()), Value(op.getPageCount()), Value(op.getTaken()),
@@ -66,17 +66,8 @@ SmallVector<Value> PickLauncher::launch() {
     read.push_back(b.readOnly(hostBefore));
   if (hostTops)
     read.push_back(hostTops);
-  ReifiedRankedShapedTypeDims shapes;
-  (void)op.reifyResultShapes(b, shapes);
-  for (auto [sizes, type] : llvm::zip(shapes, op->getResultTypes())) {
-    SmallVector<Value> dynamic;
-    SmallVector<int64_t> shape;
-    dispatchIndexOpFoldResults(sizes, dynamic, shape);
-    written.push_back(memref::AllocOp::create(
-        b, MemRefType::get(shape, getElementTypeOrSelf(type)), dynamic,
-        b.getI64IntegerAttr(64)));
-  }
-  SmallVector<Value> results = written;
+  SmallVector<Value> results = allocateResults(op, b, op->getNumResults());
+  SmallVector<Value> written = results;
   Value rows = b.dim(read[0], 0);
   Value words =
       b.createOrFold<arith::CeilDivUIOp>(b.dim(read[0], 2), b.index(kWarp));
@@ -115,37 +106,27 @@ SmallVector<Value> PickLauncher::launch() {
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              emit(values, shared);
            });
-  SmallVector<Value> tensors;
-  for (auto [buffer, type] : llvm::zip_equal(results, op->getResultTypes()))
-    tensors.push_back(bufferization::ToTensorOp::create(
-        b, type, buffer, /*restrict=*/true, /*writable=*/true));
-  return tensors;
+  return toTensors(b, results, op->getResultTypes());
 }
 
 void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
-  auto take = [&](bool isThere) -> Value {
-    if (!isThere)
-      return nullptr;
-    Value value = values.front();
-    values = values.drop_front();
-    return value;
-  };
-  scores = take(true);
-  bounds = take(true);
-  lengths = take(true);
-  pages = take(op.getPages() != nullptr);
-  pageCount = take(op.getPageCount() != nullptr);
-  taken = take(op.getTaken() != nullptr);
-  outside = take(op.getOutside() != nullptr);
-  attended = take(op.getAttended() != nullptr);
-  before = take(hostBefore != nullptr);
-  scanTops = take(hostTops != nullptr);
+  Given given(values);
+  scores = given.take();
+  bounds = given.take();
+  lengths = given.take();
+  pages = given.take(op.getPages() != nullptr);
+  pageCount = given.take(op.getPageCount() != nullptr);
+  taken = given.take(op.getTaken() != nullptr);
+  outside = given.take(op.getOutside() != nullptr);
+  attended = given.take(op.getAttended() != nullptr);
+  before = given.take(hostBefore != nullptr);
+  scanTops = given.take(hostTops != nullptr);
   for (Value *place : {&ids, &counts, &tails})
-    *place = take(true);
-  open = take(hasWords());
-  picked = take(true);
-  told = take(clusterBlocks > 1);
-  between = take(clusterBlocks > 1);
+    *place = given.take();
+  open = given.take(hasWords());
+  picked = given.take();
+  told = given.take(clusterBlocks > 1);
+  between = given.take(clusterBlocks > 1);
   bins = shared[0];
   massBefore = shared[1];
   restFrom = shared[2];

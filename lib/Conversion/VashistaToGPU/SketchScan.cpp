@@ -124,20 +124,10 @@ private:
 
 SmallVector<Value> SketchScan::launch() {
   rounded.emit(b.readOnly(op.getDirection()));
-  ReifiedRankedShapedTypeDims shapes;
-  (void)op.reifyResultShapes(b, shapes);
-  auto allocate = [&](unsigned result) -> Value {
-    SmallVector<Value> dynamic;
-    SmallVector<int64_t> shape;
-    dispatchIndexOpFoldResults(shapes[result], dynamic, shape);
-    return memref::AllocOp::create(b, MemRefType::get(shape, b.getF32Type()),
-                                   dynamic, b.getI64IntegerAttr(64));
-  };
-  SmallVector<Value> written = {allocate(0)};
+  SmallVector<Value> written = allocateResults(op, b, hasBounds ? 2 : 1);
   Value blocks =
       b.createOrFold<arith::CeilDivUIOp>(b.dim(written[0], 2), b.index(kBlock));
   if (hasBounds) {
-    written.push_back(allocate(1));
     constexpr int64_t dynamic = ShapedType::kDynamic;
     tops = memref::AllocOp::create(
         b, MemRefType::get({dynamic, dynamic, dynamic, 2}, b.getF32Type()),
@@ -163,12 +153,8 @@ SmallVector<Value> SketchScan::launch() {
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              emit(values, shared[0]);
            });
-  SmallVector<Value> tensors;
-  for (auto [i, type] : llvm::enumerate(op->getResultTypes()))
-    tensors.push_back(bufferization::ToTensorOp::create(
-        b, type, written[hasBounds ? i : 0], /*restrict=*/true,
-        /*writable=*/true));
-  return tensors;
+  return toTensors(b, {written[0], written[hasBounds ? 1 : 0]},
+                   op->getResultTypes());
 }
 
 void SketchScan::emit(ArrayRef<Value> values, Value shared) {

@@ -34,18 +34,12 @@ SmallVector<Value> Slots::getRead(ScoreOp op, WarpBuilder &b) {
 Slots::Slots(ScoreOp op, WarpBuilder &b, ArrayRef<Value> values)
     : op(op), b(b), pageSize(getPageSize(op)),
       inPages(op.getFrom().scoresPages()) {
-  auto take = [&](Value operand) -> Value {
-    if (!operand)
-      return nullptr;
-    Value value = values.front();
-    values = values.drop_front();
-    return value;
-  };
-  table = take(op.getPageTable());
-  lengths = take(op.getSeqLens());
-  rowToSeq = take(op.getRowToSeq());
-  list = take(op.getPages());
-  count = take(op.getPageCount());
+  Given given(values);
+  table = given.take(op.getPageTable() != nullptr);
+  lengths = given.take(op.getSeqLens() != nullptr);
+  rowToSeq = given.take(op.getRowToSeq() != nullptr);
+  list = given.take(op.getPages() != nullptr);
+  count = given.take(op.getPageCount() != nullptr);
 }
 
 void Slots::begin(Value row, Value kvHead) {

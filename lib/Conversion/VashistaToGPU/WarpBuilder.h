@@ -30,6 +30,22 @@ struct KernelShape {
   int64_t clusterBlocks = 1;
 };
 
+/// What a kernel was given, in its order.
+class Given {
+public:
+  explicit Given(llvm::ArrayRef<mlir::Value> values) : values(values) {}
+  /// The next one; null for what is not there.
+  mlir::Value take(bool isThere = true) {
+    if (!isThere)
+      return nullptr;
+    mlir::Value value = values.front();
+    values = values.drop_front();
+    return value;
+  }
+  /// What is left.
+  llvm::ArrayRef<mlir::Value> values;
+};
+
 /// The words of kernels whose lanes work together, beside those for one thread.
 class WarpBuilder : public KernelBuilder {
 public:
