@@ -61,6 +61,11 @@ struct ConvertPass
   using Base::Base;
 
   void runOnOperation() override {
+    if (!llvm::is_contained({1, 2, 4, 8}, clusters.getValue())) {
+      getOperation().emitError("expected clusters to be 1, 2, 4 or 8, got ")
+          << clusters.getValue();
+      return signalPassFailure();
+    }
     SmallVector<ScoreOp> scores;
     SmallVector<PickOp> picks;
     SmallVector<Operation *> others;

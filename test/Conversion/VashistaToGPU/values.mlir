@@ -4,6 +4,10 @@
 // RUN:   | FileCheck %s
 // RUN: vashista-opt %s -convert-vashista-to-gpu=clusters=1 -split-input-file \
 // RUN:   | FileCheck %s --check-prefix=ALONE
+// RUN: not vashista-opt %s -convert-vashista-to-gpu=clusters=3 \
+// RUN:   -split-input-file 2>&1 | FileCheck %s --check-prefix=THREE
+
+// THREE: error: expected clusters to be 1, 2, 4 or 8, got 3
 
 // A direction is rounded first, to two bytes a channel. A block has 1,024 slots
 // of a KV head and sequence; sums are of bytes, and a block leaves the highest
