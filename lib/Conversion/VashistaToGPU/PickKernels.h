@@ -15,10 +15,11 @@
 // All that blocks add up together are integers, or floats that are added in the
 // order of threads and blocks: results are bit-equal from run to run.
 //
-// PickToGPU.cpp opens slots, writes picks and sums up what is left;
-// PickProof.cpp finds what the proofs of a group need; PickRanks.cpp the best
-// of more than there is room for. What is picked and why: PickToLinalg.cpp and
-// ProvingPick.cpp.
+// PickToGPU.cpp has the order of things and writes picks; PickProof.cpp finds
+// what the proofs of a group need, PickRanks.cpp the best of more than there is
+// room for, PickTails.cpp what is left; PickSlots.cpp walks slots,
+// PickBlocks.cpp joins what threads and blocks find. What is picked and why:
+// PickToLinalg.cpp and ProvingPick.cpp.
 //
 // Bytes, for L slots and G heads: `proving` reads G L scores and (2 G + G (G -
 // 1) / 2) L bounds, and as much as `top` where that is more than the budget;

@@ -1,0 +1,182 @@
+//===- PickBlocks.cpp - What threads and blocks of a pick share -----------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "PickKernels.h"
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpIPredicate;
+
+static Value toBits(WarpBuilder &b, Value value) {
+  if (value.getType().isInteger(32))
+    return value;
+  return arith::BitcastOp::create(b, b.getI32Type(), value);
+}
+
+static Value fromBits(WarpBuilder &b, Value bits, Type type) {
+  if (type.isInteger(32))
+    return bits;
+  return arith::BitcastOp::create(b, type, bits);
+}
+
+void PickLauncher::storeOnce(Value value, Value to, ValueRange at) {
+  b.ifThen(isFirstThread(), [&] { b.store(value, to, at); });
+}
+
+Value PickLauncher::join(Join how, Value x, Value y) {
+  switch (how) {
+  case Join::sum:
+    return addAny(x, y);
+  case Join::most:
+    return b.maxNumber(x, y);
+  case Join::least:
+    return b.minI(x, y);
+  case Join::either:
+    return b.orI(x, y);
+  }
+  llvm_unreachable("all are listed");
+}
+
+Value PickLauncher::reduce(Value value, Join how) {
+  Type type = value.getType();
+  value = b.combine(value, [&](Value x, Value y) { return join(how, x, y); });
+  Value isFirst = b.compare(CmpIPredicate::eq, lane, b.index(0));
+  b.ifThen(isFirst, [&] {
+    b.store(toBits(b, value), perWarp, {warp, b.index(0)});
+  });
+  b.barrier();
+  Value joined;
+  for (int64_t i = 0; i < kWarps; ++i) {
+    Value other = fromBits(b, b.load(perWarp, {b.index(i), b.index(0)}), type);
+    joined = joined ? join(how, joined, other) : other;
+  }
+  b.barrier();
+  return joined;
+}
+
+std::pair<Value, Value> PickLauncher::scan(Value value) {
+  Type type = value.getType();
+  Value zero = type.isF32() ? b.f32(0.0f) : b.i32(0);
+  auto isFrom = [&](int64_t distance) {
+    return b.compare(CmpIPredicate::uge, lane, b.index(distance));
+  };
+  Value sum = value;
+  for (int64_t distance = 1; distance < kWarp; distance *= 2) {
+    Value other = b.shuffleUp(sum, distance);
+    sum = b.select(isFrom(distance), addAny(sum, other), sum);
+  }
+  Value before = b.select(isFrom(1), b.shuffleUp(sum, 1), zero);
+  b.ifThen(isFrom(kWarp - 1), [&] {
+    b.store(toBits(b, sum), perWarp, {warp, b.index(0)});
+  });
+  b.barrier();
+  Value earlier = zero, total = zero;
+  for (int64_t i = 0; i < kWarps; ++i) {
+    Value other = fromBits(b, b.load(perWarp, {b.index(i), b.index(0)}), type);
+    Value isEarlier = b.compare(CmpIPredicate::ult, b.index(i), warp);
+    earlier = b.select(isEarlier, addAny(earlier, other), earlier);
+    total = addAny(total, other);
+  }
+  b.barrier();
+  return {addAny(earlier, before), total};
+}
+
+void PickLauncher::leave(ArrayRef<Value> values, Joins joins) {
+  SmallVector<Value> joined;
+  for (auto [value, how] : llvm::zip_equal(values, joins))
+    joined.push_back(b.combine(
+        value, [&, how = how](Value x, Value y) { return join(how, x, y); }));
+  Value isFirst = b.compare(CmpIPredicate::eq, lane, b.index(0));
+  b.ifThen(isFirst, [&] {
+    for (auto [i, value] : llvm::enumerate(joined))
+      b.store(toBits(b, value), perWarp, {warp, b.index(i)});
+  });
+  b.barrier();
+  // A warp for each, in the order of warps.
+  for (auto [i, value, how] : llvm::enumerate(values, joins)) {
+    Value isOwn = b.compare(CmpIPredicate::eq, thread,
+                            b.index(static_cast<int64_t>(i) % kWarps * kWarp));
+    b.ifThen(isOwn, [&, i = i, value = value, how = how] {
+      Value all;
+      for (int64_t other = 0; other < kWarps; ++other) {
+        Value one = fromBits(b, b.load(perWarp, {b.index(other), b.index(i)}),
+                             value.getType());
+        all = all ? join(how, all, one) : one;
+      }
+      SmallVector<Value> at = {b.index(i)};
+      if (clusterBlocks > 1)
+        at = {row, kvHead, block, at[0]};
+      b.store(toBits(b, all), told, at);
+    });
+  }
+}
+
+SmallVector<Value> PickLauncher::collectEach(int64_t number, Type type) {
+  if (clusterBlocks == 1)
+    return {fromBits(b, b.load(told, b.index(number)), type)};
+  SmallVector<Value> values;
+  for (int64_t i = 0; i < clusterBlocks; ++i)
+    values.push_back(fromBits(
+        b, b.load(told, {row, kvHead, b.index(i), b.index(number)}), type));
+  return values;
+}
+
+SmallVector<Value> PickLauncher::collect(ArrayRef<Value> values, Joins joins) {
+  SmallVector<Value> all;
+  for (auto [i, value, how] : llvm::enumerate(values, joins)) {
+    SmallVector<Value> each = collectEach(i, value.getType());
+    Value joined = each.front();
+    for (Value other : ArrayRef<Value>(each).drop_front())
+      joined = join(how, joined, other);
+    all.push_back(joined);
+  }
+  return all;
+}
+
+SmallVector<Value> PickLauncher::reduceAll(ArrayRef<Value> values,
+                                           Joins joins) {
+  assert(values.size() <= kTold && "there is room for as many");
+  leave(values, joins);
+  waitCluster();
+  SmallVector<Value> all = collect(values, joins);
+  waitCluster();
+  return all;
+}
+
+void PickLauncher::clearBins(int64_t size) {
+  b.forLoop(thread, b.index(size), kThreads,
+            [&](Value at) { b.store(b.i32(0), bins, at); });
+  b.barrier();
+}
+
+void PickLauncher::addToBin(Value at, Value amount) {
+  memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::addi, amount, bins, at);
+}
+
+SmallVector<Value> PickLauncher::addUpBins(int64_t size, ArrayRef<Value> values,
+                                           Joins joins) {
+  leave(values, joins); // waits for the bins of the block
+  if (clusterBlocks > 1)
+    b.forLoop(thread, b.index(size), kThreads, [&](Value at) {
+      b.store(b.load(bins, at), between, {row, kvHead, block, at});
+    });
+  waitCluster();
+  SmallVector<Value> all = collect(values, joins);
+  if (clusterBlocks > 1)
+    b.forLoop(thread, b.index(size), kThreads, [&](Value at) {
+      Value sum;
+      for (int64_t i = 0; i < clusterBlocks; ++i) {
+        Value other = b.load(between, {row, kvHead, b.index(i), at});
+        sum = sum ? b.addI(sum, other) : other;
+      }
+      b.store(sum, bins, at);
+    });
+  waitCluster();
+  return all;
+}

@@ -1,0 +1,256 @@
+//===- PickSlots.cpp - Slots and their bits, on a GPU ---------------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "PickKernels.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpIPredicate;
+
+void PickLauncher::openSlots() {
+  b.forLoop(b.addI(firstWord, warp), lastWord, kWarps, [&](Value word) {
+    Value slot = b.addI(b.mulI(word, b.index(kWarp)), lane);
+    Value inside = b.compare(CmpIPredicate::slt, slot, numSlots);
+    slot = b.minI(slot, b.subI(numSlots, b.index(1)));
+    Value bits = b.ballot(b.andI(inside, isVisible(slot)));
+    Value isFirst = b.compare(CmpIPredicate::eq, lane, b.index(0));
+    b.ifThen(isFirst, [&] { b.store(bits, open, {row, kvHead, word}); });
+  });
+}
+
+/// A taken slot is neither picked nor in the tail.
+void PickLauncher::excludeTaken() {
+  Value zero = b.index(0);
+  b.barrier();
+  auto exclude = [&](Value slot) {
+    Value word = b.divU(slot, b.index(kWarp));
+    Value isHere = b.andI(b.compare(CmpIPredicate::sge, word, firstWord),
+                          b.compare(CmpIPredicate::slt, word, lastWord));
+    b.ifThen(isHere, [&] {
+      Value bit = arith::ShLIOp::create(b, b.i32(1),
+                                        b.toI32(b.remU(slot, b.index(kWarp))));
+      Value others = arith::XOrIOp::create(b, bit, b.i32(-1));
+      memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::andi, others, open,
+                                  ValueRange{row, kvHead, word});
+    });
+  };
+  b.forLoop(thread, b.dim(taken, 2), kThreads, [&](Value entry) {
+    Value id = b.loadIndex(taken, {row, kvHead, entry});
+    b.ifThen(b.compare(CmpIPredicate::sge, id, zero), [&] {
+      if (!pages) {
+        Value inside = b.compare(CmpIPredicate::slt, id, numSlots);
+        b.ifThen(inside, [&] { exclude(id); });
+        return;
+      }
+      // A position within listed pages: its slot is where its page is listed.
+      Value size = b.index(op.getPageSize());
+      Value page = b.divU(id, size), within = b.remU(id, size);
+      b.forLoop(zero, b.dim(pages, 2), 1, [&](Value at) {
+        Value same = b.compare(CmpIPredicate::eq,
+                               b.loadIndex(pages, {row, kvHead, at}), page);
+        b.ifThen(same, [&] { exclude(b.addI(b.mulI(at, size), within)); });
+      });
+    });
+  });
+}
+
+SmallVector<Value> PickLauncher::forEachSlot(
+    ValueRange carried,
+    function_ref<SmallVector<Value>(ArrayRef<Slot>, ValueRange)> body,
+    bool ofMarked) {
+  Value size = b.index(kWarp), atOnce = b.index(kAtOnce);
+  auto open = [&](MutableArrayRef<Slot> slots) {
+    SmallVector<Value> bits;
+    if (ofMarked)
+      bits = loadBits(picked, b.index(0), slots);
+    else if (hasWords())
+      bits = loadBits(this->open, {}, slots);
+    for (auto [slot, bit] : llvm::zip(slots, bits))
+      slot.isOpen = andOpen(slot, bit);
+  };
+
+  // Words all of whose slots are there, and neither sinks nor of the window;
+  // what is loaded together must not lie across the ends of rows.
+  Value first = firstWord, last = b.minI(lastWord, b.divU(used, size));
+  if (hasAlways()) {
+    auto [afterSinks, window] = getFree();
+    first = b.minI(
+        b.maxI(first, b.divU(b.addI(afterSinks, b.index(kWarp - 1)), size)),
+        lastWord);
+    last = b.minI(last, b.divU(window, size));
+  }
+  Value isAligned = b.compare(CmpIPredicate::eq,
+                              b.remU(numSlots, b.index(kTogether)), b.index(0));
+  last = b.select(isAligned, last, first);
+  if (hasAlways() && pages)
+    last = first;
+  Value chunks = b.divU(b.maxI(b.subI(last, first), b.index(0)), atOnce);
+  SmallVector<Value> found = b.forLoop(
+      warp, chunks, kWarps, carried, [&](Value chunk, ValueRange now) {
+        Value word = b.addI(first, b.mulI(chunk, atOnce));
+        Value base =
+            b.addI(b.mulI(word, size), b.mulI(lane, b.index(kTogether)));
+        SmallVector<Slot> slots(kAtOnce);
+        for (auto [i, slot] : llvm::enumerate(slots))
+          slot.number = b.addI(
+              base, b.index(i / kTogether * kTogether * kWarp + i % kTogether));
+        open(slots);
+        return body(slots, now);
+      });
+  // The words before these, and after them.
+  Value before = b.subI(first, firstWord);
+  Value done = b.mulI(chunks, atOnce);
+  Value others = b.subI(b.subI(lastWord, firstWord), done);
+  return b.forLoop(warp, others, kWarps, found, [&](Value i, ValueRange now) {
+    Value isBefore = b.compare(CmpIPredicate::slt, i, before);
+    Value word = b.addI(firstWord, i);
+    word = b.select(isBefore, word, b.addI(word, done));
+    Slot slot;
+    slot.number = b.addI(b.mulI(word, size), lane);
+    slot.isThere = b.compare(CmpIPredicate::slt, slot.number, used);
+    slot.isOpen = slot.isThere;
+    if (hasAlways())
+      slot.isAlways =
+          isAlways(b.minI(slot.number, b.subI(numSlots, b.index(1))));
+    open(slot);
+    return body(slot, now);
+  });
+}
+
+SmallVector<Value> PickLauncher::loadBits(Value buffer, ValueRange which,
+                                          ArrayRef<Slot> slots) {
+  auto load = [&](Value slot) {
+    SmallVector<Value> at = {row, kvHead, b.divU(slot, b.index(kWarp))};
+    llvm::append_range(at, which);
+    return b.load(buffer, at);
+  };
+  if (!areTogether(slots))
+    return {isSet(load(slots[0].number))};
+  SmallVector<Value> bits;
+  Value first =
+      b.mulI(b.remU(lane, b.index(kWarp / kTogether)), b.index(kTogether));
+  for (int64_t i = 0; i < kAtOnce; i += kTogether) {
+    Value word =
+        arith::ShRUIOp::create(b, load(slots[i].number), b.toI32(first));
+    for (int64_t bit = 0; bit < kTogether; ++bit)
+      bits.push_back(b.compare(
+          CmpIPredicate::ne, b.andI(word, b.i32(int64_t(1) << bit)), b.i32(0)));
+  }
+  return bits;
+}
+
+void PickLauncher::storeBits(ArrayRef<Value> bits, Value buffer,
+                             ValueRange which, ArrayRef<Slot> slots) {
+  auto store = [&](Value word, Value slot) {
+    SmallVector<Value> at = {row, kvHead, b.divU(slot, b.index(kWarp))};
+    llvm::append_range(at, which);
+    b.store(word, buffer, at);
+  };
+  if (!areTogether(slots)) {
+    Value word = b.ballot(bits[0]);
+    b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)),
+             [&] { store(word, slots[0].number); });
+    return;
+  }
+  // Each lane's bits, joined by the lanes that share a word.
+  Value within = b.remU(lane, b.index(kWarp / kTogether));
+  Value first = b.toI32(b.mulI(within, b.index(kTogether)));
+  for (int64_t i = 0; i < kAtOnce; i += kTogether) {
+    Value word = b.i32(0);
+    for (int64_t bit = 0; bit < kTogether; ++bit)
+      word = b.orI(word,
+                   b.select(bits[i + bit], b.i32(int64_t(1) << bit), b.i32(0)));
+    word = arith::ShLIOp::create(b, word, first);
+    for (int64_t mask = 1; mask < kWarp / kTogether; mask *= 2)
+      word = b.orI(word, b.shuffleXor(word, mask));
+    b.ifThen(b.compare(CmpIPredicate::eq, within, b.index(0)),
+             [&] { store(word, slots[i].number); });
+  }
+}
+
+SmallVector<Value> PickLauncher::weighted(Value from, Value head,
+                                          ArrayRef<Slot> slots) {
+  SmallVector<Value> values;
+  Value queryHead = b.addI(firstHead, head);
+  if (areTogether(slots)) {
+    for (int64_t i = 0; i < kAtOnce; i += kTogether) {
+      Value vector = vector::LoadOp::create(
+          b, b.vectorType(kTogether), from,
+          ValueRange{row, queryHead, slots[i].number},
+          /*nontemporal=*/false, llvm::MaybeAlign(4 * kTogether));
+      for (int64_t j = 0; j < kTogether; ++j)
+        values.push_back(
+            vector::ExtractOp::create(b, vector, ArrayRef<int64_t>{j}));
+    }
+  } else {
+    Value last = b.subI(numSlots, b.index(1));
+    values.push_back(
+        b.load(from, {row, queryHead, b.minI(slots[0].number, last)}));
+  }
+  // Select, not add: what is not open may hold anything.
+  for (auto [value, slot] : llvm::zip_equal(values, slots))
+    value = ifOpen(slot, addWeight(value, slot.number), b.negInf());
+  return values;
+}
+
+/// The log of a slot's visible tokens is added.
+Value PickLauncher::addWeight(Value value, Value slot) {
+  if (unit == 1)
+    return value;
+  Value size = b.index(unit);
+  Value isFull = b.compare(CmpIPredicate::slt, slot, b.divU(length, size));
+  Value rest =
+      arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(b.remU(length, size)));
+  float full = static_cast<float>(std::log(static_cast<double>(unit)));
+  return b.addF(value, b.select(isFull, b.f32(full), b.log(rest)));
+}
+
+Value PickLauncher::getPosition(Value slot) {
+  if (!pages)
+    return b.mulI(slot, b.index(unit));
+  Value size = b.index(op.getPageSize());
+  Value page = b.loadIndex(pages, {row, kvHead, b.divU(slot, size)});
+  return b.addI(b.mulI(page, size), b.remU(slot, size));
+}
+
+Value PickLauncher::isVisible(Value slot) {
+  Value position = getPosition(slot);
+  Value inside = b.compare(CmpIPredicate::slt, position, length);
+  if (!pages)
+    return inside;
+  Value entry = b.divU(slot, b.index(op.getPageSize()));
+  Value page = b.loadIndex(pages, {row, kvHead, entry});
+  inside = b.andI(inside, b.compare(CmpIPredicate::sge, page, b.index(0)));
+  if (!pageCount)
+    return inside;
+  Value count = b.loadIndex(pageCount, {row, kvHead});
+  return b.andI(inside, b.compare(CmpIPredicate::slt, entry, count));
+}
+
+std::pair<Value, Value> PickLauncher::getFree() {
+  Value recent = b.maxI(b.subI(length, b.index(op.getWindow())), b.index(0));
+  if (op.getWindow() == 0)
+    recent = b.mulI(numSlots, b.index(unit));
+  if (pages) // in positions
+    return {b.index(op.getSinks()), recent};
+  return {b.index(llvm::divideCeil(op.getSinks(), unit)),
+          b.divU(recent, b.index(unit))};
+}
+
+Value PickLauncher::isAlways(Value slot) {
+  auto [first, last] = getFree();
+  if (pages)
+    slot = getPosition(slot);
+  Value isSink = b.compare(CmpIPredicate::slt, slot, first);
+  if (op.getWindow() == 0)
+    return isSink;
+  return b.orI(isSink, b.compare(CmpIPredicate::sge, slot, last));
+}

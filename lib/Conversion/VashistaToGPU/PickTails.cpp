@@ -1,0 +1,102 @@
+//===- PickTails.cpp - What a pick leaves, on a GPU -----------------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "PickKernels.h"
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpFPredicate;
+using arith::CmpIPredicate;
+
+static constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// tails[h] = log( exp(outside) + sum of what is left ); +inf where a score or
+// bound is NaN.
+
+void PickLauncher::addLeft(Value bound, Value isLeft, Value shift, Value &sum,
+                           Value &bits) {
+  Value isFinite = notI(isUnknown(bound));
+  Value mass = estimate(b.subF(bound, shift));
+  Value counts = b.andI(isLeft, isFinite);
+  sum = b.addF(sum, b.select(counts, mass, b.f32(0.0f)));
+  Value kind = b.select(isFinite, b.i32(1), b.i32(3));
+  bits = b.orI(bits, b.select(isLeft, kind, b.i32(0)));
+}
+
+Value PickLauncher::sumTails(bool ofAll) {
+  return b
+      .forLoop(b.index(0), b.index(group), 1, ValueRange{b.boolean(true)},
+               [&](Value head, ValueRange carried) -> SmallVector<Value> {
+                 Value shift = getShift(head);
+                 SmallVector<Value> sums = forEachSlot(
+                     {b.f32(0.0f), b.i32(0)},
+                     [&](ArrayRef<Slot> slots, ValueRange now) {
+                       SmallVector<Value> next(now), all;
+                       all = weighted(bounds, head, slots);
+                       SmallVector<Value> gone(slots.size(), b.boolean(false));
+                       if (!ofAll)
+                         gone = loadBits(picked, b.index(0), slots);
+                       for (auto [bound, slot, isGone] :
+                            llvm::zip_equal(all, slots, gone)) {
+                         Value isLeft = andOpen(slot, notI(isGone));
+                         addLeft(bound, isLeft, shift, next[0], next[1]);
+                       }
+                       return next;
+                     });
+                 sums = reduceAll(sums, {Join::sum, Join::either});
+                 return {b.andI(carried[0], writeTail(head, sums[0], sums[1]))};
+               })
+      .front();
+}
+
+void PickLauncher::storeTail(Value tail, ValueRange at) {
+  Value isFirst =
+      b.andI(isFirstThread(), b.compare(CmpIPredicate::eq, block, b.index(0)));
+  b.ifThen(isFirst, [&] { b.store(tail, tails, at); });
+}
+
+Value PickLauncher::meets(Value tail, ValueRange at) {
+  Value allowed = b.addF(b.load(attended, at), b.log(getRatio()));
+  return b.compare(CmpFPredicate::OLE, tail, allowed);
+}
+
+Value PickLauncher::writeTail(Value head, Value sum, Value bits) {
+  // Sums of n positive f32 numbers, of each thread and then of threads, are low
+  // by less than (n / 4 + 4) 2^-24 of themselves; a term by 2^-21, and as its
+  // exponent of at most 128 is rounded twice, by 128 2^-24; log by a few units,
+  // and the result rounds once more. Twice that is added. Terms below 2^-126
+  // may be lost: as many are added.
+  Value number = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
+  Value slack = b.mulF(b.addF(b.mulF(number, b.f32(0.25f)), b.f32(32.0f)),
+                       b.f32(0x1p-23f));
+  slack = b.addF(slack, b.f32(0x1p-15f));
+  Value lost = b.mulF(number, b.f32(0x1p-126f));
+  Value tail = b.addF(getShift(head), b.log(b.addF(sum, lost)));
+  Value isNothing = b.compare(CmpIPredicate::eq, bits, b.i32(0));
+  tail = b.select(isNothing, b.negInf(), tail);
+  Value isUnknown =
+      b.orI(b.compare(CmpIPredicate::eq, bits, b.i32(3)),
+            b.compare(CmpIPredicate::ne, b.load(nans, head), b.i32(0)));
+  Value at[] = {row, b.addI(firstHead, head)};
+  if (outside) {
+    Value other = b.load(outside, at);
+    Value most = b.maxF(tail, other);
+    Value both = b.addF(b.exp(b.subF(tail, most)), b.exp(b.subF(other, most)));
+    Value joined = b.addF(most, b.log(both));
+    tail = b.select(isInf(b.absF(most)), most, joined);
+    isUnknown = b.orI(isUnknown, isNaN(other));
+  }
+  // Infinite tails are exact, and must not meet arithmetic.
+  Value relative = b.mulF(b.absF(tail), b.f32(0x1p-22f));
+  Value raised = b.addF(tail, b.addF(slack, relative));
+  tail = b.select(isInf(b.absF(tail)), tail, raised);
+  tail = b.select(isUnknown, b.f32(kInfinity), tail);
+  storeTail(tail, at);
+  return attended ? meets(tail, at) : b.boolean(true);
+}
