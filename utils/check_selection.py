@@ -5,7 +5,9 @@
 """Compares compiled scores and picks with float64, over formats and lists, on a GPU.
 
 Of a `score` from a key sketch: bounds must hold for the exact logits, and scores be
-no further from these than from their bounds. Of a `pick`: lists must be what float64
+no further from these than from their bounds. Of one from summaries or keys: scores
+must be what the stored numbers come to, but for rounding, and bounds not below. Of a
+`pick`: lists must be what float64
 picks, but for slots that rounding could rank either way, and tails must bound what is
 left, by no more than rounding. Whatever is not visible is NaN. Every call is repeated
 and must give the same bits. Exits with 1 after a failure.
@@ -31,6 +33,69 @@ INF = np.inf
 # ===----------------------------------------------------------------------===#
 # Scores
 # ===----------------------------------------------------------------------===#
+
+
+LISTED = 9  # pages of a list
+
+
+def list_clauses(case, kv):
+    """Types of optional lists of a `score`, and how they are given."""
+    lists, clauses = {}, ""
+    if case["rows"]:
+        lists["rows"] = "tensor<?xi32>"
+        clauses += " rows(%rows)"
+    if case["within"]:
+        lists["pages"] = f"tensor<?x{kv}x{LISTED}xi32>"
+        lists["n"] = f"tensor<?x{kv}xi32>"
+        clauses += " within(%pages, %n)"
+    return lists, clauses
+
+
+class Batch:
+    """Sequences in pages in any order, and the rows and lists of a case. Table and
+    lists say nothing of what is not visible."""
+
+    def __init__(self, case, number, rng):
+        (_, kv), self.size = case["heads"], case["page_size"]
+        lens = rng.integers(1, 3000, 3).astype(np.int32)
+        if number % 2:
+            lens[:2] = 0, rng.integers(1, 40)
+        self.seq_lens, need = lens, -(-lens // self.size)
+        self.num_pages = need.sum() + 1
+        self.table = np.full((3, -(-3000 // self.size) + 1), 2**31 - 1, np.int32)
+        order = iter(rng.permutation(self.num_pages))
+        for b in range(3):
+            for p in range(need[b]):
+                self.table[b, p] = next(order)
+        self.lens, self.sequences = lens, np.arange(3, dtype=np.int32)
+        self.lists, self.pages = [], None
+        if case["rows"]:
+            self.sequences = np.array([2, 0, 1, 2], np.int32)
+            self.lens = lens[self.sequences]
+            self.lens[3] //= 2
+            self.lists.append(self.sequences)
+        if case["within"]:
+            pages = np.full((len(self.lens), kv, LISTED), 2**31 - 1, np.int32)
+            n = rng.integers(0, LISTED + 1, pages.shape[:2]).astype(np.int32)
+            for row, head in np.ndindex(*n.shape):
+                most = max(-(-self.lens[row] // self.size), LISTED)
+                pages[row, head, : n[row, head]] = rng.permutation(most)[: n[row, head]]
+                if n[row, head] > 3:
+                    pages[row, head, 1] = -1
+            self.pages, self.count = pages, n
+            self.lists += [pages, n]
+
+    def place(self, row, kv_head, slots):
+        """Of slots of tokens: whether they are visible; pages and slots of those
+        that are."""
+        at, size = slots, self.size
+        if self.pages is not None:
+            listed = self.pages[row, kv_head][slots // size].astype(np.int64)
+            at = np.where(listed < 0, -1, listed * size + slots % size)
+            at[slots >= self.count[row, kv_head] * size] = -1
+        visible = (at >= 0) & (at < self.lens[row])
+        at = at[visible]
+        return visible, self.table[self.sequences[row], at // size], at % size
 
 
 def draw_scans():
@@ -87,13 +152,7 @@ def scan_text(name, case):
     }
     if "centre" in case["sketch"]:
         parts["centre"] = f"tensor<?x{kv}x{dim}x{dtype}>"
-    lists, clauses = {}, ""
-    if case["rows"]:
-        lists["rows"] = "tensor<?xi32>"
-        clauses += " rows(%rows)"
-    if case["within"]:
-        lists["pages"], lists["n"] = f"tensor<?x{kv}x9xi32>", f"tensor<?x{kv}xi32>"
-        clauses += " within(%pages, %n)"
+    lists, clauses = list_clauses(case, kv)
     types.update(lists)
     arguments = ", ".join(f'%{n}: {of} loc("{n}")' for n, of in types.items())
     made = "\n".join(
@@ -102,7 +161,7 @@ def scan_text(name, case):
     outs = ", ".join(f"%{n}_any" for n in parts)
     results = ", ".join(parts.values())
     sketch = f"<bits = {case['bits']}, group = {case['group']}{case['sketch']}>"
-    width = 9 * size if case["within"] else "?"
+    width = LISTED * size if case["within"] else "?"
     score = f"tensor<?x{heads}x{width}xf32>"
     used = ", ".join(f"%s#{i}" for i in range(len(parts)))
     operands = [types["q"], *parts.values(), types["table"], types["lens"]]
@@ -121,60 +180,38 @@ func.func @{name}({arguments}) -> ({score}, {score}) {{
 }}"""
 
 
+def is_repeatable(entry, arguments):
+    """The results of an entry, and whether they are so again."""
+    found = entry(*arguments, checked=False)
+    again = entry(*arguments, checked=False)
+    return found, all(x.tobytes() == y.tobytes() for x, y in zip(found, again))
+
+
 def judge_scan(case, entry, number, rng):
     """Yields what is wrong."""
-    (heads, kv), dim, size = case["heads"], case["dim"], case["page_size"]
-    lens = rng.integers(1, 3000, 3).astype(np.int32)
-    if number % 2:
-        lens[:2] = 0, rng.integers(1, 40)
-    need = -(-lens // size)
-    table = np.full((3, -(-3000 // size) + 1), 2**31 - 1, np.int32)
-    k = np.full((need.sum() + 1, kv, size, dim), np.nan)
-    order = iter(rng.permutation(len(k)))
-    for b in range(3):
-        for p in range(need[b]):
-            page = table[b, p] = next(order)
-            n = min(size, lens[b] - p * size)
-            k[page, :, :n] = rng.standard_normal((kv, n, dim))
-            k[page, :, :n, :3] *= 8
-    seq_lens, sequences = lens, np.arange(3, dtype=np.int32)
-    if case["rows"]:
-        sequences = np.array([2, 0, 1, 2], np.int32)
-        lens = seq_lens[sequences]
-        lens[3] //= 2
+    (heads, kv), dim = case["heads"], case["dim"]
+    batch = Batch(case, number, rng)
+    size, lens, table = batch.size, batch.lens, batch.table
+    k = np.full((batch.num_pages, kv, size, dim), np.nan)
+    for b, length in enumerate(batch.seq_lens):
+        for p in range(-(-length // size)):
+            n = min(size, length - p * size)
+            k[table[b, p], :, :n] = rng.standard_normal((kv, n, dim))
+            k[table[b, p], :, :n, :3] *= 8
     q = (1 + 3 * (number % 3)) * rng.standard_normal((len(lens), heads, dim))
     (q, exact_q), (k, exact_k) = stored(q, case["dtype"]), stored(k, case["dtype"])
-    arguments = [q, k, table, lens, seq_lens]
-    if case["rows"]:
-        arguments.append(sequences)
-    pages = None
-    if case["within"]:
-        pages = np.full((len(lens), kv, 9), 2**31 - 1, np.int32)
-        n = rng.integers(0, 10, (len(lens), kv)).astype(np.int32)
-        for row, head in np.ndindex(*n.shape):
-            most = max(-(-lens[row] // size), 9)
-            pages[row, head, : n[row, head]] = rng.permutation(most)[: n[row, head]]
-            if n[row, head] > 3:
-                pages[row, head, 1] = -1
-        arguments += [pages, n]
-    scores, bounds = entry(*arguments, checked=False)
-    again = entry(*arguments, checked=False)
-    if scores.tobytes() != again[0].tobytes() or bounds.tobytes() != again[1].tobytes():
+    arguments = [q, k, table, lens, batch.seq_lens, *batch.lists]
+    (scores, bounds), is_same = is_repeatable(entry, arguments)
+    if not is_same:
         yield "another result when repeated"
     slots = np.arange(scores.shape[2])
     for row, head in np.ndindex(len(lens), heads):
         kv_head = head // (heads // kv)
-        at = slots
-        if pages is not None:
-            listed = pages[row, kv_head][slots // size].astype(np.int64)
-            at = np.where(listed < 0, -1, listed * size + slots % size)
-            at[slots >= n[row, kv_head] * size] = -1
-        visible = (at >= 0) & (at < lens[row])
+        visible, page, slot = batch.place(row, kv_head, slots)
         x, bound = scores[row, head], bounds[row, head]
         if (x[~visible] != -INF).any() or (bound[~visible] != -INF).any():
             yield f"row {row}, head {head}: a slot is visible that must not be"
-        at = at[visible]
-        keys = exact_k[table[sequences[row], at // size], kv_head, at % size]
+        keys = exact_k[page, kv_head, slot]
         truth = keys @ exact_q[row, head] * np.float64(np.float32(dim**-0.5))
         slack = (bound[visible] - x[visible]).astype(np.float64)
         if case["cap"]:
@@ -188,6 +225,141 @@ def judge_scan(case, entry, number, rng):
         most = norm * dim**-0.5 * 4 / (2 ** case["bits"] - 1) + 1e-4
         if not (slack <= 2 * most).all():
             yield f"row {row}, head {head}: a bound is far too high"
+
+
+def draw_sources():
+    base = {
+        "source": "keys",
+        "heads": (8, 2),
+        "dim": 128,
+        "page_size": 16,
+        "dtype": "bf16",
+        "layout": "hnd",
+        "cap": "",
+        "within": False,
+        "rows": False,
+    }
+    kinds = ("keys", "mean", "mean_std", "box", "ball")
+    for source, heads in itertools.product(kinds, ((2, 2), (8, 2), (20, 2))):
+        yield {**base, "source": source, "heads": heads}
+    for source, dim in itertools.product(kinds, (40, 64, 96, 256, 576)):
+        yield {**base, "source": source, "dim": dim}
+    for source, dtype in itertools.product(kinds, ("f16", "f32")):
+        yield {**base, "source": source, "dtype": dtype, "cap": "soft_cap 20.0"}
+    for size in (1, 5, 64):
+        yield {**base, "page_size": size, "within": size == 5, "rows": size == 1}
+        yield {**base, "source": "mean_std", "page_size": size, "rows": size == 5}
+    yield {**base, "within": True, "layout": "nhd"}
+    # Without a kernel of its own.
+    yield {**base, "dim": 20}
+
+
+def source_text(name, case):
+    (heads, kv), dim, size = case["heads"], case["dim"], case["page_size"]
+    dtype, kind = case["dtype"], case["source"]
+    types = {"q": f"tensor<?x{heads}x{dim}x{dtype}>"}
+    summary = f"tensor<?x{kv}x{dim}x{dtype}>"
+    if kind == "keys":
+        order = (kv, size) if case["layout"] == "hnd" else (size, kv)
+        parts = {"k": f"tensor<?x{order[0]}x{order[1]}x{dim}x{dtype}>"}
+        source, width = f"keys<{case['layout']}>", LISTED * size if case["within"] else "?"
+    else:
+        parts = {"first": summary}
+        if kind != "mean":
+            parts["second"] = f"tensor<?x{kv}xf32>" if kind == "ball" else summary
+        source, width = f"summary<{kind}>", "?"
+    types.update(parts)
+    types.update(table="tensor<?x?xi32>", lens="tensor<?xi32>")
+    lists, clauses = list_clauses(case, kv)
+    types.update(lists)
+    if kind != "keys":
+        clauses += f" page_size {size}"
+    arguments = ", ".join(f'%{n}: {of} loc("{n}")' for n, of in types.items())
+    score = f"tensor<?x{heads}x{width}xf32>"
+    used = ", ".join(f"%{n}" for n in parts)
+    return f"""
+func.func @{name}({arguments}) -> ({score}, {score}) {{
+  %x:2 = vashista.score %q from #vashista.{source}({used}) table(%table)
+      lens(%lens){clauses} scale {dim**-0.5:.9e} {case["cap"]}
+      : ({", ".join(types.values())}) -> ({score}, {score})
+  return %x#0, %x#1 : {score}, {score}
+}}"""
+
+
+def judge_source(case, entry, number, rng):
+    """Yields what is wrong."""
+    (heads, kv), dim, kind = case["heads"], case["dim"], case["source"]
+    batch = Batch(case, number, rng)
+    size, lens, table = batch.size, batch.lens, batch.table
+    # Whatever is not visible is NaN.
+    length = np.zeros(batch.num_pages, int)
+    for b, n in enumerate(batch.seq_lens):
+        for p in range(-(-n // size)):
+            length[table[b, p]] = min(size, n - p * size)
+    spread = 1 + 3 * (number % 3)
+    q = spread * rng.standard_normal((len(lens), heads, dim))
+    q, exact_q = stored(q, case["dtype"])
+    shape = (batch.num_pages, kv, size, dim) if kind == "keys" else (batch.num_pages, kv, dim)
+    drawn = rng.standard_normal((2, *shape))
+    if kind == "keys":
+        hidden = np.arange(size)[None] >= length[:, None]
+        drawn[0][np.broadcast_to(hidden[:, None], drawn[0].shape[:3])] = np.nan
+    else:
+        drawn[:, length == 0] = np.nan
+    if kind == "mean_std":
+        drawn[1] = np.abs(drawn[1])
+    if kind == "box":
+        drawn.sort(0)
+    first, exact_first = stored(drawn[0], case["dtype"])
+    second, exact_second = stored(drawn[1], case["dtype"])
+    if kind == "ball":
+        second = np.abs(drawn[1][..., 0]).astype(np.float32)
+        exact_second = second.astype(np.float64)
+    if case["layout"] == "nhd":
+        first, _ = stored(drawn[0].transpose(0, 2, 1, 3), case["dtype"])
+    parts = [first] if kind in ("keys", "mean") else [first, second]
+    (scores, bounds), is_same = is_repeatable(
+        entry, [q, *parts, table, lens, *batch.lists]
+    )
+    if not is_same:
+        yield "another result when repeated"
+    slots = np.arange(scores.shape[2])
+    for row, head in np.ndindex(len(lens), heads):
+        kv_head, w = head // (heads // kv), exact_q[row, head]
+        if kind == "keys":
+            visible, page, slot = batch.place(row, kv_head, slots)
+            x = exact_first[page, kv_head, slot]
+        else:
+            visible = slots < -(-lens[row] // size)
+            page = table[batch.sequences[row], slots[visible]]
+            x, y = exact_first[page, kv_head], exact_second[page, kv_head]
+        truth, sizes = x @ w, np.abs(x) @ np.abs(w)
+        if kind == "mean_std":
+            truth, sizes = truth + y @ np.abs(w), sizes + y @ np.abs(w)
+        if kind == "box":
+            truth = np.maximum(x * w, y * w).sum(1)
+            sizes = np.maximum(np.abs(x), np.abs(y)) @ np.abs(w)
+        if kind == "ball":
+            reach = np.linalg.norm(w) * y
+            truth, sizes = truth + reach, sizes + reach
+        # A sum of products of f32, in any order; what bounds add is twice as much.
+        room = (1 if kind in ("keys", "mean", "mean_std") else 4) * (dim + 8) * 2.0**-24
+        scale = np.float64(np.float32(dim**-0.5))
+        truth, room = truth * scale, room * sizes * scale + 1e-30
+        if case["cap"]:
+            truth, room = 20 * np.tanh(truth / 20), room + 20 * 2.0**-19
+        got, bound = scores[row, head], bounds[row, head]
+        if (got[~visible] != -INF).any() or (bound[~visible] != -INF).any():
+            yield f"row {row}, head {head}: a slot is visible that must not be"
+        if not (np.abs(got[visible] - truth) <= room).all():
+            yield f"row {row}, head {head}: a score is wrong"
+        if kind in ("box", "ball", "keys"):
+            if (got != bound).any():
+                yield f"row {row}, head {head}: bounds are not the scores"
+        elif (bound[visible] != INF).any():
+            yield f"row {row}, head {head}: a bound where there is none"
+        if kind in ("box", "ball") and not (bound[visible] >= truth).all():
+            yield f"row {row}, head {head}: a bound is too low"
 
 
 # ===----------------------------------------------------------------------===#
@@ -453,6 +625,9 @@ def main():
     parser.add_argument("--artefact", help="kept there; compiled if it is not there")
     args = parser.parse_args()
     cases = [(f"scan{i}", c, scan_text, judge_scan) for i, c in enumerate(draw_scans())]
+    cases += [
+        (f"source{i}", c, source_text, judge_source) for i, c in enumerate(draw_sources())
+    ]
     cases += [(f"pick{i}", c, pick_text, judge_pick) for i, c in enumerate(draw_picks())]
     if args.artefact and pathlib.Path(args.artefact).exists():
         artefact = vashista.load(args.artefact)

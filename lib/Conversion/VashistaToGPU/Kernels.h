@@ -40,6 +40,8 @@ using ScanTops = llvm::DenseMap<mlir::Value, mlir::Value>;
 
 llvm::LogicalResult launchSketchScan(ScoreOp op, ScanTops &tops,
                                      mlir::PatternRewriter &rewriter);
+llvm::LogicalResult launchVectorScan(ScoreOp op,
+                                     mlir::PatternRewriter &rewriter);
 /// A pick that takes up another's list needs this one's tail: the last first.
 llvm::LogicalResult launchPick(PickOp op, int64_t clusterBlocks,
                                const ScanTops &tops,

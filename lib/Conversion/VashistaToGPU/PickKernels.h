@@ -23,10 +23,10 @@
 //
 // Bytes, for L slots and G heads: `proving` reads G L scores and (2 G + G (G -
 // 1) / 2) L bounds, and as much as `top` where that is more than the budget;
-// `top` 6 G L scores where there is more to pick from than the budget, and with
-// a tail G L bounds. Without a scan that looked for the highest bounds: G L
-// scores and bounds more. A later round of a group that is proved already:
-// nothing.
+// `top` 3 to 5 G L scores where there is more to pick from than the budget (1
+// less for one head), and with a tail G L bounds. Without a scan that looked
+// for the highest bounds: G L scores and bounds more. A later round of a group
+// that is proved already: nothing.
 //
 //===----------------------------------------------------------------------===//
 
@@ -260,7 +260,9 @@ private:
   // warp; for each head: the highest finite bound, bins that it takes, ref; and
   // whether a score is NaN.
   Value bins, massBefore, restFrom, perWarp, tops, ends, refs, nans;
-  Value found;                                    // [2] i32
+  // Of the last of the best: what its rank begins with, how many that begin so
+  // are needed, how many bits follow, and whether they are all. [4] i32
+  Value found;
   Value row, kvHead, firstHead, length, numSlots; // index
   Value used;                                     // slots that may be visible
   Value firstWord, lastWord, block, thread, warp, lane;

@@ -22,40 +22,39 @@ using namespace vashista;
 using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
-/// The log-sum-exp of each head over what can be picked: 0 where infinite.
+/// The log-sum-exp of each head over what can be picked: 0 where infinite. One
+/// head ranks as its scores do.
 void PickLauncher::findRefs() {
-  auto getScores = [&](Value head, ArrayRef<Slot> slots) {
-    SmallVector<Value> values = weighted(scores, head, slots);
-    for (Value &value : values)
-      value = b.select(isNaN(value), b.negInf(), value);
-    return values;
+  if (group == 1) {
+    storeOnce(b.f32(0.0f), refs, b.index(0));
+    b.barrier();
+    return;
+  }
+  auto larger = [&](Value x, Value y) { return b.maxNumber(x, y); };
+  auto getShift = [&](Value most) {
+    return b.select(isInf(b.absF(most)), b.f32(0.0f), most);
   };
   b.forLoop(b.index(0), b.index(group), 1, [&](Value head) {
-    auto larger = [&](Value x, Value y) { return b.maxNumber(x, y); };
-    Value most = forEachSlot(b.negInf(),
-                             [&](ArrayRef<Slot> slots,
-                                 ValueRange now) -> SmallVector<Value> {
-                               Value most = now[0];
-                               for (Value score : getScores(head, slots))
-                                 most = larger(most, score);
-                               return {most};
-                             })
-                     .front();
-    most = reduceAll(most, Join::most).front();
-    Value infinite = isInf(b.absF(most));
-    Value shift = b.select(infinite, b.f32(0.0f), most);
-    Value sum = forEachSlot(b.f32(0.0f),
-                            [&](ArrayRef<Slot> slots,
-                                ValueRange now) -> SmallVector<Value> {
-                              Value sum = now[0];
-                              for (Value score : getScores(head, slots))
-                                sum = b.addF(sum, b.exp(b.subF(score, shift)));
-                              return {sum};
-                            })
-                    .front();
+    // Of each thread first, in units of its own.
+    SmallVector<Value> own = forEachSlot(
+        {b.negInf(), b.f32(0.0f)}, [&](ArrayRef<Slot> slots, ValueRange now) {
+          SmallVector<Value> values = weighted(scores, head, slots);
+          Value most = now[0], sum = now[1];
+          for (Value &value : values) {
+            value = b.select(isNaN(value), b.negInf(), value);
+            most = larger(most, value);
+          }
+          Value shift = getShift(most);
+          sum = b.mulF(sum, estimate(b.subF(getShift(now[0]), shift)));
+          for (Value value : values)
+            sum = b.addF(sum, estimate(b.subF(value, shift)));
+          return SmallVector<Value>{most, sum};
+        });
+    Value most = reduceAll(own[0], Join::most).front(), shift = getShift(most);
+    Value sum = b.mulF(own[1], estimate(b.subF(getShift(own[0]), shift)));
     sum = reduceAll(sum, Join::sum).front();
     Value ref = b.addF(shift, b.log(sum));
-    storeOnce(b.select(infinite, b.f32(0.0f), ref), refs, head);
+    storeOnce(b.select(isInf(b.absF(most)), b.f32(0.0f), ref), refs, head);
   });
   b.barrier();
 }
@@ -110,14 +109,18 @@ void PickLauncher::countRanks(Value prefix, int64_t shift, int64_t bits) {
   addUpBins(size);
 }
 
+/// Narrows down what the need-th best begins with, part after part, until all
+/// that begins so is needed.
 Value PickLauncher::markBest(Value need) {
   findRefs();
+  Value zero = b.index(0), prefixAt = b.index(0), needAt = b.index(1),
+        shiftAt = b.index(2);
   // Parts of a rank, from the highest bits down.
   constexpr int64_t widths[] = {11, 11, 10};
-  int64_t shift = 32;
-  Value prefix;
-  for (int64_t width : widths) {
-    shift -= width;
+  auto narrow = [&](int64_t shift, int64_t width) {
+    bool isFirst = shift + width == 32;
+    Value prefix = isFirst ? Value() : b.load(found, prefixAt);
+    Value left = isFirst ? need : b.load(found, needAt);
     countRanks(prefix, shift, width);
     // The value at which as many are reached; a thread has a few values.
     int64_t size = int64_t(1) << width, own = size / kThreads;
@@ -133,32 +136,46 @@ Value PickLauncher::markBest(Value need) {
     Value before = scan(sum).first;
     for (auto [value, number] : llvm::zip_equal(values, numbers)) {
       Value after = b.addI(before, number);
-      Value isHere = b.andI(b.compare(CmpIPredicate::slt, before, need),
-                            b.compare(CmpIPredicate::sge, after, need));
-      b.ifThen(isHere, [&, value = value] {
-        b.store(b.toI32(value), found, b.index(0));
-        b.store(before, found, b.index(1));
+      Value isHere = b.andI(b.compare(CmpIPredicate::slt, before, left),
+                            b.compare(CmpIPredicate::sge, after, left));
+      b.ifThen(isHere, [&, value = value, number = number] {
+        Value here = b.toI32(value), rest = b.subI(left, before);
+        if (prefix)
+          here = b.orI(arith::ShLIOp::create(b, prefix, b.i32(width)), here);
+        b.store(here, found, prefixAt);
+        b.store(rest, found, needAt);
+        // All of them: no more parts.
+        Value isAll = b.compare(CmpIPredicate::eq, rest, number);
+        b.store(b.i32(shift), found, shiftAt);
+        b.store(b.select(isAll, b.i32(1), b.i32(0)), found, b.index(3));
       });
       before = after;
     }
     b.barrier();
-    Value here = b.load(found, b.index(0));
-    need = b.subI(need, b.load(found, b.index(1)));
-    prefix = prefix
-                 ? b.orI(arith::ShLIOp::create(b, prefix, b.i32(width)), here)
-                 : here;
-    b.barrier();
+  };
+  int64_t shift = 32;
+  for (int64_t width : widths) {
+    shift -= width;
+    if (shift + width == 32) {
+      narrow(shift, width);
+      continue;
+    }
+    Value isMore =
+        b.compare(CmpIPredicate::eq, b.load(found, b.index(3)), b.i32(0));
+    b.ifThen(isMore, [&] { narrow(shift, width); });
   }
 
-  Value zero = b.index(0);
+  Value prefix = b.load(found, prefixAt), below = b.load(found, shiftAt);
+  need = b.load(found, needAt);
   forEachSlot(
       {},
       [&](ArrayRef<Slot> slots, ValueRange) -> SmallVector<Value> {
         SmallVector<Value> ranks = getRanks(slots);
         SmallVector<Value> better, equal;
         for (auto [rank, slot] : llvm::zip_equal(ranks, slots)) {
-          auto mark = [&, rank = rank, &slot = slot](CmpIPredicate predicate) {
-            return andOpen(slot, b.compare(predicate, rank, prefix));
+          Value above = arith::ShRUIOp::create(b, rank, below);
+          auto mark = [&, &slot = slot](CmpIPredicate predicate) {
+            return andOpen(slot, b.compare(predicate, above, prefix));
           };
           better.push_back(mark(CmpIPredicate::ugt));
           equal.push_back(mark(CmpIPredicate::eq));
@@ -168,5 +185,6 @@ Value PickLauncher::markBest(Value need) {
         return {};
       },
       /*ofMarked=*/true);
+  b.barrier();
   return need;
 }

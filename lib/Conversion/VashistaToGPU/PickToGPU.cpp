@@ -97,7 +97,7 @@ SmallVector<Value> PickLauncher::launch() {
             b.sharedType(kBins, f32), b.sharedType({kWarps, kTold}, i32),
             b.sharedType(group, f32), b.sharedType(group, f32),
             b.sharedType(group, f32), b.sharedType(group, i32),
-            b.sharedType(2, i32), b.sharedType(kTold, i32)},
+            b.sharedType(4, i32), b.sharedType(kTold, i32)},
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              emit(values, shared);
            });

@@ -81,7 +81,10 @@ struct ConvertPass
     ScanTops tops;
     for (ScoreOp op : scores) {
       rewriter.setInsertionPoint(op);
-      (void)launchSketchScan(op, tops, rewriter);
+      if (isa<SketchAttr>(op.getFrom()))
+        (void)launchSketchScan(op, tops, rewriter);
+      else
+        (void)launchVectorScan(op, rewriter);
     }
     for (PickOp op : llvm::reverse(picks)) {
       rewriter.setInsertionPoint(op);

@@ -88,6 +88,12 @@ Value WarpBuilder::shuffleXor(Value value, int64_t mask) {
       .getShuffleResult();
 }
 
+Value WarpBuilder::shuffle(Value value, Value lane) {
+  return gpu::ShuffleOp::create(*this, value, lane, i32(kWarp),
+                                gpu::ShuffleMode::IDX)
+      .getShuffleResult();
+}
+
 Value WarpBuilder::shuffleUp(Value value, int64_t distance) {
   return gpu::ShuffleOp::create(*this, value, i32(distance), i32(kWarp),
                                 gpu::ShuffleMode::UP)

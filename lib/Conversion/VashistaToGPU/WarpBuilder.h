@@ -61,6 +61,8 @@ public:
                                       llvm::ArrayRef<Value> shared)>
                   body);
 
+  using KernelBuilder::shuffle;
+
   Value threadId() {
     return mlir::gpu::ThreadIdOp::create(*this, mlir::gpu::Dimension::x);
   }
@@ -73,6 +75,8 @@ public:
 
   /// f32, i32 or f64 of the lane whose number differs in the bits of `mask`.
   Value shuffleXor(Value value, int64_t mask);
+  /// f32 or i32 of a lane, given as i32.
+  Value shuffle(Value value, Value lane);
   /// f32 or i32 of the lane `distance` below; of lower ones, anything.
   Value shuffleUp(Value value, int64_t distance);
   /// What all lanes of a warp come to, each of which has it.

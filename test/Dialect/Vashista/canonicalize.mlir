@@ -552,6 +552,31 @@ func.func @nothing_taken_nothing_outside(
   return %p, %c, %d : tensor<2x2x2xi32>, tensor<2x2x2xi32>, tensor<2x2x2xi32>
 }
 
+// Without a reader of its tail a pick of the best needs neither bounds nor what is
+// outside; then nor does the pick before, whose tail that was. A proof needs both.
+// CHECK-LABEL: func @unused_tails
+// CHECK: vashista.pick top 2 tokens of(%[[S:.*]], %[[S]]) lens(%{{.*}}) kv_heads
+// CHECK: vashista.pick top 2 tokens of(%[[S]], %[[S]]) lens(%{{.*}}) taken(%{{.*}}) kv_heads
+// CHECK: vashista.pick proving 2 tokens of(%[[S]], %{{.*}}) lens(%{{.*}}) outside(
+func.func @unused_tails(%s: tensor<2x8x4xf32>, %b: tensor<2x8x4xf32>,
+                        %lens: tensor<2xi32>, %tail: tensor<2x8xf32>)
+    -> (tensor<2x2x2xi32>, tensor<2x2x2xi32>) {
+  %0:3 = vashista.pick top 2 tokens of(%s, %b) lens(%lens)
+      kv_heads 2 page_size 16
+      : (tensor<2x8x4xf32>, tensor<2x8x4xf32>, tensor<2xi32>)
+      -> (tensor<2x2x2xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  %1:3 = vashista.pick top 2 tokens of(%s, %b) lens(%lens) taken(%0#0)
+      outside(%0#2) kv_heads 2 page_size 16
+      : (tensor<2x8x4xf32>, tensor<2x8x4xf32>, tensor<2xi32>, tensor<2x2x2xi32>,
+         tensor<2x8xf32>)
+      -> (tensor<2x2x2xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  %2:3 = vashista.pick proving 2 tokens of(%s, %b) lens(%lens) outside(%tail)
+      kv_heads 2 page_size 16 tolerance 0.1
+      : (tensor<2x8x4xf32>, tensor<2x8x4xf32>, tensor<2xi32>, tensor<2x8xf32>)
+      -> (tensor<2x2x2xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  return %1#0, %2#0 : tensor<2x2x2xi32>, tensor<2x2x2xi32>
+}
+
 // A tail of +inf, or of 0, is not nothing.
 // CHECK-LABEL: func @something_outside
 // CHECK-COUNT-2: vashista.pick {{.*}} outside(

@@ -251,6 +251,23 @@ template <typename OpTy> struct DropEmptyChain : OpRewritePattern<OpTy> {
   }
 };
 
+/// Of the best slots by rank, bounds say nothing but the tail.
+struct DropUnusedTail : OpRewritePattern<PickOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(PickOp op,
+                                PatternRewriter &rewriter) const override {
+    if (op.getMode() != PickMode::top || !op.getTail().use_empty())
+      return rewriter.notifyMatchFailure(op, "somebody reads its tail");
+    if (!op.getOutside() && op.getBounds() == op.getScores())
+      return rewriter.notifyMatchFailure(op, "nothing is read for its tail");
+    rewriter.modifyOpInPlace(op, [&] {
+      op.getOutsideMutable().clear();
+      op.getBoundsMutable().assign(op.getScores());
+    });
+    return success();
+  }
+};
+
 /// attend over nothing -> its destinations
 struct AttendToNothing : OpRewritePattern<AttendOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -357,7 +374,7 @@ struct LinearGradientIsSoftmax : OpRewritePattern<OpTy> {
 
 void PickOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                          MLIRContext *context) {
-  patterns.add<DropEmptyChain<PickOp>>(context);
+  patterns.add<DropEmptyChain<PickOp>, DropUnusedTail>(context);
 }
 
 void RouteOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
