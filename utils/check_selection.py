@@ -9,7 +9,8 @@ no further from these than from their bounds. Of one from summaries or keys: sco
 must be what the stored numbers come to, but for rounding, and bounds not below. Of a
 `pick`: lists must be what float64
 picks, but for slots that rounding could rank either way, and tails must bound what is
-left, by no more than rounding. Whatever is not visible is NaN. Every call is repeated
+left, by no more than rounding. An attend to what is picked of listed pages must be
+that of float64. Whatever is not visible is NaN. Every call is repeated
 and must give the same bits. Exits with 1 after a failure.
 
 Needs NumPy, a CUDA device, and ptxas for a target such as cuda:sm_90a; with
@@ -380,6 +381,9 @@ def draw_picks():
         "taken": False,
         "outside": False,
         "attended": False,
+        # Slots, where they are static; whether somebody reads the tail.
+        "width": 0,
+        "tail": True,
     }
     proving = {**base, "mode": "proving", "budget": 3000, "tolerance": "tolerance 0.25"}
     for mode in (base, proving):
@@ -392,6 +396,17 @@ def draw_picks():
         yield {**mode, "budget": 500, "taken": True, "outside": True}
         yield {**mode, "within": True, "always": "sinks 3 window 20", "taken": True}
     yield {**proving, "budget": 50, "always": "sinks 5 window 37"}
+    # Of few slots, and of some that may be few.
+    few = {**base, "tail": False}
+    for width, heads in itertools.product((0, 100, 1500, 6001, 9000), ((2, 2), (8, 2), (32, 2))):
+        yield {**few, "width": width, "heads": heads}
+    yield {**few, "width": 9000, "unit": "pages", "always": "sinks 20 window 50"}
+    yield {**few, "width": 30000, "always": "sinks 5 window 37"}
+    yield {**few, "within": True, "always": "sinks 3 window 20", "budget": 30}
+    yield {**few, "width": 4096, "budget": 1200}
+    # As many may be left to search as are needed.
+    for budget, heads in itertools.product((1, 2, 5), ((2, 2), (8, 2))):
+        yield {**few, "width": 4096, "heads": heads, "budget": budget}
     for tolerance in (0.01, 0.5):
         yield {**proving, "tolerance": f"tolerance {tolerance}", "attended": True}
     yield {**proving, "attended": True, "taken": True, "outside": True}
@@ -400,7 +415,7 @@ def draw_picks():
 
 def pick_text(name, case):
     heads, kv = case["heads"]
-    width = "144" if case["within"] else "?"
+    width = "144" if case["within"] else case["width"] or "?"
     types = {
         "scores": f"tensor<?x{heads}x{width}xf32>",
         "bounds": f"tensor<?x{heads}x{width}xf32>",
@@ -418,17 +433,17 @@ def pick_text(name, case):
             types[state] = f"tensor<?x{heads}xf32>"
             clauses += f" {state}(%{state})"
     arguments = ", ".join(f'%{n}: {of} loc("{n}")' for n, of in types.items())
-    results = (
-        f"(tensor<?x{kv}x{case['budget']}xi32>, tensor<?x{kv}xi32>, "
-        f"tensor<?x{heads}xf32>)"
-    )
+    made = [f"tensor<?x{kv}x{case['budget']}xi32>", f"tensor<?x{kv}xi32>"]
+    results = f"({', '.join(made + [f'tensor<?x{heads}xf32>'])})"
+    returned = results[1:-1] if case["tail"] else ", ".join(made)
+    values = "%r#0, %r#1" + (", %r#2" if case["tail"] else "")
     return f"""
-func.func @{name}({arguments}) -> {results} {{
+func.func @{name}({arguments}) -> ({returned}) {{
   %r:3 = vashista.pick {case["mode"]} {case["budget"]} {case["unit"]} of(%scores, %bounds)
       lens(%lens){clauses} kv_heads {kv} page_size {case["page_size"]}
       {case["always"]} {case["tolerance"]}
       : ({", ".join(types.values())}) -> {results}
-  return %r#0, %r#1, %r#2 : {results[1:-1]}
+  return {values} : {returned}
 }}"""
 
 
@@ -447,7 +462,9 @@ def judge_pick(case, entry, number, rng):
     heads, kv = case["heads"]
     group, rows = heads // kv, 4
     unit = case["page_size"] if case["unit"] == "pages" else 1
-    width = 144 if case["within"] else int(rng.choice((100, 1500, 9000)))
+    width = case["width"] or int(rng.choice((100, 1500, 9000)))
+    if case["within"]:
+        width = 144
     lens = rng.integers(1, width * unit + 1, rows).astype(np.int32)
     lens[0] = width * unit + 5
     if number % 2:
@@ -488,9 +505,8 @@ def judge_pick(case, entry, number, rng):
         if case[state]:
             arguments[state] = rng.normal(-3 if state == "outside" else 4, 2, (rows, heads))
     given = [x.astype(np.float32) if x.dtype == float else x for x in arguments.values()]
-    ids, count, tail = entry(*given, checked=False)
-    again = entry(*given, checked=False)
-    if any(x.tobytes() != y.tobytes() for x, y in zip((ids, count, tail), again)):
+    (ids, count, *tail), is_same = is_repeatable(entry, given)
+    if not is_same:
         yield "another result when repeated"
     arguments = dict(zip(arguments, (x.astype(float) for x in given)))
     sinks, window = option(case["always"], "sinks"), option(case["always"], "window")
@@ -520,13 +536,13 @@ def judge_pick(case, entry, number, rng):
             continue
 
         left = np.where(is_open & ~is_picked, bound, -INF)
-        for i in range(group):
+        for i in range(group if tail else 0):
             truth = log_sum_exp(np.where(np.isnan(left[i]), INF, left[i]))
             if case["outside"]:
                 truth = np.logaddexp(truth, arguments["outside"][row, own][i])
             if unknown[i]:
                 truth = INF
-            got, room = tail[row, own][i], 6e-5 + width * 1e-7
+            got, room = tail[0][row, own][i], 6e-5 + width * 1e-7
             if not got >= truth or not (got <= truth + room or got == truth):
                 yield f"{where}: head {i} has a tail of {got}, not {truth}"
 
@@ -617,6 +633,149 @@ def find_needed(
     return needed & is_open, marginal
 
 
+# ===----------------------------------------------------------------------===#
+# Attention to the best tokens of listed pages
+# ===----------------------------------------------------------------------===#
+
+
+def draw_steps():
+    base = {
+        "heads": (8, 2),
+        "dims": (128, 128),
+        "page_size": 16,
+        "dtype": "bf16",
+        "layout": "hnd",
+        "cap": "",
+        "budget": 40,
+        "always": "",
+        "within": True,
+        "rows": False,
+    }
+    for heads in ((2, 2), (8, 2), (6, 2), (16, 2), (24, 2)):
+        yield {**base, "heads": heads}
+    for dims in ((64, 64), (96, 64), (192, 128), (256, 256), (128, 40), (576, 512)):
+        yield {**base, "dims": dims}
+    for size in (1, 5, 64, 256):
+        yield {**base, "page_size": size, "budget": min(9 * size, 128)}
+    yield {**base, "dtype": "f16", "layout": "nhd", "always": "sinks 20"}
+    yield {**base, "dtype": "f32", "cap": "soft_cap 20.0", "always": "sinks 3 window 21"}
+    yield {**base, "rows": True, "always": "window 17"}
+    yield {**base, "budget": 144}
+    yield {**base, "budget": 1, "heads": (2, 2)}
+
+
+def step_text(name, case):
+    (heads, kv), (dim, value_dim), size = case["heads"], case["dims"], case["page_size"]
+    order = (kv, size) if case["layout"] == "hnd" else (size, kv)
+    pool = f"tensor<?x{order[0]}x{order[1]}x"
+    dtype, budget = case["dtype"], case["budget"]
+    types = {
+        "q": f"tensor<?x{heads}x{dim}x{dtype}>",
+        "k": f"{pool}{dim}x{dtype}>",
+        "v": f"{pool}{value_dim}x{dtype}>",
+        "table": "tensor<?x?xi32>",
+        "lens": "tensor<?xi32>",
+    }
+    lists, clauses = list_clauses(case, kv)
+    types.update(lists)
+    rows = " rows(%rows)" if case["rows"] else ""
+    row_type = ["tensor<?xi32>"] if case["rows"] else []
+    arguments = ", ".join(f'%{n}: {of} loc("{n}")' for n, of in types.items())
+    score = f"tensor<?x{heads}x{LISTED * size}xf32>"
+    ids, counts = f"tensor<?x{kv}x{budget}xi32>", f"tensor<?x{kv}xi32>"
+    state = f"tensor<?x{heads}x{value_dim}xf32>, tensor<?x{heads}xf32>"
+    o, lse = state.split(", ")
+    listed = ", ".join(lists[n] for n in ("pages", "n"))
+    read = ", ".join([types[n] for n in ("q", "k", "v", "table", "lens")] + row_type)
+    scored = ", ".join([types[n] for n in ("q", "k", "table", "lens")] + row_type)
+    return f"""
+func.func @{name}({arguments}) -> ({state}) {{
+  %x:2 = vashista.score %q from #vashista.keys<{case["layout"]}>(%k) table(%table)
+      lens(%lens){clauses} scale {dim**-0.5:.9e} {case["cap"]}
+      : ({scored}, {listed}) -> ({score}, {score})
+  %p:3 = vashista.pick top {budget} tokens of(%x#0, %x#1) lens(%lens)
+      within(%pages, %n) kv_heads {kv} page_size {size} {case["always"]}
+      : ({score}, {score}, {types["lens"]}, {listed}) -> ({ids}, {counts}, {lse})
+  %c0 = arith.constant 0 : index
+  %r = tensor.dim %q, %c0 : {types["q"]}
+  %zero = arith.constant 0.0 : f32
+  %none = arith.constant 0xFF800000 : f32
+  %o_any = tensor.empty(%r) : {o}
+  %lse_any = tensor.empty(%r) : {lse}
+  %o0 = linalg.fill ins(%zero : f32) outs(%o_any : {o}) -> {o}
+  %l0 = linalg.fill ins(%none : f32) outs(%lse_any : {lse}) -> {lse}
+  %s:2 = vashista.attend %q keys(%k) values(%v) table(%table) lens(%lens){rows}
+      tokens(%p#0, %p#1) outs(%o0, %l0) scale {dim**-0.5:.9e} {case["cap"]}
+      layout {case["layout"]}
+      : ({read}, {ids}, {counts}, {state}) -> ({state})
+  return %s#0, %s#1 : {state}
+}}"""
+
+
+def judge_step(case, entry, number, rng):
+    """Yields what is wrong."""
+    (heads, kv), (dim, value_dim) = case["heads"], case["dims"]
+    batch, group = Batch(case, number, rng), heads // kv
+    size, lens, table = batch.size, batch.lens, batch.table
+    hidden = np.ones((batch.num_pages, kv, size), bool)
+    for b, length in enumerate(batch.seq_lens):
+        for p in range(-(-length // size)):
+            hidden[table[b, p], :, : length - p * size] = False
+    drawn = [rng.standard_normal((*hidden.shape, n)) for n in (dim, value_dim)]
+    for x in drawn:
+        x[hidden] = np.nan
+    q = (1 + 3 * (number % 3)) * rng.standard_normal((len(lens), heads, dim))
+    (q, exact_q), dtype = stored(q, case["dtype"]), case["dtype"]
+    exact_k, exact_v = (stored(x, dtype)[1] for x in drawn)
+    if case["layout"] == "nhd":
+        drawn = [np.ascontiguousarray(x.transpose(0, 2, 1, 3)) for x in drawn]
+    k, v = (stored(x, dtype)[0] for x in drawn)
+    (o, lse), is_same = is_repeatable(entry, [q, k, v, table, lens, *batch.lists])
+    if not is_same:
+        yield "another result when repeated"
+    sinks, window = option(case["always"], "sinks"), option(case["always"], "window")
+    slots = np.arange(LISTED * size)
+    for row, kv_head in np.ndindex(len(lens), kv):
+        own = slice(kv_head * group, (kv_head + 1) * group)
+        visible, page, slot = batch.place(row, kv_head, slots)
+        listed = batch.pages[row, kv_head][slots // size].astype(np.int64)
+        at = (listed * size + slots % size)[visible]
+        keys, values = exact_k[page, kv_head, slot], exact_v[page, kv_head, slot]
+        logits = exact_q[row, own] @ keys.T * np.float64(np.float32(dim**-0.5))
+        sizes = np.abs(exact_q[row, own]) @ np.abs(keys).T * dim**-0.5
+        if case["cap"]:
+            logits = 20 * np.tanh(logits / 20)
+        chosen = np.ones(len(at), bool)
+        if len(at) > case["budget"]:
+            refs = np.array([log_sum_exp(x) for x in logits])
+            rank = (logits - refs[:, None]).max(0)
+            always = at < sinks
+            if window:
+                always |= at >= lens[row] - window
+            rank[always] = INF
+            order = np.argsort(-rank, kind="stable")
+            edge = rank[order[case["budget"] - 1 : case["budget"] + 1]]
+            if edge[0] - edge[1] < 1e-4:
+                continue
+            chosen[order[case["budget"] :]] = False
+        for i in range(group):
+            x, where = logits[i][chosen], f"row {row}, head {kv_head * group + i}"
+            got, got_lse = o[row, own][i], lse[row, own][i]
+            if not chosen.any():
+                if (got != 0).any() or got_lse != -INF:
+                    yield f"{where}: a state that is not empty"
+                continue
+            weights = np.exp(x - log_sum_exp(x))
+            # Logits are sums of f32; weights may be rounded to the values' type.
+            room = 2 * (dim + 8) * 2.0**-24 * sizes[i][chosen].max() + 2e-5
+            unit = {"bf16": 2.0**-8, "f16": 2.0**-11, "f32": 0}[dtype]
+            most = weights @ np.abs(values[chosen])
+            if not (np.abs(got - weights @ values[chosen]) <= (2 * room + unit) * most).all():
+                yield f"{where}: an output is wrong"
+            if not abs(got_lse - log_sum_exp(x)) <= room:
+                yield f"{where}: lse is {got_lse}, not {log_sum_exp(x)}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--target", default="cuda:sm_90a", help="as of vashista-compile")
@@ -628,6 +787,7 @@ def main():
     cases += [
         (f"source{i}", c, source_text, judge_source) for i, c in enumerate(draw_sources())
     ]
+    cases += [(f"step{i}", c, step_text, judge_step) for i, c in enumerate(draw_steps())]
     cases += [(f"pick{i}", c, pick_text, judge_pick) for i, c in enumerate(draw_picks())]
     if args.artefact and pathlib.Path(args.artefact).exists():
         artefact = vashista.load(args.artefact)

@@ -6,6 +6,30 @@
 // RUN:   -vashista-lower-to-nvvm='chip=sm_80 features=+ptx80 format=isa' \
 // RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --check-prefix=PTX
 
+// The step without a certificate: three kernels, of plain loads of 16 bytes and
+// nothing in local memory; larger numbers are one instruction.
+// RUN: sed s/8x?xi32/8x4096xi32/g %source_dir/examples/decode.mlir \
+// RUN:   | vashista-opt -vashista-lower-to-nvvm='format=isa' \
+// RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --check-prefix=STEP
+
+// STEP: gpu.launch_func @kernels::@vector_scan_0
+// STEP: gpu.launch_func @kernels::@pick_0
+// STEP: gpu.launch_func @kernels::@attend_best_0
+// STEP-NOT: gpu.launch_func
+// STEP: .entry attend_best_0(
+// STEP-NOT: .local
+// STEP: ld.global.nc.v4.b32
+// STEP: barrier.cluster.wait
+// STEP: .entry vector_scan_0(
+// STEP-NOT: .local
+// STEP: ld.global.nc.v4.b32
+// STEP: fma.rn.f32
+// STEP: .entry pick_0(
+// STEP-NOT: .local
+// STEP: ld.global.nc.v4.b32
+// STEP: max.f32
+// STEP: redux.sync.add
+
 // Every op has become a launch; the host holds buffers and nothing of the
 // dialect or of a loop over them.
 // CHECK-LABEL: func.func @certified(

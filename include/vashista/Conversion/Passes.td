@@ -83,9 +83,15 @@ def ConvertVashistaToGPUPass
     destination op on buffers: the pass runs twice.
 
     * On tensors: `score` from a key sketch without a centre, in groups of 32 to
-      128 channels, on tensor cores; `pick`; `certify`; a softmax `fallback` as an
-      `attend` below, of which only the groups that miss the limit read anything.
-      Heads and head sizes are static.
+      128 channels, on tensor cores; `score` from summaries or keys whose channels
+      are a multiple of 8; `pick`; `certify`; a softmax `fallback` as an `attend`
+      below, of which only the groups that miss the limit read anything. Heads and
+      head sizes are static.
+    * On tensors, too: a softmax `attend`, from an empty state, to the best tokens
+      of listed pages by their exact logits, together with the `pick` that takes
+      them and the `score` that it takes them by, where nobody else reads these, as
+      one kernel. Up to 4,096 tokens are listed for each row and KV head, and what
+      they score has room in a block's static memory.
     * On buffers: a softmax `attend` over a sequence, or listed pages or tokens,
       whose queries, keys and values are all bf16 or all f16, on tensor cores, and
       a kernel that merges its splits where there may be several. Head sizes are
@@ -239,10 +245,11 @@ def VashistaOutlineKernelsPass
 def VashistaExactMathPass : Pass<"vashista-exact-math"> {
   let summary = "picks the correctly rounded instructions of NVIDIA GPUs";
   let description = [{
-    Square roots, roundings, `absf`, `copysign` and `fma` of f32 and f64 become
-    LLVM intrinsics, which round correctly. The upstream conversion calls a
-    library that need not be there, whose square root is an approximation: a
-    certificate that rests on it would be wrong. Prefetches go.
+    Square roots, roundings, `absf`, `copysign`, `fma`, `maxnumf` and `minnumf` of
+    f32 and f64 become LLVM intrinsics, which are exact or round correctly. The
+    upstream conversion calls a library that need not be there, whose square root
+    is an approximation: a certificate that rests on it would be wrong. Prefetches
+    go.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }

@@ -8,6 +8,7 @@
 
 #include "vashista/Conversion/Passes.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -75,6 +76,9 @@ struct ExactMathPass
     patterns.add<UseIntrinsic<math::AbsFOp>>(context, "fabs");
     patterns.add<UseIntrinsic<math::CopySignOp>>(context, "copysign");
     patterns.add<UseIntrinsic<math::FmaOp>>(context, "fma");
+    // One instruction each; upstream expands them to comparisons.
+    patterns.add<UseIntrinsic<arith::MaxNumFOp>>(context, "maxnum");
+    patterns.add<UseIntrinsic<arith::MinNumFOp>>(context, "minnum");
     patterns.add<DropPrefetch>(context);
     walkAndApplyPatterns(getOperation(), std::move(patterns));
   }

@@ -42,6 +42,9 @@ llvm::LogicalResult launchSketchScan(ScoreOp op, ScanTops &tops,
                                      mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchVectorScan(ScoreOp op,
                                      mlir::PatternRewriter &rewriter);
+/// An `attend` to the best tokens of few, which scores and picks them, too.
+llvm::LogicalResult launchAttendBest(AttendOp op, int64_t clusterBlocks,
+                                     mlir::PatternRewriter &rewriter);
 /// A pick that takes up another's list needs this one's tail: the last first.
 llvm::LogicalResult launchPick(PickOp op, int64_t clusterBlocks,
                                const ScanTops &tops,

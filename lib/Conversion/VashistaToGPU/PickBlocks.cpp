@@ -52,7 +52,7 @@ Value PickLauncher::reduce(Value value, Join how) {
   });
   b.barrier();
   Value joined;
-  for (int64_t i = 0; i < kWarps; ++i) {
+  for (int64_t i = 0; i < warps; ++i) {
     Value other = fromBits(b, b.load(perWarp, {b.index(i), b.index(0)}), type);
     joined = joined ? join(how, joined, other) : other;
   }
@@ -77,7 +77,7 @@ std::pair<Value, Value> PickLauncher::scan(Value value) {
   });
   b.barrier();
   Value earlier = zero, total = zero;
-  for (int64_t i = 0; i < kWarps; ++i) {
+  for (int64_t i = 0; i < warps; ++i) {
     Value other = fromBits(b, b.load(perWarp, {b.index(i), b.index(0)}), type);
     Value isEarlier = b.compare(CmpIPredicate::ult, b.index(i), warp);
     earlier = b.select(isEarlier, addAny(earlier, other), earlier);
@@ -101,10 +101,10 @@ void PickLauncher::leave(ArrayRef<Value> values, Joins joins) {
   // A warp for each, in the order of warps.
   for (auto [i, value, how] : llvm::enumerate(values, joins)) {
     Value isOwn = b.compare(CmpIPredicate::eq, thread,
-                            b.index(static_cast<int64_t>(i) % kWarps * kWarp));
+                            b.index(static_cast<int64_t>(i) % warps * kWarp));
     b.ifThen(isOwn, [&, i = i, value = value, how = how] {
       Value all;
-      for (int64_t other = 0; other < kWarps; ++other) {
+      for (int64_t other = 0; other < warps; ++other) {
         Value one = fromBits(b, b.load(perWarp, {b.index(other), b.index(i)}),
                              value.getType());
         all = all ? join(how, all, one) : one;
@@ -150,7 +150,7 @@ SmallVector<Value> PickLauncher::reduceAll(ArrayRef<Value> values,
 }
 
 void PickLauncher::clearBins(int64_t size) {
-  b.forLoop(thread, b.index(size), kThreads,
+  b.forLoop(thread, b.index(size), threads,
             [&](Value at) { b.store(b.i32(0), bins, at); });
   b.barrier();
 }
@@ -163,13 +163,13 @@ SmallVector<Value> PickLauncher::addUpBins(int64_t size, ArrayRef<Value> values,
                                            Joins joins) {
   leave(values, joins); // waits for the bins of the block
   if (clusterBlocks > 1)
-    b.forLoop(thread, b.index(size), kThreads, [&](Value at) {
+    b.forLoop(thread, b.index(size), threads, [&](Value at) {
       b.store(b.load(bins, at), between, {row, kvHead, block, at});
     });
   waitCluster();
   SmallVector<Value> all = collect(values, joins);
   if (clusterBlocks > 1)
-    b.forLoop(thread, b.index(size), kThreads, [&](Value at) {
+    b.forLoop(thread, b.index(size), threads, [&](Value at) {
       Value sum;
       for (int64_t i = 0; i < clusterBlocks; ++i) {
         Value other = b.load(between, {row, kvHead, b.index(i), at});

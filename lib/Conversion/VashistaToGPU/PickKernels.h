@@ -15,6 +15,9 @@
 // All that blocks add up together are integers, or floats that are added in the
 // order of threads and blocks: results are bit-equal from run to run.
 //
+// Where nobody needs a tail and the slots of a group are few enough for the
+// registers of a block, PickFew.cpp does all of it.
+//
 // PickToGPU.cpp has the order of things and writes picks; PickProof.cpp finds
 // what the proofs of a group need, PickRanks.cpp the best of more than there is
 // room for, PickTails.cpp what is left; PickSlots.cpp walks slots,
@@ -51,9 +54,11 @@ public:
 
   /// Yields tensors.
   llvm::SmallVector<Value> launch();
+  /// Whether the slots are known to be few.
+  bool picksFew() { return fewOwn > 0 && !isDynamic(); }
 
 private:
-  static constexpr int64_t kWarps = 16, kThreads = kWarps * kWarp;
+  static constexpr int64_t kMostWarps = 16;
   /// Words of a warp at a time, and slots that a lane has together.
   static constexpr int64_t kAtOnce = 8, kTogether = 4;
   /// Bins of a head's bounds, from the highest down; the last holds all below.
@@ -61,6 +66,8 @@ private:
   static constexpr float kBinsPerNat = 32;
   /// Values that are joined at once, at most.
   static constexpr int64_t kTold = 16;
+  /// Slots of a thread where few are picked from.
+  static constexpr int64_t kFewOwn = 16, kMostOwn = 32;
   /// Bins of a part of a rank.
   static constexpr int64_t kRankBins = 2048;
 
@@ -79,6 +86,11 @@ private:
   void openSlots();
   void excludeTaken();
   void pickAndWrite();
+  /// The same of a budget of the best of slots that a block's threads can hold.
+  void pickFew();
+  void findRefsOfFew(
+      llvm::function_ref<llvm::SmallVector<Value>(Value head)> getScores,
+      llvm::function_ref<Value(int64_t slot)> isOpen);
   /// Writes ids of what is marked, of those that may be picked as well so many.
   void writePicks(Value numTies);
   void writeNothing();
@@ -177,6 +189,18 @@ private:
     return b.compare(mlir::arith::CmpFPredicate::UGE, bound,
                      b.f32(std::numeric_limits<float>::infinity()));
   }
+  /// Whether groups are known to be more than multiprocessors, about.
+  bool areMany() {
+    constexpr int64_t kMany = 128;
+    int64_t rows = mlir::cast<mlir::RankedTensorType>(op.getScores().getType())
+                       .getDimSize(0);
+    return !mlir::ShapedType::isDynamic(rows) &&
+           rows * static_cast<int64_t>(op.getKvHeads()) > kMany;
+  }
+  bool isDynamic() {
+    return mlir::cast<mlir::RankedTensorType>(op.getScores().getType())
+        .isDynamicDim(2);
+  }
   bool hasAlways() { return op.getSinks() > 0 || op.getWindow() > 0; }
   /// Whether words tell what is open, and not the length alone.
   bool hasWords() { return op.getTaken() || op.getPages(); }
@@ -242,6 +266,8 @@ private:
   WarpBuilder &b;
   const int64_t clusterBlocks, group, unit;
   const bool isProving, hasTail;
+  int64_t warps = kMostWarps, threads; // of a block
+  int64_t fewOwn = 0; // slots of a thread where they are few; 0 if never
   const Value hostTops;
   Value hostBefore; // tails of the pick whose list is taken; or null
   /// What is left is summed up while needs are marked, for a few heads.
@@ -263,6 +289,7 @@ private:
   // Of the last of the best: what its rank begins with, how many that begin so
   // are needed, how many bits follow, and whether they are all. [4] i32
   Value found;
+  Value counters;                                 // of BestScores
   Value row, kvHead, firstHead, length, numSlots; // index
   Value used;                                     // slots that may be visible
   Value firstWord, lastWord, block, thread, warp, lane;

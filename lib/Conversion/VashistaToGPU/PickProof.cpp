@@ -54,7 +54,7 @@ void PickLauncher::loadTops() {
   auto larger = [&](Value x, Value y) { return b.maxNumber(x, y); };
   b.forLoop(b.index(0), b.index(group), 1, [&](Value head) {
     SmallVector<Value> largest = b.forLoop(
-        thread, b.dim(scanTops, 2), kThreads, {b.negInf(), b.f32(0.0f)},
+        thread, b.dim(scanTops, 2), threads, {b.negInf(), b.f32(0.0f)},
         [&](Value at, ValueRange now) {
           SmallVector<Value> next(now);
           Value pair = vector::LoadOp::create(
@@ -165,7 +165,7 @@ std::pair<Value, Value> PickLauncher::fillBins(Value head, Value shift) {
 }
 
 void PickLauncher::findEnd(Value head) {
-  constexpr int64_t kOwn = kBins / kThreads; // bins of a thread
+  const int64_t own = kBins / threads; // bins of a thread
   Value shift = getShift(head);
   auto [mass, rest] = fillBins(head, shift);
   Value at[] = {row, b.addI(firstHead, head)};
@@ -182,11 +182,11 @@ void PickLauncher::findEnd(Value head) {
     return b.mulF(b.divF(number, getUnit()), unit);
   };
   // Masses before each bin; rests from the last bin on.
-  Value low = b.mulI(thread, b.index(kOwn));
+  Value low = b.mulI(thread, b.index(own));
   Value high = b.subI(b.index(kBins - 1), low);
   SmallVector<Value> masses, rests;
   Value allMasses = b.f32(0.0f), allRests = b.f32(0.0f);
-  for (int64_t i = 0; i < kOwn; ++i) {
+  for (int64_t i = 0; i < own; ++i) {
     masses.push_back(load(b.addI(low, b.index(i)), 0));
     rests.push_back(load(b.subI(high, b.index(i)), kBins));
     allMasses = b.addF(allMasses, masses.back());
@@ -194,7 +194,7 @@ void PickLauncher::findEnd(Value head) {
   }
   mass = b.addF(mass, scan(allMasses).first);
   rest = b.addF(rest, scan(allRests).first);
-  for (int64_t i = 0; i < kOwn; ++i) {
+  for (int64_t i = 0; i < own; ++i) {
     b.store(mass, massBefore, b.addI(low, b.index(i)));
     mass = b.addF(mass, masses[i]);
     rest = b.addF(rest, rests[i]);
@@ -204,7 +204,7 @@ void PickLauncher::findEnd(Value head) {
 
   // The first bin that a proof can do without.
   Value ratio = getRatio(), end = b.i32(kBins);
-  for (int64_t i = kOwn; i-- > 0;) {
+  for (int64_t i = own; i-- > 0;) {
     Value bin = b.addI(low, b.index(i));
     Value proves = b.compare(CmpFPredicate::OLE, b.load(restFrom, bin),
                              b.mulF(ratio, b.load(massBefore, bin)));

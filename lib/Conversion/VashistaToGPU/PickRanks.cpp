@@ -14,6 +14,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "BestScores.h"
 #include "PickKernels.h"
 
 using namespace mlir;
@@ -72,11 +73,7 @@ SmallVector<Value> PickLauncher::getRanks(ArrayRef<Slot> slots) {
                      return next;
                    });
   for (auto [rank, slot] : llvm::zip_equal(best, slots)) {
-    // The bits of a float in two's complement order, then as unsigned.
-    Value bits = arith::BitcastOp::create(b, b.getI32Type(), rank);
-    Value sign = arith::ShRSIOp::create(b, bits, b.i32(31));
-    Value flip = b.orI(sign, b.i32(std::numeric_limits<int32_t>::min()));
-    rank = arith::XOrIOp::create(b, bits, flip);
+    rank = toRank(b, rank);
     if (slot.isAlways)
       rank = b.select(slot.isAlways, b.i32(-1), rank);
   }
@@ -123,7 +120,7 @@ Value PickLauncher::markBest(Value need) {
     Value left = isFirst ? need : b.load(found, needAt);
     countRanks(prefix, shift, width);
     // The value at which as many are reached; a thread has a few values.
-    int64_t size = int64_t(1) << width, own = size / kThreads;
+    int64_t size = int64_t(1) << width, own = size / threads;
     SmallVector<Value> values, numbers;
     Value sum = b.i32(0);
     for (int64_t i = 0; i < own; ++i) {

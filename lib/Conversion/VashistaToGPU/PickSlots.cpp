@@ -16,7 +16,7 @@ using namespace vashista;
 using arith::CmpIPredicate;
 
 void PickLauncher::openSlots() {
-  b.forLoop(b.addI(firstWord, warp), lastWord, kWarps, [&](Value word) {
+  b.forLoop(b.addI(firstWord, warp), lastWord, warps, [&](Value word) {
     Value slot = b.addI(b.mulI(word, b.index(kWarp)), lane);
     Value inside = b.compare(CmpIPredicate::slt, slot, numSlots);
     slot = b.minI(slot, b.subI(numSlots, b.index(1)));
@@ -42,7 +42,7 @@ void PickLauncher::excludeTaken() {
                                   ValueRange{row, kvHead, word});
     });
   };
-  b.forLoop(thread, b.dim(taken, 2), kThreads, [&](Value entry) {
+  b.forLoop(thread, b.dim(taken, 2), threads, [&](Value entry) {
     Value id = b.loadIndex(taken, {row, kvHead, entry});
     b.ifThen(b.compare(CmpIPredicate::sge, id, zero), [&] {
       if (!pages) {
@@ -93,8 +93,8 @@ SmallVector<Value> PickLauncher::forEachSlot(
   if (hasAlways() && pages)
     last = first;
   Value chunks = b.divU(b.maxI(b.subI(last, first), b.index(0)), atOnce);
-  SmallVector<Value> found = b.forLoop(
-      warp, chunks, kWarps, carried, [&](Value chunk, ValueRange now) {
+  SmallVector<Value> found =
+      b.forLoop(warp, chunks, warps, carried, [&](Value chunk, ValueRange now) {
         Value word = b.addI(first, b.mulI(chunk, atOnce));
         Value base =
             b.addI(b.mulI(word, size), b.mulI(lane, b.index(kTogether)));
@@ -109,7 +109,7 @@ SmallVector<Value> PickLauncher::forEachSlot(
   Value before = b.subI(first, firstWord);
   Value done = b.mulI(chunks, atOnce);
   Value others = b.subI(b.subI(lastWord, firstWord), done);
-  return b.forLoop(warp, others, kWarps, found, [&](Value i, ValueRange now) {
+  return b.forLoop(warp, others, warps, found, [&](Value i, ValueRange now) {
     Value isBefore = b.compare(CmpIPredicate::slt, i, before);
     Value word = b.addI(firstWord, i);
     word = b.select(isBefore, word, b.addI(word, done));

@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "BestScores.h"
 #include "Kernels.h"
 #include "PickKernels.h"
 
@@ -40,6 +41,26 @@ PickLauncher::PickLauncher(PickOp op, int64_t clusterBlocks, Value hostTops,
       isProving(op.getMode() == PickMode::proving),
       hasTail(!op.getTail().use_empty() || op.getAttended()),
       hostTops(hostTops) {
+  bool canBeFew =
+      !isProving && !hasTail && !op.getTaken() && clusterBlocks == 1;
+  auto type = cast<RankedTensorType>(op.getScores().getType());
+  if (canBeFew && isDynamic())
+    fewOwn = kFewOwn;
+  if (canBeFew && !isDynamic()) {
+    // Small blocks wait for each other less; many slots for each thread where
+    // blocks share a multiprocessor.
+    int64_t slots = type.getDimSize(2);
+    int64_t own = areMany() ? kMostOwn : kFewOwn / 2;
+    int64_t number = std::clamp<int64_t>(
+        llvm::bit_ceil<uint64_t>(llvm::divideCeil(slots, own * kWarp)), 4,
+        kMostWarps);
+    own = llvm::divideCeil(slots, number * kWarp);
+    if (own <= kMostOwn) {
+      fewOwn = own;
+      warps = number;
+    }
+  }
+  threads = warps * kWarp;
   if (isProving && op.getAttended() && !hasAlways())
     if (PickOp before = findPickBefore(op))
       hostBefore = before.getTail();
@@ -75,9 +96,10 @@ SmallVector<Value> PickLauncher::launch() {
     written.push_back(memref::AllocOp::create(
         b, MemRefType::get(shape, element), sizes, b.getI64IntegerAttr(64)));
   };
-  if (hasWords())
+  if (hasWords() && !picksFew())
     allocate({dynamic, kvHeads, dynamic}, b.getI32Type());
-  allocate({dynamic, kvHeads, dynamic, 2}, b.getI32Type());
+  if (!picksFew())
+    allocate({dynamic, kvHeads, dynamic, 2}, b.getI32Type());
   if (clusterBlocks > 1) {
     allocate({dynamic, kvHeads, clusterBlocks, kTold}, b.getI32Type());
     allocate({dynamic, kvHeads, clusterBlocks, kRankBins}, b.getI32Type());
@@ -89,15 +111,20 @@ SmallVector<Value> PickLauncher::launch() {
   shape.gridY = b.index(kvHeads);
   shape.gridZ = b.index(clusterBlocks);
   shape.clusterBlocks = clusterBlocks;
-  shape.threads = kThreads;
-  shape.residentBlocks = 2;
+  shape.threads = threads;
+  // Registers for what few blocks have in flight, or room for more of them.
+  shape.residentBlocks =
+      (picksFew() && !areMany() ? 1 : 2) * kMostWarps / warps;
+  if (picksFew() && fewOwn > kFewOwn)
+    shape.residentBlocks /= 2;
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
   b.launch(shape, read, written,
            {b.sharedType(kRankBins + kWarp, i32), b.sharedType(kBins, f32),
-            b.sharedType(kBins, f32), b.sharedType({kWarps, kTold}, i32),
+            b.sharedType(kBins, f32), b.sharedType({warps, kTold}, i32),
             b.sharedType(group, f32), b.sharedType(group, f32),
             b.sharedType(group, f32), b.sharedType(group, i32),
-            b.sharedType(4, i32), b.sharedType(kTold, i32)},
+            b.sharedType(4, i32), b.sharedType(kTold, i32),
+            b.sharedType(BestScores::kCounters, i32)},
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              emit(values, shared);
            });
@@ -118,8 +145,8 @@ void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
   scanTops = given.take(hostTops != nullptr);
   for (Value *place : {&ids, &counts, &tails})
     *place = given.take();
-  open = given.take(hasWords());
-  picked = given.take();
+  open = given.take(hasWords() && !picksFew());
+  picked = given.take(!picksFew());
   told = given.take(clusterBlocks > 1);
   between = given.take(clusterBlocks > 1);
   bins = shared[0];
@@ -133,6 +160,7 @@ void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
   found = shared[8];
   if (clusterBlocks == 1)
     told = shared[9];
+  counters = shared[10];
 
   Value zero = b.index(0);
   row = b.blockId(gpu::Dimension::x);
@@ -157,6 +185,17 @@ void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
   firstWord = b.minI(b.mulI(block, perBlock), words);
   lastWord = b.minI(b.addI(firstWord, perBlock), words);
 
+  if (picksFew())
+    return pickFew();
+  if (fewOwn > 0) {
+    Value some = b.compare(CmpIPredicate::sgt, numSlots, b.index(0));
+    Value isFew =
+        b.compare(CmpIPredicate::sle, numSlots, b.index(fewOwn * threads));
+    isFew = b.andI(some, isFew);
+    b.ifThen(isFew, [&] { pickFew(); });
+    b.ifThen(notI(isFew), [&] { pick(); });
+    return;
+  }
   if (!before)
     return pick();
   // Most groups of a later round are proved already.
@@ -238,9 +277,9 @@ void PickLauncher::writeNothing() {
 }
 
 void PickLauncher::pad(Value first) {
-  Value own = b.addI(b.mulI(block, b.index(kThreads)), thread);
+  Value own = b.addI(b.mulI(block, b.index(threads)), thread);
   b.forLoop(b.addI(first, own), b.index(op.getBudget()),
-            kThreads * clusterBlocks, [&](Value at) {
+            threads * clusterBlocks, [&](Value at) {
               b.store(b.i32(-1), ids, {row, kvHead, at});
             });
 }
@@ -259,7 +298,7 @@ void PickLauncher::writePicks(Value numTies) {
   };
   // Where this block's picks and ties begin.
   SmallVector<Value> counted = b.forLoop(
-      b.addI(firstWord, thread), lastWord, kThreads, ValueRange{zero, zero},
+      b.addI(firstWord, thread), lastWord, threads, ValueRange{zero, zero},
       [&](Value word, ValueRange carried) -> SmallVector<Value> {
         return {b.addI(carried[0], countBits(load(word, 0))),
                 b.addI(carried[1], countBits(load(word, 1)))};
@@ -280,7 +319,7 @@ void PickLauncher::writePicks(Value numTies) {
   }
 
   b.forLoop(
-      firstWord, lastWord, kThreads, ValueRange{first, tiesBefore},
+      firstWord, lastWord, threads, ValueRange{first, tiesBefore},
       [&](Value start, ValueRange carried) -> SmallVector<Value> {
         Value word = b.addI(start, thread);
         Value isThere = b.compare(CmpIPredicate::slt, word, lastWord);
@@ -337,6 +376,7 @@ LogicalResult vashista::launchPick(PickOp op, int64_t clusterBlocks,
   auto scores = cast<RankedTensorType>(op.getScores().getType());
   if (scores.isDynamicDim(1))
     return refuse("expected static heads");
+  WarpBuilder b(op.getLoc(), rewriter);
   // Enough blocks to have a few for each multiprocessor, of which there are a
   // hundred and more.
   constexpr int64_t kManyBlocks = 256;
@@ -348,10 +388,10 @@ LogicalResult vashista::launchPick(PickOp op, int64_t clusterBlocks,
   // for one block.
   if (op.getAttended())
     groups = 1;
-  if (op.getUnit() == SlotUnit::tokens)
+  if (op.getUnit() == SlotUnit::tokens &&
+      !PickLauncher(op, 1, nullptr, b).picksFew())
     while (blocks < clusterBlocks && blocks * groups < kManyBlocks)
       blocks *= 2;
-  WarpBuilder b(op.getLoc(), rewriter);
   Value hostTops;
   // A scan's are of tokens, without weights, and of the whole list.
   if (op.getUnit() == SlotUnit::tokens)

@@ -143,8 +143,10 @@ SmallVector<Value> SketchScan::launch() {
 
   KernelShape shape;
   shape.name = "sketch_scan";
-  shape.gridX = blocks;
-  shape.gridY = b.dim(read[0], 1);
+  // What all heads have of a page lies together: their blocks follow each
+  // other.
+  shape.gridX = b.dim(read[0], 1);
+  shape.gridY = blocks;
   shape.gridZ = b.dim(written[0], 0);
   shape.threads = kWarps * kWarp;
   shape.residentBlocks = 3;
@@ -168,8 +170,9 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   bounds = hasBounds ? written[1] : nullptr;
   Value hostTops = tops;
   tops = hasBounds ? written[2] : nullptr;
-  slots.emplace(op, b, values.drop_front(5));
-  slots->begin(b.blockId(gpu::Dimension::z), b.blockId(gpu::Dimension::y));
+  Given given(values.drop_front(5));
+  slots.emplace(op, b, given);
+  slots->begin(b.blockId(gpu::Dimension::z), b.blockId(gpu::Dimension::x));
   firstHead = b.mulI(slots->kvHead, b.index(group));
   Value thread = b.threadId();
   warp = b.divU(thread, b.index(kWarp));
@@ -178,7 +181,7 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   within = b.remU(lane, b.index(4));
   part = b.divU(within, b.index(heads));
 
-  Value first = b.mulI(b.blockId(gpu::Dimension::x), b.index(kBlock));
+  Value first = b.mulI(b.blockId(gpu::Dimension::y), b.index(kBlock));
   Value end = b.minI(b.addI(first, b.index(kBlock)), b.dim(scores, 2));
   Value last = b.maxI(b.minI(end, slots->numSlots), first);
   SmallVector<Column> all;
@@ -281,7 +284,7 @@ void SketchScan::storeTops(ArrayRef<Value> found, ArrayRef<Column> columns,
         most = b.maxNumber(most, b.load(shared, {b.index(i), thread, which}));
       b.store(most, tops,
               {slots->row, b.addI(firstHead, thread),
-               b.blockId(gpu::Dimension::x), which});
+               b.blockId(gpu::Dimension::y), which});
     }
   });
 }

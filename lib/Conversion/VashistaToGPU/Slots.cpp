@@ -31,10 +31,9 @@ SmallVector<Value> Slots::getRead(ScoreOp op, WarpBuilder &b) {
   return read;
 }
 
-Slots::Slots(ScoreOp op, WarpBuilder &b, ArrayRef<Value> values)
+Slots::Slots(ScoreOp op, WarpBuilder &b, Given &given)
     : op(op), b(b), pageSize(getPageSize(op)),
       inPages(op.getFrom().scoresPages()) {
-  Given given(values);
   table = given.take(op.getPageTable() != nullptr);
   lengths = given.take(op.getSeqLens() != nullptr);
   rowToSeq = given.take(op.getRowToSeq() != nullptr);
@@ -65,7 +64,7 @@ void Slots::begin(Value row, Value kvHead) {
 
 Slots::Tile Slots::findTile(Value first, int64_t size) {
   Tile tile{first, std::nullopt, Value()};
-  if (inPages || pageSize % size)
+  if (!hasTiles(size))
     return tile;
   Value zero = b.index(0), pageTokens = b.index(pageSize);
   Value isThere = b.compare(CmpIPredicate::slt, first, numSlots);
@@ -94,6 +93,16 @@ std::pair<Slots::Place, Value> Slots::find(const Tile &tile, Value offset) {
   return {place, b.compare(CmpIPredicate::slt, offset, tile.count)};
 }
 
+Value Slots::getPosition(Value slot) {
+  Value size = b.index(pageSize);
+  if (inPages)
+    return b.mulI(slot, size);
+  if (!list)
+    return slot;
+  Value page = b.loadIndex(list, {row, kvHead, b.divU(slot, size)});
+  return b.addI(b.mulI(page, size), b.remU(slot, size));
+}
+
 std::pair<Slots::Place, Value> Slots::find(Value slot) {
   Value zero = b.index(0), size = b.index(pageSize);
   Value isVisible = b.compare(CmpIPredicate::slt, slot, numSlots);
@@ -102,9 +111,8 @@ std::pair<Slots::Place, Value> Slots::find(Value slot) {
     return {{b.loadIndex(table, {sequence, slot}), zero}, isVisible};
   Value position = slot;
   if (list) {
-    Value page = b.loadIndex(list, {row, kvHead, b.divU(slot, size)});
-    Value listed = b.compare(CmpIPredicate::sge, page, zero);
-    position = b.addI(b.mulI(page, size), b.remU(slot, size));
+    position = getPosition(slot);
+    Value listed = b.compare(CmpIPredicate::sge, position, zero);
     listed = b.andI(listed, b.compare(CmpIPredicate::slt, position, length));
     position = b.select(listed, position, zero);
     isVisible = b.andI(isVisible, listed);

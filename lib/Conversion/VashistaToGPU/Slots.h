@@ -24,8 +24,8 @@ public:
   /// What a kernel is to be given, on the host: buffers.
   static llvm::SmallVector<Value> getRead(ScoreOp op, WarpBuilder &b);
 
-  /// `values`: the same, within the kernel; more may follow.
-  Slots(ScoreOp op, WarpBuilder &b, llvm::ArrayRef<Value> values);
+  /// `given` begins with the same, within the kernel.
+  Slots(ScoreOp op, WarpBuilder &b, Given &given);
 
   /// The slots of a row and KV head.
   void begin(Value row, Value kvHead);
@@ -38,6 +38,9 @@ public:
   /// one that is. There must be one.
   std::pair<Place, Value> find(Value slot);
 
+  /// The position of a slot that is visible.
+  Value getPosition(Value slot);
+
   /// Consecutive slots, from a multiple of their number on: in one page where
   /// pages hold whole tiles.
   struct Tile {
@@ -46,7 +49,12 @@ public:
     Value count;                // how many are visible
   };
   Tile findTile(Value first, int64_t size);
+  /// Whether they are in one page.
+  bool hasTiles(int64_t size) const { return !inPages && pageSize % size == 0; }
   std::pair<Place, Value> find(const Tile &tile, Value offset);
+
+  /// Visible tokens of the row.
+  Value getLength() const { return length; }
 
   Value row, kvHead; // index
   /// Slots that may be visible come before.

@@ -66,6 +66,11 @@ struct ConvertPass
           << clusters.getValue();
       return signalPassFailure();
     }
+    PatternRewriter rewriter(&getContext());
+    getOperation().walk([&](AttendOp op) {
+      rewriter.setInsertionPoint(op);
+      (void)launchAttendBest(op, clusters, rewriter);
+    });
     SmallVector<ScoreOp> scores;
     SmallVector<PickOp> picks;
     SmallVector<Operation *> others;
@@ -77,7 +82,6 @@ struct ConvertPass
       else if (isa_and_present<VashistaDialect>(op->getDialect()))
         others.push_back(op);
     });
-    PatternRewriter rewriter(&getContext());
     ScanTops tops;
     for (ScoreOp op : scores) {
       rewriter.setInsertionPoint(op);

@@ -100,6 +100,12 @@ Value WarpBuilder::shuffleUp(Value value, int64_t distance) {
       .getShuffleResult();
 }
 
+Value WarpBuilder::addUpWarp(Value value) {
+  return gpu::SubgroupReduceOp::create(*this, value,
+                                       gpu::AllReduceOperation::ADD,
+                                       /*uniform=*/true);
+}
+
 Value WarpBuilder::ballot(Value bit) {
   return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1), bit,
                                   NVVM::VoteSyncKind::ballot);

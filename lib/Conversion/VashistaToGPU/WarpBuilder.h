@@ -85,6 +85,8 @@ public:
       value = join(value, shuffleXor(value, mask));
     return value;
   }
+  /// The sum of a warp's i32, which each lane has.
+  Value addUpWarp(Value value);
   /// A bit of each lane, as i32.
   Value ballot(Value bit);
   /// A buffer of the block.

@@ -6,6 +6,7 @@
 // CHECK: llvm.call_intrinsic "llvm.roundeven.v8f64"
 // CHECK: llvm.call_intrinsic "llvm.fabs.f64"
 // CHECK: llvm.call_intrinsic "llvm.fma.f32"
+// CHECK: llvm.call_intrinsic "llvm.maxnum.f32"
 // CHECK-NOT: memref.prefetch
 // Functions that a library approximates stay, for the pass before this one.
 // CHECK: math.exp
@@ -17,8 +18,9 @@ func.func @exact(%x: f32, %v: vector<4xf32>, %w: vector<8xf64>, %d: f64,
   %2 = math.roundeven %w : vector<8xf64>
   %3 = math.absf %d : f64
   %4 = math.fma %x, %x, %x : f32
+  %6 = arith.maxnumf %4, %x : f32
   memref.prefetch %m[%i], read, locality<2>, data : memref<4xf32>
   %5 = math.exp %x : f32
-  return %0, %1, %2, %3, %4, %5
+  return %0, %1, %2, %3, %6, %5
       : f32, vector<4xf32>, vector<8xf64>, f64, f32, f32
 }

@@ -17,7 +17,7 @@
 // CHECK: scf.forall
 // CHECK: %[[BLOCKS:.*]] = arith.ceildivui %{{.*}}, %c1024
 // CHECK: memref.alloc({{.*}}) {alignment = 64 : i64} : memref<?x?x?x2xf32>
-// CHECK: gpu.launch_func @kernels::@sketch_scan_0 blocks in (%[[BLOCKS]], %c2{{.*}}, %c3{{.*}}) threads in (%c128{{.*}}, %c1{{.*}}, %c1{{.*}})
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0 blocks in (%c2{{.*}}, %[[BLOCKS]], %c3{{.*}}) threads in (%c128{{.*}}, %c1{{.*}}, %c1{{.*}})
 // CHECK-NOT: vashista.
 // CHECK: gpu.func @sketch_scan_0({{.*}}llvm.noalias, llvm.readonly
 // CHECK-COUNT-4: nvvm.mma.sync {{.*}}multiplicandAPtxType = #nvvm.mma_type<u8>, multiplicandBPtxType = #nvvm.mma_type<s8>, shape = #nvvm.shape<m = 16, n = 8, k = 32>
@@ -111,9 +111,15 @@ func.func @pick(%s: tensor<2x6x4096xf32>, %b: tensor<2x6x4096xf32>,
 
 // -----
 
-// One block for each list of pages, of which there are few.
+// One block for each list of pages. Few of which nobody wants a tail are held in
+// registers: no words of marks, and no bounds.
 // CHECK-LABEL: func.func @pick_pages(
-// CHECK: gpu.launch_func @kernels::@pick_0 blocks in (%c2{{.*}}, %c3{{.*}}, %c1{{.*}})
+// CHECK-NOT: memref<?x3x?x2xi32>
+// CHECK: gpu.launch_func @kernels::@pick_0 blocks in (%c2{{.*}}, %c3{{.*}}, %c1{{.*}}) threads in (%c128{{.*}}
+// CHECK: gpu.func @pick_0(
+// CHECK: scf.while
+// CHECK: gpu.subgroup_reduce add
+// CHECK: gpu.return
 func.func @pick_pages(%s: tensor<2x6x256xf32>, %lens: tensor<2xi32>)
     -> tensor<2x3x16xi32> {
   %ids, %n, %tail = vashista.pick top 16 pages of(%s, %s) lens(%lens)
@@ -121,6 +127,129 @@ func.func @pick_pages(%s: tensor<2x6x256xf32>, %lens: tensor<2xi32>)
       : (tensor<2x6x256xf32>, tensor<2x6x256xf32>, tensor<2xi32>)
       -> (tensor<2x3x16xi32>, tensor<2x3xi32>, tensor<2x6xf32>)
   return %ids : tensor<2x3x16xi32>
+}
+
+// -----
+
+// Few or not: that is told by the length of rows.
+// CHECK-LABEL: func.func @pick_any(
+// CHECK: memref<?x3x?x2xi32>
+// CHECK: gpu.launch_func @kernels::@pick_0
+// CHECK: gpu.func @pick_0(
+// CHECK: arith.cmpi sle, %{{.*}}, %c8192
+// CHECK: scf.while
+// CHECK: memref.atomic_rmw addi {{.*}} memref<2080xi32, #gpu.address_space<workgroup>>
+func.func @pick_any(%s: tensor<2x6x?xf32>, %lens: tensor<2xi32>)
+    -> tensor<2x3x16xi32> {
+  %ids, %n, %tail = vashista.pick top 16 pages of(%s, %s) lens(%lens)
+      kv_heads 3 page_size 16
+      : (tensor<2x6x?xf32>, tensor<2x6x?xf32>, tensor<2xi32>)
+      -> (tensor<2x3x16xi32>, tensor<2x3xi32>, tensor<2x6xf32>)
+  return %ids : tensor<2x3x16xi32>
+}
+
+// -----
+
+// Summaries are scored by f32 fmas, 8 channels a lane, and pages looked up a lane
+// each; a bound is a number of its own only where somebody reads it.
+// CHECK-LABEL: func.func @score_pages(
+// CHECK: gpu.launch_func @kernels::@vector_scan_0 blocks in (%c2{{.*}}, %{{.*}}, %c3{{.*}}) threads in (%c128{{.*}}
+// CHECK: gpu.func @vector_scan_0({{.*}}llvm.noalias, llvm.readonly
+// CHECK: gpu.shuffle idx
+// CHECK: vector.load {{.*}} {alignment = 16 : i64} : memref<?x2x128xbf16
+// CHECK: math.fma
+// CHECK: gpu.shuffle xor
+// CHECK-NOT: nvvm.mma
+func.func @score_pages(
+    %q: tensor<3x4x128xbf16>, %mean: tensor<?x2x128xbf16>,
+    %std: tensor<?x2x128xbf16>, %table: tensor<3x?xi32>, %lens: tensor<3xi32>)
+    -> tensor<3x4x?xf32> {
+  %s, %b = vashista.score %q from #vashista.summary<mean_std>(%mean, %std)
+      table(%table) lens(%lens) page_size 16 scale 0.0883883461
+      : (tensor<3x4x128xbf16>, tensor<?x2x128xbf16>, tensor<?x2x128xbf16>,
+         tensor<3x?xi32>, tensor<3xi32>)
+      -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>)
+  return %s : tensor<3x4x?xf32>
+}
+
+// -----
+
+// Scores, pick and attend are one kernel where nobody else reads what is between:
+// a cluster of blocks for few groups.
+// CHECK-LABEL: func.func @attend_best(
+// CHECK-NOT: vashista.
+// CHECK: gpu.launch_func @kernels::@attend_best_0 blocks in (%c2{{.*}}, %c3{{.*}}, %c8{{.*}}) threads in (%c256{{.*}}
+// ALONE-LABEL: func.func @attend_best(
+// ALONE: gpu.launch_func @kernels::@attend_best_0 blocks in (%c2{{.*}}, %c3{{.*}}, %c1{{.*}}) threads in (%c512{{.*}}
+// Otherwise they are kernels of their own.
+// CHECK-LABEL: func.func @attend_listed(
+// CHECK: gpu.launch_func @kernels::@vector_scan_0
+// CHECK: gpu.launch_func @kernels::@pick_0
+// CHECK: vashista.attend
+// CHECK: gpu.func @attend_best_0({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 8>
+// CHECK: nvvm.cluster.arrive
+func.func @attend_best(
+    %q: tensor<3x8x128xbf16>, %k: tensor<?x2x16x128xbf16>,
+    %v: tensor<?x2x16x128xbf16>, %table: tensor<3x?xi32>, %lens: tensor<3xi32>,
+    %pages: tensor<3x2x64xi32>, %n: tensor<3x2xi32>) -> tensor<3x8x128xf32> {
+  %s, %b = vashista.score %q from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) within(%pages, %n) scale 0.0883883461
+      : (tensor<3x8x128xbf16>, tensor<?x2x16x128xbf16>, tensor<3x?xi32>,
+         tensor<3xi32>, tensor<3x2x64xi32>, tensor<3x2xi32>)
+      -> (tensor<3x8x1024xf32>, tensor<3x8x1024xf32>)
+  %ids, %m, %tail = vashista.pick top 128 tokens of(%s, %s) lens(%lens)
+      within(%pages, %n) kv_heads 2 page_size 16 sinks 4 window 16
+      : (tensor<3x8x1024xf32>, tensor<3x8x1024xf32>, tensor<3xi32>,
+         tensor<3x2x64xi32>, tensor<3x2xi32>)
+      -> (tensor<3x2x128xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
+  %zero = arith.constant 0.0 : f32
+  %none = arith.constant 0xFF800000 : f32
+  %o_any = tensor.empty() : tensor<3x8x128xf32>
+  %lse_any = tensor.empty() : tensor<3x8xf32>
+  %o0 = linalg.fill ins(%zero : f32) outs(%o_any : tensor<3x8x128xf32>)
+      -> tensor<3x8x128xf32>
+  %lse0 = linalg.fill ins(%none : f32) outs(%lse_any : tensor<3x8xf32>)
+      -> tensor<3x8xf32>
+  %o, %lse = vashista.attend %q keys(%k) values(%v) table(%table) lens(%lens)
+      tokens(%ids, %m) outs(%o0, %lse0) scale 0.0883883461
+      : (tensor<3x8x128xbf16>, tensor<?x2x16x128xbf16>,
+         tensor<?x2x16x128xbf16>, tensor<3x?xi32>, tensor<3xi32>,
+         tensor<3x2x128xi32>, tensor<3x2xi32>, tensor<3x8x128xf32>,
+         tensor<3x8xf32>) -> (tensor<3x8x128xf32>, tensor<3x8xf32>)
+  return %o : tensor<3x8x128xf32>
+}
+
+// The list is a result, too.
+func.func @attend_listed(
+    %q: tensor<3x8x128xbf16>, %k: tensor<?x2x16x128xbf16>,
+    %v: tensor<?x2x16x128xbf16>, %table: tensor<3x?xi32>, %lens: tensor<3xi32>,
+    %pages: tensor<3x2x64xi32>, %n: tensor<3x2xi32>)
+    -> (tensor<3x8x128xf32>, tensor<3x2x128xi32>) {
+  %s, %b = vashista.score %q from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) within(%pages, %n) scale 0.0883883461
+      : (tensor<3x8x128xbf16>, tensor<?x2x16x128xbf16>, tensor<3x?xi32>,
+         tensor<3xi32>, tensor<3x2x64xi32>, tensor<3x2xi32>)
+      -> (tensor<3x8x1024xf32>, tensor<3x8x1024xf32>)
+  %ids, %m, %tail = vashista.pick top 128 tokens of(%s, %s) lens(%lens)
+      within(%pages, %n) kv_heads 2 page_size 16 sinks 4 window 16
+      : (tensor<3x8x1024xf32>, tensor<3x8x1024xf32>, tensor<3xi32>,
+         tensor<3x2x64xi32>, tensor<3x2xi32>)
+      -> (tensor<3x2x128xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
+  %zero = arith.constant 0.0 : f32
+  %none = arith.constant 0xFF800000 : f32
+  %o_any = tensor.empty() : tensor<3x8x128xf32>
+  %lse_any = tensor.empty() : tensor<3x8xf32>
+  %o0 = linalg.fill ins(%zero : f32) outs(%o_any : tensor<3x8x128xf32>)
+      -> tensor<3x8x128xf32>
+  %lse0 = linalg.fill ins(%none : f32) outs(%lse_any : tensor<3x8xf32>)
+      -> tensor<3x8xf32>
+  %o, %lse = vashista.attend %q keys(%k) values(%v) table(%table) lens(%lens)
+      tokens(%ids, %m) outs(%o0, %lse0) scale 0.0883883461
+      : (tensor<3x8x128xbf16>, tensor<?x2x16x128xbf16>,
+         tensor<?x2x16x128xbf16>, tensor<3x?xi32>, tensor<3xi32>,
+         tensor<3x2x128xi32>, tensor<3x2xi32>, tensor<3x8x128xf32>,
+         tensor<3x8xf32>) -> (tensor<3x8x128xf32>, tensor<3x8xf32>)
+  return %o, %ids : tensor<3x8x128xf32>, tensor<3x2x128xi32>
 }
 
 // -----

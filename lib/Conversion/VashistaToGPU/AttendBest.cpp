@@ -1,0 +1,673 @@
+//===- AttendBest.cpp - Attention over the best tokens of listed pages ----===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// An `attend` over what a `pick` takes from the scores of few tokens, in one
+// kernel: of these scores, and of the list, nothing leaves a block, and keys
+// are read once.
+//
+// A block has a row and KV head, or a cluster has them and each block some of
+// the tokens. Its warps score these (VectorScan.h), pick the best of all
+// (BestScores.h), turn the scores of its own into weights, and add up their
+// values, each warp some of them; then all warps' sums are added, and all
+// blocks'.
+//
+// Bytes: the keys of all tokens, the values of those that are picked. Between
+// the blocks of a cluster: a score of each token, and a state of each block.
+//
+//===----------------------------------------------------------------------===//
+
+#include "BestScores.h"
+#include "Kernels.h"
+#include "VectorScan.h"
+
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpFPredicate;
+using arith::CmpIPredicate;
+
+/// Static memory of a block, at most.
+static constexpr int64_t kSharedBytes = 48 * 1024;
+/// Channels of values that a lane adds up at once, for all heads, and tokens
+/// whose values it has in flight.
+static constexpr int64_t kMostOwn = 64, kInFlight = 8;
+
+/// Bits of the scores of slots that are picked in any case, and that are not
+/// visible: both NaN.
+static constexpr int64_t kAlways = 0x7ffffffe, kNothing = 0x7fffffff;
+/// A logit of -inf of what is visible, until it is weighed.
+static constexpr float kOver = std::numeric_limits<float>::lowest();
+
+namespace {
+
+class AttendBest {
+public:
+  AttendBest(AttendOp op, PickOp pick, ScoreOp score, int64_t mostBlocks,
+             WarpBuilder &b)
+      : op(op), pick(pick), scan(score, b), b(b), group(scan.group),
+        valueDim(
+            cast<RankedTensorType>(op.getVCache().getType()).getDimSize(3)),
+        numSlots(
+            cast<RankedTensorType>(pick.getScores().getType()).getDimSize(2)),
+        budget(pick.getBudget()) {
+    // Clusters, where there are fewer groups than multiprocessors, about;
+    // otherwise as many blocks as wait for different things.
+    constexpr int64_t kManyBlocks = 264, kSlotsOfBlock = 128;
+    int64_t rows =
+        cast<RankedTensorType>(op.getQuery().getType()).getDimSize(0);
+    int64_t groups =
+        ShapedType::isDynamic(rows) ? scan.numKvHeads : rows * scan.numKvHeads;
+    while (2 * blocks <= mostBlocks && 2 * blocks * groups <= kManyBlocks / 2 &&
+           numSlots % (2 * blocks * kWarp) == 0 &&
+           numSlots / (2 * blocks) >= kSlotsOfBlock)
+      blocks *= 2;
+    warps = groups >= kManyBlocks ? 4 : blocks > 1 ? 8 : 16;
+    if (getSharedBytes() > kSharedBytes)
+      warps = 4;
+  }
+
+  int64_t getSharedBytes() {
+    return 4 * (getNumScores() + (group + 3) * budget + 4 * group +
+                (2 + kWarp) * warps + BestScores::kCounters + 32);
+  }
+  /// Yields the tensors of outputs and lse.
+  SmallVector<Value> launch();
+
+private:
+  /// Slots of a block.
+  int64_t getOwnSlots() { return numSlots / blocks; }
+  /// Scores, and then sums of values.
+  int64_t getNumScores() {
+    return std::max(group * getOwnSlots(), warps * group * valueDim);
+  }
+  void emit(Given given);
+  void findRefs();
+  /// What a slot of the block scores, as bits: NaN of what has no score.
+  Value getBits(Value slot);
+  bool hasAlways() { return pick.getSinks() > 0 || pick.getWindow() > 0; }
+  void pickBest();
+  void findPlaces();
+  void weigh();
+  void addValues();
+  void writeOutputs();
+  void mergeBlocks();
+  void writeEmpty();
+  Value isWarpsFirst() {
+    return b.compare(CmpIPredicate::eq, lane, b.index(0));
+  }
+  void waitCluster() {
+    if (blocks > 1)
+      b.clusterBarrier();
+    else
+      b.barrier();
+  }
+  /// Where the score of a head and of a slot of the block is.
+  Value getAt(Value head, Value slot) {
+    return b.addI(b.mulI(head, b.index(getOwnSlots())), slot);
+  }
+  /// The highest of some values, and the sum of what they weigh against it.
+  std::pair<Value, Value>
+  addUpWarp(Value begin, Value end, llvm::function_ref<Value(Value)> load,
+            llvm::function_ref<void(Value at, Value weight)> visit);
+  /// The same of what all blocks have told.
+  std::pair<Value, Value> joinBlocks(Value head, int64_t which);
+  /// exp must not meet -inf - -inf.
+  Value toShift(Value most) {
+    Value isNothing = b.compare(CmpFPredicate::OEQ, most, b.negInf());
+    return b.select(isNothing, b.f32(0.0f), most);
+  }
+  /// What has no weight is 0, and not the quotient.
+  void writeOutput(Value output, Value sum, Value head, Value channel) {
+    Value isEmpty = b.compare(CmpFPredicate::OEQ, sum, b.f32(0.0f));
+    Value mean = b.select(isEmpty, b.f32(0.0f), b.divF(output, sum));
+    b.store(mean, o, {row, b.addI(firstHead, head), channel});
+  }
+  void writeLse(Value top, Value sum, Value head) {
+    Value isEmpty = b.compare(CmpFPredicate::OEQ, sum, b.f32(0.0f));
+    Value found = b.addF(toShift(top), b.log(sum));
+    b.store(b.select(isEmpty, b.negInf(), found), lse,
+            {row, b.addI(firstHead, head)});
+  }
+  Value weightOf(Value score, Value shift) {
+    return b.exp2(b.mulF(b.subF(score, shift), b.f32(1.44269504f)));
+  }
+
+  AttendOp op;
+  PickOp pick;
+  VectorScan scan;
+  WarpBuilder &b;
+  const int64_t group, valueDim, numSlots, budget;
+  int64_t warps, blocks = 1;
+
+  // Of the kernel.
+  Value values, o, lse;
+  // Between blocks: scores [R, Hkv, slots] i32, sums of values [R, Hkv, blocks,
+  // G, Dv] f32; for each head highest, sum and whether one overflowed of
+  // scores, then highest and sum of picks [R, Hkv, blocks, G, 5] f32.
+  Value allScores, partials, told;
+  Value block, firstSlot;
+  Value first, end; // of the picks, those of this block
+  Value row, kvHead, firstHead, thread, warp, lane;
+  // Of the block: logits of heads and slots, f32; weights of heads and picks,
+  // f32; of picks their slots, and where these are, i32; for each head a ref,
+  // whether a score overflowed, its highest and the sum of weights.
+  Value scores, weights, chosen, pages, places, refs, overflows, tops, sums;
+  Value range;                  // of picks of the block, [2] i32
+  Value counters, perWarp, few; // of BestScores
+};
+
+} // namespace
+
+SmallVector<Value> AttendBest::launch() {
+  SmallVector<Value> read = scan.getRead(), written;
+  read.push_back(b.readOnly(op.getVCache()));
+  for (Type type : op->getResultTypes()) {
+    auto tensor = cast<RankedTensorType>(type);
+    SmallVector<Value> sizes;
+    if (tensor.isDynamicDim(0))
+      sizes.push_back(b.dim(read[0], 0));
+    written.push_back(memref::AllocOp::create(
+        b, MemRefType::get(tensor.getShape(), tensor.getElementType()), sizes,
+        b.getI64IntegerAttr(64)));
+  }
+  unsigned numResults = written.size();
+  if (blocks > 1) {
+    constexpr int64_t dynamic = ShapedType::kDynamic;
+    auto allocate = [&](ArrayRef<int64_t> shape, Type element) {
+      written.push_back(
+          memref::AllocOp::create(b, MemRefType::get(shape, element),
+                                  b.dim(read[0], 0), b.getI64IntegerAttr(64)));
+    };
+    int64_t kvHeads = scan.numKvHeads;
+    allocate({dynamic, kvHeads, numSlots}, b.getI32Type());
+    allocate({dynamic, kvHeads, blocks, group, valueDim}, b.getF32Type());
+    allocate({dynamic, kvHeads, blocks, group, 5}, b.getF32Type());
+  }
+  KernelShape shape;
+  shape.name = "attend_best";
+  shape.gridX = b.index(scan.numKvHeads);
+  shape.gridY = b.dim(read[0], 0);
+  shape.gridZ = b.index(blocks);
+  shape.clusterBlocks = blocks;
+  shape.threads = warps * kWarp;
+  shape.residentBlocks = 16 / warps;
+  Type f32 = b.getF32Type(), i32 = b.getI32Type();
+  b.launch(shape, read, written,
+           {b.sharedType(getNumScores(), f32),
+            b.sharedType({group, budget}, f32), b.sharedType(budget, i32),
+            b.sharedType(budget, i32), b.sharedType(budget, i32),
+            b.sharedType(group, f32), b.sharedType(group, i32),
+            b.sharedType(group, f32), b.sharedType(group, f32),
+            b.sharedType(BestScores::kCounters, i32),
+            b.sharedType({warps, 2}, i32), b.sharedType(warps * kWarp, i32),
+            b.sharedType(2, i32)},
+           [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
+             Given buffers(shared);
+             for (Value *place :
+                  {&scores, &weights, &chosen, &pages, &places, &refs,
+                   &overflows, &tops, &sums, &counters, &perWarp, &few, &range})
+               *place = buffers.take();
+             emit(Given(values));
+           });
+  return toTensors(b, ArrayRef<Value>(written).take_front(numResults),
+                   op->getResultTypes());
+}
+
+void AttendBest::emit(Given given) {
+  kvHead = b.blockId(gpu::Dimension::x);
+  row = b.blockId(gpu::Dimension::y);
+  block = b.blockId(gpu::Dimension::z);
+  scan.begin(given, row, kvHead);
+  values = given.take();
+  o = given.take();
+  lse = given.take();
+  allScores = given.take(blocks > 1);
+  partials = given.take(blocks > 1);
+  told = given.take(blocks > 1);
+  firstHead = b.mulI(kvHead, b.index(group));
+  firstSlot = b.mulI(block, b.index(getOwnSlots()));
+  thread = b.threadId();
+  warp = b.divU(thread, b.index(kWarp));
+  lane = b.remU(thread, b.index(kWarp));
+
+  Value any = b.compare(CmpIPredicate::sgt, scan.slots->numSlots, b.index(0));
+  b.ifThen(any, [&] {
+    b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)),
+             [&] { b.store(b.i32(0), overflows, thread); });
+    b.ifThen(b.compare(CmpIPredicate::eq, thread, b.index(0)), [&] {
+      b.store(b.i32(budget), range, b.index(0));
+      b.store(b.i32(0), range, b.index(1));
+    });
+    b.barrier();
+    int64_t last = group - scan.heads;
+    for (int64_t head = 0; head < group; head += scan.heads)
+      scan.scan(b.index(std::min(head, last)), firstSlot,
+                b.addI(firstSlot, b.index(getOwnSlots())), warps,
+                [&](Value head, Value slot, Value logit, Value isVisible) {
+                  // Of what is visible -inf is told apart.
+                  Value isOver =
+                      b.compare(CmpFPredicate::OEQ, logit, b.negInf());
+                  Value score = b.select(isOver, b.f32(kOver), logit);
+                  score = b.select(isVisible, score, b.negInf());
+                  b.store(score, scores, getAt(head, b.subI(slot, firstSlot)));
+                  b.ifThen(b.andI(isVisible, isOver),
+                           [&] { b.store(b.i32(1), overflows, head); });
+                });
+    b.barrier();
+    findRefs();
+    pickBest();
+    b.barrier();
+    first = b.index(0);
+    end = b.toIndex(b.load(range, b.index(1)));
+    if (blocks > 1)
+      first = b.minI(b.toIndex(b.load(range, b.index(0))), end);
+    findPlaces();
+    weigh();
+    b.barrier();
+    addValues();
+    b.barrier();
+    writeOutputs();
+    if (blocks > 1)
+      mergeBlocks();
+  });
+  b.ifThen(arith::XOrIOp::create(b, any, b.boolean(true)),
+           [&] { writeEmpty(); });
+}
+
+/// As PickRanks.cpp; a warp for each head.
+void AttendBest::findRefs() {
+  if (group == 1)
+    return;
+  auto tell = [&](Value value, Value head, int64_t which) {
+    b.store(value, told, {row, kvHead, block, head, b.index(which)});
+  };
+  auto isSet = [&](Value overflow) {
+    return b.compare(CmpIPredicate::ne, overflow, b.i32(0));
+  };
+  // 0 where infinite, as with what has overflowed.
+  auto write = [&](Value most, Value sum, Value isOver, Value head) {
+    Value isInf = b.compare(CmpFPredicate::OEQ, b.absF(most),
+                            b.f32(std::numeric_limits<float>::infinity()));
+    Value ref = b.addF(most, b.log(sum));
+    b.store(b.select(b.orI(isOver, isInf), b.f32(0.0f), ref), refs, head);
+  };
+  b.forLoop(warp, b.index(group), warps, [&](Value head) {
+    auto load = [&](Value slot) { // NaN is -inf
+      return b.maxNumber(b.load(scores, getAt(head, slot)), b.negInf());
+    };
+    auto [most, sum] = addUpWarp(b.index(0), b.index(getOwnSlots()), load,
+                                 [](Value, Value) {});
+    Value over = b.load(overflows, head);
+    b.ifThen(isWarpsFirst(), [&, most = most, sum = sum] {
+      if (blocks == 1)
+        return write(most, sum, isSet(over), head);
+      tell(most, head, 0);
+      tell(sum, head, 1);
+      tell(arith::SIToFPOp::create(b, b.getF32Type(), over), head, 2);
+    });
+  });
+  waitCluster();
+  if (blocks == 1)
+    return;
+  b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
+    auto [top, sum] = joinBlocks(thread, 0);
+    Value over = b.f32(0.0f);
+    for (int64_t i = 0; i < blocks; ++i)
+      over = b.addF(
+          over, b.load(told, {row, kvHead, b.index(i), thread, b.index(2)}));
+    write(top, sum, b.compare(CmpFPredicate::OGT, over, b.f32(0.0f)), thread);
+  });
+  b.barrier();
+}
+
+std::pair<Value, Value>
+AttendBest::addUpWarp(Value begin, Value end, function_ref<Value(Value)> load,
+                      function_ref<void(Value, Value)> visit) {
+  Value most = b.forLoop(b.addI(begin, lane), end, kWarp, b.negInf(),
+                         [&](Value at, ValueRange now) -> SmallVector<Value> {
+                           return {b.maxNumber(now[0], load(at))};
+                         })
+                   .front();
+  most = b.combine(most, [&](Value x, Value y) { return b.maxNumber(x, y); });
+  Value shift = toShift(most);
+  Value sum = b.forLoop(b.addI(begin, lane), end, kWarp, b.f32(0.0f),
+                        [&](Value at, ValueRange now) -> SmallVector<Value> {
+                          Value weight = weightOf(load(at), shift);
+                          visit(at, weight);
+                          return {b.addF(now[0], weight)};
+                        })
+                  .front();
+  sum = b.combine(sum, [&](Value x, Value y) { return b.addF(x, y); });
+  return {most, sum};
+}
+
+std::pair<Value, Value> AttendBest::joinBlocks(Value head, int64_t which) {
+  auto load = [&](int64_t block, int64_t which) {
+    return b.load(told, {row, kvHead, b.index(block), head, b.index(which)});
+  };
+  Value top = load(0, which), sum = b.f32(0.0f);
+  for (int64_t i = 1; i < blocks; ++i)
+    top = b.maxNumber(top, load(i, which));
+  for (int64_t i = 0; i < blocks; ++i)
+    sum = b.addF(sum, b.mulF(weightOf(load(i, which), toShift(top)),
+                             load(i, which + 1)));
+  return {top, sum};
+}
+
+/// Of a slot of the block.
+Value AttendBest::getBits(Value slot) {
+  Value best = b.negInf(), isVisible;
+  for (int64_t head = 0; head < group; ++head) {
+    Value score = b.load(scores, getAt(b.index(head), slot));
+    isVisible = b.compare(CmpFPredicate::UNE, score, b.negInf());
+    Value isOver = b.compare(CmpFPredicate::OEQ, score, b.f32(kOver));
+    score = b.select(isOver, scan.toScore(b.negInf()), score);
+    if (group > 1)
+      score = b.subF(score, b.load(refs, b.index(head)));
+    best = b.maxNumber(best, score); // NaN is -inf
+  }
+  Value bits = arith::BitcastOp::create(b, b.getI32Type(), best);
+  if (hasAlways()) {
+    // Of a slot that is not visible a position is anything.
+    Value position = scan.slots->getPosition(b.minI(
+        b.addI(firstSlot, slot), b.subI(scan.slots->numSlots, b.index(1))));
+    Value isAlways =
+        b.compare(CmpIPredicate::slt, position, b.index(pick.getSinks()));
+    if (pick.getWindow() > 0) {
+      Value recent = b.subI(scan.slots->getLength(), b.index(pick.getWindow()));
+      isAlways =
+          b.orI(isAlways, b.compare(CmpIPredicate::sge, position, recent));
+    }
+    bits = b.select(isAlways, b.i32(kAlways), bits);
+  }
+  return b.select(isVisible, bits, b.i32(kNothing));
+}
+
+void AttendBest::pickBest() {
+  int64_t threads = warps * kWarp;
+  int64_t own = llvm::divideCeil(numSlots, threads);
+  BestScores best(b, warps, own, counters, perWarp, few);
+  if (blocks > 1) {
+    b.forLoop(thread, b.index(getOwnSlots()), threads, [&](Value slot) {
+      b.store(getBits(slot), allScores, {row, kvHead, b.addI(firstSlot, slot)});
+    });
+    waitCluster();
+  }
+  SmallVector<Value> found;
+  Value always = b.i32(0), number = b.i32(0);
+  for (int64_t i = 0; i < own; ++i) {
+    Value slot = best.getSlot(i);
+    Value isThere = b.compare(CmpIPredicate::slt, slot, b.index(numSlots));
+    Value there = b.minI(slot, b.index(numSlots - 1));
+    Value bits =
+        blocks > 1 ? b.load(allScores, {row, kvHead, there}) : getBits(there);
+    bits = b.select(isThere, bits, b.i32(kNothing));
+    found.push_back(arith::BitcastOp::create(b, b.getF32Type(), bits));
+    Value isFree = b.compare(CmpFPredicate::ORD, found[i], found[i]);
+    number = b.addI(number, b.select(isFree, b.i32(1), b.i32(0)));
+    if (!hasAlways())
+      continue;
+    Value isAlways = b.compare(CmpIPredicate::eq, bits, b.i32(kAlways));
+    Value bit = b.i32(static_cast<int64_t>(uint32_t(1) << i));
+    always = b.orI(always, b.select(isAlways, bit, b.i32(0)));
+  }
+  Value need = b.i32(budget);
+  if (hasAlways())
+    need = b.subI(need, best.addUp(math::CtPopOp::create(b, always)));
+  best.find(found, best.addUp(number), need, budget);
+  Value count = best.forEachPick(found, always, [&](Value i, Value number) {
+    Value slot = b.subI(best.getSlot(i), firstSlot);
+    auto write = [&] { b.store(b.toI32(slot), chosen, b.toIndex(number)); };
+    if (blocks == 1)
+      return write();
+    Value isOwn =
+        b.andI(b.compare(CmpIPredicate::sge, slot, b.index(0)),
+               b.compare(CmpIPredicate::slt, slot, b.index(getOwnSlots())));
+    b.ifThen(isOwn, [&] {
+      write();
+      memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::mins, number, range,
+                                  b.index(0));
+      memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::maxs,
+                                  b.addI(number, b.i32(1)), range, b.index(1));
+    });
+  });
+  if (blocks == 1)
+    b.ifThen(b.compare(CmpIPredicate::eq, thread, b.index(0)),
+             [&] { b.store(count, range, b.index(1)); });
+}
+
+/// A thread for each pick.
+void AttendBest::findPlaces() {
+  b.forLoop(b.addI(first, thread), end, warps * kWarp, [&](Value at) {
+    Value slot = b.toIndex(b.load(chosen, at));
+    Slots::Place place = scan.slots->find(b.addI(firstSlot, slot)).first;
+    b.store(b.toI32(place.page), pages, at);
+    b.store(b.toI32(place.slot), places, at);
+  });
+}
+
+/// A warp for each head.
+void AttendBest::weigh() {
+  b.forLoop(warp, b.index(group), warps, [&](Value head) {
+    auto load = [&](Value at) {
+      Value slot = b.toIndex(b.load(chosen, at));
+      Value score = b.load(scores, getAt(head, slot));
+      Value isOver = b.compare(CmpFPredicate::OEQ, score, b.f32(kOver));
+      return b.select(isOver, b.negInf(), score);
+    };
+    auto [most, sum] = addUpWarp(first, end, load, [&](Value at, Value weight) {
+      b.store(weight, weights, {head, at});
+    });
+    b.ifThen(isWarpsFirst(), [&, most = most, sum = sum] {
+      b.store(most, tops, head);
+      b.store(sum, sums, head);
+    });
+  });
+}
+
+void AttendBest::addValues() {
+  int64_t lanes = getLanesOfRow(valueDim), members = kWarp / lanes,
+          own = valueDim / lanes;
+  int64_t heads = std::clamp<int64_t>(kMostOwn / own, 1, group);
+  Value within = b.remU(lane, b.index(lanes));
+  Value member = b.divU(lane, b.index(lanes));
+  Value last = b.subI(end, b.index(1));
+  int64_t tile = kInFlight * members;
+  for (int64_t firstOf = 0; firstOf < group; firstOf += heads) {
+    int64_t here = std::min(heads, group - firstOf);
+    SmallVector<Value> sums(here * own, b.f32(0.0f));
+    sums = b.forLoop(
+        b.addI(first, b.mulI(warp, b.index(tile))), end, warps * tile, sums,
+        [&](Value start, ValueRange now) {
+          SmallVector<Value> next(now), numbers;
+          SmallVector<SmallVector<Value>> rows;
+          for (int64_t i = 0; i < kInFlight; ++i) {
+            Value number = b.addI(b.addI(start, b.index(i * members)), member);
+            numbers.push_back(number);
+            // In place of what is not there stands what is.
+            Value at = b.minI(number, last);
+            SmallVector<Value> row = {b.loadIndex(pages, at), kvHead};
+            row.insert(op.getLayout() == Layout::hnd ? row.end()
+                                                     : row.begin() + 1,
+                       b.loadIndex(places, at));
+            rows.push_back(loadChannels(b, values, row, within));
+          }
+          for (auto [number, row] : llvm::zip_equal(numbers, rows)) {
+            Value isThere = b.compare(CmpIPredicate::slt, number, end);
+            Value at = b.minI(number, last);
+            for (int64_t head = 0; head < here; ++head) {
+              Value weight = b.load(weights, {b.index(firstOf + head), at});
+              weight = b.select(isThere, weight, b.f32(0.0f));
+              for (int64_t i = 0; i < own; ++i) {
+                Value &sum = next[head * own + i];
+                sum = math::FmaOp::create(b, weight, row[i], sum);
+              }
+            }
+          }
+          return next;
+        });
+    for (Value &sum : sums)
+      for (int64_t mask = lanes; mask < kWarp; mask *= 2)
+        sum = b.addF(sum, b.shuffleXor(sum, mask));
+    // Chunks of 8 channels, as they were loaded.
+    b.ifThen(b.compare(CmpIPredicate::eq, member, b.index(0)), [&] {
+      for (int64_t head = 0; head < here; ++head)
+        for (int64_t i = 0; i < own; i += 4) {
+          Value channel =
+              b.addI(b.mulI(b.addI(within, b.index(i / 8 * lanes)), b.index(8)),
+                     b.index(i % 8));
+          Value at = b.addI(b.mulI(b.addI(b.mulI(warp, b.index(group)),
+                                          b.index(firstOf + head)),
+                                   b.index(valueDim)),
+                            channel);
+          Value four = vector::FromElementsOp::create(
+              b, b.vectorType(4),
+              ArrayRef<Value>(sums).slice(head * own + i, 4));
+          vector::StoreOp::create(b, four, scores, at, /*nontemporal=*/false,
+                                  llvm::MaybeAlign(16));
+        }
+    });
+  }
+}
+
+void AttendBest::writeOutputs() {
+  Value dim = b.index(valueDim);
+  b.forLoop(thread, b.index(group * valueDim), warps * kWarp, [&](Value at) {
+    Value output = b.load(scores, at);
+    for (int64_t i = 1; i < warps; ++i)
+      output = b.addF(
+          output, b.load(scores, b.addI(at, b.index(i * group * valueDim))));
+    Value head = b.divU(at, dim), channel = b.remU(at, dim);
+    if (blocks > 1)
+      b.store(output, partials, {row, kvHead, block, head, channel});
+    else
+      writeOutput(output, b.load(sums, head), head, channel);
+  });
+  b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
+    Value top = b.load(tops, thread), sum = b.load(sums, thread);
+    if (blocks == 1)
+      return writeLse(top, sum, thread);
+    b.store(top, told, {row, kvHead, block, thread, b.index(3)});
+    b.store(sum, told, {row, kvHead, block, thread, b.index(4)});
+  });
+}
+
+void AttendBest::mergeBlocks() {
+  waitCluster();
+  Value dim = b.index(valueDim);
+  int64_t threads = warps * kWarp;
+  Value own = b.addI(b.mulI(block, b.index(threads)), thread);
+  b.forLoop(own, b.index(group * valueDim), blocks * threads, [&](Value at) {
+    Value head = b.divU(at, dim), channel = b.remU(at, dim);
+    auto [top, sum] = joinBlocks(head, 3);
+    Value output = b.f32(0.0f);
+    for (int64_t i = 0; i < blocks; ++i) {
+      Value from = b.index(i);
+      Value weight = weightOf(
+          b.load(told, {row, kvHead, from, head, b.index(3)}), toShift(top));
+      Value part = b.load(partials, {row, kvHead, from, head, channel});
+      output = b.addF(output, b.mulF(weight, part));
+    }
+    writeOutput(output, sum, head, channel);
+    b.ifThen(b.compare(CmpIPredicate::eq, channel, b.index(0)),
+             [&, top = top, sum = sum] { writeLse(top, sum, head); });
+  });
+}
+
+void AttendBest::writeEmpty() {
+  Value dim = b.index(valueDim);
+  b.forLoop(thread, b.index(group * valueDim), warps * kWarp, [&](Value at) {
+    b.store(b.f32(0.0f), o,
+            {row, b.addI(firstHead, b.divU(at, dim)), b.remU(at, dim)});
+  });
+  b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
+    b.store(b.negInf(), lse, {row, b.addI(firstHead, thread)});
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// What it stands for
+//===----------------------------------------------------------------------===//
+
+/// Whether destinations are an empty state.
+static bool isEmptyState(ValueRange outs) {
+  constexpr float values[] = {0.0f, -INFINITY};
+  for (auto [out, expected] : llvm::zip_equal(outs, values)) {
+    auto fill = out.getDefiningOp<linalg::FillOp>();
+    APFloat value(0.0f);
+    if (!fill || !matchPattern(fill.getInputs()[0], m_ConstantFloat(&value)) ||
+        !value.isExactlyValue(expected))
+      return false;
+  }
+  return true;
+}
+
+LogicalResult vashista::launchAttendBest(AttendOp op, int64_t clusterBlocks,
+                                         PatternRewriter &rewriter) {
+  auto refuse = [&](const char *why) {
+    return rewriter.notifyMatchFailure(op, why);
+  };
+  if (!op.hasPureTensorSemantics() || op.getBegin() || !op.getTokens() ||
+      op.getSolver().getKind() != SolverKind::softmax ||
+      !isEmptyState(op.getOuts()))
+    return refuse("expected softmax attention over tokens, from nothing");
+  auto pick = op.getTokens().getDefiningOp<PickOp>();
+  if (!pick || op.getTokens() != pick.getIds() ||
+      op.getTokenCount() != pick.getCount() || !pick.getIds().hasOneUse() ||
+      !pick.getCount().hasOneUse() || !pick.getTail().use_empty() ||
+      pick.getMode() != PickMode::top || pick.getUnit() != SlotUnit::tokens ||
+      !pick.getPages() || pick.getTaken() ||
+      pick.getSeqLens() != op.getSeqLens())
+    return refuse("expected a list that is the best of listed pages");
+  auto score = pick.getScores().getDefiningOp<ScoreOp>();
+  if (!score || !score.getBounds().use_empty() ||
+      pick.getBounds() != pick.getScores() ||
+      !llvm::all_of(score.getScores().getUsers(),
+                    [&](Operation *user) { return user == pick; }))
+    return refuse("expected scores that only the pick reads");
+  auto keys = dyn_cast<KeysAttr>(score.getFrom());
+  if (!keys || keys.getLayout() != op.getLayout() ||
+      score.getDirection() != op.getQuery() ||
+      score.getParts()[0] != op.getKCache() ||
+      score.getPageTable() != op.getPageTable() ||
+      score.getSeqLens() != op.getSeqLens() ||
+      score.getRowToSeq() != op.getRowToSeq() ||
+      score.getPages() != pick.getPages() ||
+      score.getPageCount() != pick.getPageCount() ||
+      score.getScale() != op.getScale() ||
+      score.getSoftCap() != op.getSoftCap() ||
+      score.getEpsilon().convertToFloat() !=
+          static_cast<float>(op.getSolver().getEpsilon().convertToDouble()))
+    return refuse("expected scores that are the logits");
+  if (const char *obstacle = VectorScan::getObstacle(score))
+    return refuse(obstacle);
+  auto valueDim =
+      cast<RankedTensorType>(op.getVCache().getType()).getDimSize(3);
+  auto slots = cast<RankedTensorType>(pick.getScores().getType()).getDimSize(2);
+  constexpr int64_t kMostSlots = 4096;
+  if (ShapedType::isDynamic(valueDim) || valueDim % 8 ||
+      ShapedType::isDynamic(slots) || slots == 0 || slots > kMostSlots ||
+      pick.getBudget() == 0 || static_cast<int64_t>(pick.getBudget()) > slots)
+    return refuse("expected few tokens");
+  WarpBuilder b(op.getLoc(), rewriter);
+  AttendBest kernel(op, pick, score, clusterBlocks, b);
+  if (kernel.getSharedBytes() > kSharedBytes)
+    return refuse("expected what a block has room for");
+  SmallVector<Value> outs(op.getOuts());
+  rewriter.replaceOp(op, kernel.launch());
+  rewriter.eraseOp(pick);
+  rewriter.eraseOp(score);
+  for (Value out : outs)
+    if (out.use_empty())
+      rewriter.eraseOp(out.getDefiningOp());
+  return success();
+}

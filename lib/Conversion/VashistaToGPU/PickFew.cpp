@@ -1,0 +1,170 @@
+//===- PickFew.cpp - The best of few slots, on a GPU ----------------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// The threads of a block hold the scores of all slots. Bytes: 2 G L scores, or
+// L for one head; no words between.
+//
+//===----------------------------------------------------------------------===//
+
+#include "BestScores.h"
+#include "PickKernels.h"
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpIPredicate;
+
+void PickLauncher::pickFew() {
+  int64_t own = fewOwn;
+  BestScores best(b, warps, own, counters, perWarp, bins);
+  int64_t known =
+      cast<RankedTensorType>(op.getScores().getType()).getDimSize(2);
+  Value last = b.subI(numSlots, b.index(1));
+  SmallVector<Value> slots, weights;
+  for (int64_t i = 0; i < own; ++i)
+    slots.push_back(best.getSlot(i));
+  // A bit for each slot.
+  auto getBit = [&](int64_t i) {
+    return b.i32(static_cast<int64_t>(uint32_t(1) << i));
+  };
+  auto isIn = [&](Value bits, int64_t i) {
+    return b.compare(CmpIPredicate::ne, b.andI(bits, getBit(i)), b.i32(0));
+  };
+  Value open = b.i32(0), always = open;
+  if (pages) {
+    for (int64_t i = 0; i < own; ++i) {
+      Value inside = b.minI(slots[i], last);
+      Value is = b.andI(b.compare(CmpIPredicate::slt, slots[i], used),
+                        isVisible(inside));
+      open = b.orI(open, b.select(is, getBit(i), b.i32(0)));
+      if (hasAlways())
+        always = b.orI(always, b.select(isAlways(inside), getBit(i), b.i32(0)));
+    }
+  } else {
+    // Those before a slot.
+    auto getBefore = [&](Value slot) {
+      Value number = b.subI(b.toI32(slot), b.toI32(slots[0]));
+      number = b.maxI(b.minI(number, b.i32(own)), b.i32(0));
+      Value bits = b.subI(arith::ShLIOp::create(b, b.i32(1), number), b.i32(1));
+      return own < kWarp
+                 ? bits
+                 : b.select(b.compare(CmpIPredicate::eq, number, b.i32(kWarp)),
+                            b.i32(-1), bits);
+    };
+    open = getBefore(used);
+    if (hasAlways()) {
+      auto [afterSinks, window] = getFree();
+      Value recent = arith::XOrIOp::create(b, getBefore(window), b.i32(-1));
+      always = b.orI(getBefore(afterSinks), recent);
+    }
+  }
+  always = b.andI(always, open);
+  Value free = arith::XOrIOp::create(b, open, always);
+  // Only the last page may weigh less, and a window takes it.
+  bool isWeighed = unit > 1 && (group > 1 || op.getWindow() == 0);
+  for (int64_t i = 0; isWeighed && i < own; ++i)
+    weights.push_back(addWeight(b.f32(0.0f), slots[i]));
+  // Of what is not open, anything.
+  auto getScores = [&](Value head) {
+    SmallVector<Value> found;
+    Value queryHead = b.addI(firstHead, head);
+    bool isTogether = own % kTogether == 0 && known % kTogether == 0;
+    int64_t size = isTogether ? kTogether : 1;
+    for (int64_t i = 0; i < own; i += size) {
+      Value at = b.minI(slots[i], b.subI(numSlots, b.index(size)));
+      Value vector = vector::LoadOp::create(
+          b, b.vectorType(size), scores, ValueRange{row, queryHead, at},
+          /*nontemporal=*/false, llvm::MaybeAlign(4 * size));
+      for (int64_t j = 0; j < size; ++j) {
+        Value score =
+            vector::ExtractOp::create(b, vector, ArrayRef<int64_t>{j});
+        found.push_back(isWeighed ? b.addF(score, weights[i + j]) : score);
+      }
+    }
+    return found;
+  };
+  SmallVector<Value> values;
+  if (group == 1) {
+    // NaN is -inf.
+    for (Value score : getScores(b.index(0)))
+      values.push_back(b.maxNumber(score, b.negInf()));
+  } else {
+    findRefsOfFew(getScores, [&](int64_t i) { return isIn(open, i); });
+    values = b.forLoop(
+        b.index(0), b.index(group), 1, SmallVector<Value>(own, b.negInf()),
+        [&](Value head, ValueRange carried) {
+          SmallVector<Value> next(carried);
+          Value ref = b.load(refs, head);
+          for (auto [value, score] : llvm::zip_equal(next, getScores(head)))
+            value = b.maxNumber(value, b.subF(score, ref));
+          return next;
+        });
+  }
+  // What is not there, or picked in any case, has no score.
+  auto countAll = [&](Value bits) {
+    return best.addUp(math::CtPopOp::create(b, bits));
+  };
+  Value need = b.i32(op.getBudget());
+  if (hasAlways())
+    need = b.subI(need, countAll(always));
+  for (auto [i, value] : llvm::enumerate(values))
+    value = b.select(isIn(free, i), value,
+                     b.f32(std::numeric_limits<float>::quiet_NaN()));
+  best.find(values, countAll(free), need, op.getBudget());
+  Value total = best.forEachPick(values, always, [&](Value i, Value at) {
+    Value slot = best.getSlot(i);
+    Value id = op.getUnit() == SlotUnit::pages ? slot : getPosition(slot);
+    b.store(b.toI32(id), ids, {row, kvHead, b.toIndex(at)});
+  });
+  pad(b.toIndex(total));
+  b.ifThen(isFirstThread(), [&] { b.store(total, counts, {row, kvHead}); });
+}
+
+/// As findRefs, of a few heads together.
+void PickLauncher::findRefsOfFew(
+    function_ref<SmallVector<Value>(Value)> getScores,
+    function_ref<Value(int64_t)> isOpen) {
+  constexpr float kLog2E = 1.44269504f;
+  constexpr int64_t kHeads = 4;
+  auto toFinite = [&](Value most) {
+    return b.select(isInf(b.absF(most)), b.f32(0.0f), most);
+  };
+  for (int64_t first = 0; first < group; first += kHeads) {
+    SmallVector<Value> own, sums, scaled;
+    for (int64_t head = first; head < std::min(first + kHeads, group); ++head) {
+      SmallVector<Value> found = getScores(b.index(head));
+      Value most = b.negInf(), sum = b.f32(0.0f);
+      for (auto [i, score] : llvm::enumerate(found)) {
+        score = b.select(isOpen(i), score, b.negInf());
+        most = b.maxNumber(most, score);
+      }
+      Value shift = b.mulF(toFinite(most), b.f32(-kLog2E));
+      for (Value score : found) {
+        Value weight =
+            b.exp2(math::FmaOp::create(b, score, b.f32(kLog2E), shift));
+        // NaN weighs nothing.
+        sum = b.addF(sum, b.maxNumber(weight, b.f32(0.0f)));
+      }
+      own.push_back(most);
+      sums.push_back(sum);
+    }
+    SmallVector<Value> tops =
+        reduceAll(own, SmallVector<Join>(own.size(), Join::most));
+    for (auto [most, sum, top] : llvm::zip_equal(own, sums, tops))
+      scaled.push_back(
+          b.mulF(sum, estimate(b.subF(toFinite(most), toFinite(top)))));
+    scaled = reduceAll(scaled, SmallVector<Join>(own.size(), Join::sum));
+    for (auto [i, top, sum] : llvm::enumerate(tops, scaled)) {
+      Value ref = b.addF(toFinite(top), b.log(sum));
+      ref = b.select(isInf(b.absF(top)), b.f32(0.0f), ref);
+      storeOnce(ref, refs, b.index(first + i));
+    }
+  }
+  b.barrier();
+}
