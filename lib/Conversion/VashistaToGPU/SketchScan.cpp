@@ -149,7 +149,8 @@ SmallVector<Value> SketchScan::launch() {
   shape.gridY = blocks;
   shape.gridZ = b.dim(written[0], 0);
   shape.threads = kWarps * kWarp;
-  shape.residentBlocks = 3;
+  // Each lane finishes a tile of its own, or several heads of a tile.
+  shape.residentBlocks = heads == 1 ? 4 : 3;
   b.launch(shape, read, written,
            b.sharedType({kWarps, columns * kColumns, 2}, b.getF32Type()),
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
