@@ -577,7 +577,8 @@ class Case:
         return (self.q, self.k, self.v, self.table, self.lens, self.rows, *parts)
 
     def groups(self):
-        """(row, KV head, heads, logits [G, T], values [T, Dv]) in float64."""
+        """(row, KV head, heads, logits [G, T], what f32 may round them by [G], values
+        [T, Dv]) in float64."""
         spec = self.spec
         for b in range(SEQUENCES):
             mine = np.flatnonzero((self.rows == b) & (self.lens > 0))
@@ -595,10 +596,15 @@ class Case:
                     if spec.soft_cap:
                         x = spec.soft_cap * np.tanh(x / spec.soft_cap)
                     x = x / spec.epsilon
+                    # A sum of products in any order; a cap only makes it smaller.
+                    sizes = np.abs(some) @ np.abs(keys).T / np.sqrt(spec.dim)
+                    sizes *= (spec.dim + 8) * 2.0**-24 / spec.epsilon
                 x = x.reshape(len(mine), spec.group, -1)
+                sizes = sizes.reshape(x.shape)
                 for i, row in enumerate(mine):
                     length = self.lens[row]
-                    yield row, head, heads, x[i, :, :length], values[:length]
+                    off = sizes[i, :, :length].max(1, initial=0.0)
+                    yield row, head, heads, x[i, :, :length], off, values[:length]
 
 
 def judge(case, module, found, on_device=False):
@@ -609,7 +615,7 @@ def judge(case, module, found, on_device=False):
     o, _, step_tau, step_error, rounds, flag = module["step"](*operands, threads=1)
     limit = np.float32(spec.tolerance)
     found["rows"] += ROWS * spec.heads
-    for row, kv_head, heads, x, values in case.groups():
+    for row, kv_head, heads, x, off, values in case.groups():
         regime = case.regimes[case.rows[row]]
         attended = np.zeros(x.shape[1], bool)
         for ids in lists:
@@ -663,6 +669,10 @@ def judge(case, module, found, on_device=False):
             found["policy rows"] += 1
             rounding = 1e-4 * largest if spec.dtype != "f32" else 1e-5 * largest
             rounding += 2e-6 * largest * np.abs(x[g]).max()
+            # Logits that are off by this much move an output by twice as much, in
+            # units of the values' diameter.
+            if np.isfinite(off[g]):
+                rounding += 4 * off[g] * largest
             # Tensor cores round weights to the type of the values.
             if on_device and spec.dtype != "f32":
                 rounding += 2.0**-9 * largest
