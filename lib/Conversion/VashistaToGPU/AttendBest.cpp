@@ -75,6 +75,10 @@ public:
       warps = 4;
   }
 
+  /// A thread for each head, among others.
+  bool hasRoom() {
+    return getSharedBytes() <= kSharedBytes && group <= warps * kWarp;
+  }
   int64_t getSharedBytes() {
     return 4 * (getNumScores() + (group + 3) * budget + 4 * group +
                 (2 + kWarp) * warps + BestScores::kCounters + 32);
@@ -620,6 +624,8 @@ LogicalResult vashista::launchAttendBest(AttendOp op, int64_t clusterBlocks,
       op.getSolver().getKind() != SolverKind::softmax ||
       !isEmptyState(op.getOuts()))
     return refuse("expected softmax attention over tokens, from nothing");
+  if (op.getSchedule())
+    return refuse("expected no schedule, which is for a kernel of its own");
   auto pick = op.getTokens().getDefiningOp<PickOp>();
   if (!pick || op.getTokens() != pick.getIds() ||
       op.getTokenCount() != pick.getCount() || !pick.getIds().hasOneUse() ||
@@ -660,7 +666,7 @@ LogicalResult vashista::launchAttendBest(AttendOp op, int64_t clusterBlocks,
     return refuse("expected few tokens");
   WarpBuilder b(op.getLoc(), rewriter);
   AttendBest kernel(op, pick, score, clusterBlocks, b);
-  if (kernel.getSharedBytes() > kSharedBytes)
+  if (!kernel.hasRoom())
     return refuse("expected what a block has room for");
   SmallVector<Value> outs(op.getOuts());
   rewriter.replaceOp(op, kernel.launch());
