@@ -321,6 +321,34 @@ class ExtremesTest(unittest.TestCase):
                 )
                 self.assertEqual(bound, np.inf)
 
+    def test_a_score_does_not_depend_on_who_reads_bounds(self):
+        # An estimate that overflows ranks last; as a bound it would rank first.
+        types = f"({tensor((1, 1, D), 'f32')}, {tensor(('?', 1, D), 'f32')}, "
+        types += f"{tensor((1, 2), 'i32')}, {tensor((1,), 'i32')})"
+        score = tensor((1, 1, 2), "f32")
+        names = ("q", "mean", "table", "lens")
+        arguments = ", ".join(
+            f'%{n}: {t} loc("{n}")' for n, t in zip(names, types[1:-1].split(", "))
+        )
+        text = ""
+        for name, results in (("alone", 1), ("both", 2)):
+            made = ", ".join([score] * results)
+            values = ", ".join(f"%s#{i}" for i in range(results))
+            text += f"""
+                func.func @{name}({arguments}) -> ({made}) {{
+                  %s:2 = vashista.score %q from #vashista.summary<mean>(%mean)
+                      table(%table) lens(%lens) page_size {S} scale 1.0
+                      : {types} -> ({score}, {score})
+                  return {values} : {made}
+                }}"""
+        module = vashista.compile(text, "cpu")
+        query = np.full((1, 1, D), -3e38, np.float32)
+        means = np.stack([np.full((1, D), 3e38), np.zeros((1, D))]).astype(np.float32)
+        given = (query, means, np.array([[0, 1]], np.int32), np.array([2 * S], np.int32))
+        expected = np.array([[[-np.inf, 0.0]]], np.float32)
+        np.testing.assert_array_equal(module["alone"](*given), expected)
+        np.testing.assert_array_equal(module["both"](*given)[0], expected)
+
     def test_sums_of_many_states(self):
         states, width = 512, 16
         head, state = tensor(["?", 1], "f32"), tensor(["?", 1, width], "f32")

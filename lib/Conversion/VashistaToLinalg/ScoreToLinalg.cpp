@@ -238,8 +238,10 @@ void ScoreKernel::writeTile(Value first, Value last) {
     Value none = b.compare(equal, value, like(b.negInf()));
     return b.select(none, like(b.f32(inf)), value);
   };
+  // An estimate stays what it is, whoever reads bounds.
   auto toScore = [&](Value value) {
-    return kind == TileScorer::Bounds::same ? toBound(value) : value;
+    return scorer->getBounds() == TileScorer::Bounds::same ? toBound(value)
+                                                           : value;
   };
   auto copyOne = [&](Value head, Value at, ValueRange to) {
     b.store(toScore(b.load(tile, {head, at})), scores, to);
