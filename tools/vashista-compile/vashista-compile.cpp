@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "../common/Upstream.h"
+#include "Bundle.h"
 #include "vashista/Registration.h"
 #include "vashista/Target/Compile.h"
 
@@ -36,6 +37,11 @@ static cl::opt<std::string> input(cl::Positional, cl::desc("<module>"),
 static cl::opt<std::string>
     output("o", cl::desc("Output file, - for standard output"),
            cl::value_desc("file"), cl::cat(category));
+static cl::opt<std::string>
+    bundle("bundle",
+           cl::desc("Folder for an artefact and all that runs it on a machine "
+                    "without a compiler; in place of -o"),
+           cl::value_desc("folder"), cl::cat(category));
 static cl::opt<std::string>
     target("target",
            cl::desc("cpu (the best level of this machine), cpu:x86-64-v3, "
@@ -122,7 +128,8 @@ static std::error_code writeOutput(llvm::StringRef bytes) {
   return code;
 }
 
-static int compileFile(const CompileOptions &options) {
+/// The bundle is null where the output is a file.
+static int compileFile(const CompileOptions &options, Bundle *bundled) {
   auto file = llvm::MemoryBuffer::getFileOrSTDIN(input);
   if (!file)
     return fail("cannot open '" + input + "': " + file.getError().message());
@@ -163,11 +170,18 @@ static int compileFile(const CompileOptions &options) {
       return 1;
   }
   nameArguments(*module, names);
+  if (bundled)
+    bundled->describe(*module);
 
   std::string bytes;
   llvm::raw_string_ostream os(bytes);
   if (mlir::failed(compile(*module, options, os)))
     return 1;
+  if (bundled) {
+    if (llvm::Error error = bundled->write(input, bytes, options.targets))
+      return fail(llvm::toString(std::move(error)));
+    return 0;
+  }
   if (std::error_code code = writeOutput(bytes))
     return fail("cannot write '" + output + "': " + code.message());
   return 0;
@@ -193,7 +207,12 @@ int main(int argc, char **argv) {
   }
   if (input.empty())
     return fail("expected the module to compile, got no file name");
-  if (output.empty())
+  bool isBundle = bundle.getNumOccurrences() > 0;
+  if (isBundle && bundle.empty())
+    return fail("expected --bundle=DIR with the name of a folder, got none");
+  if (isBundle && !output.empty())
+    return fail("expected -o or --bundle, got both");
+  if (!isBundle && output.empty())
     return fail("expected an output file, -o <file>, got none");
 
   CompileOptions options;
@@ -212,5 +231,14 @@ int main(int argc, char **argv) {
   if (options.output != OutputKind::vso && options.targets.size() != 1)
     return fail("expected one target for --emit=" + emit + ", got " +
                 llvm::Twine(options.targets.size()));
-  return compileFile(options);
+  if (!isBundle)
+    return compileFile(options, nullptr);
+  if (options.output != OutputKind::vso)
+    return fail("expected --emit=vso with --bundle, got '" + emit + "'");
+  Bundle bundled;
+  std::string self = llvm::sys::fs::getMainExecutable(
+      argv[0], reinterpret_cast<void *>(&compileFile));
+  if (llvm::Error error = bundled.prepare(self, bundle))
+    return fail(llvm::toString(std::move(error)));
+  return compileFile(options, &bundled);
 }
