@@ -26,7 +26,7 @@ Error Call::bind(const vashista_module *loaded, const Entry &bound,
                  const std::string &step, Problem &problem) {
   module = loaded;
   vashista_entry_info info;
-  if (vashista_find_entry(module, bound.name.c_str(), &entry) ||
+  if (vashista_find_entry(module, bound.function.c_str(), &entry) ||
       vashista_entry_describe(module, entry, &info))
     return runtimeError();
   for (uint32_t i = 0; i < info.num_arguments; ++i) {

@@ -206,7 +206,10 @@ Entry Writer::write(Entry entry, const Op &op, Names results,
   for (const std::string &name : arguments)
     list += (list.empty() ? "%" : ", %") + name + ": " + getType(name);
   Names returned = rename(entry.results), values = rename(results);
-  entry.text = "func.func @" + entry.name + "(" + list + ")\n    -> (" +
+  entry.function = entry.name;
+  if (entry.kind == Entry::stage && o.step == "uncertified")
+    entry.function = o.step + "_" + entry.name;
+  entry.text = "func.func @" + entry.function + "(" + list + ")\n    -> (" +
                typeList(returned) + ") {\n" + prologue.text + "  " +
                valueList(values) + " = " + op.text + "\n      : (" +
                typeList(op.operands) + ")\n      -> (" + typeList(values) +
@@ -220,6 +223,19 @@ std::string Writer::getTolerance() const {
   if (rounded > o.tolerance)
     rounded = std::nextafter(rounded, 0.0f);
   return text("%.9e", static_cast<double>(rounded));
+}
+
+std::string bench::getPolicy(const Options &o) {
+  std::string policy =
+      "<pages = " + number(o.pages) + ", candidates = " + number(o.candidates) +
+      ", sinks = " + number(o.sinks) + ", window = " + number(o.window);
+  if (o.isProving())
+    policy += ", pick = proving";
+  if (o.isCertified())
+    policy += ", target = " + o.target +
+              text(", tolerance = %.17e", o.tolerance) +
+              ", rounds = " + number(o.rounds) + ", fallback = dense";
+  return policy + ">";
 }
 
 //===----------------------------------------------------------------------===//
@@ -261,15 +277,7 @@ Entry Writer::writeStep() {
     op.with(" sketch" + getSketch(), getSketchParts(o));
   if (o.isCertified())
     op.with(" norms", {"norms"});
-  op.add("\n      policy <pages = " + number(o.pages) +
-         ", candidates = " + number(o.candidates) +
-         ", sinks = " + number(o.sinks) + ", window = " + number(o.window));
-  if (o.isProving())
-    op.add(", pick = proving");
-  if (o.isCertified())
-    op.add(", target = " + o.target + text(", tolerance = %.17e", o.tolerance) +
-           ", rounds = " + number(o.rounds) + ", fallback = dense");
-  op.add(">" + getScale());
+  op.add("\n      policy " + getPolicy(o) + getScale());
   Entry entry = {Entry::step, o.step, o.step, {"o", "lse"}, ""};
   if (o.isCertified())
     entry.results = {"o", "lse", "tau", "error", "rounds", "flag"};

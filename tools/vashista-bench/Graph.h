@@ -26,6 +26,9 @@ struct Entry {
   std::string text; // the function
   /// Of a stage: the round that it belongs to.
   int64_t round = 1;
+  /// The function's name: the entry's, but for a stage of a step without a
+  /// certificate, which may be in one module with that of another.
+  std::string function = "";
 };
 
 /// The parts of a page summary and of a key sketch, in the dialect's order.
@@ -37,6 +40,9 @@ std::vector<Entry> getCommonEntries(const Options &options, bool sharesRows);
 /// The step under the options' policy, then the stages that it is made of.
 /// `sharesRows`: rows name their sequence, as those of a trace do.
 std::vector<Entry> getStepEntries(const Options &options, bool sharesRows);
+
+/// `<pages = 64, ...>`, of the options' step.
+std::string getPolicy(const Options &options);
 
 /// The module, as a user would write it.
 std::string getModule(const std::vector<Entry> &entries);

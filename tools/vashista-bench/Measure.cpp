@@ -10,6 +10,7 @@
 
 #include "Call.h"
 #include "Input.h"
+#include "Policy.h"
 #include "Roofs.h"
 
 #include <algorithm>
@@ -55,9 +56,14 @@ public:
   Error run();
 
 private:
-  /// Compiles entries and runs each once, checked, for those after it.
+  /// Entries in a module, of which an artefact that is given has all.
+  Error compile(const Options &policy, const std::vector<Entry> &entries,
+                tool::Module &module);
+  /// Runs each entry once, checked, for those after it.
   Error add(const Options &policy, const std::vector<Entry> &entries,
             tool::Module &module);
+  /// How many tokens the step without a certificate attends.
+  Error countUncertified();
   Error runRound(int64_t round);
   void read();
   Error call(Measured &measured, bool checked, std::vector<double> *times);
@@ -74,10 +80,34 @@ private:
 
 } // namespace
 
+Error Measurement::compile(const Options &policy,
+                           const std::vector<Entry> &entries,
+                           tool::Module &module) {
+  if (options.artefact.empty())
+    return tool::compileText(getModule(entries), "the graph that is measured",
+                             module);
+  if (Error error =
+          tool::loadInput(options.artefact, DLDevice{kDLCPU, 0}, module))
+    return error;
+  return checkPolicy(module.get(), policy);
+}
+
+Error Measurement::countUncertified() {
+  int64_t &tokens = results.uncertifiedTokens;
+  tokens = options.uncertified;
+  if (tokens > 0)
+    return Error::success();
+  if (!options.artefact.empty())
+    return readCandidates(module.get(), "uncertified", tokens);
+  double attended = readCertificate(options, problem, nullptr).meanTokens;
+  tokens = std::max<int64_t>(
+      {std::llround(attended), options.sinks + options.window, 1});
+  return Error::success();
+}
+
 Error Measurement::add(const Options &policy, const std::vector<Entry> &entries,
                        tool::Module &module) {
-  if (Error error = tool::compileText(getModule(entries),
-                                      "the graph that is measured", module))
+  if (Error error = compile(policy, entries, module))
     return error;
   size_t first = all.size();
   for (const Entry &entry : entries) {
@@ -154,10 +184,8 @@ Error Measurement::run() {
   if (Error error = add(options, entries, module))
     return error;
   if (options.isCertified()) {
-    // As many tokens without a certificate as it took with one.
-    double tokens = readCertificate(options, problem, nullptr).meanTokens;
-    results.uncertifiedTokens = std::max<int64_t>(
-        {std::llround(tokens), options.sinks + options.window, 1});
+    if (Error error = countUncertified())
+      return error;
     uncertified = getUncertified(options, results.uncertifiedTokens);
     if (Error error =
             add(uncertified, getStepEntries(uncertified, problem.sharesRows),

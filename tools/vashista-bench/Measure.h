@@ -43,7 +43,8 @@ struct Results {
   const EntryResult *find(const std::string &entry) const;
 };
 
-/// Compiles the steps, runs them in turns with the roofs, and compares.
+/// Compiles the steps, unless they are, runs them in turns with the roofs, and
+/// compares.
 Error measure(const Options &options, Problem &problem, Results &results);
 
 /// A context and what a step took at it.

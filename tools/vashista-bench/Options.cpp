@@ -66,8 +66,12 @@ The certificate:
   --tolerance=X     how much (of tau 0.5)
   --rounds=N        times that tokens are picked, 1 to 8 (of tau without pages 2,
                     else 1)
+  --uncertified=N   tokens per KV head of the step without a certificate (as many
+                    as the certified one attends, in the mean)
 
 The measurement:
+  --artefact=FILE   an artefact that vashista-compile made of what --print-graph
+                    prints with the same options; none is compiled then
   --device=cpu      where (cpu)
   --threads=N       at most (the CPUs that the process may use)
   --repeat=N        rounds, of which medians are taken (9)
@@ -120,6 +124,9 @@ static Error verifyUncertified(const Options &o) {
                 "none");
   if (o.rounds > 1)
     return fail("expected --target=tau with --rounds above 1, got none");
+  if (o.uncertified > 0)
+    return fail("expected --target=tau or output_error with --uncertified, got "
+                "none");
   if (o.sketch && o.candidates == 0)
     return fail("expected --candidates above 0 with --sketch, got 0");
   return Error::success();
@@ -144,6 +151,11 @@ static Error verifyCertified(const Options &o) {
   if (o.target == "output_error" && o.rounds > 1)
     return fail("expected --rounds=1 with --target=output_error, got %lld",
                 static_cast<long long>(o.rounds));
+  if (o.uncertified > 0 && o.uncertified < o.sinks + o.window)
+    return fail("expected --uncertified to hold --sinks and --window, %lld "
+                "tokens, got %lld",
+                static_cast<long long>(o.sinks + o.window),
+                static_cast<long long>(o.uncertified));
   if (o.routes() && o.rounds > 1)
     return fail("expected --rounds=1 with --pages, got %lld",
                 static_cast<long long>(o.rounds));
@@ -172,6 +184,8 @@ static Error verifyOptions(const Options &o) {
                 number(o.batch * numPages));
   if (!o.trace.empty() && o.crossover)
     return fail("expected generated data with --crossover, got --trace");
+  if (o.printGraph && !o.artefact.empty())
+    return fail("expected --print-graph or --artefact, got both");
   if (o.crossover && o.context <= 1024)
     return fail("expected --context=N with N from 1025 on with --crossover, "
                 "got %lld",
@@ -213,6 +227,10 @@ Error bench::completeOptions(Options &o) {
     o.sketch.normType = "i8";
   if (o.pages < 0)
     o.pages = o.isCertified() ? 0 : 64;
+  // An artefact has one list, and the usual one grows with the context.
+  if (o.candidates < 0 && o.crossover && o.isCertified() && !o.artefact.empty())
+    return fail("expected --candidates=N with --crossover, --target and "
+                "--artefact, got none");
   if (o.candidates < 0)
     o.candidates =
         !o.isCertified() ? 128 : std::max(o.context / 4, o.sinks + o.window);
@@ -247,6 +265,7 @@ Error bench::parseOptions(int argc, char **argv, Options &options) {
                             {"--sinks", &options.sinks, 0, 1 << 20},
                             {"--window", &options.window, 0, 1 << 20},
                             {"--rounds", &options.rounds, 1, 8},
+                            {"--uncertified", &options.uncertified, 1, 1 << 20},
                             {"--repeat", &options.repeat, 1, 100000},
                             {"--threads", &options.threads, 1, 1024}};
   struct Flag {
@@ -279,7 +298,8 @@ Error bench::parseOptions(int argc, char **argv, Options &options) {
     static const char *const words[] = {
         "--dtype",         "--table",        "--summary",   "--device",
         "--trace",         "--target",       "--tolerance", "--sketch",
-        "--sketch-scales", "--sketch-norms", "--data",      "--need"};
+        "--sketch-scales", "--sketch-norms", "--data",      "--need",
+        "--artefact"};
     for (const char *word : words)
       isKnown |= name == word;
     for (const Number &number : numbers)
@@ -309,6 +329,8 @@ Error bench::parseOptions(int argc, char **argv, Options &options) {
                          tool::quote(text).c_str());
     else if (name == "--trace")
       options.trace = text;
+    else if (name == "--artefact")
+      options.artefact = text;
     else if (name == "--data")
       error = parseWord(name, text, {"gauss", "needle"}, options.data);
     else if (name == "--need")

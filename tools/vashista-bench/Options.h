@@ -42,10 +42,14 @@ struct Options {
   std::string target; // tau or output_error; empty: nothing is certified
   double tolerance = 0;
   int64_t rounds = -1;
+  /// Tokens per KV head of the step without a certificate; 0: as many as the
+  /// certified one attends.
+  int64_t uncertified = 0;
   /// What the step under this policy is called.
   std::string step = "sparse";
 
   // The measurement.
+  std::string artefact; // empty: it is compiled
   int64_t repeat = 9;
   int64_t threads = 0; // 0: the CPUs that the process may use
   bool isChecked = false;

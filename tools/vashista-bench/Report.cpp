@@ -161,11 +161,13 @@ static std::string writeCertificate(const Options &o, const Results &results) {
   out += line("", text("dense takes %.2f times as long as certified, %.2f "
                        "times as long as uncertified",
                        dense / with, dense / without));
+  bool isMean = o.uncertified == 0 && o.artefact.empty();
   out += text("Uncertified is the same step without bounds, proof, second "
               "round and fallback:\nthe best %lld tokens per KV head by the "
-              "sketch's scores, as many as the certified\nstep attends in the "
-              "mean.\n",
-              whole(results.uncertifiedTokens));
+              "sketch's scores%s.\n",
+              whole(results.uncertifiedTokens),
+              isMean ? ", as many as the certified\nstep attends in the mean"
+                     : "");
   return out;
 }
 

@@ -30,19 +30,21 @@ static int print(const std::string &out) {
   return 0;
 }
 
-/// With a target the step without a certificate follows, in a module of its
-/// own. How many tokens it attends is known only when the certified one has
-/// run: here, as many as that may.
+/// With a target the step without a certificate follows. How many tokens the
+/// certified one attends is known only when it has run: unless it is said, as
+/// many as that may.
 static int printGraph(const Options &options, bool sharesRows) {
   std::vector<Entry> entries = getCommonEntries(options, sharesRows);
   for (const Entry &entry : getStepEntries(options, sharesRows))
     entries.push_back(entry);
-  std::string graph = getModule(entries);
-  if (options.isCertified())
-    graph += "\n// -----\n\n" +
-             getModule(getStepEntries(
-                 getUncertified(options, options.candidates), sharesRows));
-  return print(graph);
+  if (options.isCertified()) {
+    int64_t tokens =
+        options.uncertified ? options.uncertified : options.candidates;
+    for (const Entry &entry :
+         getStepEntries(getUncertified(options, tokens), sharesRows))
+      entries.push_back(entry);
+  }
+  return print(getModule(entries));
 }
 
 int main(int argc, char **argv) {
