@@ -8,6 +8,7 @@
 
 #include "Execute.h"
 #include "Buffer.h"
+#include "Device.h"
 #include "Json.h"
 #include "List.h"
 #include "NpyFile.h"
@@ -24,26 +25,6 @@ using namespace vashista::run;
 using namespace vashista::tool;
 
 namespace {
-
-class DeviceMemory {
-public:
-  DeviceMemory() = default;
-  DeviceMemory(DeviceMemory &&other) noexcept
-      : device(other.device), start(other.start) {
-    other.start = nullptr;
-  }
-  ~DeviceMemory() { vashista_memory_free(device, start); }
-
-  bool allocate(DLDevice its, size_t size) {
-    device = its;
-    return vashista_memory_allocate(device, size, &start) == VASHISTA_OK;
-  }
-  void *data() const { return start; }
-
-private:
-  DLDevice device = {kDLCPU, 0};
-  void *start = nullptr;
-};
 
 /// An argument or a result in memory.
 struct Tensor {

@@ -8,6 +8,8 @@
 
 #include "Options.h"
 
+#include "Device.h"
+
 #include <cstring>
 
 using namespace vashista::run;
@@ -176,20 +178,8 @@ Error Parser::setValue(const std::string &name, const std::string &value) {
     return parseNumber("repeat", value, 1000000, options.repeat);
   if (name == "threads")
     return parseNumber("threads", value, 1024, options.threads);
-  if (name == "device") {
-    if (value == "cpu")
-      return Error::success();
-    std::string number = value == "cuda" ? "0" : value;
-    if (number.compare(0, 5, "cuda:") == 0)
-      number.erase(0, 5);
-    bool isNumber = !number.empty() && number.size() <= 4 &&
-                    number.find_first_not_of("0123456789") == std::string::npos;
-    if (!isNumber || value.compare(0, 4, "cuda") != 0)
-      return fail("expected --device=cpu, or cuda:0 or another number, got %s",
-                  quote(value).c_str());
-    options.device = {kDLCUDA, std::stoi(number)};
-    return Error::success();
-  }
+  if (name == "device")
+    return parseDevice(value, options.device);
   if (value.empty())
     return fail("expected a name after --%s, got none", name.c_str());
   if (name == "entry") {
