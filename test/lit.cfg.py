@@ -48,6 +48,11 @@ def find_python(*modules):
     )
 
 
+# Tests that assemble for a GPU; PTX needs no toolkit.
+if shutil.which("ptxas", path=config.environment["PATH"] + ":/usr/local/cuda/bin"):
+    config.available_features.add("ptxas")
+    config.environment["PATH"] += ":/usr/local/cuda/bin"
+
 link_options = [config.linker_flags]
 if config.vashista_sanitize:
     link_options.append("-fsanitize=address,undefined")
@@ -77,6 +82,10 @@ config.substitutions += [
         os.path.join(
             config.test_exec_root, "Tools", "vashista-run", "VashistaRunArtefacts"
         ),
+    ),
+    (
+        "%fake_cuda",
+        os.path.join(config.test_exec_root, "Runtime", "libVashistaFakeCuda.so"),
     ),
     (
         "%vashista_plugin",

@@ -178,12 +178,10 @@ static Error load(const std::string &path, const std::string &shown,
 }
 
 static Error compileAndLoad(const std::string &path, const std::string &shown,
+                            const std::string &target,
                             const TemporaryFolder &folder, SignalGuard &signals,
                             std::optional<DLDevice> device, Module &module) {
   std::string output = folder.path + "/out.vso";
-  // PTX is for any device, and takes no assembler.
-  const char *target =
-      device && device->device_type == kDLCUDA ? "cuda:compute_80" : "cpu";
   if (Error error = compile(path, output, target, signals)) {
     if (signals.pending)
       raise(signals.pending);
@@ -224,11 +222,16 @@ Error vashista::tool::loadInput(const std::string &path,
   TemporaryFolder folder;
   if (Error error = folder.create())
     return error;
-  return compileAndLoad(path, path, folder, signals, device, module);
+  // PTX is for any device, and takes no assembler.
+  const char *target =
+      device && device->device_type == kDLCUDA ? "cuda:compute_80" : "cpu";
+  return compileAndLoad(path, path, target, folder, signals, device, module);
 }
 
 Error vashista::tool::compileText(const std::string &text,
-                                  const std::string &shown, Module &module) {
+                                  const std::string &shown,
+                                  const std::string &target, DLDevice device,
+                                  Module &module) {
   SignalGuard signals;
   TemporaryFolder folder;
   if (Error error = folder.create())
@@ -241,6 +244,5 @@ Error vashista::tool::compileText(const std::string &text,
     isWritten &= fclose(file) == 0;
   if (!isWritten)
     return fail("cannot write %s: %s", quote(input).c_str(), strerror(errno));
-  return compileAndLoad(input, shown, folder, signals, DLDevice{kDLCPU, 0},
-                        module);
+  return compileAndLoad(input, shown, target, folder, signals, device, module);
 }

@@ -34,10 +34,10 @@ using Module = std::unique_ptr<vashista_module, ModuleDeleter>;
 Error loadInput(const std::string &path, std::optional<DLDevice> device,
                 Module &module);
 
-/// Compiles a module that is given as text, for the CPU; messages call it
-/// `shown`.
+/// Compiles a module that is given as text for a target, and loads it on a
+/// device; messages call it `shown`.
 Error compileText(const std::string &text, const std::string &shown,
-                  Module &module);
+                  const std::string &target, DLDevice device, Module &module);
 
 } // namespace vashista::tool
 

@@ -57,19 +57,24 @@ Error Call::bind(const vashista_module *loaded, const Entry &bound,
     Tensor &tensor = problem.tensors[step + separator + bound.results[i]];
     if (Error error = tensor.allocate(value.dtype, shape))
       return error;
+    if (Error error = tensor.place(problem.device))
+      return error;
     results.push_back(tensor.get());
   }
   return Error::success();
 }
 
-Error Call::run(unsigned numThreads, bool checked, double &seconds) {
-  vashista_call_options options = VASHISTA_CALL_OPTIONS_INIT;
-  options.checked = checked;
-  options.threads = numThreads;
-  double start = now();
+Error Call::call(const vashista_call_options &options) {
   if (vashista_call(module, entry, arguments.data(), arguments.size(),
                     results.data(), results.size(), &options))
     return runtimeError();
-  seconds = now() - start;
+  return Error::success();
+}
+
+Error Call::measureWorkspace(size_t &bytes) {
+  if (vashista_workspace_bytes(module, entry, arguments.data(),
+                               arguments.size(), results.data(), results.size(),
+                               &bytes))
+    return runtimeError();
   return Error::success();
 }

@@ -1,5 +1,4 @@
-//===- Call.h - An entry with its arguments ----------------------*- C++
-//-*-===//
+//===- Call.h - An entry with its arguments ---------------------*- C++ -*-===//
 //
 // Part of the vashista project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -20,12 +19,19 @@ double now();
 /// An entry with its arguments and with memory for its results.
 class Call {
 public:
+  virtual ~Call() = default;
+
   /// Makes room for results, by what the artefact says of their sizes. Those of
   /// a stage are `STEP/NAME`, known by their own names to later stages of the
   /// step; those of a step are `STEP.NAME`.
   Error bind(const vashista_module *module, const Entry &entry,
              const std::string &step, Problem &problem);
-  Error run(unsigned numThreads, bool checked, double &seconds);
+  /// Until it is done, and how long that took.
+  virtual Error run(bool checked, double &seconds) = 0;
+
+protected:
+  Error call(const vashista_call_options &options);
+  Error measureWorkspace(size_t &bytes);
 
 private:
   const vashista_module *module = nullptr;

@@ -45,7 +45,9 @@ std::vector<std::string> getLists(const Options &options);
 Certificate readCertificate(const Options &options, Problem &problem,
                             const Reference *reference);
 
-/// Fails unless the stages of a step made what the step made.
+/// Fails unless the stages of a step made what the step made: the same bits on
+/// a CPU, about the same output on a device, where stages that a step does in
+/// one kernel may be added up in another order.
 Error compareStages(const Options &options, Problem &problem);
 
 } // namespace vashista::bench

@@ -8,14 +8,11 @@
 
 #include "Measure.h"
 
-#include "Call.h"
 #include "Input.h"
 #include "Policy.h"
-#include "Roofs.h"
 
 #include <algorithm>
 #include <cmath>
-#include <sched.h>
 
 using namespace vashista;
 using namespace vashista::bench;
@@ -26,15 +23,6 @@ static Timing summarize(std::vector<double> times) {
   return {(times[(n - 1) / 2] + times[n / 2]) / 2, times[0]};
 }
 
-static unsigned getThreads(const Options &options) {
-  if (options.threads)
-    return options.threads;
-  cpu_set_t cpus;
-  if (sched_getaffinity(0, sizeof(cpus), &cpus))
-    return 1;
-  return CPU_COUNT(&cpus);
-}
-
 namespace {
 
 /// An entry and what was measured of it.
@@ -42,7 +30,7 @@ struct Measured {
   Entry entry;
   const Options *options; // the policy of its step
   std::string step;
-  Call call;
+  std::unique_ptr<Call> call;
   std::vector<double> times, checkedTimes;
 
   bool isStep() const { return entry.kind == Entry::step; }
@@ -50,8 +38,10 @@ struct Measured {
 
 class Measurement {
 public:
-  Measurement(const Options &options, Problem &problem, Results &results)
-      : options(options), problem(problem), results(results) {}
+  Measurement(const Options &options, Machine &machine, Problem &problem,
+              Results &results)
+      : options(options), machine(machine), problem(problem), results(results) {
+  }
 
   Error run();
 
@@ -65,12 +55,13 @@ private:
   /// How many tokens the step without a certificate attends.
   Error countUncertified();
   Error runRound(int64_t round);
-  void read();
+  Error read();
   Error call(Measured &measured, bool checked, std::vector<double> *times);
-  void report();
+  Error report();
 
   const Options &options;
   Options uncertified;
+  Machine &machine;
   Problem &problem;
   Results &results;
   tool::Module module, secondModule;
@@ -85,9 +76,9 @@ Error Measurement::compile(const Options &policy,
                            tool::Module &module) {
   if (options.artefact.empty())
     return tool::compileText(getModule(entries), "the graph that is measured",
-                             module);
+                             machine.getTarget(), machine.getDevice(), module);
   if (Error error =
-          tool::loadInput(options.artefact, DLDevice{kDLCPU, 0}, module))
+          tool::loadInput(options.artefact, machine.getDevice(), module))
     return error;
   return checkPolicy(module.get(), policy);
 }
@@ -112,59 +103,67 @@ Error Measurement::add(const Options &policy, const std::vector<Entry> &entries,
   size_t first = all.size();
   for (const Entry &entry : entries) {
     bool isOfStep = entry.kind == Entry::stage || entry.name == policy.step;
-    all.push_back(
-        {entry, &policy, isOfStep ? policy.step : entry.name, {}, {}, {}});
+    all.push_back({entry,
+                   &policy,
+                   isOfStep ? policy.step : entry.name,
+                   machine.makeCall(),
+                   {},
+                   {}});
   }
   for (size_t i = first; i < all.size(); ++i) {
     Measured &measured = all[i];
-    if (Error error = measured.call.bind(module.get(), measured.entry,
-                                         measured.step, problem))
+    if (Error error = measured.call->bind(module.get(), measured.entry,
+                                          measured.step, problem))
       return error;
     if (Error error = call(measured, /*checked=*/true, nullptr))
       return error;
   }
+  if (Error error = problem.fetchResults())
+    return error;
   return compareStages(policy, problem);
 }
 
 Error Measurement::call(Measured &measured, bool checked,
                         std::vector<double> *times) {
   double seconds;
-  Error error = measured.call.run(results.numThreads, checked, seconds);
+  Error error = measured.call->run(checked, seconds);
   if (!error && times)
     times->push_back(seconds);
   return error;
 }
 
-/// Fills the processor's caches with something else, and measures that.
-void Measurement::read() {
-  std::vector<Span> spans;
-  double bytes = 0;
-  for (const char *name : {"k", "v"}) {
-    spans.push_back({problem[name].data(), problem[name].bytes()});
-    bytes += problem[name].bytes() / 64 * 64;
-  }
-  reads.push_back(bytes / measureRead(spans, results.numThreads));
+/// Fills the machine's caches with something else, and measures that.
+Error Measurement::read() {
+  reads.emplace_back();
+  return machine.measureRead(problem, reads.back());
 }
 
 Error Measurement::runRound(int64_t round) {
   const Entry *last = nullptr;
   for (Measured &measured : all) {
     const Entry &entry = measured.entry;
-    // What prepares takes long, and is not what is asked for.
+    // What prepares takes long, most of all on a GPU, and is not what is asked
+    // for.
     if ((entry.kind == Entry::stage && options.brief) ||
-        (entry.kind == Entry::preparation && round >= 3))
+        (entry.kind == Entry::preparation &&
+         round >= (machine.isDevice() ? 1 : 3)))
       continue;
     // Each step starts with a cache full of something else; a stage with what
     // the stage before left.
     if (entry.kind != Entry::preparation &&
         (measured.isStep() || last->kind == Entry::step))
-      read();
-    if (entry.name == "dense")
-      rates.push_back(measureMultiplyAdds(results.numThreads));
+      if (Error error = read())
+        return error;
+    if (entry.name == "dense") {
+      rates.emplace_back();
+      if (Error error = machine.measureMultiplyAdds(rates.back()))
+        return error;
+    }
     if (Error error = call(measured, /*checked=*/false, &measured.times))
       return error;
     if (options.isChecked && measured.isStep()) {
-      read();
+      if (Error error = read())
+        return error;
       if (Error error =
               call(measured, /*checked=*/true, &measured.checkedTimes))
         return error;
@@ -176,8 +175,12 @@ Error Measurement::runRound(int64_t round) {
 
 Error Measurement::run() {
   results.numThreads = getThreads(options);
-  // The runtime's workers must be as many.
-  setenv("VASHISTA_NUM_THREADS", std::to_string(results.numThreads).c_str(), 1);
+  results.processor = machine.getName();
+  results.details = machine.getDetails();
+  results.device = "cpu";
+  problem.device = machine.getDevice();
+  if (Error error = problem.place())
+    return error;
   std::vector<Entry> entries = getCommonEntries(options, problem.sharesRows);
   for (Entry &entry : getStepEntries(options, problem.sharesRows))
     entries.push_back(std::move(entry));
@@ -195,11 +198,19 @@ Error Measurement::run() {
   for (int64_t round = 0; round < options.repeat; ++round)
     if (Error error = runRound(round))
       return error;
-  report();
-  return Error::success();
+  return report();
 }
 
-void Measurement::report() {
+Error Measurement::report() {
+  if (machine.isDevice()) {
+    results.device = tool::text("cuda:%d", machine.getDevice().device_id);
+    vashista_module_info info;
+    if (vashista_module_describe(module.get(), &info))
+      return Error(vashista_last_error());
+    results.architecture = info.architecture;
+  }
+  if (Error error = problem.fetchResults())
+    return error;
   results.readBandwidth = summarize(reads).median;
   results.multiplyAddRate = summarize(rates).median;
   std::optional<Reference> reference;
@@ -235,11 +246,12 @@ void Measurement::report() {
                                 problem[measured.step + ".lse"]);
     results.entries.push_back(std::move(result));
   }
+  return Error::success();
 }
 
-Error bench::measure(const Options &options, Problem &problem,
+Error bench::measure(const Options &options, Machine &machine, Problem &problem,
                      Results &results) {
-  return Measurement(options, problem, results).run();
+  return Measurement(options, machine, problem, results).run();
 }
 
 const EntryResult *Results::find(const std::string &entry) const {
@@ -253,8 +265,8 @@ const EntryResult *Results::find(const std::string &entry) const {
 // Crossover
 //===----------------------------------------------------------------------===//
 
-Error bench::measureCrossover(const Options &given, const Results &whole,
-                              Problem &problem,
+Error bench::measureCrossover(const Options &given, Machine &machine,
+                              const Results &whole, Problem &problem,
                               std::vector<CrossoverPoint> &points) {
   std::vector<int64_t> contexts;
   for (int64_t context = 1024; context < given.context; context *= 2)
@@ -271,7 +283,7 @@ Error bench::measureCrossover(const Options &given, const Results &whole,
       return error;
     if (Error error = shorten(options, problem))
       return error;
-    if (Error error = measure(options, problem, results))
+    if (Error error = measure(options, machine, problem, results))
       return error;
     points.push_back({*it, std::move(results)});
   }

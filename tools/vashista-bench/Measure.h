@@ -11,6 +11,7 @@
 
 #include "Certificate.h"
 #include "Graph.h"
+#include "Machine.h"
 #include "Work.h"
 
 namespace vashista::bench {
@@ -30,6 +31,8 @@ struct EntryResult {
 
 struct Results {
   unsigned numThreads = 0;
+  /// What ran it, and on a GPU which of an artefact's kernels.
+  std::string processor, details, device, architecture;
   /// Roofs of this run: bytes and multiply-adds per second, medians.
   double readBandwidth = 0, multiplyAddRate = 0;
   /// What prepares, dense, then each step and its stages; with a target, the
@@ -45,7 +48,8 @@ struct Results {
 
 /// Compiles the steps, unless they are, runs them in turns with the roofs, and
 /// compares.
-Error measure(const Options &options, Problem &problem, Results &results);
+Error measure(const Options &options, Machine &machine, Problem &problem,
+              Results &results);
 
 /// A context and what a step took at it.
 struct CrossoverPoint {
@@ -55,8 +59,9 @@ struct CrossoverPoint {
 
 /// Measures at contexts that double from 1024 on, the longest first; what was
 /// measured at the whole context is given. Points are in ascending order.
-Error measureCrossover(const Options &given, const Results &whole,
-                       Problem &problem, std::vector<CrossoverPoint> &points);
+Error measureCrossover(const Options &given, Machine &machine,
+                       const Results &whole, Problem &problem,
+                       std::vector<CrossoverPoint> &points);
 
 /// The context from which on a step is faster than the dense one: between two
 /// that were measured on a straight line of the logarithms. The first of the

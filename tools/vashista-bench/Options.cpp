@@ -8,6 +8,8 @@
 
 #include "Options.h"
 
+#include "Device.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
@@ -72,7 +74,7 @@ The certificate:
 The measurement:
   --artefact=FILE   an artefact that vashista-compile made of what --print-graph
                     prints with the same options; none is compiled then
-  --device=cpu      where (cpu)
+  --device=D        where: cpu, or a CUDA device, cuda:0 and so on (cpu)
   --threads=N       at most (the CPUs that the process may use)
   --repeat=N        rounds, of which medians are taken (9)
   --crossover       also at contexts that double from 1024 on: from which on is
@@ -313,7 +315,6 @@ Error bench::parseOptions(int argc, char **argv, Options &options) {
     if (!text)
       return fail("expected a value after %s, got none", name.c_str());
     Error error = Error::success();
-    std::string device;
     if (name == "--dtype")
       error = parseWord(name, text, {"f32", "f16", "bf16"}, options.dtype);
     else if (name == "--table")
@@ -322,11 +323,7 @@ Error bench::parseOptions(int argc, char **argv, Options &options) {
       error = parseWord(name, text, {"mean", "mean_std", "box", "ball"},
                         options.summary);
     else if (name == "--device")
-      error = strncmp(text, "cuda", 4)
-                  ? parseWord(name, text, {"cpu"}, device)
-                  : fail("expected --device=cpu: this build runs nothing on "
-                         "%s yet",
-                         tool::quote(text).c_str());
+      error = tool::parseDevice(text, options.device);
     else if (name == "--trace")
       options.trace = text;
     else if (name == "--artefact")

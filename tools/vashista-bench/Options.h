@@ -50,6 +50,7 @@ struct Options {
 
   // The measurement.
   std::string artefact; // empty: it is compiled
+  DLDevice device = {kDLCPU, 0};
   int64_t repeat = 9;
   int64_t threads = 0; // 0: the CPUs that the process may use
   bool isChecked = false;

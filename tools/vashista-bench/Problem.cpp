@@ -48,6 +48,42 @@ Error Tensor::allocate(DLDataType type, std::vector<int64_t> shape) {
   return Error::success();
 }
 
+Error Tensor::place(DLDevice device) {
+  if (device.device_type == kDLCPU)
+    return Error::success();
+  // Results that are not written at all shall be seen.
+  if (!memory.allocate(device, bytes()) ||
+      vashista_memory_copy(device, memory.data(), data(), bytes(), nullptr))
+    return Error(vashista_last_error());
+  tensor.data = memory.data();
+  tensor.device = device;
+  return Error::success();
+}
+
+Error Tensor::fetch() {
+  if (tensor.device.device_type != kDLCPU &&
+      vashista_memory_copy(tensor.device, data(), memory.data(), bytes(),
+                           nullptr))
+    return Error(vashista_last_error());
+  return Error::success();
+}
+
+Error Problem::place() {
+  for (auto &[name, tensor] : tensors)
+    if (Error error = tensor.place(device))
+      return error;
+  return Error::success();
+}
+
+Error Problem::fetchResults() {
+  // Of a stage or of a step.
+  for (auto &[name, tensor] : tensors)
+    if (name.find_first_of("/.") != std::string::npos)
+      if (Error error = tensor.fetch())
+        return error;
+  return Error::success();
+}
+
 static float widenBF16(uint16_t bits) {
   uint32_t wide = static_cast<uint32_t>(bits) << 16;
   float value;

@@ -10,6 +10,7 @@
 #define VASHISTA_TOOLS_VASHISTA_BENCH_PROBLEM_H
 
 #include "Buffer.h"
+#include "Device.h"
 #include "Options.h"
 
 #include <map>
@@ -17,7 +18,8 @@
 
 namespace vashista::bench {
 
-/// A row-major tensor in memory of its own.
+/// A row-major tensor in memory of its own, of the host, and beside it of the
+/// device where entries run on one.
 class Tensor {
 public:
   Error allocate(DLDataType type, std::vector<int64_t> shape);
@@ -27,7 +29,13 @@ public:
   int64_t count() const;
   const std::vector<int64_t> &shape() const { return sizes; }
   DLDataType type() const { return tensor.dtype; }
+  /// Where entries run.
   DLTensor *get() { return &tensor; }
+
+  /// Memory of a device with what the host's has; nothing for the CPU.
+  Error place(DLDevice device);
+  /// From there to the host.
+  Error fetch();
 
   /// An element as a number.
   double at(int64_t i) const;
@@ -36,6 +44,7 @@ public:
 
 private:
   tool::Buffer buffer;
+  tool::DeviceMemory memory;
   std::vector<int64_t> sizes;
   DLTensor tensor = {};
 };
@@ -46,8 +55,15 @@ struct Problem {
   int64_t rows = 0;
   /// Rows name their sequence: those of a trace share one.
   bool sharesRows = false;
+  /// Where entries run.
+  DLDevice device = {kDLCPU, 0};
 
   Tensor &operator[](const std::string &name) { return tensors.at(name); }
+
+  /// All tensors, on its device.
+  Error place();
+  /// Results of entries, from there.
+  Error fetchResults();
 };
 
 /// Sizes of a trace's files become those of the problem.

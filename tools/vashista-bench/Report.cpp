@@ -12,20 +12,10 @@
 #include "Json.h"
 
 #include <algorithm>
-#include <fstream>
 
 using namespace vashista;
 using namespace vashista::bench;
 using tool::text;
-
-static std::string getProcessor() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);)
-    if (line.rfind("model name", 0) == 0)
-      if (size_t colon = line.find(": "); colon != std::string::npos)
-        return line.substr(colon + 2);
-  return "unknown processor";
-}
 
 /// The least time that the roofs of the run allow.
 static double getFloor(const Results &results, const Work &work) {
@@ -96,9 +86,11 @@ static std::string writeEntry(const Results &results,
   std::string megabytes = text("%.2f", bytes * 1e-6);
   if (work.passedBytes > 0)
     megabytes = "(" + megabytes + ")";
+  // Of a GPU down to what events tell apart.
+  int digits = results.architecture.empty() ? 3 : 4;
   std::string out =
-      text("%-18s %10.3f %10.3f %10s", getTitle(result).c_str(), seconds * 1e3,
-           result.timing.best * 1e3, megabytes.c_str());
+      text("%-18s %10.*f %10.*f %10s", getTitle(result).c_str(), digits,
+           seconds * 1e3, digits, result.timing.best * 1e3, megabytes.c_str());
   if (bytes > 0) {
     std::string rate = work.multiplyAdds == 0
                            ? ""
@@ -111,9 +103,10 @@ static std::string writeEntry(const Results &results,
                 result.accuracy->maxError, 100 * result.accuracy->meanMissed);
   out += "\n";
   if (result.checked)
-    out += text("%-18s %10.3f %10.3f   %+.1f %%\n", "  checked",
-                result.checked->median * 1e3, result.checked->best * 1e3,
-                100 * (result.checked->median / seconds - 1));
+    out +=
+        text("%-18s %10.*f %10.*f   %+.1f %%\n", "  checked", digits,
+             result.checked->median * 1e3, digits, result.checked->best * 1e3,
+             100 * (result.checked->median / seconds - 1));
   return out;
 }
 
@@ -156,7 +149,7 @@ static std::string writeCertificate(const Options &o, const Results &results) {
   double without = results.find("uncertified")->timing.median;
   double dense = results.find("dense")->timing.median;
   out += line("costs",
-              text("%.3f ms (%+.1f %%) over the step without it",
+              text("%.4f ms (%+.1f %%) over the step without it",
                    (with - without) * 1e3, percent(with - without, without)));
   out += line("", text("dense takes %.2f times as long as certified, %.2f "
                        "times as long as uncertified",
@@ -180,10 +173,10 @@ static std::string writeCrossover(const Options &o,
   out += o.isCertified() ? text(" %12s %12s\n", "attended", "fell back") : "\n";
   for (const CrossoverPoint &point : points) {
     const Results &results = point.results;
-    out += text("%-10lld %12.3f", whole(point.context),
+    out += text("%-10lld %12.4f", whole(point.context),
                 results.find("dense")->timing.median * 1e3);
     for (const std::string &step : steps)
-      out += text(" %15.3f", results.find(step)->timing.median * 1e3);
+      out += text(" %15.4f", results.find(step)->timing.median * 1e3);
     if (const auto &certificate = results.certificate)
       out += text(" %11.2f%% %11.1f%%", 100 * certificate->share,
                   100.0 * certificate->fellBack / certificate->groups);
@@ -206,9 +199,10 @@ static std::string writeCrossover(const Options &o,
 std::string bench::writeTable(const Options &options, const Results &results,
                               const std::vector<CrossoverPoint> &crossover) {
   std::string out = getProblemText(options) + "\n";
-  out += text("%s, %u threads; in this run: read %.1f GB/s, %.1f G "
-              "multiply-adds/s\n\n",
-              getProcessor().c_str(), results.numThreads,
+  out += results.processor + ", " + results.details;
+  if (!results.architecture.empty())
+    out += ", code for " + results.architecture;
+  out += text("; in this run: read %.1f GB/s, %.1f G multiply-adds/s\n\n",
               results.readBandwidth * 1e-9, results.multiplyAddRate * 1e-9);
   out += text("%-18s %10s %10s %10s %8s %8s %8s", "", "median ms", "best ms",
               "MB", "GB/s", "GMA/s", "of roof");
@@ -359,7 +353,10 @@ std::string bench::writeJson(const Options &options, const Results &results,
   Fields fields{json};
   json.beginObject();
   fields.string("problem", getProblemText(options));
-  fields.string("processor", getProcessor());
+  fields.string("processor", results.processor);
+  fields.string("device", results.device);
+  if (!results.architecture.empty())
+    fields.string("architecture", results.architecture);
   fields.count("threads", results.numThreads);
   fields.add("read_bytes_per_second", results.readBandwidth);
   fields.add("multiply_adds_per_second", results.multiplyAddRate);

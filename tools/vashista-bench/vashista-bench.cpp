@@ -65,14 +65,18 @@ int main(int argc, char **argv) {
     return report(error);
   if (options.printGraph)
     return printGraph(options, problem.sharesRows);
+  std::unique_ptr<Machine> machine;
+  if (Error error = makeMachine(options, machine))
+    return report(error);
   if (Error error = makeProblem(options, problem))
     return report(error);
   Results results;
   std::vector<CrossoverPoint> crossover;
-  if (Error error = measure(options, problem, results))
+  if (Error error = measure(options, *machine, problem, results))
     return report(error);
   if (options.crossover)
-    if (Error error = measureCrossover(given, results, problem, crossover))
+    if (Error error =
+            measureCrossover(given, *machine, results, problem, crossover))
       return report(error);
   int failed = print(options.json ? writeJson(options, results, crossover)
                                   : writeTable(options, results, crossover));

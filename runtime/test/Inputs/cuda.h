@@ -15,15 +15,20 @@ struct fake_cuda {
   const char *failing;
   int error;
   // What there is.
-  int contexts, pushed, modules, allocations;
+  int contexts, pushed, modules, allocations, streams, events, graphs;
   int devices[2];
   // What there was.
-  int launches, ofStream, waits;
+  int launches, ofStream, waits, captures, replays;
   const void *image;
   // Of the last launch.
   const char *kernel;
   unsigned grid, block;
   void *stream;
+  /// Of a capture that has not ended, the graph.
+  struct fake_graph *capture;
+  /// Whether it serves a program (VASHISTA_FAKE_GPU in its environment), for
+  /// which kernels of any name do nothing.
+  int serves;
 };
 
 #endif // VASHISTA_RUNTIME_TEST_INPUTS_CUDA_H
