@@ -137,14 +137,15 @@ static int spawnCompiler(const std::string &input, const std::string &output,
   return problem;
 }
 
-static Error compile(const std::string &input, const std::string &output,
-                     const std::string &target, SignalGuard &signals) {
+static Error compile(const std::string &input, const std::string &shown,
+                     const std::string &output, const std::string &target,
+                     SignalGuard &signals) {
   pid_t child = 0;
   int problem = spawnCompiler(input, output, target, signals.outside(), child);
   if (problem == ENOENT)
     return fail("expected vashista-compile beside this program or on PATH to "
                 "compile %s, got none",
-                quote(input).c_str());
+                quote(shown).c_str());
   if (problem)
     return fail("cannot start vashista-compile: %s", strerror(problem));
   int status = signals.wait(child);
@@ -153,12 +154,12 @@ static Error compile(const std::string &input, const std::string &output,
   if (WIFSIGNALED(status))
     return fail("expected vashista-compile to compile %s, got its end by "
                 "signal %d (%s)",
-                quote(input).c_str(), WTERMSIG(status),
+                quote(shown).c_str(), WTERMSIG(status),
                 strsignal(WTERMSIG(status)));
   if (access(output.c_str(), F_OK) != 0)
     return fail("expected vashista-compile to write an artefact of %s, got "
                 "none",
-                quote(input).c_str());
+                quote(shown).c_str());
   return Error::success();
 }
 
@@ -182,7 +183,7 @@ static Error compileAndLoad(const std::string &path, const std::string &shown,
                             const TemporaryFolder &folder, SignalGuard &signals,
                             std::optional<DLDevice> device, Module &module) {
   std::string output = folder.path + "/out.vso";
-  if (Error error = compile(path, output, target, signals)) {
+  if (Error error = compile(path, shown, output, target, signals)) {
     if (signals.pending)
       raise(signals.pending);
     return error;
