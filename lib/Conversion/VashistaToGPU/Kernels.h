@@ -33,21 +33,41 @@ llvm::SmallVector<mlir::Value> toTensors(mlir::ImplicitLocOpBuilder &b,
 llvm::LogicalResult launchAttend(AttendOp op, mlir::PatternRewriter &rewriter);
 
 // On tensors.
-/// Of bounds that a scan has made, what it found of them on the way: a buffer
-/// [R, H, blocks, 2] f32 of the highest finite bounds, and of 1 where a score
-/// is NaN.
-using ScanTops = llvm::DenseMap<mlir::Value, mlir::Value>;
+/// What a scan of a sketch leaves beside its scores and bounds, or in their
+/// place, for those who pick: buffers.
+struct ScanFindings {
+  /// [R, H, blocks, 1 or with levels 4] f32, of each block's slots: the highest
+  /// finite bound, or NaN where a score is; and of the best slots the sums of
+  /// what their scores lack of their bounds and of their spreads, and how many
+  /// they are.
+  mlir::Value tops;
+  /// In place of bounds, where nobody reads more of them: [R, H, L] i16, how
+  /// far each lies at most below the highest of kTile slots, which
+  /// tileTops [R, H, ceil(L / kTile)] f32 has: +inf if one is not known.
+  mlir::Value levels, tileTops;
+  /// Beside levels, [R, Hkv, L] f16: how far a key may be from its sketch. What
+  /// a score lacks of its bound is in proportion to it, about.
+  mlir::Value spreads;
+  static constexpr int64_t kTile = 64;
+  /// Steps of a level for a nat, and the largest level: that or more.
+  static constexpr int64_t kPerNat = 512, kLowest = 65535;
+};
+/// Of scans that were launched, by their bounds.
+using Findings = llvm::DenseMap<mlir::Value, ScanFindings>;
 
-llvm::LogicalResult launchSketchScan(ScoreOp op, ScanTops &tops,
+/// With levels, the op is left as it is, for its picks.
+llvm::LogicalResult launchSketchScan(ScoreOp op, Findings &findings,
                                      mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchVectorScan(ScoreOp op,
                                      mlir::PatternRewriter &rewriter);
 /// An `attend` to the best tokens of few, which scores and picks them, too.
 llvm::LogicalResult launchAttendBest(AttendOp op, int64_t clusterBlocks,
                                      mlir::PatternRewriter &rewriter);
+/// Whether there is a kernel for a pick that needs no more than levels.
+bool picksByLevels(PickOp op);
 /// A pick that takes up another's list needs this one's tail: the last first.
 llvm::LogicalResult launchPick(PickOp op, int64_t clusterBlocks,
-                               const ScanTops &tops,
+                               const Findings &findings,
                                mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchCertify(CertifyOp op,
                                   mlir::PatternRewriter &rewriter);

@@ -19,7 +19,9 @@
 // registers of a block, PickFew.cpp does all of it.
 //
 // PickToGPU.cpp has the order of things and writes picks; PickProof.cpp finds
-// what the proofs of a group need, PickRanks.cpp the best of more than there is
+// what the proofs of a group need, from bounds and scores, PickLevels.cpp from
+// levels, which is all that some scans leave; PickRanks.cpp the best of more
+// than there is
 // room for, PickTails.cpp what is left; PickSlots.cpp walks slots,
 // PickBlocks.cpp joins what threads and blocks find. What is picked and why:
 // PickToLinalg.cpp and ProvingPick.cpp.
@@ -36,6 +38,7 @@
 #ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_PICKKERNELS_H
 #define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_PICKKERNELS_H
 
+#include "Kernels.h"
 #include "WarpBuilder.h"
 
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
@@ -48,8 +51,8 @@ public:
   using Value = mlir::Value;
   using ValueRange = mlir::ValueRange;
 
-  /// `hostTops`: what a scan found of the bounds (Kernels.h); or null.
-  PickLauncher(PickOp op, int64_t clusterBlocks, Value hostTops,
+  /// `findings`: of the scan that made the bounds, if any.
+  PickLauncher(PickOp op, int64_t clusterBlocks, const ScanFindings &findings,
                WarpBuilder &b);
 
   /// Yields tensors.
@@ -98,7 +101,8 @@ private:
 
   // Of proofs.
   void findTops();
-  /// The same, of what a scan found.
+  /// The same, of what a scan found, by a warp for each head; and how much of a
+  /// mass scores lack, on average.
   void loadTops();
   /// What may be left for each unit of mass that is picked.
   Value getRatio();
@@ -117,9 +121,77 @@ private:
     return b.compare(mlir::arith::CmpFPredicate::ULT, getPlace(top, bound),
                      end);
   }
-  /// Marks what any head needs; yields how many, in the block, and where
-  /// `sumsWhileMarking` of each head a sum and bits as `addLeft` makes them.
+  /// Marks what any head needs; yields how many, and where `sumsWhileMarking`
+  /// of each head a sum and bits as `addLeft` makes them.
   llvm::SmallVector<Value> markNeeded();
+
+  // Of levels. The depth of a slot is how many steps of a level its bound lies
+  // below the highest of its head, at most; negative if it is not known.
+  /// Heads whose depths are counted together.
+  static constexpr int64_t kHeadsAtOnce = 4;
+  int64_t getHeadsAtOnce() const { return std::min(group, kHeadsAtOnce); }
+  /// Bounds that levels stand for; scores are not known beside them.
+  llvm::SmallVector<Value> getBoundsOfLevels(Value head,
+                                             llvm::ArrayRef<Slot> slots);
+  /// Of a head and the slots of a lane: pairs of levels, or one, and of each
+  /// kTogether the top of their tile.
+  struct Levels {
+    llvm::SmallVector<Value> packed, tops;
+  };
+  llvm::SmallVector<Value> loadSpreads(llvm::ArrayRef<Slot> slots);
+  /// What a score stands for: what its bound does, less what it lacks.
+  Value getMassOfScore(Value massOfBound, Value head, Value spread) {
+    Value lack = b.mulF(getFact(head, Fact::slope), spread);
+    // A spread that is not known has none.
+    return b.maxNumber(b.mulF(massOfBound, estimate(b.subF(b.f32(0.0f), lack))),
+                       b.f32(0.0f));
+  }
+  Levels loadLevels(Value head, llvm::ArrayRef<Slot> slots);
+  Value getLevel(const Levels &levels, int64_t slot);
+  /// Depths of a head's slots: `below` of their tiles, and a level.
+  llvm::SmallVector<Value> getBelow(Value top, const Levels &levels);
+  Value getDepth(const Levels &levels, llvm::ArrayRef<Value> below,
+                 int64_t slot) {
+    return b.addI(getLevel(levels, slot), below[slot / kTogether]);
+  }
+  /// How deep each head takes slots, all heads.
+  void findDepthEnds();
+  /// The number of slots at each depth, of a few heads; yields what each takes
+  /// in any case, of which a score is a bound less what it lacks.
+  llvm::SmallVector<Value> countDepths(Value first);
+  /// As markNeeded, for levels.
+  llvm::SmallVector<Value> markDeep();
+  llvm::SmallVector<Value> markDeepOfMany();
+  /// Heads whose depths a thread has together, and bins of margins.
+  static constexpr int64_t kMostTogether = 8, kMargins = 256;
+  void forEachDeep(
+      llvm::ArrayRef<Slot> slots, llvm::ArrayRef<Value> headTops,
+      llvm::function_ref<void(int64_t slot, llvm::ArrayRef<Value> depths)>
+          body);
+  /// How far a slot lies within what a head takes, at most.
+  Value getMargin(llvm::ArrayRef<Value> depths, llvm::ArrayRef<Value> ends);
+  void addToMargin(Value margin, llvm::ArrayRef<Value> depths, Value spread);
+  Value findMargin(llvm::ArrayRef<Value> left);
+  Value selectOfWarp(llvm::ArrayRef<Value> values);
+  Value getRest(Value head);
+  /// What is known of a head: the share of a bound's mass that its score has,
+  /// on average; what a score lacks of its bound for a unit of its spread; the
+  /// mass that is attended in any case; and so many units of a margin's sums
+  /// are the mass of the highest bound.
+  enum class Fact { share, slope, fixed, unit };
+  static constexpr int64_t kFacts = 4;
+  Value getFact(Value head, Fact fact) {
+    return b.load(facts, {head, b.index(static_cast<int64_t>(fact))});
+  }
+  void setFact(Value head, Fact fact, Value value) {
+    b.store(value, facts, {head, b.index(static_cast<int64_t>(fact))});
+  }
+  /// By a warp for each head.
+  void findDepthEnd(Value head, Value at, Value taken);
+  Value getMassOfDepth(Value depth) {
+    Value number = mlir::arith::SIToFPOp::create(b, b.getF32Type(), depth);
+    return b.exp2(b.mulF(number, b.f32(-1.44269504f / ScanFindings::kPerNat)));
+  }
 
   // Of ranks.
   void findRefs();
@@ -268,24 +340,29 @@ private:
   const bool isProving, hasTail;
   int64_t warps = kMostWarps, threads; // of a block
   int64_t fewOwn = 0; // slots of a thread where they are few; 0 if never
-  const Value hostTops;
+  const ScanFindings findings;
+  bool hasLevels() const { return findings.levels != nullptr; }
   Value hostBefore; // tails of the pick whose list is taken; or null
   /// What is left is summed up while needs are marked, for a few heads.
-  bool sumsWhileMarking() { return isProving && hasTail && group <= 4; }
+  bool sumsWhileMarking() {
+    return isProving && hasTail && group <= (hasLevels() ? kMostTogether : 4);
+  }
 
   // Of the kernel. Buffers of operands, results, and between blocks.
   Value scores, bounds, lengths, pages, pageCount, taken, outside, attended;
-  Value before, scanTops;
+  Value before, scanTops, levels, tileTops, spreads;
   Value ids, counts, tails;
   Value open;    // [R, Hkv, words] i32: bits of slots that can be picked
   Value picked;  // [R, Hkv, words, 2] i32: that are, and that may be as well
   Value told;    // [R, Hkv, blocks, kTold] i32, or of one block [kTold]
   Value between; // [R, Hkv, blocks, kRankBins] i32
-  // Of the block: bins of masses and rests, or of ranks, and one
-  // of each lane for neither, i32; a number of each
-  // warp; for each head: the highest finite bound, bins that it takes, ref; and
-  // whether a score is NaN.
+  // Of the block: bins of masses and rests, of depths or margins, or of ranks,
+  // and one of each lane for neither, i32; a number of each warp; for each
+  // head: the highest finite bound; bins that it takes or, i32, how deep it
+  // takes slots; ref; whether a score is NaN; its facts; and the margin that it
+  // does not need.
   Value bins, massBefore, restFrom, perWarp, tops, ends, refs, nans;
+  Value facts, margins;
   // Of the last of the best: what its rank begins with, how many that begin so
   // are needed, how many bits follow, and whether they are all. [4] i32
   Value found;

@@ -52,23 +52,56 @@ void PickLauncher::findTops() {
 
 void PickLauncher::loadTops() {
   auto larger = [&](Value x, Value y) { return b.maxNumber(x, y); };
-  b.forLoop(b.index(0), b.index(group), 1, [&](Value head) {
-    SmallVector<Value> largest = b.forLoop(
-        thread, b.dim(scanTops, 2), threads, {b.negInf(), b.f32(0.0f)},
-        [&](Value at, ValueRange now) {
-          SmallVector<Value> next(now);
-          Value pair = vector::LoadOp::create(
-              b, b.vectorType(2), scanTops,
-              ValueRange{row, b.addI(firstHead, head), at, b.index(0)},
-              /*nontemporal=*/false, llvm::MaybeAlign(8));
-          for (int64_t i = 0; i < 2; ++i)
-            next[i] = larger(next[i], vector::ExtractOp::create(
-                                          b, pair, ArrayRef<int64_t>{i}));
+  auto add = [&](Value x, Value y) { return b.addF(x, y); };
+  int64_t size = hasLevels() ? 4 : 1;
+  auto load = [&](Value head, Value at) {
+    Value vector = vector::LoadOp::create(
+        b, b.vectorType(size), scanTops,
+        ValueRange{row, b.addI(firstHead, head), at, b.index(0)},
+        /*nontemporal=*/false, llvm::MaybeAlign(4 * size));
+    SmallVector<Value> found;
+    for (int64_t i = 0; i < size; ++i)
+      found.push_back(
+          vector::ExtractOp::create(b, vector, ArrayRef<int64_t>{i}));
+    return found;
+  };
+  Value isFirst = b.compare(CmpIPredicate::eq, lane, b.index(0));
+  Value blocks = b.dim(scanTops, 2), none = b.f32(0.0f);
+  b.forLoop(warp, b.index(group), warps, [&](Value head) {
+    SmallVector<Value> largest =
+        b.forLoop(lane, blocks, kWarp, {b.negInf(), b.i32(0)},
+                  [&](Value at, ValueRange now) -> SmallVector<Value> {
+                    Value top = load(head, at)[0];
+                    Value nan = b.select(isNaN(top), b.i32(1), b.i32(0));
+                    return {larger(now[0], top), b.orI(now[1], nan)};
+                  });
+    Value top = b.combine(largest[0], larger);
+    Value nan =
+        b.combine(largest[1], [&](Value x, Value y) { return b.orI(x, y); });
+    b.ifThen(isFirst, [&] {
+      b.store(top, tops, head);
+      b.store(nan, nans, head);
+    });
+    if (!hasLevels())
+      return;
+    // Weighted by what the best of each block stands for.
+    SmallVector<Value> sums = b.forLoop(
+        lane, blocks, kWarp, {none, none, none}, [&](Value at, ValueRange now) {
+          SmallVector<Value> found = load(head, at), next(now);
+          // None of a block without a finite bound.
+          Value weight = b.maxNumber(estimate(b.subF(found[0], top)), none);
+          for (auto [i, sum] : llvm::enumerate(next))
+            sum = math::FmaOp::create(b, weight, found[i + 1], sum);
           return next;
         });
-    Value nan = reduce(largest[1], Join::most);
-    storeOnce(reduce(largest[0], Join::most), tops, head);
-    storeOnce(arith::FPToSIOp::create(b, b.getI32Type(), nan), nans, head);
+    for (Value &sum : sums)
+      sum = b.combine(sum, add);
+    Value tiny = b.f32(0x1p-100f);
+    Value lack = b.divF(sums[0], b.maxNumber(sums[2], tiny));
+    b.ifThen(isFirst, [&] {
+      setFact(head, Fact::share, estimate(b.subF(none, lack)));
+      setFact(head, Fact::slope, b.divF(sums[0], b.maxNumber(sums[1], tiny)));
+    });
   });
   b.barrier();
 }
@@ -229,7 +262,7 @@ SmallVector<Value> PickLauncher::markNeeded() {
       carried.append({b.f32(0.0f), b.i32(0)});
       shifts.push_back(getShift(b.index(head)));
     }
-  return forEachSlot(carried, [&](ArrayRef<Slot> slots, ValueRange now) {
+  carried = forEachSlot(carried, [&](ArrayRef<Slot> slots, ValueRange now) {
     SmallVector<Value> next(now);
     SmallVector<Value> needed(slots.size(), b.boolean(!isProving));
     SmallVector<SmallVector<Value>> all;
@@ -267,4 +300,8 @@ SmallVector<Value> PickLauncher::markNeeded() {
     storeBits(none, picked, b.index(1), slots);
     return next;
   });
+  SmallVector<Join> joins = {Join::sum};
+  while (joins.size() < carried.size())
+    joins.append({Join::sum, Join::either});
+  return reduceAll(carried, joins);
 }

@@ -180,7 +180,9 @@ SmallVector<Value> PickLauncher::weighted(Value from, Value head,
                                           ArrayRef<Slot> slots) {
   SmallVector<Value> values;
   Value queryHead = b.addI(firstHead, head);
-  if (areTogether(slots)) {
+  if (hasLevels()) {
+    values = getBoundsOfLevels(head, slots);
+  } else if (areTogether(slots)) {
     for (int64_t i = 0; i < kAtOnce; i += kTogether) {
       Value vector = vector::LoadOp::create(
           b, b.vectorType(kTogether), from,

@@ -17,6 +17,16 @@ using namespace vashista;
 
 using arith::CmpIPredicate;
 
+/// Of the smallest that this is for.
+static constexpr int64_t kMultiprocessors = 128;
+
+/// Of one row where that is not known.
+static int64_t countGroups(PickOp op) {
+  int64_t rows = cast<RankedTensorType>(op.getScores().getType()).getDimSize(0);
+  return (ShapedType::isDynamic(rows) ? 1 : rows) *
+         static_cast<int64_t>(op.getKvHeads());
+}
+
 /// The pick whose list is taken, if its tail is what is left of this one.
 static PickOp findPickBefore(PickOp op) {
   auto before = op.getTaken() ? op.getTaken().getDefiningOp<PickOp>() : nullptr;
@@ -32,15 +42,15 @@ static PickOp findPickBefore(PickOp op) {
   return isSame ? before : nullptr;
 }
 
-PickLauncher::PickLauncher(PickOp op, int64_t clusterBlocks, Value hostTops,
-                           WarpBuilder &b)
+PickLauncher::PickLauncher(PickOp op, int64_t clusterBlocks,
+                           const ScanFindings &findings, WarpBuilder &b)
     : op(op), b(b), clusterBlocks(clusterBlocks),
       group(cast<RankedTensorType>(op.getScores().getType()).getDimSize(1) /
             op.getKvHeads()),
       unit(op.getUnit() == SlotUnit::pages ? op.getPageSize() : 1),
       isProving(op.getMode() == PickMode::proving),
       hasTail(!op.getTail().use_empty() || op.getAttended()),
-      hostTops(hostTops) {
+      findings(findings) {
   bool canBeFew =
       !isProving && !hasTail && !op.getTaken() && clusterBlocks == 1;
   auto type = cast<RankedTensorType>(op.getScores().getType());
@@ -60,6 +70,11 @@ PickLauncher::PickLauncher(PickOp op, int64_t clusterBlocks, Value hostTops,
       warps = number;
     }
   }
+  // One block for each multiprocessor has all of its threads; of a later round
+  // most blocks end at once.
+  if (isProving && !op.getAttended() && !type.isDynamicDim(0) &&
+      countGroups(op) * clusterBlocks <= kMultiprocessors)
+    warps = 2 * kMostWarps;
   threads = warps * kWarp;
   if (isProving && op.getAttended() && !hasAlways())
     if (PickOp before = findPickBefore(op))
@@ -72,18 +87,27 @@ PickLauncher::PickLauncher(PickOp op, int64_t clusterBlocks, Value hostTops,
 
 SmallVector<Value> PickLauncher::launch() {
   SmallVector<Value> read;
+  if (hasLevels())
+    read.append({findings.levels, findings.tileTops, findings.spreads});
+  else
+    for (Value value : {op.getScores(), op.getBounds()})
+      read.push_back(b.readOnly(value));
   for (Value value :
-       {Value(op.getScores()), Value(op.getBounds()), Value(op.getSeqLens()),
-        Value(op.getPages()), Value(op.getPageCount()), Value(op.getTaken()),
-        Value(op.getOutside()), Value(op.getAttended())})
+       {Value(op.getSeqLens()), Value(op.getPages()), Value(op.getPageCount()),
+        Value(op.getTaken()), Value(op.getOutside()), Value(op.getAttended())})
     if (value)
       read.push_back(b.readOnly(value));
   if (hostBefore)
     read.push_back(b.readOnly(hostBefore));
-  if (hostTops)
-    read.push_back(hostTops);
+  if (findings.tops)
+    read.push_back(findings.tops);
   SmallVector<Value> results = allocateResults(op, b, op->getNumResults());
   SmallVector<Value> written = results;
+  // What few heads have together.
+  const int64_t numBins =
+      hasLevels() ? std::max({kRankBins, getHeadsAtOnce() * kBins,
+                              2 * std::min(group, kMostTogether) * kMargins})
+                  : kRankBins;
   Value rows = b.dim(read[0], 0);
   Value words =
       b.createOrFold<arith::CeilDivUIOp>(b.dim(read[0], 2), b.index(kWarp));
@@ -102,7 +126,7 @@ SmallVector<Value> PickLauncher::launch() {
     allocate({dynamic, kvHeads, dynamic, 2}, b.getI32Type());
   if (clusterBlocks > 1) {
     allocate({dynamic, kvHeads, clusterBlocks, kTold}, b.getI32Type());
-    allocate({dynamic, kvHeads, clusterBlocks, kRankBins}, b.getI32Type());
+    allocate({dynamic, kvHeads, clusterBlocks, numBins}, b.getI32Type());
   }
 
   KernelShape shape;
@@ -118,23 +142,25 @@ SmallVector<Value> PickLauncher::launch() {
   if (picksFew() && fewOwn > kFewOwn)
     shape.residentBlocks /= 2;
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
-  b.launch(shape, read, written,
-           {b.sharedType(kRankBins + kWarp, i32), b.sharedType(kBins, f32),
-            b.sharedType(kBins, f32), b.sharedType({warps, kTold}, i32),
-            b.sharedType(group, f32), b.sharedType(group, f32),
-            b.sharedType(group, f32), b.sharedType(group, i32),
-            b.sharedType(4, i32), b.sharedType(kTold, i32),
-            b.sharedType(BestScores::kCounters, i32)},
-           [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
-             emit(values, shared);
-           });
+  b.launch(
+      shape, read, written,
+      {b.sharedType(numBins + kWarp, i32), b.sharedType(kBins, f32),
+       b.sharedType(kBins, f32), b.sharedType({warps, kTold}, i32),
+       b.sharedType(group, f32), b.sharedType(group, hasLevels() ? i32 : f32),
+       b.sharedType(group, f32), b.sharedType(group, i32), b.sharedType(4, i32),
+       b.sharedType(kTold, i32), b.sharedType(BestScores::kCounters, i32),
+       b.sharedType({group, kFacts}, f32), b.sharedType(group, i32)},
+      [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
+        emit(values, shared);
+      });
   return toTensors(b, results, op->getResultTypes());
 }
 
 void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
   Given given(values);
-  scores = given.take();
-  bounds = given.take();
+  (hasLevels() ? levels : scores) = given.take();
+  (hasLevels() ? tileTops : bounds) = given.take();
+  spreads = given.take(hasLevels());
   lengths = given.take();
   pages = given.take(op.getPages() != nullptr);
   pageCount = given.take(op.getPageCount() != nullptr);
@@ -142,7 +168,7 @@ void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
   outside = given.take(op.getOutside() != nullptr);
   attended = given.take(op.getAttended() != nullptr);
   before = given.take(hostBefore != nullptr);
-  scanTops = given.take(hostTops != nullptr);
+  scanTops = given.take(findings.tops != nullptr);
   for (Value *place : {&ids, &counts, &tails})
     *place = given.take();
   open = given.take(hasWords() && !picksFew());
@@ -161,6 +187,8 @@ void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
   if (clusterBlocks == 1)
     told = shared[9];
   counters = shared[10];
+  facts = shared[11];
+  margins = shared[12];
 
   Value zero = b.index(0);
   row = b.blockId(gpu::Dimension::x);
@@ -172,7 +200,7 @@ void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
   laneBit = arith::ShLIOp::create(b, b.i32(1), b.toI32(lane));
   firstHead = b.mulI(kvHead, b.index(group));
   length = b.maxI(b.loadIndex(lengths, row), zero);
-  numSlots = b.dim(scores, 2);
+  numSlots = b.dim(hasLevels() ? levels : scores, 2);
 
   // Without a list nothing that is visible follows what is not.
   used = numSlots;
@@ -237,14 +265,12 @@ void PickLauncher::pick() {
 }
 
 void PickLauncher::pickAndWrite() {
-  if (isProving)
+  if (hasLevels())
+    findDepthEnds();
+  else if (isProving)
     b.forLoop(b.index(0), b.index(group), 1,
               [&](Value head) { findEnd(head); });
-  SmallVector<Value> marked = markNeeded();
-  SmallVector<Join> joins = {Join::sum};
-  while (joins.size() < marked.size())
-    joins.append({Join::sum, Join::either});
-  marked = reduceAll(marked, joins);
+  SmallVector<Value> marked = hasLevels() ? markDeep() : markNeeded();
   Value available = marked[0];
   Value isOver =
       b.compare(CmpIPredicate::sgt, available, b.i32(op.getBudget()));
@@ -365,37 +391,42 @@ void PickLauncher::writePicks(Value numTies) {
   b.barrier();
 }
 
+static bool hasKernel(PickOp op) {
+  return !op->getParentOfType<LoopLikeOpInterface>() &&
+         !cast<RankedTensorType>(op.getScores().getType()).isDynamicDim(1);
+}
+
+bool vashista::picksByLevels(PickOp op) {
+  auto score = op.getScores().getDefiningOp<ScoreOp>();
+  return hasKernel(op) && op.getMode() == PickMode::proving &&
+         op.getUnit() == SlotUnit::tokens && score &&
+         op.getScores() == score.getScores() &&
+         op.getBounds() == score.getBounds();
+}
+
 LogicalResult vashista::launchPick(PickOp op, int64_t clusterBlocks,
-                                   const ScanTops &tops,
+                                   const Findings &findings,
                                    PatternRewriter &rewriter) {
-  auto refuse = [&](const char *why) {
-    return rewriter.notifyMatchFailure(op, why);
-  };
-  if (op->getParentOfType<LoopLikeOpInterface>())
-    return refuse("expected no loop around");
-  auto scores = cast<RankedTensorType>(op.getScores().getType());
-  if (scores.isDynamicDim(1))
-    return refuse("expected static heads");
+  if (!hasKernel(op))
+    return rewriter.notifyMatchFailure(
+        op, "expected static heads, and no loop around");
   WarpBuilder b(op.getLoc(), rewriter);
-  // Enough blocks to have a few for each multiprocessor, of which there are a
-  // hundred and more.
-  constexpr int64_t kManyBlocks = 256;
+  // At most a block for each multiprocessor: clusters that do not fit all at
+  // once would take twice as long.
   int64_t blocks = 1;
-  int64_t groups = ShapedType::isDynamic(scores.getDimSize(0))
-                       ? op.getKvHeads()
-                       : scores.getDimSize(0) * op.getKvHeads();
+  int64_t groups = countGroups(op);
   // Of a later round most groups have nothing to do, and others should not wait
   // for one block.
   if (op.getAttended())
     groups = 1;
   if (op.getUnit() == SlotUnit::tokens &&
-      !PickLauncher(op, 1, nullptr, b).picksFew())
-    while (blocks < clusterBlocks && blocks * groups < kManyBlocks)
+      !PickLauncher(op, 1, {}, b).picksFew())
+    while (blocks < clusterBlocks && 2 * blocks * groups <= kMultiprocessors)
       blocks *= 2;
-  Value hostTops;
+  ScanFindings found;
   // A scan's are of tokens, without weights, and of the whole list.
   if (op.getUnit() == SlotUnit::tokens)
-    hostTops = tops.lookup(op.getBounds());
-  rewriter.replaceOp(op, PickLauncher(op, blocks, hostTops, b).launch());
+    found = findings.lookup(op.getBounds());
+  rewriter.replaceOp(op, PickLauncher(op, blocks, found, b).launch());
   return success();
 }

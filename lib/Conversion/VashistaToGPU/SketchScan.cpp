@@ -24,9 +24,16 @@
 // A block has a row, a KV head and kBlock slots; a warp takes kTiles tiles of
 // 16 slots at once, all of whose loads are in flight together.
 //
+// Where only proving picks read them, scores are not written, and of bounds
+// their levels (ScanFindings). A level is rounded down, after 1/128 of a step
+// is taken off: more than the f32 difference and its product are off by, which
+// is 2^-23 of at most 2^16 steps. So the bound that it stands for is not below
+// the one that was found. Tokens g and g + 8 of the product are then slots 2 g
+// and 2 g + 1 of the tile, whose levels are written together.
+//
 // Bytes: codes, scales and norms of each visible token once per KV head; a
-// score and a bound for each head and slot are written, and two numbers for
-// each head and block: its highest finite bound, and whether a score is NaN.
+// score and a bound for each head and slot are written, or a level of 2 bytes
+// and 2 for all heads, and a few numbers for each head and block.
 //
 //===----------------------------------------------------------------------===//
 
@@ -63,14 +70,14 @@ public:
             cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1)),
         columns(llvm::divideCeil(group, kColumns)),
         heads(llvm::bit_ceil<uint64_t>(std::min(group, kColumns))),
-        hasBounds(!op.getBounds().use_empty()) {}
+        hasBounds(!op.getBounds().use_empty()), hasLevels(needsLevels(op)) {}
 
-  /// Launches the kernel; yields the tensors of scores and bounds.
+  /// Launches the kernel; yields the tensors of scores and bounds, or none
+  /// where levels stand for them.
   SmallVector<Value> launch();
 
-  /// [R, H, blocks, 2] f32: the highest finite bound of each block's slots, and
-  /// 1 where a score is NaN. Null without bounds.
-  Value tops;
+  /// What it leaves beside them; nothing without bounds.
+  ScanFindings findings;
 
 private:
   /// What a lane has of the directions of the heads of a product.
@@ -82,28 +89,61 @@ private:
   /// A token that a lane finishes.
   struct Token {
     Value slot, isVisible;
-    SmallVector<Value> scales, norms; // f32
+    // f32: of each group of channels, and of what a bound takes a norm of, the
+    // residual's and the scales'.
+    SmallVector<Value> scales, norms, sizes;
+    Value getSpread(WarpBuilder &b) const {
+      Value spread = norms.front();
+      for (Value norm : ArrayRef<Value>(norms).drop_front())
+        spread = b.addF(spread, norm);
+      return spread;
+    }
   };
   /// Of a lane, the codes of tokens g and g + 8 of a tile: of each 32 channels
   /// two i32.
   using Codes = std::array<SmallVector<Value>, 2>;
 
+  /// Whether all that is read are levels, by picks.
+  static bool needsLevels(ScoreOp op);
   void emit(ArrayRef<Value> values, Value shared);
   Column loadColumn(int64_t number);
+  /// Of tokens g and g + 8 of a product: where they are in their tile.
+  Value getOffset(int64_t half) {
+    if (hasLevels)
+      return b.addI(b.mulI(quad, b.index(2)), b.index(half));
+    return b.addI(quad, b.index(8 * half));
+  }
   Token loadToken(const Slots::Tile &tile, Value offset);
+  /// The token of another tile, from the lane that loaded it.
+  Token getToken(const Token &loaded, Value start, Value tile, int64_t half);
   SmallVector<Value> loadCodes(const Slots::Tile &tile, Value offset);
   /// `size` numbers of a row as f32.
   SmallVector<Value> loadNumbers(Value part, ArrayRef<Value> at, int64_t size);
   /// Of both tokens, the sums of each group of channels, i32.
   std::array<SmallVector<Value>, 2> multiply(const Codes &codes,
                                              const Column &column);
-  /// Writes a token's score and bound, which it yields.
+  /// A token's score and bound, which it writes if they are wanted.
   std::pair<Value, Value> finish(const Token &token, ArrayRef<Value> sums,
                                  const Column &column);
+  /// Writes levels of the tokens of this lane, two of each of its tiles, and
+  /// their top, which it yields.
+  Value storeLevels(Value start, ArrayRef<Token> tokens, ArrayRef<Value> bounds,
+                    const Column &column);
+  /// The same of spreads, by lanes of the first head.
+  void storeSpreads(ArrayRef<Token> tokens);
+  /// Writes a number of 16 bits for each of two slots that follow each other.
+  void storePair(ValueRange both, Value to, Value head, const Token &first,
+                 Value isWanted);
+  /// Adds up what finished tokens come to, as `tops` has it.
+  void addFindings(ArrayRef<Token> tokens,
+                   ArrayRef<std::pair<Value, Value>> finished, Value tileTop,
+                   MutableArrayRef<Value> found);
+  /// Lanes of the same head, by bits of their numbers.
+  SmallVector<int64_t> getHeadMasks() const;
   void storeTops(ArrayRef<Value> found, ArrayRef<Column> columns, Value shared);
-  /// Residual norms of a token, and norms of its scales.
+  /// Of numbers as they are stored: residual norms, and norms of the scales.
   std::pair<SmallVector<Value>, SmallVector<Value>>
-  getNorms(const Token &token);
+  getNorms(ArrayRef<Value> scales, ArrayRef<Value> norms);
 
   ScoreOp op;
   WarpBuilder &b;
@@ -111,30 +151,73 @@ private:
   SketchDirection rounded;
   const int64_t group, columns;
   const int64_t heads; // of a product, a power of two
-  const bool hasBounds;
+  const bool hasBounds, hasLevels;
+  /// Numbers that are found of a head: of `tops`, with whether a score is NaN
+  /// as one of its own.
+  int64_t getNumFound() const { return hasLevels ? 5 : 2; }
 
   // Of the kernel.
   std::optional<Slots> slots;
   Value codes, scales, norms, multiples, factors, scores, bounds;
+  Value tops, levels, tileTops, spreads;
   Value firstHead, warp, quad, within; // quad = g, within = t
   Value part; // which of the lanes with the same sums this is
 };
 
 } // namespace
 
+/// Levels of two slots are written together: pages must hold whole tiles.
+bool SketchScan::needsLevels(ScoreOp op) {
+  auto keys = cast<RankedTensorType>(op.getParts()[0].getType());
+  return !op.getBounds().use_empty() && keys.getDimSize(2) % kTokens == 0 &&
+         llvm::all_of(op->getUsers(), [](Operation *user) {
+           auto pick = dyn_cast<PickOp>(user);
+           return pick && picksByLevels(pick);
+         });
+}
+
+static SmallVector<OpFoldResult> getScoreSizes(ScoreOp op, WarpBuilder &b) {
+  ReifiedRankedShapedTypeDims shapes;
+  (void)cast<ReifyRankedShapedTypeOpInterface>(*op).reifyResultShapes(b,
+                                                                      shapes);
+  return shapes[0];
+}
+
 SmallVector<Value> SketchScan::launch() {
   rounded.emit(b.readOnly(op.getDirection()));
-  SmallVector<Value> written = allocateResults(op, b, hasBounds ? 2 : 1);
-  Value blocks =
-      b.createOrFold<arith::CeilDivUIOp>(b.dim(written[0], 2), b.index(kBlock));
-  if (hasBounds) {
-    constexpr int64_t dynamic = ShapedType::kDynamic;
-    tops = memref::AllocOp::create(
-        b, MemRefType::get({dynamic, dynamic, dynamic, 2}, b.getF32Type()),
-        ValueRange{b.dim(written[0], 0), b.dim(written[0], 1), blocks},
-        b.getI64IntegerAttr(64));
-    written.push_back(tops);
+  SmallVector<OpFoldResult> sizes = getScoreSizes(op, b);
+  SmallVector<Value> written;
+  auto allocate = [&](Type element, ArrayRef<OpFoldResult> shape) {
+    SmallVector<Value> dynamic;
+    SmallVector<int64_t> known;
+    dispatchIndexOpFoldResults(shape, dynamic, known);
+    written.push_back(memref::AllocOp::create(
+        b, MemRefType::get(known, element), dynamic, b.getI64IntegerAttr(64)));
+    return written.back();
+  };
+  auto divideUp = [&](int64_t by) -> OpFoldResult {
+    return getAsOpFoldResult(b.createOrFold<arith::CeilDivUIOp>(
+        getValueOrCreateConstantIndexOp(b, b.getLoc(), sizes[2]), b.index(by)));
+  };
+  if (hasLevels) {
+    findings.levels = allocate(b.getI16Type(), sizes);
+    findings.tileTops = allocate(
+        b.getF32Type(), {sizes[0], sizes[1], divideUp(ScanFindings::kTile)});
+    int64_t kvHeads =
+        cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1);
+    findings.spreads =
+        allocate(b.getF16Type(), {sizes[0], b.getIndexAttr(kvHeads), sizes[2]});
+  } else {
+    allocate(b.getF32Type(), sizes);
+    if (hasBounds)
+      allocate(b.getF32Type(), sizes);
   }
+  Value blocks =
+      getValueOrCreateConstantIndexOp(b, b.getLoc(), divideUp(kBlock));
+  if (hasBounds)
+    findings.tops =
+        allocate(b.getF32Type(), {sizes[0], sizes[1], divideUp(kBlock),
+                                  b.getIndexAttr(getNumFound() - 1)});
   SmallVector<Value> read;
   for (Value part : op.getParts())
     read.push_back(b.readOnly(part));
@@ -151,11 +234,14 @@ SmallVector<Value> SketchScan::launch() {
   shape.threads = kWarps * kWarp;
   // Each lane finishes a tile of its own, or several heads of a tile.
   shape.residentBlocks = heads == 1 ? 4 : 3;
-  b.launch(shape, read, written,
-           b.sharedType({kWarps, columns * kColumns, 2}, b.getF32Type()),
-           [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
-             emit(values, shared[0]);
-           });
+  b.launch(
+      shape, read, written,
+      b.sharedType({kWarps, columns * kColumns, getNumFound()}, b.getF32Type()),
+      [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
+        emit(values, shared[0]);
+      });
+  if (hasLevels)
+    return {};
   return toTensors(b, {written[0], written[hasBounds ? 1 : 0]},
                    op->getResultTypes());
 }
@@ -166,11 +252,16 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   norms = values[2];
   multiples = values[3];
   factors = values[4];
-  ArrayRef<Value> written = values.take_back(hasBounds ? 3 : 1);
-  scores = written[0];
-  bounds = hasBounds ? written[1] : nullptr;
-  Value hostTops = tops;
-  tops = hasBounds ? written[2] : nullptr;
+  ArrayRef<Value> written = values.take_back(hasLevels ? 4 : hasBounds ? 3 : 1);
+  if (hasLevels) {
+    levels = written[0];
+    tileTops = written[1];
+    spreads = written[2];
+  } else {
+    scores = written[0];
+    bounds = hasBounds ? written[1] : nullptr;
+  }
+  tops = hasBounds ? written.back() : nullptr;
   Given given(values.drop_front(5));
   slots.emplace(op, b, given);
   slots->begin(b.blockId(gpu::Dimension::z), b.blockId(gpu::Dimension::x));
@@ -183,15 +274,18 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   part = b.divU(within, b.index(heads));
 
   Value first = b.mulI(b.blockId(gpu::Dimension::y), b.index(kBlock));
-  Value end = b.minI(b.addI(first, b.index(kBlock)), b.dim(scores, 2));
+  Value end = b.minI(b.addI(first, b.index(kBlock)), b.dim(written[0], 2));
   Value last = b.maxI(b.minI(end, slots->numSlots), first);
   SmallVector<Column> all;
   for (int64_t i = 0; i < columns; ++i)
     all.push_back(loadColumn(i));
   int64_t step = kTiles * kTokens, copies = kColumns / heads;
+  static_assert(kTiles * kTokens == ScanFindings::kTile);
   SmallVector<Value> found;
-  for (int64_t i = 0; i < columns; ++i)
-    found.append({b.negInf(), b.f32(0.0f)});
+  for (int64_t i = 0; i < columns; ++i) {
+    found.push_back(b.negInf());
+    found.append(getNumFound() - 1, b.f32(0.0f));
+  }
   found = b.forLoop(
       b.addI(first, b.mulI(warp, b.index(step))), last, kWarps * step, found,
       [&](Value start, ValueRange carried) {
@@ -199,27 +293,31 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
           Value first = b.addI(start, b.mulI(number, b.index(kTokens)));
           return slots->findTile(first, kTokens);
         };
-        auto getOffset = [&](int64_t half) {
-          return b.addI(quad, b.index(8 * half));
-        };
         SmallVector<Codes> tiles(kTiles);
         for (int64_t i = 0; i < kTiles; ++i) {
           Slots::Tile tile = findTile(b.index(i));
           for (int64_t half : {0, 1})
             tiles[i][half] = loadCodes(tile, getOffset(half));
         }
-        SmallVector<Token> own;
-        for (int64_t i = 0; i < kTiles; i += copies) {
-          Slots::Tile tile = findTile(b.addI(part, b.index(i)));
+        // Each lane of four loads what goes with the tokens of a tile, and has
+        // the others' from them.
+        static_assert(kTiles == kColumns);
+        SmallVector<Token> loaded, own;
+        Slots::Tile tile = findTile(within);
+        for (int64_t half : {0, 1})
+          loaded.push_back(loadToken(tile, getOffset(half)));
+        for (int64_t i = 0; i < kTiles; i += copies)
           for (int64_t half : {0, 1})
-            own.push_back(loadToken(tile, getOffset(half)));
-        }
+            own.push_back(
+                getToken(loaded[half], start, b.addI(part, b.index(i)), half));
 
         SmallVector<Value> next(carried);
         for (auto [number, column] : llvm::enumerate(all)) {
           SmallVector<std::array<SmallVector<Value>, 2>> sums;
           for (const Codes &codes : tiles)
             sums.push_back(multiply(codes, column));
+          SmallVector<std::pair<Value, Value>> finished;
+          SmallVector<Value> bounds;
           for (auto [i, token] : llvm::enumerate(own)) {
             int64_t firstTile = i / 2 * copies, half = i % 2;
             SmallVector<Value> mine = sums[firstTile][half];
@@ -229,21 +327,26 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
                    llvm::zip_equal(mine, sums[firstTile + copy][half]))
                 sum = b.select(is, other, sum);
             }
-            auto [score, bound] = finish(token, mine, column);
-            if (!hasBounds)
-              continue;
-            float inf = std::numeric_limits<float>::infinity();
-            Value isFinite = b.compare(CmpFPredicate::OLT, bound, b.f32(inf));
-            Value isNaN = b.compare(CmpFPredicate::UNO, score, score);
-            Value &most = next[2 * number], &nan = next[2 * number + 1];
-            most = b.maxNumber(most, b.select(isFinite, bound, b.negInf()));
-            nan = b.select(isNaN, b.f32(1.0f), nan);
+            finished.push_back(finish(token, mine, column));
+            bounds.push_back(finished.back().second);
           }
+          if (!hasBounds)
+            continue;
+          Value tileTop;
+          if (hasLevels)
+            tileTop = storeLevels(start, own, bounds, column);
+          if (hasLevels && number == 0)
+            storeSpreads(own);
+          addFindings(own, finished, tileTop,
+                      MutableArrayRef<Value>(next).slice(number * getNumFound(),
+                                                         getNumFound()));
         }
         return next;
       });
   if (hasBounds)
     storeTops(found, all, shared);
+  if (hasLevels)
+    return; // what is not visible is not read
   // Tiles end together; what follows the last is not visible.
   Value scored = b.mulI(
       b.createOrFold<arith::CeilDivUIOp>(b.subI(last, first), b.index(step)),
@@ -257,36 +360,148 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
         b.store(b.negInf(), bounds, {slots->row, head, slot});
     });
   });
-  tops = hostTops;
+}
+
+Value SketchScan::storeLevels(Value start, ArrayRef<Token> tokens,
+                              ArrayRef<Value> bounds, const Column &column) {
+  Value top = bounds.front();
+  for (Value bound : bounds.drop_front())
+    top = b.maxNumber(top, bound);
+  for (int64_t mask : getHeadMasks())
+    top = b.maxNumber(top, b.shuffleXor(top, mask));
+
+  Value isHead = b.compare(CmpIPredicate::ult, column.head, b.index(group));
+  Value head = b.addI(firstHead, column.head);
+  for (unsigned i = 0; i < tokens.size(); i += 2) {
+    SmallVector<Value> both;
+    for (Value bound : bounds.slice(i, 2)) {
+      // NaN, of two infinities, is no steps: all of the tile are not known.
+      Value steps = math::FmaOp::create(
+          b, b.subF(top, bound), b.f32(ScanFindings::kPerNat), b.f32(-0x1p-7f));
+      steps = b.maxNumber(steps, b.f32(0.0f));
+      steps = arith::MinNumFOp::create(b, steps, b.f32(ScanFindings::kLowest));
+      Value level = arith::FPToUIOp::create(b, b.getI32Type(), steps);
+      both.push_back(arith::TruncIOp::create(b, b.getI16Type(), level));
+    }
+    storePair(both, levels, head, tokens[i], isHead);
+  }
+  Value isFirst = b.andI(b.compare(CmpIPredicate::eq, quad, b.index(0)),
+                         b.compare(CmpIPredicate::eq, part, b.index(0)));
+  b.ifThen(b.andI(isHead, isFirst), [&] {
+    Value tile = b.divU(start, b.index(ScanFindings::kTile));
+    b.store(top, tileTops, {slots->row, head, tile});
+  });
+  return top;
+}
+
+void SketchScan::storePair(ValueRange both, Value to, Value head,
+                           const Token &first, Value isWanted) {
+  Value isSlot = b.compare(CmpIPredicate::slt, first.slot, b.dim(to, 2));
+  b.ifThen(b.andI(isWanted, isSlot), [&] {
+    auto pair = VectorType::get({2}, getElementTypeOrSelf(to));
+    vector::StoreOp::create(b, vector::FromElementsOp::create(b, pair, both),
+                            to, ValueRange{slots->row, head, first.slot},
+                            /*nontemporal=*/false, llvm::MaybeAlign(4));
+  });
+}
+
+void SketchScan::storeSpreads(ArrayRef<Token> tokens) {
+  Value isFirst =
+      b.compare(CmpIPredicate::eq, b.remU(within, b.index(heads)), b.index(0));
+  for (unsigned i = 0; i < tokens.size(); i += 2) {
+    SmallVector<Value> both;
+    for (const Token &token : tokens.slice(i, 2))
+      both.push_back(
+          arith::TruncFOp::create(b, b.getF16Type(), token.getSpread(b)));
+    storePair(both, spreads, slots->kvHead, tokens[i], isFirst);
+  }
+}
+
+void SketchScan::addFindings(ArrayRef<Token> tokens,
+                             ArrayRef<std::pair<Value, Value>> finished,
+                             Value tileTop, MutableArrayRef<Value> found) {
+  Value inf = b.f32(std::numeric_limits<float>::infinity()), zero = b.f32(0.0f);
+  auto addNaN = [&](const Token &token, Value score, Value known) -> Value {
+    Value isNaN =
+        b.andI(b.compare(CmpFPredicate::UNO, score, score), token.isVisible);
+    return b.select(isNaN, b.f32(1.0f), known);
+  };
+  if (!hasLevels) {
+    for (auto [token, scored] : llvm::zip_equal(tokens, finished)) {
+      auto [score, bound] = scored;
+      Value isFinite = b.compare(CmpFPredicate::OLT, bound, inf);
+      found[0] = b.maxNumber(found[0], b.select(isFinite, bound, b.negInf()));
+      found[1] = addNaN(token, score, found[1]);
+    }
+    return;
+  }
+  // Of a tile with a bound that is not known, none is.
+  Value isKnown = b.compare(CmpFPredicate::OLT, tileTop, inf);
+  found[0] = b.maxNumber(found[0], b.select(isKnown, tileTop, b.negInf()));
+  Value mayBeNaN = b.select(isKnown, b.index(0), b.index(1));
+  found[1] =
+      b.forLoop(b.index(0), mayBeNaN, 1, found[1],
+                [&](Value, ValueRange now) -> SmallVector<Value> {
+                  Value known = now[0];
+                  for (auto [token, scored] : llvm::zip_equal(tokens, finished))
+                    known = addNaN(token, scored.first, known);
+                  return {known};
+                })
+          .front();
+  // What is picked is like the best of a tile, of which every other one does.
+  Value nearTop = b.select(isKnown, b.subF(tileTop, b.f32(1.0f)), inf);
+  for (unsigned i = 0; i < tokens.size(); i += 2) {
+    auto [score, bound] = finished[i];
+    Value counts =
+        b.andI(b.compare(CmpFPredicate::OGE, bound, nearTop), isKnown);
+    Value own[] = {b.subF(bound, score), tokens[i].getSpread(b), b.f32(1.0f)};
+    for (auto [sum, value] : llvm::zip_equal(found.drop_front(2), own))
+      sum = b.addF(sum, b.select(counts, value, zero));
+  }
+}
+
+SmallVector<int64_t> SketchScan::getHeadMasks() const {
+  SmallVector<int64_t> masks = {4, 8, 16};
+  for (int64_t mask = heads; mask < kColumns; mask *= 2)
+    masks.push_back(mask);
+  return masks;
 }
 
 void SketchScan::storeTops(ArrayRef<Value> found, ArrayRef<Column> columns,
                            Value shared) {
-  // Lanes of the same head.
-  SmallVector<int64_t> masks = {4, 8, 16};
-  for (int64_t mask = heads; mask < kColumns; mask *= 2)
-    masks.push_back(mask);
-  Value zero = b.index(0), one = b.index(1);
+  int64_t numFound = getNumFound();
+  // The highest of two, and sums of two.
+  auto join = [&](int64_t which, Value x, Value y) {
+    return which < 2 ? b.maxNumber(x, y) : b.addF(x, y);
+  };
+  Value zero = b.index(0);
   for (auto [i, column] : llvm::enumerate(columns)) {
-    for (int64_t which : {0, 1}) {
-      Value most = found[2 * i + which];
-      for (int64_t mask : masks)
-        most = b.maxNumber(most, b.shuffleXor(most, mask));
+    for (int64_t which = 0; which < numFound; ++which) {
+      Value all = found[numFound * i + which];
+      for (int64_t mask : getHeadMasks())
+        all = join(which, all, b.shuffleXor(all, mask));
       Value at = b.addI(within, b.index(kColumns * i));
-      b.store(most, shared, {warp, at, b.index(which)});
+      b.store(all, shared, {warp, at, b.index(which)});
     }
   }
   b.barrier();
   Value thread = b.threadId();
   b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
-    for (Value which : {zero, one}) {
-      Value most = b.load(shared, {zero, thread, which});
+    SmallVector<Value> joined;
+    for (int64_t which = 0; which < numFound; ++which) {
+      Value all = b.load(shared, {zero, thread, b.index(which)});
       for (int64_t i = 1; i < kWarps; ++i)
-        most = b.maxNumber(most, b.load(shared, {b.index(i), thread, which}));
-      b.store(most, tops,
-              {slots->row, b.addI(firstHead, thread),
-               b.blockId(gpu::Dimension::y), which});
+        all = join(which, all,
+                   b.load(shared, {b.index(i), thread, b.index(which)}));
+      joined.push_back(all);
     }
+    Value isNaN = b.compare(CmpFPredicate::OGT, joined[1], b.f32(0.0f));
+    joined[1] = b.select(isNaN, b.f32(std::numeric_limits<float>::quiet_NaN()),
+                         joined[0]);
+    for (int64_t which = 1; which < numFound; ++which)
+      b.store(joined[which], tops,
+              {slots->row, b.addI(firstHead, thread),
+               b.blockId(gpu::Dimension::y), b.index(which - 1)});
   });
 }
 
@@ -322,7 +537,30 @@ SketchScan::Token SketchScan::loadToken(const Slots::Tile &tile, Value offset) {
   SmallVector<Value> at = {place.page, slots->kvHead, place.slot};
   token.scales = loadNumbers(scales, at, format.numGroups);
   int64_t size = format.normPerToken ? 1 : format.numGroups;
-  token.norms = hasBounds ? loadNumbers(norms, at, size) : SmallVector<Value>();
+  if (hasBounds)
+    std::tie(token.norms, token.sizes) =
+        getNorms(token.scales, loadNumbers(norms, at, size));
+  return token;
+}
+
+SketchScan::Token SketchScan::getToken(const Token &loaded, Value start,
+                                       Value tile, int64_t half) {
+  if (heads == 1)
+    return loaded;
+  Value lane = b.toI32(b.addI(b.mulI(quad, b.index(kColumns)), tile));
+  Token token;
+  token.slot =
+      b.addI(b.addI(start, b.mulI(tile, b.index(kTokens))), getOffset(half));
+  Value isVisible = b.select(loaded.isVisible, b.i32(1), b.i32(0));
+  token.isVisible =
+      b.compare(CmpIPredicate::ne, b.shuffle(isVisible, lane), b.i32(0));
+  auto take = [&](ArrayRef<Value> from, SmallVector<Value> &to) {
+    for (Value value : from)
+      to.push_back(b.shuffle(value, lane));
+  };
+  take(loaded.scales, token.scales);
+  take(loaded.norms, token.norms);
+  take(loaded.sizes, token.sizes);
   return token;
 }
 
@@ -404,11 +642,11 @@ SmallVector<Value> SketchScan::loadNumbers(Value part, ArrayRef<Value> at,
 }
 
 std::pair<SmallVector<Value>, SmallVector<Value>>
-SketchScan::getNorms(const Token &token) {
-  SmallVector<Value> sizes = token.scales, found = token.norms;
+SketchScan::getNorms(ArrayRef<Value> scales, ArrayRef<Value> stored) {
+  SmallVector<Value> sizes(scales), found(stored);
   if (format.normPerToken) {
     Value squares = b.f32(0.0f);
-    for (Value scale : token.scales)
+    for (Value scale : scales)
       squares = math::FmaOp::create(b, scale, scale, squares);
     sizes = {b.sqrt(squares)};
   }
@@ -467,15 +705,16 @@ std::pair<Value, Value> SketchScan::finish(const Token &token,
     total = fma(exact, token.scales[number], total);
   }
   total = b.mulF(total, column.factors[rounded.getHalfStep()]);
-  Value score = b.select(token.isVisible, toLogit(total, false), b.negInf());
+  Value score = toLogit(total, false);
+  if (!hasLevels)
+    score = b.select(token.isVisible, score, b.negInf());
   Value bound;
   if (hasBounds) {
-    auto [norms, sizes] = getNorms(token);
     Value slack = b.f32(0x1p-100f);
     for (int64_t number = 0; number < rounded.getNumNorms(); ++number) {
-      slack = fma(column.factors[number], norms[number], slack);
+      slack = fma(column.factors[number], token.norms[number], slack);
       slack = fma(column.factors[rounded.getScaleReach() + number],
-                  sizes[number], slack);
+                  token.sizes[number], slack);
     }
     slack = b.mulF(slack, b.f32(1 + 0x1p-18f));
     bound = toLogit(b.addF(total, slack), true);
@@ -486,6 +725,8 @@ std::pair<Value, Value> SketchScan::finish(const Token &token,
         b.select(none, b.f32(std::numeric_limits<float>::infinity()), bound);
     bound = b.select(token.isVisible, bound, b.negInf());
   }
+  if (hasLevels)
+    return {score, bound};
   Value isHead = b.compare(CmpIPredicate::ult, column.head, b.index(group));
   Value isSlot = b.compare(CmpIPredicate::slt, token.slot, b.dim(scores, 2));
   b.ifThen(b.andI(isHead, isSlot), [&] {
@@ -497,7 +738,7 @@ std::pair<Value, Value> SketchScan::finish(const Token &token,
   return {score, bound};
 }
 
-LogicalResult vashista::launchSketchScan(ScoreOp op, ScanTops &tops,
+LogicalResult vashista::launchSketchScan(ScoreOp op, Findings &findings,
                                          PatternRewriter &rewriter) {
   auto refuse = [&](const char *why) {
     return rewriter.notifyMatchFailure(op, why);
@@ -520,8 +761,10 @@ LogicalResult vashista::launchSketchScan(ScoreOp op, ScanTops &tops,
   WarpBuilder b(op.getLoc(), rewriter);
   SketchScan scan(op, b, format);
   SmallVector<Value> tensors = scan.launch();
-  if (scan.tops)
-    tops.insert({tensors[1], scan.tops});
-  rewriter.replaceOp(op, tensors);
+  Value bounds = tensors.empty() ? op.getBounds() : tensors[1];
+  if (scan.findings.tops)
+    findings.insert({bounds, scan.findings});
+  if (!tensors.empty())
+    rewriter.replaceOp(op, tensors);
   return success();
 }

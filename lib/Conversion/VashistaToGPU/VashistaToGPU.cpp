@@ -17,6 +17,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -56,6 +57,21 @@ SmallVector<Value> vashista::toTensors(ImplicitLocOpBuilder &b,
 
 namespace {
 
+/// Picks are gone, but for sizes that they were given.
+void eraseScore(ScoreOp op, PatternRewriter &rewriter) {
+  rewriter.setInsertionPoint(op);
+  ReifiedRankedShapedTypeDims sizes;
+  (void)cast<ReifyRankedShapedTypeOpInterface>(*op).reifyResultShapes(rewriter,
+                                                                      sizes);
+  for (Operation *user : llvm::make_early_inc_range(op->getUsers())) {
+    auto dim = cast<tensor::DimOp>(user);
+    rewriter.replaceOp(
+        dim, getValueOrCreateConstantIndexOp(
+                 rewriter, op.getLoc(), sizes[0][*dim.getConstantIndex()]));
+  }
+  rewriter.eraseOp(op);
+}
+
 struct ConvertPass
     : public vashista::impl::ConvertVashistaToGPUPassBase<ConvertPass> {
   using Base::Base;
@@ -82,18 +98,25 @@ struct ConvertPass
       else if (isa_and_present<VashistaDialect>(op->getDialect()))
         others.push_back(op);
     });
-    ScanTops tops;
+    Findings findings;
+    SmallVector<ScoreOp> picked; // whose levels stand for their results
     for (ScoreOp op : scores) {
       rewriter.setInsertionPoint(op);
-      if (isa<SketchAttr>(op.getFrom()))
-        (void)launchSketchScan(op, tops, rewriter);
-      else
+      if (!isa<SketchAttr>(op.getFrom())) {
         (void)launchVectorScan(op, rewriter);
+        continue;
+      }
+      Value bounds = op.getBounds();
+      (void)launchSketchScan(op, findings, rewriter);
+      if (findings.lookup(bounds).levels)
+        picked.push_back(op);
     }
     for (PickOp op : llvm::reverse(picks)) {
       rewriter.setInsertionPoint(op);
-      (void)launchPick(op, clusters, tops, rewriter);
+      (void)launchPick(op, clusters, findings, rewriter);
     }
+    for (ScoreOp op : picked)
+      eraseScore(op, rewriter);
     for (Operation *op : others) {
       rewriter.setInsertionPoint(op);
       llvm::TypeSwitch<Operation *>(op)

@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+# Part of the vashista project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compares what is picked by a sketch to prove a target with float64.
+
+A group scores its tokens by a sketch and picks what its proofs need, once, and once
+more after a list that is attended already. Tails must not be below the bounds of what
+is left, nor above them by more than levels and sums round. A group that is not over
+its budget must be near its target by the scores of what it picked, and must not pick
+far more than float64 finds to be enough. One head that is over it must pick the best.
+Sequences share nothing, keys are Gaussian but for a few channels, or not finite.
+
+Needs NumPy, a CUDA device, and ptxas for a target such as cuda:sm_90a; with
+--target=cpu none of these but NumPy.
+"""
+
+import argparse
+import itertools
+import pathlib
+import sys
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"))
+
+import vashista  # noqa: E402
+from check_attend import stored  # noqa: E402
+from check_selection import Batch, is_repeatable, log_sum_exp  # noqa: E402
+
+INF = np.inf
+
+
+def draw():
+    base = {
+        "heads": (8, 2),
+        "dim": 128,
+        "page_size": 16,
+        "budget": 512,
+        "tolerance": 0.5,
+        "always": "",
+        "rows": False,
+        "within": False,  # as Batch has it
+    }
+    for heads, tolerance in itertools.product(
+        ((2, 2), (4, 2), (6, 2), (8, 2), (14, 2), (16, 2), (24, 2)), (0.5, 0.1)
+    ):
+        yield {**base, "heads": heads, "tolerance": tolerance}
+    for heads, budget in itertools.product(((2, 2), (8, 2)), (64, 1024, 4096)):
+        yield {**base, "heads": heads, "budget": budget}
+    for heads in ((2, 2), (8, 2)):
+        yield {**base, "heads": heads, "always": " sinks 4 window 64"}
+    for size in (5, 32):
+        yield {**base, "page_size": size}
+    yield {**base, "rows": True}
+
+
+def text(name, case):
+    (heads, kv), dim, size = case["heads"], case["dim"], case["page_size"]
+    groups = dim // 32
+    pool = f"tensor<?x{kv}x{size}x"
+    types = {
+        "q": f"tensor<?x{heads}x{dim}xf32>",
+        "k": f"{pool}{dim}xf32>",
+        "table": "tensor<?x?xi32>",
+        "lens": "tensor<?xi32>",
+        "seq_lens": "tensor<?xi32>",
+        "rows": "tensor<?xi32>",
+        "taken": f"tensor<?x{kv}x?xi32>",
+        "attended": f"tensor<?x{heads}xf32>",
+    }
+    if not case["rows"]:
+        types.pop("rows")
+    rows = " rows(%rows)" if case["rows"] else ""
+    row_type = [types["rows"]] if case["rows"] else []
+    parts = {
+        "codes": f"{pool}{dim // 2}xi8>",
+        "scales": f"{pool}{groups}xf8E4M3FN>",
+        "norms": f"tensor<?x{kv}x{size}xi8>",
+    }
+    made = "\n".join(
+        f"  %{n}_any = tensor.empty(%pool) : {of}" for n, of in parts.items()
+    )
+    results = ", ".join(parts.values())
+    sketch = "<bits = 4, group = 32, rotation = hadamard, norm = token>"
+    score, per_head = f"tensor<?x{heads}x?xf32>", f"tensor<?x{heads}xf32>"
+    ids, counts = f"tensor<?x{kv}x{case['budget']}xi32>", f"tensor<?x{kv}xi32>"
+    operands = ", ".join([types["q"], *parts.values(), types["table"], types["lens"], *row_type])
+    mode = f"proving {case['budget']} tokens of(%x#0, %x#1) lens(%lens)"
+    last = f"kv_heads {kv} page_size {size}{case['always']} tolerance {case['tolerance']:e}"
+    head = f"""  %c0 = arith.constant 0 : index
+  %pool = tensor.dim %k, %c0 : {types["k"]}
+{made}
+  %s:3 = vashista.summarize keys(%k) table(%table) lens(%seq_lens)
+      sketch {sketch}(%codes_any, %scales_any, %norms_any)
+      : ({types["k"]}, {types["table"]}, {types["lens"]}, {results}) -> ({results})
+  %x:2 = vashista.score %q from #vashista.sketch{sketch}(%s#0, %s#1, %s#2) table(%table)
+      lens(%lens){rows} scale {dim**-0.5:.9e} : ({operands}) -> ({score}, {score})"""
+    arguments = ", ".join(f'%{n}: {of} loc("{n}")' for n, of in types.items())
+    picked = f"({ids}, {counts}, {per_head})"
+    return f"""
+func.func @{name}_scores({arguments}) -> ({score}, {score}) {{
+{head}
+  return %x#0, %x#1 : {score}, {score}
+}}
+func.func @{name}({arguments}) -> ({ids}, {counts}, {per_head}, {ids}, {counts}, {per_head}) {{
+{head}
+  %p:3 = vashista.pick {mode} {last}
+      : ({score}, {score}, {types["lens"]}) -> {picked}
+  %r:3 = vashista.pick {mode} taken(%taken) attended(%attended) {last}
+      : ({score}, {score}, {types["lens"]}, {types["taken"]}, {types["attended"]}) -> {picked}
+  return %p#0, %p#1, %p#2, %r#0, %r#1, %r#2
+      : {ids}, {counts}, {per_head}, {ids}, {counts}, {per_head}
+}}"""
+
+
+def find_enough(scores, bounds, ratio, attended):
+    """How many slots are enough for all heads, by the scores of what is picked: heads
+    after each other, each the best of its bounds."""
+    chosen = np.zeros(bounds.shape[1], bool)
+    for score, bound, other in zip(scores, bounds, attended):
+        top = bound.max()
+        rest, mass = np.exp(bound - top), np.exp(score - top)
+        order = np.argsort(-bound, kind="stable")
+        order = order[~chosen[order]]
+        got = np.exp(other - top) + mass[chosen].sum() + np.append(0, np.cumsum(mass[order]))
+        left = np.append(np.cumsum(rest[order][::-1])[::-1], 0)
+        chosen[order[: np.argmax(left <= ratio * got)]] = True
+    return chosen.sum()
+
+
+def judge_pick(where, case, found, given, counted):
+    """Of a group; `given`: scores, bounds, taken slots, the mass attended; `counted`
+    gets how many were picked, and how many are enough."""
+    ids, count, tails = found
+    scores, bounds, taken, attended, always = given
+    length, budget = bounds.shape[1], case["budget"]
+    ratio = case["tolerance"] / (1 - case["tolerance"])
+    if (ids[count:] != -1).any() or (np.diff(ids[:count]) <= 0).any():
+        yield f"{where}: ids are not ascending, or not padded"
+        return
+    chosen = np.zeros(length, bool)
+    chosen[ids[:count]] = True
+    if (chosen & taken).any():
+        yield f"{where}: a taken token is picked again"
+    left = ~chosen & ~taken
+    for head, (bound, tail) in enumerate(zip(bounds, tails)):
+        exact = log_sum_exp(bound[left]) if left.any() else -INF
+        if np.isnan(bound[left]).any() or (bound[left] == INF).any():
+            exact = INF
+        if not tail >= exact:
+            yield f"{where}, head {head}: the tail {tail} is below {exact}"
+        if not (tail <= exact + 1e-2 or exact == -INF == tail):
+            yield f"{where}, head {head}: the tail {tail} is above {exact}"
+    if not np.isfinite(bounds).all():
+        if left.any() and not np.isfinite(bounds[:, left]).all() and count < budget:
+            yield f"{where}: a token that is not known is left"
+        return
+    open_slots = ~taken
+    if count < budget:
+        if (always & ~chosen & open_slots).any():
+            yield f"{where}: a sink or a token of the window is left"
+        if not left.any():
+            return
+        mass = np.array(
+            [log_sum_exp(np.append(s[chosen], a)) for s, a in zip(scores, attended)]
+        )
+        short = (tails - mass - np.log(ratio)).max()
+        if short > 0.25:
+            yield f"{where}: a head is short of its target by {short} nats"
+        enough = find_enough(scores[:, open_slots], bounds[:, open_slots], ratio, attended)
+        counted.append((count, max(enough, 1)))
+        if count > 1.5 * enough + always.sum() + 64:
+            yield f"{where}: {count} are picked where {enough} are enough"
+        return
+    # The best of what is needed, which for one head are the best of all; by bounds or
+    # scores, as they are kept, but needed by bounds.
+    if len(bounds) > 1:
+        return
+    for x in (bounds[0], scores[0]):
+        rank = np.where(taken, -INF, np.where(always, INF, x))
+        if (rank > rank[chosen].min() + 5e-3).sum() <= 1.1 * budget:
+            return
+    yield f"{where}: what is picked is not the best"
+
+
+def judge(case, artefact, name, number, rng, counted):
+    (heads, kv), dim, size = case["heads"], case["dim"], case["page_size"]
+    group, batch = heads // kv, Batch(case, number, rng)
+    k = np.full((batch.num_pages, kv, size, dim), np.nan)
+    for b, length in enumerate(batch.seq_lens):
+        for p in range(-(-length // size)):
+            n = min(size, length - p * size)
+            k[batch.table[b, p], :, :n] = rng.standard_normal((kv, n, dim))
+            k[batch.table[b, p], :, :n, :3] *= 4
+    if number % 4 == 3:
+        k[batch.table[2, 0], 0, 0, 5] = (INF, np.nan, 1e30)[number // 4 % 3]
+    rows = len(batch.lens)
+    q = (1 + 1.5 * (number % 3)) * rng.standard_normal((rows, heads, dim))
+    q *= rng.uniform(0.7, 1.3, (rows, heads, 1))
+    q, k = stored(q, "f32")[0], stored(k, "f32")[0]
+    taken = np.full((rows, kv, 256), -1, np.int32)
+    for row, head in np.ndindex(rows, kv):
+        some = min(200, batch.lens[row])
+        ids = rng.permutation(batch.lens[row])[:some] if number % 2 else range(some)
+        taken[row, head, :some] = np.sort(ids)
+    attended = np.float32(rng.normal(0, 3, (rows, heads)))
+    lists = [batch.table, batch.lens, batch.seq_lens, *batch.lists, taken, attended]
+    found, is_same = is_repeatable(artefact[name], [q, k, *lists])
+    if not is_same:
+        yield "another result when repeated"
+    scores, bounds = artefact[f"{name}_scores"](q, k, *lists, checked=False)
+    for row, head in np.ndindex(rows, kv):
+        length, own = batch.lens[row], slice(head * group, (head + 1) * group)
+        at = np.arange(length)
+        sinks, window = (4, 64) if case["always"] else (0, 0)
+        always = (at < sinks) | (at >= length - window) if window else np.zeros(length, bool)
+        x, y = scores[row, own, :length].astype(float), bounds[row, own, :length].astype(float)
+        was = np.zeros(length, bool)
+        was[taken[row, head][taken[row, head] >= 0]] = True
+        nothing = np.full(group, -INF)
+        for which, ids, count, tails in ((0, *found[:3]), (1, *found[3:])):
+            given = [x, y, was if which else was & False, attended[row, own] if which else nothing]
+            given.append(always & ~was if which else always)
+            pick = ids[row, head], count[row, head], tails[row, own].astype(float)
+            where = f"row {row}, KV head {head}, pick {which}"
+            if length == 0:
+                if pick[1] != 0 or (pick[2] != -INF).any():
+                    yield f"{where}: something of nothing"
+                continue
+            yield from judge_pick(where, case, pick, given, counted)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--target", default="cuda:sm_90a", help="as of vashista-compile")
+    parser.add_argument("--trials", type=int, default=4, help="of each case")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--artefact", help="kept there; compiled if it is not there")
+    args = parser.parse_args()
+    cases = list(draw())
+    if args.artefact and pathlib.Path(args.artefact).exists():
+        artefact = vashista.load(args.artefact)
+    else:
+        module = "".join(text(f"proof{i}", case) for i, case in enumerate(cases))
+        artefact = vashista.compile(module, args.target, output=args.artefact)
+    failures, counted = 0, []
+    for i, case in enumerate(cases):
+        for number in range(args.trials):
+            rng = np.random.default_rng([args.seed, i, number])
+            for wrong in judge(case, artefact, f"proof{i}", number, rng, counted):
+                failures += 1
+                if failures < 20:
+                    print(f"{case}, trial {number}: {wrong}")
+    picked, enough = np.array(counted).sum(0)
+    print(
+        f"{len(cases)} cases on {artefact.device} ({artefact.architecture or 'CPU'}), "
+        f"{len(cases) * args.trials} trials, {len(counted)} picks within budgets, of "
+        f"{picked / enough:.3f} times as many tokens as are enough; {failures} failures"
+    )
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
