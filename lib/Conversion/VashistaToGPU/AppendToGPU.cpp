@@ -11,6 +11,10 @@
 // the block of the first of them applies them all, those of the others end. The
 // row that is next is looked for by all threads, a row each.
 //
+// What is kept follows from what is in the page: it is made once, of the tokens
+// up to the last row's, when all are written. The sketch of a token by itself
+// is that of the key that is there then; warps take rows by turns.
+//
 // Bytes: of each page that is written to, the tokens up to the new one, keys
 // and, for norms, values.
 //
@@ -42,8 +46,14 @@ private:
   /// The first row, from one on, that writes to a page; i32. If there is none,
   /// the number of rows.
   Value findRow(Value page, Value first);
-  /// Writes a row's token, and keeps.
-  void append(Value row, Value page);
+  /// A row's token, in its page.
+  Value getToken(Value position) {
+    return b.remU(position, b.index(pages->getPageSize()));
+  }
+  /// Writes the tokens of a page's rows, from the first on; yields the last.
+  Value copyRows(Value first, Value page);
+  /// Sketches what the rows from one on have written to a page.
+  void sketchRows(Value first, Value page);
   /// Bits are copied as they are: a conversion would quieten NaN.
   void copy(Value from, Value row, Value cache, Value page, Value token);
 
@@ -136,14 +146,43 @@ void AppendLauncher::copy(Value from, Value row, Value cache, Value page,
             });
 }
 
-void AppendLauncher::append(Value row, Value page) {
-  Value position = b.loadIndex(positions, row);
-  Value token = b.remU(position, b.index(pages->getPageSize()));
-  copy(key, row, keys, page, token);
-  copy(value, row, values, page, token);
-  // What is kept of the row before has been read, too.
-  b.barrier();
-  pages->emit(page, kvHead, b.addI(token, b.index(1)), /*firstNew=*/token);
+Value AppendLauncher::copyRows(Value first, Value page) {
+  auto within = [&](OpBuilder &inner, function_ref<void()> body) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(inner.getInsertionBlock(), inner.getInsertionPoint());
+    body();
+  };
+  Type index = b.getIndexType();
+  auto loop = scf::WhileOp::create(
+      b, TypeRange{index, index}, ValueRange{first, first},
+      [&](OpBuilder &inner, Location, ValueRange now) {
+        within(inner, [&] {
+          Value isRow = b.compare(CmpIPredicate::ult, now[0], numRows);
+          scf::ConditionOp::create(b, isRow, now);
+        });
+      },
+      [&](OpBuilder &inner, Location, ValueRange now) {
+        within(inner, [&] {
+          // The same channels by the same threads: the last one stays.
+          Value token = getToken(b.loadIndex(positions, now[0]));
+          copy(key, now[0], keys, page, token);
+          copy(value, now[0], values, page, token);
+          Value next = b.toIndex(findRow(page, b.addI(now[0], b.index(1))));
+          scf::YieldOp::create(b, ValueRange{next, now[0]});
+        });
+      });
+  return loop.getResult(1);
+}
+
+void AppendLauncher::sketchRows(Value first, Value page) {
+  Value warp = b.divU(b.threadId(), b.index(kWarp));
+  b.forLoop(b.addI(first, warp), numRows, kWarps, [&](Value row) {
+    Value position = b.loadIndex(positions, row);
+    b.ifThen(b.compare(CmpIPredicate::sge, position, b.index(0)), [&] {
+      Value isOwn = b.compare(CmpIPredicate::eq, getPage(row, position), page);
+      b.ifThen(isOwn, [&] { pages->sketchToken(getToken(position)); });
+    });
+  });
 }
 
 void AppendLauncher::emit(Value row) {
@@ -152,27 +191,13 @@ void AppendLauncher::emit(Value row) {
     Value page = getPage(row, position);
     Value first = b.toIndex(findRow(page, b.index(0)));
     b.ifThen(b.compare(CmpIPredicate::eq, first, row), [&] {
-      auto within = [&](OpBuilder &inner, function_ref<void()> body) {
-        OpBuilder::InsertionGuard guard(b);
-        b.setInsertionPoint(inner.getInsertionBlock(),
-                            inner.getInsertionPoint());
-        body();
-      };
-      scf::WhileOp::create(
-          b, b.getIndexType(), row,
-          [&](OpBuilder &inner, Location, ValueRange next) {
-            within(inner, [&] {
-              Value isRow = b.compare(CmpIPredicate::ult, next[0], numRows);
-              scf::ConditionOp::create(b, isRow, next);
-            });
-          },
-          [&](OpBuilder &inner, Location, ValueRange next) {
-            within(inner, [&] {
-              append(next[0], page);
-              Value after = b.addI(next[0], b.index(1));
-              scf::YieldOp::create(b, b.toIndex(findRow(page, after)));
-            });
-          });
+      Value last = copyRows(row, page);
+      b.barrier();
+      Value token = getToken(b.loadIndex(positions, last));
+      pages->emit(page, kvHead, b.addI(token, b.index(1)),
+                  /*sketchesAll=*/false);
+      if (pages->canSketchToken())
+        sketchRows(row, page);
     });
   });
 }

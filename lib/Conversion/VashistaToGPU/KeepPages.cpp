@@ -266,24 +266,25 @@ void KeepPages::readAgain() {
   shareSums(squares, 1, [&](Value x, Value y) { return b.addF(x, y); });
 }
 
-void KeepPages::emitSketch(Value firstNew) {
-  // The sketch of a key changes with what is subtracted from it.
-  if (isCentred())
-    firstNew = b.index(0);
+void KeepPages::sketchTokens(Value first, Value last) {
+  Value lane = b.remU(thread, b.index(kWarp));
+  Value token = b.addI(first, b.divU(lane, b.index(sketch->lanes.lanes)));
+  Value isToken = b.compare(CmpIPredicate::ule, token, last);
+  token = b.minI(token, last);
+  sketch->emit(page, kvHead, token, isToken,
+               [&](Value channel, int64_t number) {
+                 return b.loadFloats(
+                     keys, indices(page, kvHead, token, channel), number);
+               });
+}
+
+void KeepPages::sketchPage() {
   const TokenLanes &lanes = sketch->lanes;
+  Value last = b.subI(count, b.index(1));
   // The same for all lanes of a warp, which work together.
-  Value lane = b.remU(thread, b.index(kWarp)), last = b.subI(count, b.index(1));
-  Value first = b.addI(firstNew, b.mulI(warp, b.index(kWarp / lanes.lanes)));
-  b.forLoop(first, count, lanes.getTokens(warps), [&](Value start) {
-    Value token = b.addI(start, b.divU(lane, b.index(lanes.lanes)));
-    Value isToken = b.compare(CmpIPredicate::ult, token, count);
-    token = b.minI(token, last);
-    sketch->emit(page, kvHead, token, isToken,
-                 [&](Value channel, int64_t number) {
-                   return b.loadFloats(
-                       keys, indices(page, kvHead, token, channel), number);
-                 });
-  });
+  Value first = b.mulI(warp, b.index(kWarp / lanes.lanes));
+  b.forLoop(first, count, lanes.getTokens(warps),
+            [&](Value start) { sketchTokens(start, last); });
 }
 
 //===----------------------------------------------------------------------===//
@@ -389,7 +390,7 @@ void KeepPages::storeDeviations() {
   });
 }
 
-void KeepPages::emit(Value page, Value kvHead, Value count, Value firstNew) {
+void KeepPages::emit(Value page, Value kvHead, Value count, bool sketchesAll) {
   this->page = page;
   this->kvHead = kvHead;
   this->count = count;
@@ -405,8 +406,9 @@ void KeepPages::emit(Value page, Value kvHead, Value count, Value firstNew) {
     b.barrier();
   if (readsAgain)
     readAgain();
-  if (sketch)
-    emitSketch(firstNew);
+  // The sketch of a key changes with what is subtracted from it.
+  if (isCentred() || (sketch && sketchesAll))
+    sketchPage();
   if (readsAgain) {
     b.barrier();
     storeDeviations();

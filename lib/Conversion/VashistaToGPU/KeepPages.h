@@ -64,9 +64,13 @@ public:
   void begin(Value keys, Value values, Given &written,
              llvm::ArrayRef<Value> shared);
   /// Recomputes what is kept of a physical page and KV head, from its tokens 0
-  /// to count - 1, of which those from `firstNew` on were not there before;
-  /// count is at least 1. All threads of a block do so together.
-  void emit(Value page, Value kvHead, Value count, Value firstNew);
+  /// to count - 1; count is at least 1. All threads of a block do so together.
+  /// The sketch of a token by itself is left out unless `sketchesAll`.
+  void emit(Value page, Value kvHead, Value count, bool sketchesAll);
+  /// Then, if the op sketches tokens by themselves: that of one of them, by a
+  /// warp. All of its lanes do so together.
+  bool canSketchToken() const { return sketch && !sketch->isShared(); }
+  void sketchToken(Value token) { sketchTokens(token, token); }
 
   /// The least of a block's i32, which each thread has.
   Value getLeast(Value value);
@@ -129,7 +133,9 @@ private:
   void overChannels(llvm::function_ref<void(Value channel)> body);
   /// The number of tokens as f32.
   Value getCount();
-  void emitSketch(Value firstNew);
+  void sketchPage();
+  /// Those of a warp at once, from one on, up to the last.
+  void sketchTokens(Value first, Value last);
 
   WarpBuilder &b;
   const int64_t warps;

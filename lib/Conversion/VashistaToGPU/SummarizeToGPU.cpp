@@ -102,7 +102,7 @@ void SummarizeLauncher::emitPartial(Value row) {
   SummaryRows::Row mine = rows->get(row, b.boolean(true), /*none=*/-1);
   b.ifThen(b.compare(CmpIPredicate::sgt, mine.rest, b.index(0)), [&] {
     b.ifThen(isFirst(mine, /*isPartial=*/true), [&] {
-      pages->emit(mine.partial, kvHead, mine.rest, /*firstNew=*/b.index(0));
+      pages->emit(mine.partial, kvHead, mine.rest, /*sketchesAll=*/true);
     });
   });
 }
@@ -115,7 +115,7 @@ void SummarizeLauncher::emitFull(Value number) {
   SummaryRows::Row mine = rows->get(row, b.boolean(false), /*none=*/-1);
   auto emit = [&] {
     pages->emit(b.loadIndex(table, {mine.sequence, logical}), kvHead,
-                b.index(pages->getPageSize()), /*firstNew=*/b.index(0));
+                b.index(pages->getPageSize()), /*sketchesAll=*/true);
   };
   b.ifThen(b.compare(CmpIPredicate::slt, logical, mine.full), [&] {
     if (op.getRowToSeq())
