@@ -17,17 +17,13 @@ Needs NumPy, a CUDA device, and ptxas for a target such as cuda:sm_90a; with
 --target=cpu none of these but NumPy.
 """
 
-import argparse
 import itertools
-import pathlib
 import sys
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"))
-
-import vashista  # noqa: E402
-from check_attend import stored  # noqa: E402
+from check_attend import stored
+from judge_cases import judge_all
 
 INF = np.inf
 
@@ -777,36 +773,13 @@ def judge_step(case, entry, number, rng):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--target", default="cuda:sm_90a", help="as of vashista-compile")
-    parser.add_argument("--trials", type=int, default=3, help="of each case")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--artefact", help="kept there; compiled if it is not there")
-    args = parser.parse_args()
     cases = [(f"scan{i}", c, scan_text, judge_scan) for i, c in enumerate(draw_scans())]
     cases += [
         (f"source{i}", c, source_text, judge_source) for i, c in enumerate(draw_sources())
     ]
     cases += [(f"step{i}", c, step_text, judge_step) for i, c in enumerate(draw_steps())]
     cases += [(f"pick{i}", c, pick_text, judge_pick) for i, c in enumerate(draw_picks())]
-    if args.artefact and pathlib.Path(args.artefact).exists():
-        artefact = vashista.load(args.artefact)
-    else:
-        text = "".join(write(name, case) for name, case, write, _ in cases)
-        artefact = vashista.compile(text, args.target, output=args.artefact)
-    failures = 0
-    for i, (name, case, _, judge) in enumerate(cases):
-        for number in range(args.trials):
-            rng = np.random.default_rng([args.seed, i, number])
-            for wrong in judge(case, artefact[name], number, rng):
-                failures += 1
-                if failures < 20:
-                    print(f"{case}, trial {number}: {wrong}")
-    print(
-        f"{len(cases)} cases on {artefact.device} ({artefact.architecture or 'CPU'}), "
-        f"{len(cases) * args.trials} trials, {failures} failures"
-    )
-    return int(failures > 0)
+    return judge_all(__doc__.splitlines()[0], cases)
 
 
 if __name__ == "__main__":

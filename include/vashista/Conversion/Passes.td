@@ -97,12 +97,16 @@ def ConvertVashistaToGPUPass
       a kernel that merges its splits where there may be several. Head sizes are
       static, D a multiple of 32 and Dv of 64. Fills that do nothing but make its
       destinations an empty state go.
+    * On buffers: `append`, in a kernel, and `summarize`, in two, of any summary,
+      norms and sketch. A block has a row, or a page that a row sees, and a KV head.
+      Head sizes are static, D up to 576, elements of a row consecutive.
 
     Other ops stay: the conversions to linalg and vectors and
     `vashista-outline-kernels` have a kernel of one thread per task for each.
 
     **Numerics.** Scores, weights and their sums are f32; products of a sketch are
-    integers. Weights are rounded to the type of the values, which they multiply.
+    integers. What is kept beside a cache has the CPU's arithmetic; sums over tokens
+    (f32) and over channels (f64, rounded up) are in another order. Weights are rounded to the type of the values, which they multiply.
     Splits are of a fixed number of tokens, blocks of a fixed share of a sequence:
     results are bit-equal from run to run, whatever else is in the batch.
   }];

@@ -73,6 +73,7 @@ struct ExactMathPass
     patterns.add<UseIntrinsic<math::SqrtOp>>(context, "sqrt");
     patterns.add<UseIntrinsic<math::RoundEvenOp>>(context, "roundeven");
     patterns.add<UseIntrinsic<math::FloorOp>>(context, "floor");
+    patterns.add<UseIntrinsic<math::CeilOp>>(context, "ceil");
     patterns.add<UseIntrinsic<math::AbsFOp>>(context, "fabs");
     patterns.add<UseIntrinsic<math::CopySignOp>>(context, "copysign");
     patterns.add<UseIntrinsic<math::FmaOp>>(context, "fma");

@@ -31,6 +31,9 @@ llvm::SmallVector<mlir::Value> toTensors(mlir::ImplicitLocOpBuilder &b,
 
 /// On buffers.
 llvm::LogicalResult launchAttend(AttendOp op, mlir::PatternRewriter &rewriter);
+llvm::LogicalResult launchAppend(AppendOp op, mlir::PatternRewriter &rewriter);
+llvm::LogicalResult launchSummarize(SummarizeOp op,
+                                    mlir::PatternRewriter &rewriter);
 
 // On tensors.
 /// What a scan of a sketch leaves beside its scores and bounds, or in their

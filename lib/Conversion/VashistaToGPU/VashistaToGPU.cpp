@@ -121,6 +121,8 @@ struct ConvertPass
       rewriter.setInsertionPoint(op);
       llvm::TypeSwitch<Operation *>(op)
           .Case([&](AttendOp op) { (void)launchAttend(op, rewriter); })
+          .Case([&](AppendOp op) { (void)launchAppend(op, rewriter); })
+          .Case([&](SummarizeOp op) { (void)launchSummarize(op, rewriter); })
           .Case([&](CertifyOp op) { (void)launchCertify(op, rewriter); })
           .Case([&](FallbackOp op) { (void)launchFallback(op, rewriter); });
     }

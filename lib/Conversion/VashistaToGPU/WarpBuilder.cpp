@@ -40,7 +40,8 @@ void WarpBuilder::launch(
   for (unsigned i = 0; i < operands.size(); ++i) {
     if (!isa<MemRefType>(operands[i].getType()))
       continue;
-    kernel.setArgAttr(i, "llvm.noalias", getUnitAttr());
+    if (i < numRead || !shape.readsWritten)
+      kernel.setArgAttr(i, "llvm.noalias", getUnitAttr());
     kernel.setArgAttr(i, "llvm.align", getI64IntegerAttr(16));
     if (i < numRead)
       kernel.setArgAttr(i, "llvm.readonly", getUnitAttr());
@@ -106,6 +107,14 @@ Value WarpBuilder::addUpWarp(Value value) {
                                        /*uniform=*/true);
 }
 
+Value WarpBuilder::getLeastOfWarp(Value value) {
+  return gpu::SubgroupReduceOp::create(*this, value,
+                                       gpu::AllReduceOperation::MINSI,
+                                       /*uniform=*/true);
+}
+
+void WarpBuilder::warpBarrier() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
+
 Value WarpBuilder::ballot(Value bit) {
   return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1), bit,
                                   NVVM::VoteSyncKind::ballot);
@@ -155,6 +164,60 @@ std::pair<Value, Value> WarpBuilder::load8Bytes(Value memref,
                                                 ValueRange indices) {
   SmallVector<Value> parts = loadBytes(*this, memref, indices, 8);
   return {parts[0], parts[1]};
+}
+
+int64_t vashista::getVectorSize(Value memref) {
+  auto type = cast<MemRefType>(memref.getType());
+  int64_t size = 128 / type.getElementTypeBitWidth(), offset;
+  SmallVector<int64_t> strides;
+  if (failed(type.getStridesAndOffset(strides, offset)))
+    return 1;
+  strides.back() = type.getShape().back();
+  strides.push_back(offset);
+  for (int64_t stride : strides) {
+    // Of rows that follow each other, strides are multiples of their size.
+    if (ShapedType::isDynamic(stride) && !type.getLayout().isIdentity())
+      return 1;
+    while (!ShapedType::isDynamic(stride) && stride % size)
+      size /= 2;
+  }
+  return size;
+}
+
+SmallVector<Value> WarpBuilder::loadFloats(Value memref, ValueRange indices,
+                                           int64_t number) {
+  Type element = getElementTypeOrSelf(memref);
+  int64_t size = std::min(number, getVectorSize(memref));
+  int64_t bytes = size * element.getIntOrFloatBitWidth() / 8;
+  SmallVector<Value> at(indices), floats;
+  for (int64_t first = 0; first < number; first += size) {
+    at.back() = addI(indices.back(), index(first));
+    Value loaded = vector::LoadOp::create(
+        *this, VectorType::get({size}, element), memref, at,
+        /*nontemporal=*/false, llvm::MaybeAlign(bytes));
+    if (element.isBF16() && size % 2 == 0) {
+      // Two in an i32 are f32 by a shift and a mask.
+      Value pairs = vector::BitCastOp::create(
+          *this, VectorType::get({size / 2}, getI32Type()), loaded);
+      for (int64_t i = 0; i < size / 2; ++i) {
+        Value pair =
+            vector::ExtractOp::create(*this, pairs, ArrayRef<int64_t>{i});
+        for (Value bits :
+             {arith::ShLIOp::create(*this, pair, i32(16)).getResult(),
+              andI(pair, i32(-65536))})
+          floats.push_back(arith::BitcastOp::create(*this, getF32Type(), bits));
+      }
+      continue;
+    }
+    for (int64_t i = 0; i < size; ++i) {
+      Value value =
+          vector::ExtractOp::create(*this, loaded, ArrayRef<int64_t>{i});
+      if (!element.isF32())
+        value = arith::ExtFOp::create(*this, getF32Type(), value);
+      floats.push_back(value);
+    }
+  }
+  return floats;
 }
 
 /// An instruction that MLIR has no op for.

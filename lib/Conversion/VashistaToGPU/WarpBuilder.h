@@ -28,6 +28,9 @@ struct KernelShape {
   int64_t residentBlocks = 0;
   /// Blocks of a cluster, along z.
   int64_t clusterBlocks = 1;
+  /// Whether threads read what others have written: a barrier says nothing of
+  /// memory that nobody else is supposed to know of.
+  bool readsWritten = false;
 };
 
 /// What a kernel was given, in its order.
@@ -45,6 +48,10 @@ public:
   /// What is left.
   llvm::ArrayRef<mlir::Value> values;
 };
+
+/// Elements of a buffer that may be loaded at once, from any multiple of their
+/// number on: of 16 bytes, or fewer where rows or strides ask for it.
+int64_t getVectorSize(mlir::Value memref);
 
 /// The words of kernels whose lanes work together, beside those for one thread.
 class WarpBuilder : public KernelBuilder {
@@ -79,14 +86,20 @@ public:
   Value shuffle(Value value, Value lane);
   /// f32 or i32 of the lane `distance` below; of lower ones, anything.
   Value shuffleUp(Value value, int64_t distance);
-  /// What all lanes of a warp come to, each of which has it.
-  Value combine(Value value, llvm::function_ref<Value(Value, Value)> join) {
-    for (int64_t mask = 1; mask < kWarp; mask *= 2)
+  /// What all lanes of a warp come to, each of which has it; or those that
+  /// differ in the bits from `first` on and below `end`.
+  Value combine(Value value, llvm::function_ref<Value(Value, Value)> join,
+                int64_t first = 1, int64_t end = kWarp) {
+    for (int64_t mask = first; mask < end; mask *= 2)
       value = join(value, shuffleXor(value, mask));
     return value;
   }
   /// The sum of a warp's i32, which each lane has.
   Value addUpWarp(Value value);
+  /// The least of a warp's i32, which each lane has.
+  Value getLeastOfWarp(Value value);
+  /// Waits for the lanes of a warp, and lets each see what others wrote.
+  void warpBarrier();
   /// A bit of each lane, as i32.
   Value ballot(Value bit);
   /// A buffer of the block.
@@ -113,6 +126,10 @@ public:
   std::array<Value, 4> load16Bytes(Value memref, ValueRange indices);
   /// 8 of them as two.
   std::pair<Value, Value> load8Bytes(Value memref, ValueRange indices);
+  /// Consecutive elements as f32, from a multiple of their number on, in loads
+  /// as wide as the buffer allows.
+  llvm::SmallVector<Value> loadFloats(Value memref, ValueRange indices,
+                                      int64_t number);
   /// Two f32 as a pair of 16-bit floats, `low` in the low half.
   Value packPair(Value low, Value high, mlir::Type element);
   /// Bytes of two i32, four of 0 to 7 in hexadecimal, the lowest last.

@@ -6,18 +6,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-//
-// A group of channels is quantised with the scale that leaves the smallest
-// residual, of a few: the largest channel fits with the first of them, smaller
-// scales clip it. Whatever the scale, the norm of what is left is stored, so
-// that every choice is sound.
-//
-// All of it is in f64, where keys are exact: a residual is that of the key as
-// stored in the cache and of the scale and centre as stored in the sketch, off
-// by less than 2^-45 of the key's norm, which is added.
-//
-//===----------------------------------------------------------------------===//
-
 #include "KeySketch.h"
 
 #include "RowVectors.h"
@@ -33,9 +21,6 @@ using arith::CmpFPredicate;
 /// f64 channels that are handled at a time; padded dims are multiples of 16.
 static constexpr int64_t kWidth = 8;
 
-/// Shares of the scale that clips nothing.
-static constexpr double kShares[] = {1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6};
-
 void KeySketch::begin() {
   key = b.scratch({format.paddedDim}, b.getF64Type());
   codes = b.scratch({format.paddedDim}, b.getI8Type());
@@ -49,35 +34,6 @@ Value KeySketch::loadKey(Value channel) {
 static Value splat(KernelBuilder &b, double value) {
   auto type = VectorType::get({kWidth}, b.getF64Type());
   return arith::ConstantOp::create(b, DenseElementsAttr::get(type, value));
-}
-
-static Value broadcast64(KernelBuilder &b, Value scalar) {
-  auto type = VectorType::get({kWidth}, b.getF64Type());
-  return vector::BroadcastOp::create(b, type, scalar);
-}
-
-std::pair<Value, Value> KeySketch::quantise(Value key, Value scale) {
-  // A scale of 0 has the middle code, which then decodes to 0.
-  Value some = b.compare(CmpFPredicate::OGT, scale, f64(b, 0.0));
-  Value inverse = b.select(some, b.divF(f64(b, 1.0), scale), f64(b, 0.0));
-  Value cell = b.mulF(key, broadcast64(b, inverse));
-  double half = static_cast<double>(int64_t(1) << (format.bits - 1));
-  Value code = math::FloorOp::create(b, b.addF(cell, splat(b, half)));
-  code = b.maxF(code, splat(b, 0.0));
-  code = b.minF(code, splat(b, format.getLargestCode()));
-  Value decoded =
-      b.mulF(b.subF(code, splat(b, format.getMiddle())), broadcast64(b, scale));
-  return {b.subF(key, decoded), code};
-}
-
-std::pair<Value, Value> KeySketch::roundScale(Value scale) {
-  Value near = roundUp(b, scale);
-  if (getElementTypeOrSelf(parts[1]).isF16()) {
-    near = roundUpToF16(b, near);
-    return {near, widen(b, near)};
-  }
-  near = roundUpToF8(b, near);
-  return {near, widen(b, widenF8(b, near))};
 }
 
 std::pair<Value, Value> KeySketch::emitGroup(Value number) {
@@ -100,55 +56,32 @@ std::pair<Value, Value> KeySketch::emitGroup(Value number) {
     return b.addF(sum, b.mulF(x, x));
   };
   // With a scale of 0 the group itself is what is left.
-  Type type = getElementTypeOrSelf(parts[1]);
-  Value scale = arith::ConstantOp::create(b, b.getFloatAttr(type, 0.0));
-  Value wide = f64(b, 0.0);
+  SketchQuantiser::Scale scale = quantiser.getNone();
   Value left = reduce(vector::CombiningKind::ADD, addSquares);
-  double cells = static_cast<double>(int64_t(1) << (format.bits - 1));
-  for (double share : kShares) {
-    auto [tried, value] = roundScale(b.mulF(largest, f64(b, share / cells)));
-    Value squares = reduce(vector::CombiningKind::ADD,
-                           [&, value = value](Value x, Value sum) {
-                             return addSquares(quantise(x, value).first, sum);
-                           });
+  for (double share : SketchQuantiser::kShares) {
+    SketchQuantiser::Scale tried = quantiser.getScale(largest, share);
+    Value squares = reduce(vector::CombiningKind::ADD, [&](Value x, Value sum) {
+      return addSquares(quantiser.getResidual(x, tried), sum);
+    });
     // Of an infinite or unknown scale it is NaN, which is not less.
     Value better = b.compare(CmpFPredicate::OLT, squares, left);
-    scale = b.select(better, tried, scale);
-    wide = b.select(better, value, wide);
+    scale = quantiser.select(better, tried, scale);
     left = b.select(better, squares, left);
   }
   b.forLoop(first, last, kWidth, [&](Value channel) {
-    Value code = quantise(loadKey(channel), wide).second;
-    auto ints = VectorType::get({kWidth}, b.getI32Type());
+    Value code = quantiser.getCode(loadKey(channel), scale);
     auto bytes = VectorType::get({kWidth}, b.getI8Type());
-    code = arith::FPToSIOp::create(b, ints, code);
     b.storeVector(arith::TruncIOp::create(b, bytes, code), codes, channel);
   });
-  b.store(scale, parts[1], {page, kvHead, token, number});
-  return {b.mulF(wide, wide), left};
+  b.store(scale.stored, parts[1], {page, kvHead, token, number});
+  return {b.mulF(scale.value, scale.value), left};
 }
 
-void KeySketch::storeNorm(Value norm, Value most, Value number) {
+void KeySketch::storeNorm(Value norm, Value number) {
   SmallVector<Value> at = {page, kvHead, token};
   if (!format.normPerToken)
     at.push_back(number);
-  Type type = getElementTypeOrSelf(parts[2]);
-  if (type.isF16())
-    return b.store(roundUpToF16(b, roundUp(b, norm)), parts[2], at);
-  if (!type.isInteger())
-    return b.store(roundUpToF8(b, roundUp(b, norm)), parts[2], at);
-  // A share of 0 is NaN, which needs no step where nothing is left either.
-  Value share = b.divF(norm, most);
-  Value steps = math::CeilOp::create(
-      b, b.mulF(share,
-                f64(b, SketchFormat::kNormSteps * (1 + std::ldexp(1.0, -40)))));
-  Value none = b.compare(CmpFPredicate::OLE, norm, f64(b, 0.0));
-  steps = b.select(none, f64(b, 0.0), steps);
-  Value fits =
-      b.compare(CmpFPredicate::OLE, steps, f64(b, SketchFormat::kNormSteps));
-  steps = b.select(fits, steps, f64(b, SketchFormat::kInfiniteNorm));
-  Value byte = arith::FPToSIOp::create(b, b.getI32Type(), steps);
-  b.store(arith::TruncIOp::create(b, b.getI8Type(), byte), parts[2], at);
+  b.store(norm, parts[2], at);
 }
 
 /// A key that is not finite is bounded by +inf.
@@ -157,16 +90,15 @@ void KeySketch::emitUnknown() {
   Value none = arith::ConstantOp::create(b, b.getZeroAttr(bytes));
   b.forLoop(b.index(0), b.index(format.paddedDim), kWidth,
             [&](Value channel) { b.storeVector(none, codes, channel); });
-  Value inf = f64(b, std::numeric_limits<double>::infinity());
-  Type type = getElementTypeOrSelf(parts[1]);
-  Value scale = arith::ConstantOp::create(b, b.getFloatAttr(type, 0.0));
+  Value norm = quantiser.getInfiniteNorm();
+  Value scale = quantiser.getNone().stored;
   b.forLoop(b.index(0), b.index(format.numGroups), 1, [&](Value number) {
     b.store(scale, parts[1], {page, kvHead, token, number});
     if (!format.normPerToken)
-      storeNorm(inf, inf, number);
+      storeNorm(norm, number);
   });
   if (format.normPerToken)
-    storeNorm(inf, inf, Value());
+    storeNorm(norm, Value());
 }
 
 void KeySketch::pack() {
@@ -222,11 +154,9 @@ void KeySketch::emit(Value page, Value kvHead, Value token,
   b.ifThen(known, [&] {
     if (format.rotated)
       rotate(b, format, key);
-    Value rounding = b.mulF(b.sqrt(square), f64(b, std::ldexp(1.0, -45)));
+    Value rounding = quantiser.getRounding(square);
     auto store = [&](Value scaleSquare, Value left, Value number) {
-      Value most =
-          b.mulF(b.sqrt(scaleSquare), f64(b, format.getResidualPerScale()));
-      storeNorm(b.addF(b.sqrt(left), rounding), most, number);
+      storeNorm(quantiser.getNorm(left, rounding, scaleSquare), number);
     };
     Value none = f64(b, 0.0);
     SmallVector<Value> sums = b.forLoop(

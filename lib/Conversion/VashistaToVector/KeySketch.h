@@ -9,7 +9,7 @@
 #ifndef VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_KEYSKETCH_H
 #define VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_KEYSKETCH_H
 
-#include "SketchFormat.h"
+#include "SketchQuantiser.h"
 
 namespace vashista {
 
@@ -20,7 +20,9 @@ public:
 
   KeySketch(KernelBuilder &b, SketchAttr sketch, mlir::ValueRange parts,
             int64_t keyDim)
-      : b(b), format(sketch, keyDim), parts(parts) {}
+      : b(b), format(sketch, keyDim), parts(parts),
+        quantiser(b, format, mlir::getElementTypeOrSelf(parts[1]),
+                  mlir::getElementTypeOrSelf(parts[2])) {}
 
   /// Allocates the scratch of a task.
   void begin();
@@ -37,22 +39,18 @@ public:
 private:
   /// A vector of the key's f64 channels.
   Value loadKey(Value channel);
-  /// Residuals of a vector for a scale, and the codes that leave them.
-  std::pair<Value, Value> quantise(Value key, Value scale);
   /// Chooses and stores a group's scale and codes; yields the squares of the
   /// scale, in f64, and of what is left.
   std::pair<Value, Value> emitGroup(Value number);
   void emitUnknown();
   void pack();
-  /// Stores an f64 norm that is rounded up, of a group or of the token; `most`
-  /// is what rounding to the nearest cell can leave.
-  void storeNorm(Value norm, Value most, Value number);
-  /// Rounds an f64 scale up to its type, and back.
-  std::pair<Value, Value> roundScale(Value scale);
+  /// Of a group, or of the token.
+  void storeNorm(Value norm, Value number);
 
   KernelBuilder &b;
   SketchFormat format;
   llvm::SmallVector<Value> parts;
+  SketchQuantiser quantiser;
 
   Value key;   // [paddedDim] f64: centred and rotated
   Value codes; // [paddedDim] i8

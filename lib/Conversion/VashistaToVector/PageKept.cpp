@@ -30,18 +30,6 @@ StringRef PageKept::getObstacle(Value keys, Value values, SummaryAttr summary,
   return "";
 }
 
-int64_t PageKept::getPageSize() {
-  return cast<MemRefType>(keys.getType())
-      .getDimSize(layout == Layout::hnd ? 2 : 1);
-}
-
-SmallVector<Value> PageKept::indices(Value page, Value kvHead, Value token,
-                                     Value channel) {
-  if (layout == Layout::hnd)
-    return {page, kvHead, token, channel};
-  return {page, token, kvHead, channel};
-}
-
 void PageKept::begin() {
   if (sketch)
     sketch->begin();

@@ -20,6 +20,20 @@ inline int64_t getHeadDim(mlir::Value cache) {
   return llvm::cast<mlir::MemRefType>(cache.getType()).getDimSize(3);
 }
 
+/// Tokens of its pages.
+inline int64_t getPageSize(mlir::Value cache, Layout layout) {
+  return llvm::cast<mlir::MemRefType>(cache.getType())
+      .getDimSize(layout == Layout::hnd ? 2 : 1);
+}
+/// Indices of an element.
+inline llvm::SmallVector<mlir::Value>
+getCacheIndices(Layout layout, mlir::Value page, mlir::Value kvHead,
+                mlir::Value token, mlir::Value channel) {
+  if (layout == Layout::hnd)
+    return {page, kvHead, token, channel};
+  return {page, token, kvHead, channel};
+}
+
 /// The summary, the norms and the sketch of pages, in buffers beside their
 /// cache.
 class PageKept {
@@ -51,10 +65,12 @@ public:
   /// count is at least 1.
   void emit(Value page, Value kvHead, Value count, Value firstNew);
 
-  int64_t getPageSize();
+  int64_t getPageSize() const { return vashista::getPageSize(keys, layout); }
   /// Indices of an element of a cache.
   llvm::SmallVector<Value> indices(Value page, Value kvHead, Value token,
-                                   Value channel);
+                                   Value channel) const {
+    return getCacheIndices(layout, page, kvHead, token, channel);
+  }
 
 private:
   static llvm::StringRef getObstacle(Value keys, Value values,

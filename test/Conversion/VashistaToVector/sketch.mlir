@@ -19,7 +19,8 @@
 // CHECK: scf.for %{{.*}} = %c0 to %c64 step %c32
 // CHECK: arith.addf
 // CHECK: arith.subf
-// CHECK: math.floor
+// The nearest cell, by what adding 2^52 leaves.
+// CHECK: math.fma
 // CHECK: memref.store %{{.*}}, %[[SCALES]][%{{.*}}, %[[H]], %[[TOKEN]], %[[G:.*]]] : memref<?x2x16x2xf16>
 // The norm of what is left, and what f64 may have lost of the key.
 // CHECK: math.sqrt

@@ -1,0 +1,45 @@
+# Part of the vashista project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What checks of compiled entries have in common: their options, an artefact of all
+cases, trials of each, and a count of failures."""
+
+import argparse
+import pathlib
+import sys
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"))
+
+import vashista  # noqa: E402
+
+
+def judge_all(description, cases):
+    """Judges cases, each a name, what is drawn, a function that writes the entry of a
+    name and a case, and one that yields what is wrong in a trial of it: of a case, an
+    entry, a number and a generator. Yields 1 after a failure, else 0."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--target", default="cuda:sm_90a", help="as of vashista-compile")
+    parser.add_argument("--trials", type=int, default=3, help="of each case")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--artefact", help="kept there; compiled if it is not there")
+    args = parser.parse_args()
+    if args.artefact and pathlib.Path(args.artefact).exists():
+        artefact = vashista.load(args.artefact)
+    else:
+        text = "".join(write(name, case) for name, case, write, _ in cases)
+        artefact = vashista.compile(text, args.target, output=args.artefact)
+    failures = 0
+    for i, (name, case, _, judge) in enumerate(cases):
+        for number in range(args.trials):
+            rng = np.random.default_rng([args.seed, i, number])
+            for wrong in judge(case, artefact[name], number, rng):
+                failures += 1
+                if failures < 20:
+                    print(f"{case}, trial {number}: {wrong}")
+    print(
+        f"{len(cases)} cases on {artefact.device} ({artefact.architecture or 'CPU'}), "
+        f"{len(cases) * args.trials} trials, {failures} failures"
+    )
+    return int(failures > 0)
