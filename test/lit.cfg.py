@@ -18,6 +18,8 @@ config.test_exec_root = os.path.join(config.vashista_build_dir, "test")
 # The package finds its own checkout's build/; this build may be another.
 config.environment["PYTHONPATH"] = os.path.join(config.vashista_source_dir, "python")
 config.environment["VASHISTA_BUILD"] = config.vashista_build_dir
+# Not the user's; what is in it is found by the compiler's bytes, too.
+config.environment["VASHISTA_CACHE_DIR"] = os.path.join(config.test_exec_root, "cache")
 
 # Tools by their plain names: ours first, then those of the LLVM that we build
 # against, so that an older FileCheck on the machine is never taken.
