@@ -25,6 +25,7 @@ from ._compile import compile
 from ._error import Error
 from ._find import find_program, find_runtime
 from .diagnostics import Diagnostics, diagnose
+from .paged import Attention, PagedKVCache, Price, Step
 from .policy import Policy
 from .sketch import Sketch
 from .spec import AttentionSpec
@@ -33,14 +34,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Artefact",
+    "Attention",
     "AttentionSpec",
     "Bits",
     "Diagnostics",
     "Dim",
     "Entry",
     "Error",
+    "PagedKVCache",
     "Policy",
+    "Price",
     "Sketch",
+    "Step",
     "Value",
     "as_bfloat16",
     "bfloat16",

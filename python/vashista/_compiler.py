@@ -79,13 +79,22 @@ def _machine() -> str:
     return "; ".join(f"{name} {fields.get(name, '?')}" for name in names)
 
 
-def _ptxas() -> str:
-    """The assembler that the compiler would take, by what it says of itself."""
+def _find_ptxas() -> str | None:
     # As the compiler looks for it.
     roots = (os.environ.get(name) for name in ("CUDA_ROOT", "CUDA_HOME", "CUDA_PATH"))
     folders = [os.path.join(root, "bin") for root in roots if root]
-    path = next(filter(None, (shutil.which("ptxas", path=f) for f in folders)), None)
-    path = path or shutil.which("ptxas")
+    found = next(filter(None, (shutil.which("ptxas", path=f) for f in folders)), None)
+    return found or shutil.which("ptxas")
+
+
+def has_ptxas() -> bool:
+    """Whether cubins can be made."""
+    return _find_ptxas() is not None
+
+
+def _ptxas() -> str:
+    """The assembler that the compiler would take, by what it says of itself."""
+    path = _find_ptxas()
     if path is None:
         return "none"
     done = subprocess.run([path, "--version"], capture_output=True, check=False)

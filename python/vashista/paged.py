@@ -1,0 +1,434 @@
+# Part of the vashista project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""A paged KV cache, with the summaries and sketches that its attention reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple, Sequence
+
+from . import _check, _memory
+from ._artefact import Artefact
+from ._compile import compile
+from ._pages import Changes, PageTable
+from .spec import AttentionSpec
+
+
+class Attention(NamedTuple):
+    """What a decode step returns, arrays of the cache's library and device.
+
+    Without a tolerance, None but for o and lse.
+    """
+
+    o: Any
+    """`[R, H, Dv]` f32: the attention's output."""
+    lse: Any
+    """`[R, H]` f32: log-sum-exp of the attended logits, natural logarithm."""
+    tau: Any = None
+    """`[R, H]` f32: the share of the mass that may not have been attended, at most."""
+    error: Any = None
+    """`[R, H]` f32: the Euclidean norm of the error of o, at most."""
+    rounds: Any = None
+    """`[R, Hkv]` i32: times that a group's budget was spent."""
+    flag: Any = None
+    """`[R, Hkv]` bool: whether a group fell back to dense attention."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Price:
+    """Bytes that a cache takes, by what they are."""
+
+    keys: int
+    values: int
+    summary: int
+    sketch: int
+    norms: int
+    table: int
+    """The page tables."""
+
+    @property
+    def total(self) -> int:
+        return sum(dataclasses.astuple(self))
+
+
+class PagedKVCache:
+    """Keys and values of many sequences in pages of one pool, for all layers.
+
+        cache = PagedKVCache(spec, pages=1024, sequences=8, layers=32)
+        a = cache.add()
+        cache.extend(a, k, v)              # a prompt: [layers, T, Hkv, D]
+        b = cache.fork(a)                  # shares the prompt's pages
+        step = cache.step([a, b])          # one more token of each
+        for layer in range(32):
+            step.append(key, value, layer) # [2, Hkv, D]
+            o = step.attend(q, layer).o    # [2, H, D] -> [2, H, Dv]
+        cache.rollback(b, 1)               # as if b had never had it
+
+    All memory is allocated at once, `PagedKVCache.price` says before how much. The
+    layers share one page table: page p of a sequence is page p of every layer.
+
+    What is kept beside the caches (`spec.kept`) is rebuilt by `extend`, and for the
+    page that is written by `append`, both compiled with the attention. After a
+    rollback into the middle of a page, and for a fork that shares one, it covers more
+    tokens than are visible, until the next token is appended: bounds stay bounds.
+
+    With `device` arrays are tensors of PyTorch there, and what is called runs on its
+    current stream; else they are NumPy's. The host counts pages and lengths, and a step
+    brings the device what is new of them, so that no call waits for the device. Not
+    for use by several threads at once.
+
+    Args:
+      spec: the attention, as it is compiled.
+      pages: of the pool, N; each holds `spec.page_size` tokens of every layer.
+      sequences: most that are there at once.
+      max_length: most tokens of one; default: as many as the pool holds.
+      layers: of the model.
+      device: of PyTorch, "cpu" or "cuda:0"; None: NumPy.
+      target: what to compile for; default: the device.
+      artefact: the compiled spec, where that was done before.
+      options: further arguments of `vashista.compile`.
+
+    Raises `vashista.Error`: "out of memory" where pages or sequences run out, in which
+    case nothing was changed; "invalid argument" for arrays that do not fit.
+    """
+
+    def __init__(
+        self,
+        spec: AttentionSpec,
+        pages: int,
+        sequences: int,
+        *,
+        max_length: int | None = None,
+        layers: int = 1,
+        device: Any = None,
+        target: str | None = None,
+        artefact: Artefact | None = None,
+        **options: Any,
+    ):
+        if not isinstance(spec, AttentionSpec):
+            raise _check.refuse("cache: spec", "a vashista.AttentionSpec", repr(spec))
+        max_pages = _max_pages(spec, pages, sequences, max_length, layers)
+        self.spec, self.num_pages, self.layers = spec, pages, layers
+        self.max_pages = max_pages
+        self._memory = memory = _memory.memory_of(device)
+        if artefact is None:
+            on_gpu = getattr(memory.device, "type", "cpu") == "cuda"
+            where = {"device": str(memory.device)} if on_gpu else {}
+            artefact = compile(spec, target or memory.target, **where, **options)
+        #: The compiled entries.
+        self.artefact: Artefact = artefact
+        self._pages = PageTable(pages, sequences, spec.page_size, max_pages)
+        self._table = memory.zeros((sequences, max_pages), "i32")
+        shapes = {
+            "k": (spec.page_shape(spec.head_dim), spec.dtype),
+            "v": (spec.page_shape(spec.value_dim), spec.dtype),
+            **spec.kept,
+        }
+        self._types = {name: dtype for name, (_, dtype) in shapes.items()}
+        self._arrays = [
+            {
+                name: memory.zeros((pages, *shape), dtype)
+                for name, (shape, dtype) in shapes.items()
+            }
+            for _ in range(layers)
+        ]
+
+    @staticmethod
+    def price(
+        spec: AttentionSpec,
+        pages: int,
+        sequences: int,
+        *,
+        max_length: int | None = None,
+        layers: int = 1,
+    ) -> Price:
+        """The bytes that a cache with these arguments allocates."""
+        max_pages = _max_pages(spec, pages, sequences, max_length, layers)
+        parts = {name: n * pages * layers for name, n in spec.page_bytes.items()}
+        return Price(**parts, table=4 * sequences * max_pages)
+
+    def bytes(self) -> int:
+        """The bytes that it holds, of its arrays."""
+        arrays = [array for layer in self._arrays for array in layer.values()]
+        return sum(map(self._memory.bytes, (*arrays, self._table)))
+
+    # What is in it.
+
+    @property
+    def free_pages(self) -> int:
+        """Pages of the pool that nobody holds."""
+        return self._pages.free_pages
+
+    @property
+    def sequences(self) -> tuple[int, ...]:
+        """The sequences that are there."""
+        return self._pages.sequences
+
+    def length(self, sequence: int) -> int:
+        """Tokens of a sequence."""
+        return self._pages.length(sequence)
+
+    def arrays(self, layer: int = 0) -> dict[str, Any]:
+        """What a layer has, by the names of the entries' arguments: "k", "v", and what
+        is kept; not copied. bf16 and f8 in NumPy, and f8 in PyTorch, as their bits."""
+        return dict(self._arrays[self._layer(layer)])
+
+    def _layer(self, layer: int) -> int:
+        return _check.integer("cache: layer", layer, 0, self.layers - 1)
+
+    # Sequences.
+
+    def add(self) -> int:
+        """A new sequence without tokens: its number, which later ones may have again."""
+        return self._pages.add()
+
+    def fork(self, sequence: int, length: int | None = None) -> int:
+        """A new sequence that begins as another: with its first `length` tokens.
+
+        Pages are shared; whoever writes to a shared one is given a copy of it first.
+        """
+        if length is None:
+            length = self.length(sequence)
+        number, changes = self._pages.fork(sequence, length)
+        self._apply(changes)
+        return number
+
+    def free(self, sequence: int) -> None:
+        """Drops a sequence; pages that nobody else holds are free."""
+        self._pages.free(sequence)
+
+    def rollback(self, sequence: int, tokens: int) -> None:
+        """Drops the last tokens of a sequence, as those that were not accepted."""
+        self._pages.shrink(sequence, tokens)
+
+    # Tokens.
+
+    def extend(self, sequence: int, keys: Any, values: Any) -> None:
+        """Adds many tokens to a sequence: a prompt, or a part of one.
+
+        keys, values: `[layers, T, Hkv, D]` and `[layers, T, Hkv, Dv]` of the spec's
+          type; for one layer also without the first dimension.
+        """
+        # Where neither has a dimension of tokens, that is what is refused next.
+        tokens = int(getattr(keys, "shape", (0, 0, 0))[-3:][0])
+        start = self.length(sequence)
+        k, v = self._given(tokens, keys, values)
+        self._apply(self._pages.grow([sequence], tokens))
+        if not tokens:
+            return
+        size, pages = self.spec.page_size, self._pages.pages(sequence)
+        at = range(start, start + tokens)
+        where = self._memory.upload([pages[i // size] for i in at])
+        slots = self._memory.upload([i % size for i in at])
+        # Of the pages that were written; a first one that was begun before, whole.
+        first = start // size
+        touched = self._memory.upload([pages[first:]], "i32")
+        lens = self._memory.upload([start + tokens - first * size], "i32")
+        for layer, arrays in enumerate(self._arrays):
+            for cache, new in ((arrays["k"], k[layer]), (arrays["v"], v[layer])):
+                if self.spec.layout == "hnd":
+                    cache[where, :, slots] = new
+                else:
+                    cache[where, slots] = new
+            if self.spec.kept:
+                self._call("summarize", layer, table=touched, lens=lens)
+
+    def append(self, sequences: Sequence[int], keys: Any, values: Any) -> Step:
+        """Adds a token to each sequence, in all layers: a step, appended to.
+
+        keys, values: `[layers, R, Hkv, D]` and `[layers, R, Hkv, Dv]`; for one layer
+          also without the first dimension.
+        """
+        k, v = self._given(len(sequences), keys, values)
+        step = self.step(sequences)
+        for layer in range(self.layers):
+            step._append(k[layer], v[layer], layer)
+        return step
+
+    def attend(self, q: Any, sequences: Sequence[int], layer: int = 0) -> Attention:
+        """Attention of one query per sequence, `[R, H, D]`, to what is there."""
+        return self.step(sequences, 0).attend(q, layer)
+
+    def step(
+        self,
+        sequences: Sequence[int | None],
+        tokens: int = 1,
+        *,
+        pages: int | None = None,
+    ) -> Step:
+        """Makes room for more tokens of each sequence, and says where they go.
+
+        sequences: each once; None stands for a row that has none, so that a captured
+          graph keeps its batch. Its output is 0.
+        tokens: of each, in order; several need a spec with `shared_rows`. 0: only
+          attends.
+        pages: columns of the step's table; default: what its sequences need. A graph
+          that is replayed for later tokens needs those, too: `cache.max_pages`.
+        """
+        return Step(self, sequences, tokens, pages)
+
+    def _given(self, tokens: int, keys: Any, values: Any):
+        """Keys and values as arrays `[layers, tokens, ...]`."""
+        spec, arrays = self.spec, []
+        for name, x, dim in (("keys", keys, spec.head_dim), ("values", values, spec.value_dim)):
+            shape = (self.layers, tokens, spec.kv_heads, dim)
+            alone = self.layers == 1 and len(getattr(x, "shape", ())) == 3
+            array = self._memory.given(
+                f"cache: {name}", x, shape[1:] if alone else shape, spec.dtype
+            )
+            arrays.append(array[None] if alone else array)
+        return arrays
+
+    def _apply(self, changes: Changes) -> None:
+        """Tells the device what the host decided."""
+        upload = self._memory.upload
+        if changes.copies:
+            old, new = (upload(list(numbers)) for numbers in zip(*changes.copies))
+            for arrays in self._arrays:
+                for array in arrays.values():
+                    array[new] = array[old]
+        if changes.entries:
+            rows, columns, pages = zip(*changes.entries)
+            self._table[upload(list(rows)), upload(list(columns))] = upload(
+                list(pages), "i32"
+            )
+
+    def _call(self, entry: str, layer: int, **given: Any):
+        """An entry with the arrays of a layer that it takes."""
+        arrays, called = self._arrays[layer], self.artefact[entry]
+        for value in called.arguments:
+            if value.name in arrays:
+                array = arrays[value.name]
+                given[value.name] = self._memory.argument(array, self._types[value.name])
+        return called(**given)
+
+
+class Step:
+    """Rows of a decode step: where their tokens go, and what they see.
+
+    Made by `PagedKVCache.step`. The arrays are the device's:
+
+      table: `[B, M]` i32, one row per sequence.
+      lens: `[R]` i32, the tokens that a row sees, its own included.
+      positions: `[R]` i32, where its token goes; -1 for a row without a sequence.
+      rows: `[R]` i32, the row of the table, where the spec has `shared_rows`.
+
+    R is sequences times tokens, the tokens of a sequence next to each other.
+    """
+
+    def __init__(self, cache: PagedKVCache, sequences, tokens: int, pages: int | None):
+        self.cache, self.tokens = cache, _check.integer("step: tokens", tokens, 0)
+        self.sequences = tuple(sequences)
+        if not self.sequences:
+            raise _check.refuse("step: sequences", "one or more", "none")
+        if tokens > 1 and not cache.spec.shared_rows:
+            raise _check.refuse(
+                "step: tokens", "1 for a spec without shared_rows", tokens
+            )
+        if pages is not None:
+            _check.integer("step: pages", pages, 1, cache.max_pages)
+        self.pages = pages
+        table, numbers = self._grow()
+        self.table = table
+        upload = cache._memory.upload
+        self.lens, self.positions, self.rows = (upload(n, "i32") for n in numbers)
+
+    def next(self) -> None:
+        """The step that follows: the next tokens of the same sequences.
+
+        The arrays are written in place, by work on the current stream, so that a graph
+        that was captured with them can be replayed. The table keeps its columns.
+        """
+        if self.tokens < 1:
+            raise _check.refuse("step: tokens", "1 or more", self.tokens)
+        self.pages = self.pages or int(self.table.shape[1])
+        table, numbers = self._grow()
+        self.table[...] = table
+        for array, new in zip((self.lens, self.positions, self.rows), numbers):
+            array[...] = self.cache._memory.upload(new, "i32")
+
+    def _grow(self):
+        """The table, and the numbers of lens, positions and rows, of a next step."""
+        cache, tokens = self.cache, self.tokens
+        there = [s for s in self.sequences if s is not None]
+        size = cache.spec.page_size
+        ends = [cache.length(s) + tokens for s in there]
+        needed = max([1, *(-(-end // size) for end in ends)])
+        if self.pages is not None and needed > self.pages:
+            raise _check.refuse(
+                "step: pages", f"at least {needed} for these sequences", self.pages
+            )
+        cache._apply(cache._pages.grow(there, tokens))
+        lens, positions, rows = [], [], []
+        for row, sequence in enumerate(self.sequences):
+            end = cache.length(sequence) if sequence is not None else 0
+            for i in range(max(tokens, 1)):
+                position = end - tokens + i
+                lens.append(position + 1 if tokens else end)
+                positions.append(position)
+                rows.append(row)
+                if sequence is None:
+                    lens[-1], positions[-1] = 0, -1
+        slots = cache._memory.upload([s or 0 for s in self.sequences])
+        table = cache._memory.take(cache._table, slots, self.pages or needed)
+        return table, (lens, positions, rows)
+
+    def _shared(self) -> dict[str, Any]:
+        return {"rows": self.rows} if self.cache.spec.shared_rows else {}
+
+    def append(self, key: Any, value: Any, layer: int = 0) -> None:
+        """Writes the rows' keys `[R, Hkv, D]` and values `[R, Hkv, Dv]` of a layer, and
+        brings what is kept of their pages up to date: one compiled call."""
+        spec, rows = self.cache.spec, len(self.sequences) * self.tokens
+        if not self.tokens:
+            raise _check.refuse("step: append", "a step of 1 or more tokens", 0)
+        memory, arrays = self.cache._memory, []
+        for name, x, dim in (("key", key, spec.head_dim), ("value", value, spec.value_dim)):
+            shape = (rows, spec.kv_heads, dim)
+            arrays.append(memory.given(f"step: {name}", x, shape, spec.dtype))
+        self._append(*arrays, self.cache._layer(layer))
+
+    def _append(self, key, value, layer: int) -> None:
+        memory, dtype = self.cache._memory, self.cache.spec.dtype
+        self.cache._call(
+            "append",
+            layer,
+            key=memory.argument(_contiguous(key), dtype),
+            value=memory.argument(_contiguous(value), dtype),
+            positions=self.positions,
+            table=self.table,
+            **self._shared(),
+        )
+
+    def attend(self, q: Any, layer: int = 0) -> Attention:
+        """Attention of the rows' queries `[R, H, D]` to what they see of a layer."""
+        spec, memory = self.cache.spec, self.cache._memory
+        shape = (len(self.sequences) * max(self.tokens, 1), spec.heads, spec.head_dim)
+        q = memory.given("step: q", q, shape, spec.dtype)
+        results = self.cache._call(
+            "decode",
+            self.cache._layer(layer),
+            q=memory.argument(_contiguous(q), spec.dtype),
+            table=self.table,
+            lens=self.lens,
+            **self._shared(),
+        )
+        return Attention(*results)
+
+
+def _contiguous(x: Any) -> Any:
+    """Of queries and new tokens, which are small; caches are never copied."""
+    if hasattr(x, "contiguous"):
+        return x.contiguous()
+    return x if x.flags.c_contiguous else x.copy()
+
+
+def _max_pages(spec, pages, sequences, max_length, layers) -> int:
+    _check.integer("cache: pages", pages, 1)
+    _check.integer("cache: sequences", sequences, 1)
+    _check.integer("cache: layers", layers, 1)
+    if max_length is None:
+        return pages
+    _check.integer("cache: max_length", max_length, 1)
+    return min(pages, -(-max_length // spec.page_size))
