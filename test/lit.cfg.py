@@ -32,9 +32,11 @@ config.environment["PATH"] = os.pathsep.join(
 )
 
 
-def find_python(*modules):
-    """A Python with these: the system's, which has its packages, or another."""
-    candidates = ["/usr/bin/python3", config.python, shutil.which("python3")]
+def find_python(*modules, named=None):
+    """A Python with these: the system's, which has its packages, or another; or the one
+    that is named. None if there is none."""
+    candidates = [named] if named else []
+    candidates += ["/usr/bin/python3", config.python, shutil.which("python3")]
     for python in filter(None, candidates):
         if (
             os.access(python, os.X_OK)
@@ -44,10 +46,24 @@ def find_python(*modules):
             ).returncode
         ):
             return python
+    return None
+
+
+numpy_python = find_python("numpy", "matplotlib")
+if numpy_python is None:
     lit_config.fatal(
-        f"expected {' and '.join(modules)} in one of {candidates}, found none; "
-        f"install python3-{' python3-'.join(modules)}"
+        "expected a Python with numpy and matplotlib, found none; install "
+        "python3-numpy python3-matplotlib"
     )
+
+# Tests of PyTorch and transformers run where somebody brings them.
+torch_python = find_python("torch", named=os.environ.get("VASHISTA_TORCH_PYTHON"))
+if torch_python is None:
+    lit_config.note("no Python with torch: its tests are left out (docs/tools.md)")
+else:
+    config.available_features.add("torch")
+    if find_python("torch", "transformers", named=torch_python) == torch_python:
+        config.available_features.add("transformers")
 
 
 link_options = [config.linker_flags]
@@ -68,7 +84,8 @@ cmake_consumer = [
 config.substitutions += [
     ("%cmake_consumer", " ".join(cmake_consumer)),
     ("%cmake", config.cmake),
-    ("%numpy_python", find_python("numpy", "matplotlib")),
+    ("%numpy_python", numpy_python),
+    ("%torch_python", torch_python or "no-python-with-torch"),
     ("%python", config.python),
     ("%source_dir", config.vashista_source_dir),
     ("%build_dir", config.vashista_build_dir),

@@ -45,6 +45,14 @@ def allocate_like(x: Any, shape: tuple[int, ...], dtype: str, where: str) -> Any
             f"{where}expected `out`, a tensor for each result, where arguments are "
             f"{type(x).__module__.split('.')[0]}'s, got none",
         )
+    found = torch_dtype(dtype)
+    if found is None:
+        raise Error("invalid argument", f"{where}PyTorch has no {dtype}")
+    return torch.empty(shape, dtype=found, device=x.device)
+
+
+def torch_dtype(dtype: str) -> Any:
+    """PyTorch's type of that name, as `Value.dtype` says it; None if it has none."""
     names = {
         "bf16": "bfloat16",
         "bool": "bool",
@@ -54,9 +62,7 @@ def allocate_like(x: Any, shape: tuple[int, ...], dtype: str, where: str) -> Any
         **{f"i{n}": f"int{n}" for n in (8, 16, 32, 64)},
         "u8": "uint8",
     }
-    if dtype not in names:
-        raise Error("invalid argument", f"{where}PyTorch has no {dtype}")
-    return torch.empty(shape, dtype=getattr(torch, names[dtype]), device=x.device)
+    return getattr(sys.modules["torch"], names.get(dtype, ""), None)
 
 
 def current_stream(x: Any) -> int | None:

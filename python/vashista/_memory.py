@@ -14,6 +14,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from . import _check
+from ._artefact import Artefact
 from ._bits import Bits
 
 # f8 is held as its bits by both: few operations of PyTorch know its types.
@@ -48,6 +49,10 @@ class NumpyMemory:
     def argument(self, array: np.ndarray, dtype: str) -> Any:
         """What an entry takes an array of this memory as."""
         return Bits(array, dtype) if dtype in ("bf16", "f8E4M3FN") else array
+
+    def entry(self, artefact: Artefact, name: str) -> Any:
+        """An entry as it is called with arrays of this memory."""
+        return artefact[name]
 
     def given(self, where: str, x: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         """An array that a caller gives, as this memory holds it."""
@@ -124,6 +129,11 @@ class TorchMemory:
 
     def argument(self, array, dtype: str):
         return array
+
+    def entry(self, artefact: Artefact, name: str) -> Any:
+        from .torch import op
+
+        return op(artefact, name)
 
     def given(self, where: str, x: Any, shape: tuple[int, ...], dtype: str):
         fits = (

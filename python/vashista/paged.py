@@ -118,6 +118,10 @@ class PagedKVCache:
             artefact = compile(spec, target or memory.target, **where, **options)
         #: The compiled entries.
         self.artefact: Artefact = artefact
+        self._entries = {
+            name: (memory.entry(artefact, name), entry.arguments)
+            for name, entry in artefact.items()
+        }
         self._pages = PageTable(pages, sequences, spec.page_size, max_pages)
         self._table = memory.zeros((sequences, max_pages), "i32")
         shapes = {
@@ -296,12 +300,13 @@ class PagedKVCache:
 
     def _call(self, entry: str, layer: int, **given: Any):
         """An entry with the arrays of a layer that it takes."""
-        arrays, called = self._arrays[layer], self.artefact[entry]
-        for value in called.arguments:
+        arrays = self._arrays[layer]
+        call, arguments = self._entries[entry]
+        for value in arguments:
             if value.name in arrays:
                 array = arrays[value.name]
                 given[value.name] = self._memory.argument(array, self._types[value.name])
-        return called(**given)
+        return call(**given)
 
 
 class Step:
