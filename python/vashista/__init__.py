@@ -25,7 +25,8 @@ from ._compile import compile
 from ._error import Error
 from ._find import find_program, find_runtime
 from .diagnostics import Diagnostics, diagnose
-from .paged import Attention, PagedKVCache, Price, Step
+from ._steps import Attention, Chunk, Step
+from .paged import PagedKVCache, Price
 from .policy import Policy
 from .sketch import Sketch
 from .spec import AttentionSpec
@@ -37,6 +38,7 @@ __all__ = [
     "Attention",
     "AttentionSpec",
     "Bits",
+    "Chunk",
     "Diagnostics",
     "Dim",
     "Entry",

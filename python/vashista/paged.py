@@ -6,33 +6,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Sequence
 
 from . import _check, _memory
 from ._artefact import Artefact
 from ._compile import compile
 from ._pages import Changes, PageTable
+from ._steps import Attention, Chunk, Step
 from .spec import AttentionSpec
-
-
-class Attention(NamedTuple):
-    """What a decode step returns, arrays of the cache's library and device.
-
-    Without a tolerance, None but for o and lse.
-    """
-
-    o: Any
-    """`[R, H, Dv]` f32: the attention's output."""
-    lse: Any
-    """`[R, H]` f32: log-sum-exp of the attended logits, natural logarithm."""
-    tau: Any = None
-    """`[R, H]` f32: the share of the mass that may not have been attended, at most."""
-    error: Any = None
-    """`[R, H]` f32: the Euclidean norm of the error of o, at most."""
-    rounds: Any = None
-    """`[R, Hkv]` i32: times that a group's budget was spent."""
-    flag: Any = None
-    """`[R, Hkv]` bool: whether a group fell back to dense attention."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,27 +197,15 @@ class PagedKVCache:
         """
         # Where neither has a dimension of tokens, that is what is refused next.
         tokens = int(getattr(keys, "shape", (0, 0, 0))[-3:][0])
-        start = self.length(sequence)
         k, v = self._given(tokens, keys, values)
-        self._apply(self._pages.grow([sequence], tokens))
-        if not tokens:
-            return
-        size, pages = self.spec.page_size, self._pages.pages(sequence)
-        at = range(start, start + tokens)
-        where = self._memory.upload([pages[i // size] for i in at])
-        slots = self._memory.upload([i % size for i in at])
-        # Of the pages that were written; a first one that was begun before, whole.
-        first = start // size
-        touched = self._memory.upload([pages[first:]], "i32")
-        lens = self._memory.upload([start + tokens - first * size], "i32")
-        for layer, arrays in enumerate(self._arrays):
-            for cache, new in ((arrays["k"], k[layer]), (arrays["v"], v[layer])):
-                if self.spec.layout == "hnd":
-                    cache[where, :, slots] = new
-                else:
-                    cache[where, slots] = new
-            if self.spec.kept:
-                self._call("summarize", layer, table=touched, lens=lens)
+        chunk = self.chunk([sequence], tokens)
+        for layer in range(self.layers):
+            chunk._write(k[layer], v[layer], layer)
+
+    def chunk(self, sequences: Sequence[int], tokens: int) -> Chunk:
+        """Makes room for many tokens of each sequence, to be written layer by layer, as
+        a model makes them."""
+        return Chunk(self, sequences, tokens)
 
     def append(self, sequences: Sequence[int], keys: Any, values: Any) -> Step:
         """Adds a token to each sequence, in all layers: a step, appended to.
@@ -307,126 +276,6 @@ class PagedKVCache:
                 array = arrays[value.name]
                 given[value.name] = self._memory.argument(array, self._types[value.name])
         return call(**given)
-
-
-class Step:
-    """Rows of a decode step: where their tokens go, and what they see.
-
-    Made by `PagedKVCache.step`. The arrays are the device's:
-
-      table: `[B, M]` i32, one row per sequence.
-      lens: `[R]` i32, the tokens that a row sees, its own included.
-      positions: `[R]` i32, where its token goes; -1 for a row without a sequence.
-      rows: `[R]` i32, the row of the table, where the spec has `shared_rows`.
-
-    R is sequences times tokens, the tokens of a sequence next to each other.
-    """
-
-    def __init__(self, cache: PagedKVCache, sequences, tokens: int, pages: int | None):
-        self.cache, self.tokens = cache, _check.integer("step: tokens", tokens, 0)
-        self.sequences = tuple(sequences)
-        if not self.sequences:
-            raise _check.refuse("step: sequences", "one or more", "none")
-        if tokens > 1 and not cache.spec.shared_rows:
-            raise _check.refuse(
-                "step: tokens", "1 for a spec without shared_rows", tokens
-            )
-        if pages is not None:
-            _check.integer("step: pages", pages, 1, cache.max_pages)
-        self.pages = pages
-        table, numbers = self._grow()
-        self.table = table
-        upload = cache._memory.upload
-        self.lens, self.positions, self.rows = (upload(n, "i32") for n in numbers)
-
-    def next(self) -> None:
-        """The step that follows: the next tokens of the same sequences.
-
-        The arrays are written in place, by work on the current stream, so that a graph
-        that was captured with them can be replayed. The table keeps its columns.
-        """
-        if self.tokens < 1:
-            raise _check.refuse("step: tokens", "1 or more", self.tokens)
-        self.pages = self.pages or int(self.table.shape[1])
-        table, numbers = self._grow()
-        self.table[...] = table
-        for array, new in zip((self.lens, self.positions, self.rows), numbers):
-            array[...] = self.cache._memory.upload(new, "i32")
-
-    def _grow(self):
-        """The table, and the numbers of lens, positions and rows, of a next step."""
-        cache, tokens = self.cache, self.tokens
-        there = [s for s in self.sequences if s is not None]
-        size = cache.spec.page_size
-        ends = [cache.length(s) + tokens for s in there]
-        needed = max([1, *(-(-end // size) for end in ends)])
-        if self.pages is not None and needed > self.pages:
-            raise _check.refuse(
-                "step: pages", f"at least {needed} for these sequences", self.pages
-            )
-        cache._apply(cache._pages.grow(there, tokens))
-        lens, positions, rows = [], [], []
-        for row, sequence in enumerate(self.sequences):
-            end = cache.length(sequence) if sequence is not None else 0
-            for i in range(max(tokens, 1)):
-                position = end - tokens + i
-                lens.append(position + 1 if tokens else end)
-                positions.append(position)
-                rows.append(row)
-                if sequence is None:
-                    lens[-1], positions[-1] = 0, -1
-        slots = cache._memory.upload([s or 0 for s in self.sequences])
-        table = cache._memory.take(cache._table, slots, self.pages or needed)
-        return table, (lens, positions, rows)
-
-    def _shared(self) -> dict[str, Any]:
-        return {"rows": self.rows} if self.cache.spec.shared_rows else {}
-
-    def append(self, key: Any, value: Any, layer: int = 0) -> None:
-        """Writes the rows' keys `[R, Hkv, D]` and values `[R, Hkv, Dv]` of a layer, and
-        brings what is kept of their pages up to date: one compiled call."""
-        spec, rows = self.cache.spec, len(self.sequences) * self.tokens
-        if not self.tokens:
-            raise _check.refuse("step: append", "a step of 1 or more tokens", 0)
-        memory, arrays = self.cache._memory, []
-        for name, x, dim in (("key", key, spec.head_dim), ("value", value, spec.value_dim)):
-            shape = (rows, spec.kv_heads, dim)
-            arrays.append(memory.given(f"step: {name}", x, shape, spec.dtype))
-        self._append(*arrays, self.cache._layer(layer))
-
-    def _append(self, key, value, layer: int) -> None:
-        memory, dtype = self.cache._memory, self.cache.spec.dtype
-        self.cache._call(
-            "append",
-            layer,
-            key=memory.argument(_contiguous(key), dtype),
-            value=memory.argument(_contiguous(value), dtype),
-            positions=self.positions,
-            table=self.table,
-            **self._shared(),
-        )
-
-    def attend(self, q: Any, layer: int = 0) -> Attention:
-        """Attention of the rows' queries `[R, H, D]` to what they see of a layer."""
-        spec, memory = self.cache.spec, self.cache._memory
-        shape = (len(self.sequences) * max(self.tokens, 1), spec.heads, spec.head_dim)
-        q = memory.given("step: q", q, shape, spec.dtype)
-        results = self.cache._call(
-            "decode",
-            self.cache._layer(layer),
-            q=memory.argument(_contiguous(q), spec.dtype),
-            table=self.table,
-            lens=self.lens,
-            **self._shared(),
-        )
-        return Attention(*results)
-
-
-def _contiguous(x: Any) -> Any:
-    """Of queries and new tokens, which are small; caches are never copied."""
-    if hasattr(x, "contiguous"):
-        return x.contiguous()
-    return x if x.flags.c_contiguous else x.copy()
 
 
 def _max_pages(spec, pages, sequences, max_length, layers) -> int:
