@@ -31,6 +31,9 @@ from ._artefact import Artefact, Entry
 from ._error import Error
 
 _artefacts: dict[str, Artefact] = {}
+# Bytes by entry and shapes; a table grows by a column every page.
+_workspaces: dict[tuple, int] = {}
+_MOST_WORKSPACES = 4096
 
 
 def register(artefact: Artefact) -> str:
@@ -58,16 +61,27 @@ def _join(entry: Entry, arguments: list, written: list) -> list:
 
 
 def _call(entry: Entry, given: list, out: list | None, checked: bool) -> list:
-    # DLPack refuses what has a gradient; a derivative is refused by PyTorch itself.
-    given, workspace = [x.detach() for x in given], None
+    # Where a derivative is asked for, PyTorch refuses it: the operator has none.
+    given, workspace = [x.detach() if x.requires_grad else x for x in given], None
     if given[0].is_cuda:
         # Of PyTorch's allocator, which knows of streams and of capture.
-        size = entry.workspace_bytes(*given)
+        size = _workspace_bytes(entry, given)
         workspace = torch.empty(max(size, 1), dtype=torch.uint8, device=given[0].device)
     results = entry(*given, checked=checked, out=out, workspace=workspace)
     if not entry.results:
         return []
     return [results] if len(entry.results) == 1 else list(results)
+
+
+def _workspace_bytes(entry: Entry, given: list) -> int:
+    """Asked for once for the shapes that it follows from."""
+    key = (entry, *(x.shape for x in given))
+    size = _workspaces.get(key)
+    if size is None:
+        if len(_workspaces) >= _MOST_WORKSPACES:
+            _workspaces.clear()
+        size = _workspaces[key] = entry.workspace_bytes(*given)
+    return size
 
 
 def _allocate(entry: Entry, given: list) -> list:

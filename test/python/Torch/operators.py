@@ -218,6 +218,25 @@ class OperatorTest(unittest.TestCase):
         with self.assertRaisesRegex(vashista.Error, "expected page id 0 to 15, got 16"):
             checked(q, k, v, torch.full_like(table, 16), lens)
 
+    def test_tensors_are_taken_where_they_are(self):
+        """Views with an offset; what is not contiguous, or elsewhere, is refused."""
+        cache, of = self.prepare("dense")
+        decode, (q, k, v, table, lens) = cache.artefact["decode"], of("decode")
+        want = decode(q, k, v, table, lens)[0]
+        moved = torch.cat([q, q])[2:]
+        self.assertGreater(moved.storage_offset(), 0)
+        torch.testing.assert_close(decode(moved, k, v, table, lens)[0], want)
+        strided = torch.stack([q, q], -1)[..., 0]
+        with self.assertRaisesRegex(vashista.Error, "expected the row-major stride"):
+            decode(strided, k, v, table, lens)
+        with self.assertRaisesRegex(vashista.Error, "on a CPU or a CUDA device, got meta"):
+            decode(q.to("meta"), k, v, table, lens)
+        with self.assertRaisesRegex(vashista.Error, "without gradient, got one that req"):
+            decode(q.clone().requires_grad_(), k, v, table, lens)
+        with torch.no_grad():
+            got = decode(q.clone().requires_grad_(), k, v, table, lens)[0]
+        torch.testing.assert_close(got, want)
+
     def test_a_gradient_is_refused(self):
         """Rather than left out."""
         cache, of = self.prepare("dense")
