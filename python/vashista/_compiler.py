@@ -51,9 +51,11 @@ def identity(target: str) -> dict[str, str]:
 
 
 def _of_program(path: pathlib.Path) -> str:
-    # Not by its time alone: a rebuild may take less than a file system's tick.
+    # Its bytes are read again where anything of it changed, not only the time that a
+    # build or an installation may set.
     stat = path.stat()
-    return _digest_and_version(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    times = stat.st_mtime_ns, stat.st_ctime_ns
+    return _digest_and_version(str(path), stat.st_size, stat.st_ino, *times)
 
 
 @functools.lru_cache(maxsize=8)
