@@ -57,7 +57,12 @@ if numpy_python is None:
     )
 
 # Tests of PyTorch and transformers run where somebody brings them.
-torch_python = find_python("torch", named=os.environ.get("VASHISTA_TORCH_PYTHON"))
+named_python = os.environ.get("VASHISTA_TORCH_PYTHON")
+torch_python = find_python("torch", named=named_python)
+if named_python and torch_python != named_python:
+    lit_config.fatal(
+        f"expected torch in VASHISTA_TORCH_PYTHON={named_python}, found none"
+    )
 if torch_python is None:
     lit_config.note("no Python with torch: its tests are left out (docs/tools.md)")
 else:

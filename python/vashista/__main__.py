@@ -72,7 +72,7 @@ def show_config() -> None:
         "numpy": np.__version__,
         "torch": _module("torch"),
         "transformers": _module("transformers"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.platform()}",
+        "machine": f"{os.cpu_count()} CPUs, {platform.platform()}",
         **{name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
     width = max(map(len, lines))

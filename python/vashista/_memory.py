@@ -54,7 +54,9 @@ class NumpyMemory:
         """An entry as it is called with arrays of this memory."""
         return artefact[name]
 
-    def given(self, where: str, x: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    def given(
+        self, where: str, x: Any, shape: tuple[int, ...], dtype: str
+    ) -> np.ndarray:
         """An array that a caller gives, as this memory holds it."""
         if isinstance(x, Bits):
             array, found = x.bits, x.dtype

@@ -55,7 +55,9 @@ class PageTable:
             return self._sequences[sequence]
         except (KeyError, TypeError):
             known = ", ".join(map(str, self.sequences)) or "none"
-            raise _check.refuse("cache", f"a sequence of: {known}", repr(sequence)) from None
+            raise _check.refuse(
+                "cache", f"a sequence of: {known}", repr(sequence)
+            ) from None
 
     def length(self, sequence: int) -> int:
         return self._get(sequence).length

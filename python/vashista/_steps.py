@@ -191,7 +191,9 @@ class Step:
         return Attention(*results)
 
 
-def _new_tokens(cache: PagedKVCache, what: str, key: Any, value: Any, rows: int) -> list:
+def _new_tokens(
+    cache: PagedKVCache, what: str, key: Any, value: Any, rows: int
+) -> list:
     spec, arrays = cache.spec, []
     for name, x, dim in (("key", key, spec.head_dim), ("value", value, spec.value_dim)):
         shape = (rows, spec.kv_heads, dim)

@@ -128,7 +128,9 @@ class _Writer:
     def summarize(self) -> str:
         """Of the pages that a table names, whoever's they are: any number of rows."""
         types = self.types()
-        types["table"], types["lens"] = tensor((None, None), "i32"), tensor((None,), "i32")
+        types["table"], types["lens"] = tensor((None, None), "i32"), tensor(
+            (None,), "i32"
+        )
         given = _Operands(types)
         op = "summarize" + given("keys", "k")
         if self.spec.policy.is_certified:

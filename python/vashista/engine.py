@@ -70,7 +70,9 @@ def split(cache: torch.Tensor, layout: str) -> Pages:
             flat = found.flatten(0, 1)
             return Pages(flat[:-1], flat[1:], layout, 2)
     raise _check.refuse(
-        "cache", "pages whose numbers lie next to each other", f"strides {cache.stride()}"
+        "cache",
+        "pages whose numbers lie next to each other",
+        f"strides {cache.stride()}",
     )
 
 
@@ -93,7 +95,9 @@ def options_from_environment() -> dict[str, Any]:
             "sketch": Sketch(**sketch) if sketch is not None else None,
         }
     except (ValueError, TypeError, AttributeError) as error:
-        raise _check.refuse("VASHISTA_POLICY", "JSON as of vashista.Policy", error) from None
+        raise _check.refuse(
+            "VASHISTA_POLICY", "JSON as of vashista.Policy", error
+        ) from None
 
 
 @functools.lru_cache(maxsize=16)
@@ -120,10 +124,15 @@ class EngineLayer:
 
     def __init__(self, spec: AttentionSpec, pages: Pages, target: str | None = None):
         if spec.soft_cap is not None:
-            raise _check.refuse("engine: soft_cap", "None: prompts go to SDPA", spec.soft_cap)
+            raise _check.refuse(
+                "engine: soft_cap", "None: prompts go to SDPA", spec.soft_cap
+            )
         if spec.layout != pages.layout:
             raise _check.refuse("engine: layout of the spec", pages.layout, spec.layout)
-        for name, array, dim in (("k", pages.k, spec.head_dim), ("v", pages.v, spec.value_dim)):
+        for name, array, dim in (
+            ("k", pages.k, spec.head_dim),
+            ("v", pages.v, spec.value_dim),
+        ):
             shape = (*spec.page_shape(dim), DTYPES.get(array.dtype))
             if (*array.shape[1:], DTYPES.get(array.dtype)) != (*shape[:3], spec.dtype):
                 raise _check.refuse(
@@ -140,14 +149,18 @@ class EngineLayer:
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes beside the engine's cache, which its own accounting knows nothing of."""
+        """Bytes beside the engine's cache, which the engine does not count."""
         return sum(
-            x.numel() * x.element_size() for n, x in self._arrays.items() if n not in "kv"
+            x.numel() * x.element_size()
+            for n, x in self._arrays.items()
+            if n not in "kv"
         )
 
     def _call(self, entry: str, **given: torch.Tensor):
         call, names = self._operators[entry]
-        return call(**{n: self._arrays[n] if n in self._arrays else given[n] for n in names})
+        return call(
+            **{n: self._arrays[n] if n in self._arrays else given[n] for n in names}
+        )
 
     def append(
         self,
@@ -160,12 +173,16 @@ class EngineLayer:
         `[R]` i32, negative for none, and updates what is kept. Waits for nothing."""
         if self.pages.factor != 1:
             raise _check.refuse(
-                "engine: append", "keys and values apart", "pages that alternate; `write`"
+                "engine: append",
+                "keys and values apart",
+                "pages that alternate; `write`",
             )
         self._call("append", key=key, value=value, positions=positions, table=table)
 
-    def decode(self, q: torch.Tensor, table: torch.Tensor, lens: torch.Tensor) -> Attention:
-        """Attention of rows `[R, H, D]` to `lens` `[R]` i32 tokens. Waits for nothing."""
+    def decode(
+        self, q: torch.Tensor, table: torch.Tensor, lens: torch.Tensor
+    ) -> Attention:
+        """Attention of rows `[R, H, D]` to `lens` `[R]` i32 tokens; does not wait."""
         return Attention(*self._call("decode", q=q, table=table, lens=lens))
 
     def write(
@@ -220,7 +237,9 @@ class EngineLayer:
             begin = end
         return out
 
-    def _attend(self, q: torch.Tensor, pages: torch.Tensor, length: int) -> torch.Tensor:
+    def _attend(
+        self, q: torch.Tensor, pages: torch.Tensor, length: int
+    ) -> torch.Tensor:
         tokens = len(q)
         if not tokens:
             return q.new_empty(0, self.spec.heads, self.spec.value_dim)

@@ -59,7 +59,9 @@ def run(source: _Source, pipeline: str, *, options: Sequence[str] = ()) -> str:
     Raises as `parse` does, and for a pass that fails or is not known.
     """
     words = [f"--pass-pipeline={pipeline}"] if pipeline else []
-    return _compiler.run("vashista-opt", [*words, *options, "-"], _read(source)).decode()
+    return _compiler.run(
+        "vashista-opt", [*words, *options, "-"], _read(source)
+    ).decode()
 
 
 def decompose(source: _Source, *, depth: str = "all") -> str:

@@ -165,7 +165,7 @@ class PagedKVCache:
     # Sequences.
 
     def add(self) -> int:
-        """A new sequence without tokens: its number, which later ones may have again."""
+        """A new sequence without tokens: its number, which is used again once freed."""
         return self._pages.add()
 
     def fork(self, sequence: int, length: int | None = None) -> int:
@@ -244,7 +244,10 @@ class PagedKVCache:
     def _given(self, tokens: int, keys: Any, values: Any):
         """Keys and values as arrays `[layers, tokens, ...]`."""
         spec, arrays = self.spec, []
-        for name, x, dim in (("keys", keys, spec.head_dim), ("values", values, spec.value_dim)):
+        for name, x, dim in (
+            ("keys", keys, spec.head_dim),
+            ("values", values, spec.value_dim),
+        ):
             shape = (self.layers, tokens, spec.kv_heads, dim)
             alone = self.layers == 1 and len(getattr(x, "shape", ())) == 3
             array = self._memory.given(
@@ -274,7 +277,9 @@ class PagedKVCache:
         for value in arguments:
             if value.name in arrays:
                 array = arrays[value.name]
-                given[value.name] = self._memory.argument(array, self._types[value.name])
+                given[value.name] = self._memory.argument(
+                    array, self._types[value.name]
+                )
         return call(**given)
 
 

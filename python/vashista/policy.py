@@ -63,11 +63,11 @@ class Policy:
             one = (
                 "with the target output_error"
                 if self.target == "output_error"
-                else "that reads everything"
-                if self.is_dense
-                else "without a tolerance"
-                if not self.tolerance
-                else ""
+                else (
+                    "that reads everything"
+                    if self.is_dense
+                    else "without a tolerance" if not self.tolerance else ""
+                )
             )
             if one:
                 raise _check.refuse(f"policy {one}: rounds", "1", self.rounds)

@@ -35,7 +35,9 @@ NAME = "vashista"
 
 def register() -> None:
     """The entry point: makes the backend known by its name."""
-    from sglang.srt.layers.attention.attention_registry import register_attention_backend
+    from sglang.srt.layers.attention.attention_registry import (
+        register_attention_backend,
+    )
     from sglang.srt.server_args import add_attention_backend_choices
 
     add_attention_backend_choices([NAME])
@@ -85,7 +87,9 @@ class VashistaAttnBackend(AttentionBackend):
         batch, size = forward_batch, self._runner.page_size
         lens = [int(n) for n in batch.seq_lens_cpu]
         columns = max(1, -(-max(lens, default=0) // size))
-        self._metadata = self._fill(None, batch.req_pool_indices, batch.seq_lens, columns)
+        self._metadata = self._fill(
+            None, batch.req_pool_indices, batch.seq_lens, columns
+        )
         if not batch.forward_mode.is_decode():
             tokens = [int(n) for n in batch.extend_seq_lens_cpu]
             self._metadata.chunks = list(zip(tokens, lens))
@@ -151,7 +155,9 @@ class VashistaAttnBackend(AttentionBackend):
                 raise _check.refuse(f"vashista: {name} of a layer", "none", x)
         window = getattr(layer, "sliding_window_size", -1)
         if window is not None and window > -1:
-            raise _check.refuse("vashista: sliding_window_size of a layer", "none", window)
+            raise _check.refuse(
+                "vashista: sliding_window_size of a layer", "none", window
+            )
         size, pool = self._runner.page_size, self._runner.token_to_kv_pool
         k, v = (
             buffer[: len(buffer) // size * size].unflatten(0, (-1, size))

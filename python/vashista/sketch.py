@@ -84,7 +84,11 @@ class Sketch:
     def __str__(self) -> str:
         """As the op has it: `<bits = 4, group = 32, rotation = hadamard, ...>`."""
         words = [f"bits = {self.bits}", f"group = {self.group}"]
-        for name, default in (("centre", "none"), ("rotation", "none"), ("norm", "group")):
+        for name, default in (
+            ("centre", "none"),
+            ("rotation", "none"),
+            ("norm", "group"),
+        ):
             if getattr(self, name) != default:
                 words.append(f"{name} = {getattr(self, name)}")
         return f"<{', '.join(words)}>"

@@ -196,9 +196,7 @@ class AttentionSpec:
             kind = (
                 "norms"
                 if name == "norms"
-                else "sketch"
-                if name in self.sketch_parts
-                else "summary"
+                else "sketch" if name in self.sketch_parts else "summary"
             )
             sums[kind] += bytes_of(shape, element)
         return sums

@@ -14,10 +14,10 @@ come and go and operators stay:
                      bool checked) -> ()
 
 The second one is for entries that write arguments; where they have results, too,
-`written` ends with tensors for them. `artefact` is the digest of one that is registered: an exported program runs in any
-process that registers the same artefact. Work is enqueued on the current stream;
-results and the workspace come from PyTorch's allocator, so that a call can be captured
-in a CUDA graph. There is no derivative.
+`written` ends with tensors for them. `artefact` is the digest of one that is
+registered: an exported program runs in any process that registers the same artefact.
+Work is enqueued on the current stream; results and the workspace come from PyTorch's
+allocator, so that a call can be captured in a CUDA graph. There is no derivative.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def spec_of(
         scale=dim**-0.5 if scale is None else scale,
         dtype=_DTYPES[dtype],
         policy=policy,
-        shared_rows=True,  # Later prompts and speculative tokens come several at a time.
+        shared_rows=True,  # Later prompts and guessed tokens come several at once.
         **options,
     )
 
@@ -148,7 +148,9 @@ class _Layer(CacheLayerMixin):
 
     def crop(self, tokens_to_remove: int) -> None:
         if tokens_to_remove > 0:
-            raise _check.refuse("PagedCache: crop", "minus the tokens to remove", tokens_to_remove)
+            raise _check.refuse(
+                "PagedCache: crop", "minus the tokens to remove", tokens_to_remove
+            )
         if self.number == 0:
             self.cache._crop(-tokens_to_remove)
 
@@ -226,7 +228,9 @@ class PagedCache(Cache):
         if layer.seen == length:
             if not self.sequences:
                 if batch > self.batch:
-                    raise _check.refuse("PagedCache: batch", f"at most {self.batch}", batch)
+                    raise _check.refuse(
+                        "PagedCache: batch", f"at most {self.batch}", batch
+                    )
                 self.sequences = [paged.add() for _ in range(batch)]
             self._check_batch(batch)
             # A prompt is attended to as a whole, by SDPA.
@@ -265,7 +269,9 @@ class PagedCache(Cache):
         if not self.sequences:
             return
         if len(indices) > self.batch:
-            raise _check.refuse("PagedCache: batch", f"at most {self.batch}", len(indices))
+            raise _check.refuse(
+                "PagedCache: batch", f"at most {self.batch}", len(indices)
+            )
         new = [self.paged.fork(self.sequences[i]) for i in indices]
         for sequence in self.sequences:
             self.paged.free(sequence)
@@ -292,8 +298,8 @@ def attention(
         if query.shape[2] < key.shape[2]:
             raise Error(
                 "invalid argument",
-                "attention: expected a vashista.transformers.PagedCache to decode from, "
-                "got keys of another cache; pass one to the model",
+                "attention: expected a vashista.transformers.PagedCache to decode "
+                "from, got keys of another cache; pass one to the model",
             )
         return sdpa_attention_forward(
             module, query, key, value, attention_mask,
@@ -308,7 +314,9 @@ def attention(
         )
     scale = query.shape[3] ** -0.5 if scaling is None else float(scaling)
     if not math.isclose(scale, spec.scale, rel_tol=1e-6):
-        raise _check.refuse(f"layer {layer}: scale", spec.scale, f"{scale}; see spec_of")
+        raise _check.refuse(
+            f"layer {layer}: scale", spec.scale, f"{scale}; see spec_of"
+        )
     cap = kwargs.get("softcap")
     if cap != spec.soft_cap:
         raise _check.refuse(f"layer {layer}: soft_cap", spec.soft_cap, cap)

@@ -41,7 +41,10 @@ from .spec import AttentionSpec
 
 def register() -> None:
     """The entry point: makes the backend known as CUSTOM."""
-    from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_backend
+    from vllm.v1.attention.backends.registry import (
+        AttentionBackendEnum,
+        register_backend,
+    )
 
     register_backend(AttentionBackendEnum.CUSTOM, f"{__name__}.VashistaBackend")
 
@@ -196,7 +199,7 @@ class VashistaImpl(AttentionImpl):
     ) -> torch.Tensor:
         """Writes the batch's keys and values, and its outputs.
 
-        query: `[T, H, D]`; key, value: `[T, Hkv, D]`; output: `[T, H, D]` or `[T, H D]`.
+        query: `[T, H, D]`; key, value: `[T, Hkv, D]`; output: `[T, H D]`.
         """
         if output_scale is not None or output_block_scale is not None:
             raise _check.refuse("vashista: output_scale", None, "a quantised output")
@@ -212,5 +215,7 @@ class VashistaImpl(AttentionImpl):
             out[:n] = own.decode(q[:n].contiguous(), table, meta.lens[:n]).o
         if meta.chunks:
             rest = slice(n, end)
-            out[rest] = own.prefill(q[rest], k[rest], v[rest], meta.table[n:], meta.chunks)
+            out[rest] = own.prefill(
+                q[rest], k[rest], v[rest], meta.table[n:], meta.chunks
+            )
         return output

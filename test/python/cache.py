@@ -156,7 +156,10 @@ class CacheTest(unittest.TestCase):
         damaged.append(whole + b"\0")
         # The line, up to where it only tells a reader more.
         said = whole.index(b'"source"')
-        for at in (*range(0, said, 7), *(rng.randrange(start, len(whole)) for _ in "a" * 30)):
+        for at in (
+            *range(0, said, 7),
+            *(rng.randrange(start, len(whole)) for _ in "a" * 30),
+        ):
             flipped = bytearray(whole)
             flipped[at] ^= 1 << rng.randrange(8)
             damaged.append(bytes(flipped))
@@ -185,7 +188,9 @@ class CacheTest(unittest.TestCase):
         self.folder.parent.joinpath("file").write_bytes(b"")
         with self.assertLogs("vashista", "WARNING") as logs:
             artefact = compile(self.folder.parent / "file" / "cache")
-        self.assertRegex(logs.output[-1], "cannot keep an artefact in .*Not a directory")
+        self.assertRegex(
+            logs.output[-1], "cannot keep an artefact in .*Not a directory"
+        )
         self.assertEqual(artefact.entries, ("f",))
 
     def test_disk_full(self):

@@ -11,6 +11,7 @@ With `--device=cpu`, or `cuda`, the same on tensors of PyTorch.
 # RUN: %numpy_python %s
 
 import itertools
+import pathlib
 import random
 import sys
 import unittest
@@ -96,7 +97,10 @@ def attend(q, k, v, spec):
     most = logits.max(-1, keepdims=True)
     weights = np.exp(logits - most)
     total = weights.sum(-1)
-    return np.einsum("ht,thd->hd", weights, v) / total[:, None], np.log(total) + most[:, 0]
+    return (
+        np.einsum("ht,thd->hd", weights, v) / total[:, None],
+        np.log(total) + most[:, 0],
+    )
 
 
 class Model:
@@ -120,7 +124,8 @@ class Model:
 
     def _add(self, number, k, v):
         self.tokens[number] = [
-            np.concatenate([old, new], 1) for old, new in zip(self.tokens[number], (k, v))
+            np.concatenate([old, new], 1)
+            for old, new in zip(self.tokens[number], (k, v))
         ]
 
     def extend(self, number, count):
@@ -129,7 +134,9 @@ class Model:
         self._add(number, k64, v64)
 
     def append(self, *sequences):
-        (k, k64), (v, v64) = (self.draw(LAYERS, len(sequences), HKV, d) for d in (D, DV))
+        (k, k64), (v, v64) = (
+            self.draw(LAYERS, len(sequences), HKV, d) for d in (D, DV)
+        )
         self.cache.append(sequences, k, v)
         for row, number in enumerate(sequences):
             self._add(number, k64[:, row : row + 1], v64[:, row : row + 1])
@@ -180,7 +187,9 @@ class PagedTest(unittest.TestCase):
             for row, number in enumerate(np.repeat(sequences, tokens)):
                 k, v = model.tokens[int(number)]
                 end = k.shape[1] - tokens + 1 + row % tokens
-                want, want_lse = attend(q64[row], k[layer, :end], v[layer, :end], model.spec)
+                want, want_lse = attend(
+                    q64[row], k[layer, :end], v[layer, :end], model.spec
+                )
                 if exact:
                     np.testing.assert_allclose(o[row], want, rtol=0, atol=2e-5)
                     np.testing.assert_allclose(lse[row], want_lse, rtol=0, atol=2e-5)
@@ -262,19 +271,32 @@ class PagedTest(unittest.TestCase):
                 model.append(a)
                 c = whole.add()
                 for number in (a, b):
-                    k, v = (numbers(x.astype(np.float32), spec.dtype) for x in model.tokens[number])
+                    k, v = (
+                        numbers(x.astype(np.float32), spec.dtype)
+                        for x in model.tokens[number]
+                    )
                     whole.cache.extend(c, k, v)
                     for layer in range(LAYERS):
-                        mine, other = model.cache.arrays(layer), whole.cache.arrays(layer)
+                        mine, other = model.cache.arrays(layer), whole.cache.arrays(
+                            layer
+                        )
                         pages = model.cache._pages.pages(number)
                         wholes = whole.cache._pages.pages(c)
                         last = model.cache.length(number) % S
                         for name in mine:
                             for i, (p, w) in enumerate(zip(pages, wholes)):
                                 x, y = plain(mine[name])[p], plain(other[name])[w]
-                                if last and i == len(pages) - 1 and x.ndim > 1 and S in x.shape:
+                                if (
+                                    last
+                                    and i == len(pages) - 1
+                                    and x.ndim > 1
+                                    and S in x.shape
+                                ):
                                     # Slots that are not written are anything.
-                                    x, y = (np.take(z, range(last), z.shape.index(S)) for z in (x, y))
+                                    x, y = (
+                                        np.take(z, range(last), z.shape.index(S))
+                                        for z in (x, y)
+                                    )
                                 np.testing.assert_array_equal(x, y, f"{name} page {i}")
                     whole.cache.rollback(c, whole.cache.length(c))
 
@@ -338,11 +360,15 @@ class PagedTest(unittest.TestCase):
         for old, new in zip(arrays, (step.table, step.lens, step.positions, step.rows)):
             self.assertIs(old, new)
         step.next()
-        with self.assertRaisesRegex(vashista.Error, "step: pages: expected at least 4 .* got 3"):
+        with self.assertRaisesRegex(
+            vashista.Error, "step: pages: expected at least 4 .* got 3"
+        ):
             step.next()
 
     def test_price(self):
-        for spec, length in itertools.product([*FULL, make_spec(**CERTIFIED)], (None, 17)):
+        for spec, length in itertools.product(
+            [*FULL, make_spec(**CERTIFIED)], (None, 17)
+        ):
             price = PagedKVCache.price(spec, 40, 4, layers=LAYERS, max_length=length)
             cache = Model(spec, max_length=length).cache
             self.assertEqual(price.total, cache.bytes())
@@ -408,6 +434,48 @@ class PagedTest(unittest.TestCase):
             self.assertGreater(refused, 0)
 
 
+class TrainedKeysTest(unittest.TestCase):
+    """What a certificate says of a trained model's keys (test/data/codelm)."""
+
+    def test_certificates(self):
+        data = pathlib.Path(__file__).resolve().parents[1] / "data" / "codelm"
+        for name in ("sharp", "diffuse"):
+            q, k, v = (
+                vashista.bfloat16(np.load(data / f"{name}.{part}.npy")).float32()
+                for part in "qkv"
+            )
+            spec = AttentionSpec(
+                4,
+                1,
+                128,
+                scale=128**-0.5,
+                policy=Policy.certified(0.5, candidates=4096),
+                sketch=Sketch(),
+            )
+            cache = PagedKVCache(spec, 512, 1, device=DEVICE)
+            sequence, length = cache.add(), 8176
+            cache.extend(
+                sequence, *(numbers(x[:length, None], "bf16") for x in (k, v))
+            )
+            for row in range(4):
+                new = slice(length + row, length + row + 1)
+                tokens = (numbers(x[new, None], "bf16") for x in (k, v))
+                step = cache.append([sequence], *tokens)
+                got = step.attend(numbers(q[row : row + 1], "bf16"))
+                logits = 128**-0.5 * q[row].astype(np.float64) @ k[: new.stop].T
+                weights = np.exp(logits - logits.max(-1, keepdims=True))
+                o = weights @ v[: new.stop] / weights.sum(-1, keepdims=True)
+                error = np.linalg.norm(float64(got.o)[0] - o, axis=-1)
+                self.assertFalse(plain(got.flag).any())
+                self.assertTrue((float64(got.tau) <= 0.5).all())
+                # Beside what f32 rounds, also where nothing was left out.
+                bound = float64(got.error)[0] + 1e-5 * np.linalg.norm(o, axis=-1)
+                self.assertTrue((error <= bound).all(), (error, bound))
+                # Something was left out, and it was little.
+                self.assertGreater(error.max(), 1e-4)
+                self.assertLess(error.max(), 0.2 * np.linalg.norm(o, axis=-1).max())
+
+
 class MistakesTest(unittest.TestCase):
     def test_mistakes(self):
         model = Model(FULL[0])
@@ -443,7 +511,9 @@ class MistakesTest(unittest.TestCase):
             with self.subTest(message=message):
                 with self.assertRaises(vashista.Error) as caught:
                     call()
-                self.assertTrue(str(caught.exception).startswith(message), caught.exception)
+                self.assertTrue(
+                    str(caught.exception).startswith(message), caught.exception
+                )
                 self.assertEqual(cache.length(a), 5)
         long = Model(FULL[0], max_length=9)
         with self.assertRaisesRegex(vashista.Error, "at most 12 tokens, got 13"):
@@ -454,7 +524,9 @@ class MistakesTest(unittest.TestCase):
         ):
             with self.assertRaisesRegex(vashista.Error, message):
                 PagedKVCache(**{"spec": FULL[0], "pages": 1, "sequences": 1, **options})
-        with self.assertRaisesRegex(vashista.Error, "cache: spec: expected a vashista.Att"):
+        with self.assertRaisesRegex(
+            vashista.Error, "cache: spec: expected a vashista.Att"
+        ):
             PagedKVCache("spec", 1, 1)
 
 

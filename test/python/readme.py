@@ -14,7 +14,9 @@ import subprocess
 import sys
 
 text = pathlib.Path(sys.argv[1]).read_text()
-found = re.findall(r"```python\n(import numpy.*?)```\n\n```text\n(.*?)```\n", text, re.DOTALL)
+found = re.findall(
+    r"```python\n(import numpy.*?)```\n\n```text\n(.*?)```\n", text, re.DOTALL
+)
 if len(found) != 1:
     sys.exit(f"error: expected one script with its output, got {len(found)}")
 script, expected = found[0]
@@ -23,4 +25,6 @@ if len(lines) > 15:
     sys.exit(f"error: expected a script of 15 lines at most, got {len(lines)}")
 run = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
 if run.returncode or run.stdout != expected:
-    sys.exit(f"error: expected\n{expected}got exit code {run.returncode} and\n{run.stdout}")
+    sys.exit(
+        f"error: expected\n{expected}got exit code {run.returncode} and\n{run.stdout}"
+    )

@@ -22,13 +22,17 @@ ROUTED = Policy(pages=16, candidates=128, sinks=4, window=64)
 
 
 def spec(**options):
-    return AttentionSpec(**{"heads": 8, "kv_heads": 2, "head_dim": 64, "scale": 0.125, **options})
+    return AttentionSpec(
+        **{"heads": 8, "kv_heads": 2, "head_dim": 64, "scale": 0.125, **options}
+    )
 
 
 def specs():
     """Of every kind: what is kept, types, layouts, rows."""
     yield spec()
-    for summary, pick in itertools.product(("mean", "mean_std", "box", "ball"), (0, 96)):
+    for summary, pick in itertools.product(
+        ("mean", "mean_std", "box", "ball"), (0, 96)
+    ):
         policy = Policy(pages=16, candidates=pick, sinks=4, window=64)
         yield spec(summary=summary, policy=policy)
     for bits, group in itertools.product((2, 3, 4, 5, 6, 8), (16, 32, 64, 128)):
@@ -36,14 +40,22 @@ def specs():
     for norm, centre, rotation in itertools.product(
         ("token", "group"), ("none", "page"), ("none", "hadamard")
     ):
-        sketch = Sketch(norm=norm, centre=centre, rotation=rotation, norms="f16", scales="f16")
+        sketch = Sketch(
+            norm=norm, centre=centre, rotation=rotation, norms="f16", scales="f16"
+        )
         yield spec(policy=CERTIFIED, sketch=sketch, dtype="f32")
     yield spec(policy=CERTIFIED)
-    yield spec(policy=CERTIFIED, sketch=Sketch(), shared_rows=True, batch=6, layout="nhd")
+    yield spec(
+        policy=CERTIFIED, sketch=Sketch(), shared_rows=True, batch=6, layout="nhd"
+    )
     yield spec(policy=CERTIFIED, sketch=Sketch(), batch=6, dtype="f16", soft_cap=30)
     yield spec(
         policy=Policy(
-            pages=20, candidates=256, tolerance=0.1, target="output_error", fallback="dense"
+            pages=20,
+            candidates=256,
+            tolerance=0.1,
+            target="output_error",
+            fallback="dense",
         ),
         summary="box",
         sketch=Sketch(),
@@ -106,7 +118,8 @@ class SpecTest(unittest.TestCase):
         with self.assertRaises(vashista.Error) as caught:
             make()
         self.assertEqual(
-            (caught.exception.kind, str(caught.exception)), ("invalid argument", message)
+            (caught.exception.kind, str(caught.exception)),
+            ("invalid argument", message),
         )
 
     def test_mistakes(self):
@@ -205,7 +218,9 @@ class IrTest(unittest.TestCase):
     def test_verify(self):
         ir.verify(spec().text)
         wrong = spec().text.replace("<pages = 0,", "<pages = 4,")
-        with self.assertRaisesRegex(vashista.Error, r"\[attention_c5\] expected a summary"):
+        with self.assertRaisesRegex(
+            vashista.Error, r"\[attention_c5\] expected a summary"
+        ):
             ir.verify(wrong)
 
     def test_run(self):

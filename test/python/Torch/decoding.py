@@ -142,11 +142,18 @@ class DecodingTest(unittest.TestCase):
 
 class GenerateTest(unittest.TestCase):
     def generate(self, ids, cache, **options):
-        options = {"do_sample": False, "max_new_tokens": 24, "return_dict_in_generate": True, **options}
+        options = {
+            "do_sample": False,
+            "max_new_tokens": 24,
+            "return_dict_in_generate": True,
+            **options,
+        }
         return MODEL.generate(ids, **{CACHE: cache}, **options)
 
     def exact(self, ids, **options):
-        return EXACT.generate(ids, **{"do_sample": False, "max_new_tokens": 24, **options})
+        return EXACT.generate(
+            ids, **{"do_sample": False, "max_new_tokens": 24, **options}
+        )
 
     def test_greedy(self):
         ids = draw(2)
@@ -218,7 +225,9 @@ class MistakesTest(unittest.TestCase):
             ),
         )
         full = torch.ones_like(ids)
-        MODEL.generate(ids, attention_mask=full, max_new_tokens=2, **{CACHE: new_cache()})
+        MODEL.generate(
+            ids, attention_mask=full, max_new_tokens=2, **{CACHE: new_cache()}
+        )
         other = torch.ones(2, 1, PROMPT, PROMPT, dtype=torch.bool, device=DEVICE)
         self.expect(
             "got padding, or another mask",

@@ -27,7 +27,10 @@ import paged  # noqa: E402  what attention is, in float64
 
 DEVICE = "cpu"
 H, HKV, D, S, N = paged.H, paged.HKV, 16, 4, 24
-CERTIFIED = {"policy": Policy.certified(0.3, candidates=64, sinks=1, window=3), "sketch": Sketch()}
+CERTIFIED = {
+    "policy": Policy.certified(0.3, candidates=64, sinks=1, window=3),
+    "sketch": Sketch(),
+}
 
 
 def make_cache(form):
@@ -50,7 +53,14 @@ class EngineTest(unittest.TestCase):
         """Prompts in chunks and decoded tokens of three sequences, each checked."""
         pages = split(cache, layout)
         spec = AttentionSpec(
-            H, HKV, D, scale=0.25, dtype="f32", page_size=S, layout=pages.layout, **options
+            H,
+            HKV,
+            D,
+            scale=0.25,
+            dtype="f32",
+            page_size=S,
+            layout=pages.layout,
+            **options,
         )
         layer = EngineLayer(spec, pages)
         torch.manual_seed(0)
@@ -61,7 +71,9 @@ class EngineTest(unittest.TestCase):
             return (torch.randn(sum(rows), n, D, device=DEVICE) for n in (H, HKV, HKV))
 
         def add(row, k, v):
-            tokens[row] = [torch.cat([old, x.cpu()]) for old, x in zip(tokens[row], (k, v))]
+            tokens[row] = [
+                torch.cat([old, x.cpu()]) for old, x in zip(tokens[row], (k, v))
+            ]
 
         def want(row, q, end):
             k, v = (x[:end].double().numpy() for x in tokens[row])
@@ -70,7 +82,9 @@ class EngineTest(unittest.TestCase):
         for chunks in ((9, 4, 0), (3, 0, 13), (1, 5, 2)):
             q, k, v = draw(*chunks)
             lengths = [len(t[0]) + n for t, n in zip(tokens, chunks)]
-            out = layer.prefill(q, k, v, table * pages.factor, list(zip(chunks, lengths)))
+            out = layer.prefill(
+                q, k, v, table * pages.factor, list(zip(chunks, lengths))
+            )
             begin = 0
             for row, n in enumerate(chunks):
                 add(row, k[begin : begin + n], v[begin : begin + n])
@@ -88,7 +102,9 @@ class EngineTest(unittest.TestCase):
             if pages.factor == 1:
                 layer.append(k, v, lens - 1, table)
             else:
-                with self.assertRaisesRegex(vashista.Error, "expected keys and values apart"):
+                with self.assertRaisesRegex(
+                    vashista.Error, "expected keys and values apart"
+                ):
                     layer.append(k, v, lens - 1, table)
                 chunks = [(int(n > 0), int(n)) for n in lens]
                 there = [0, 2]
@@ -97,7 +113,9 @@ class EngineTest(unittest.TestCase):
             for row in (0, 2):
                 add(row, k[row : row + 1], v[row : row + 1])
                 wanted = want(row, q[row], None)
-                error = np.linalg.norm(got.o[row].double().cpu().numpy() - wanted, axis=-1)
+                error = np.linalg.norm(
+                    got.o[row].double().cpu().numpy() - wanted, axis=-1
+                )
                 if got.error is None:
                     self.assertLess(error.max(), 2e-5)
                 else:
@@ -118,7 +136,9 @@ class EngineTest(unittest.TestCase):
                     dims = [form.index(c) for c in "n2hsd"]
                     by_page = written.permute(dims).flatten(1).any(1)
                     used = [19 + 0, 9, 15 + 6]  # tokens of each sequence at the end
-                    pages = {int(p) for row, n in zip(table, used) for p in row[: -(-n // S)]}
+                    pages = {
+                        int(p) for row, n in zip(table, used) for p in row[: -(-n // S)]
+                    }
                     self.assertEqual(set(by_page.nonzero().flatten().tolist()), pages)
                     self.assertEqual(layer.kept_bytes > 0, bool(options))
 
@@ -141,7 +161,9 @@ class EngineTest(unittest.TestCase):
         self.assertEqual(found["sketch"], Sketch(bits=8))
         for text in ("dense", '{"budget": 3}', "[]"):
             with mock.patch.dict(os.environ, VASHISTA_POLICY=text):
-                with self.assertRaisesRegex(vashista.Error, "VASHISTA_POLICY: expected JSON"):
+                with self.assertRaisesRegex(
+                    vashista.Error, "VASHISTA_POLICY: expected JSON"
+                ):
                     options_from_environment()
 
     def test_mistakes(self):
@@ -163,7 +185,9 @@ class EngineTest(unittest.TestCase):
             with self.subTest(message=message):
                 with self.assertRaises(vashista.Error) as caught:
                     call()
-                self.assertTrue(str(caught.exception).startswith(message), caught.exception)
+                self.assertTrue(
+                    str(caught.exception).startswith(message), caught.exception
+                )
 
 
 if __name__ == "__main__":

@@ -10,20 +10,15 @@ With `--device=cuda`, on a GPU; graphs are captured only there.
 # UNSUPPORTED: asan
 # RUN: %torch_python %s
 
-import io
-import pathlib
+import re
 import subprocess
 import sys
 import tempfile
 import unittest
 
-import numpy as np
 import torch
 import vashista
 from vashista import AttentionSpec, PagedKVCache, Policy, Sketch
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-import paged  # noqa: E402  what attention is, in float64
 
 DEVICE = "cpu"
 H, HKV, D, S = 4, 2, 32, 4
@@ -83,11 +78,35 @@ class OperatorTest(unittest.TestCase):
         for x, y in zip(of("append"), copies):
             self.assertTrue(torch.equal(x, y))
 
+    def test_an_entry_that_writes_and_returns(self):
+        """One that appends, and returns the keys that it was given."""
+        text = SPECS["dense"].text
+        start = text.index("func.func @append")
+        kind = "tensor<?x2x32xbf16>"
+        module = text[start:].replace(") {\n", f", {kind}) {{\n", 1)
+        module = re.sub(r"return (.*) : (.*)", rf"return \1, %key : \2, {kind}", module)
+        artefact = vashista.compile(module, self.prepare("dense")[0]._memory.target)
+        (result,) = artefact["append"].results
+        self.assertEqual(str(result), "result0: bf16 [key.0, 2, 32]")
+        _, of = self.prepare("dense")
+        arguments = of("append")
+        copies = [x.clone() for x in arguments]
+        append = vashista.torch.op(artefact, "append")
+        got = torch.compile(lambda *a: append(*a) * 2, fullgraph=True,
+                            backend="aot_eager")(*arguments)  # fmt: skip
+        self.assertTrue(torch.equal(got, arguments[0] * 2))
+        artefact["append"](*copies)
+        for x, y in zip(arguments, copies):
+            self.assertTrue(torch.equal(x, y))
+
     def test_opcheck(self):
         for name in SPECS:
             cache, of = self.prepare(name)
             digest = vashista.torch.register(cache.artefact)
-            run, update = torch.ops.vashista.run.default, torch.ops.vashista.update.default
+            run, update = (
+                torch.ops.vashista.run.default,
+                torch.ops.vashista.update.default,
+            )
             for checked in (False, True):
                 torch.library.opcheck(run, (of("decode"), digest, "decode", checked))
                 written = [v.written for v in cache.artefact["append"].arguments]
@@ -157,7 +176,9 @@ class OperatorTest(unittest.TestCase):
             def forward(self, q, k, v, table, lens):
                 return decode(q, k, v, table, lens)[0] * 2
 
-        rows, columns, pages = (torch.export.Dim(n, min=1) for n in ("rows", "columns", "pages"))
+        rows, columns, pages = (
+            torch.export.Dim(n, min=1) for n in ("rows", "columns", "pages")
+        )
         program = torch.export.export(
             Module(),
             tuple(of("decode")),
@@ -175,7 +196,9 @@ class OperatorTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             torch.export.save(program, f"{folder}/step.pt2")
             torch.save([x.cpu() for x in of("decode")], f"{folder}/arguments.pt")
-            vashista.compile(SPECS["dense"], self.target(cache), output=f"{folder}/step.vso")
+            vashista.compile(
+                SPECS["dense"], self.target(cache), output=f"{folder}/step.vso"
+            )
             script = (
                 "import sys, torch, vashista, vashista.torch\n"
                 "program = torch.export.load(sys.argv[1] + '/step.pt2').module()\n"
@@ -206,9 +229,13 @@ class OperatorTest(unittest.TestCase):
         q, k, v, table, lens = of("decode")
         with self.assertRaisesRegex(TypeError, "decode: expected table, lens, too"):
             decode(q, k, v)
-        with self.assertRaisesRegex(TypeError, "expected each of q, k, v, table, lens once"):
+        with self.assertRaisesRegex(
+            TypeError, "expected each of q, k, v, table, lens once"
+        ):
             decode(q, k, v, table, lens, q=q)
-        with self.assertRaisesRegex(KeyError, "expected an entry of: decode, append; got"):
+        with self.assertRaisesRegex(
+            KeyError, "expected an entry of: decode, append; got"
+        ):
             vashista.torch.op(cache.artefact, "prefill")
         with self.assertRaisesRegex(vashista.Error, "expected bf16, got f32"):
             decode(q.float(), k, v, table, lens)
@@ -229,9 +256,13 @@ class OperatorTest(unittest.TestCase):
         strided = torch.stack([q, q], -1)[..., 0]
         with self.assertRaisesRegex(vashista.Error, "expected the row-major stride"):
             decode(strided, k, v, table, lens)
-        with self.assertRaisesRegex(vashista.Error, "on a CPU or a CUDA device, got meta"):
+        with self.assertRaisesRegex(
+            vashista.Error, "on a CPU or a CUDA device, got meta"
+        ):
             decode(q.to("meta"), k, v, table, lens)
-        with self.assertRaisesRegex(vashista.Error, "without gradient, got one that req"):
+        with self.assertRaisesRegex(
+            vashista.Error, "without gradient, got one that req"
+        ):
             decode(q.clone().requires_grad_(), k, v, table, lens)
         with torch.no_grad():
             got = decode(q.clone().requires_grad_(), k, v, table, lens)[0]
@@ -241,7 +272,9 @@ class OperatorTest(unittest.TestCase):
         """Rather than left out."""
         cache, of = self.prepare("dense")
         q, *others = of("decode")
-        out = vashista.torch.op(cache.artefact, "decode")(q.requires_grad_(), *others)[0]
+        out = vashista.torch.op(cache.artefact, "decode")(q.requires_grad_(), *others)[
+            0
+        ]
         with self.assertRaisesRegex(RuntimeError, "backward through vashista.run"):
             out.sum().backward()
 
@@ -258,7 +291,9 @@ class GraphTest(unittest.TestCase):
         """A graph of a step, replayed for the steps after it, equals calling them."""
         for name, spec in SPECS.items():
             with self.subTest(name=name):
-                caches = [PagedKVCache(spec, 64, 2, layers=2, device=DEVICE) for _ in "ab"]
+                caches = [
+                    PagedKVCache(spec, 64, 2, layers=2, device=DEVICE) for _ in "ab"
+                ]
                 for length in (9, 14):
                     k, v = randn(2, length, HKV, D), randn(2, length, HKV, D)
                     for cache in caches:

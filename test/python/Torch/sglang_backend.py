@@ -26,7 +26,10 @@ HERE = pathlib.Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parent / "Inputs" / "recorded"), str(HERE.parents[1])]
 import paged  # noqa: E402  what attention is, in float64
 from sglang.srt import server_args  # noqa: E402
-from sglang.srt.layers.attention import attention_registry, base_attn_backend  # noqa: E402
+from sglang.srt.layers.attention import (
+    attention_registry,
+    base_attn_backend,
+)  # noqa: E402
 from vashista import sglang as adapter  # noqa: E402
 
 H, HKV, D, DV, S, PAGES, WIDTH, LAYERS = paged.H, paged.HKV, 16, 8, 4, 40, 8, 2
@@ -69,7 +72,8 @@ class Engine:
             )
         )
         self.tokens = [
-            [[torch.zeros(0, HKV, d) for d in (D, DV)] for _ in range(LAYERS)] for _ in range(4)
+            [[torch.zeros(0, HKV, d) for d in (D, DV)] for _ in range(LAYERS)]
+            for _ in range(4)
         ]
 
     def layer(self, number):
@@ -92,7 +96,14 @@ class Engine:
         )
         if graph:
             self.backend.init_forward_metadata_replay_cuda_graph(
-                len(lens), requests, torch.tensor(lens), sum(lens), None, Mode(True), None, None
+                len(lens),
+                requests,
+                torch.tensor(lens),
+                sum(lens),
+                None,
+                Mode(True),
+                None,
+                None,
             )
         else:
             self.backend.init_forward_metadata(forward_batch)
@@ -117,7 +128,10 @@ class Engine:
                     query = q[at + i].view(H, D).double().numpy()
                     want = paged.attend(query, keys, values, spec)[0]
                     np.testing.assert_allclose(
-                        got[at + i].view(H, DV).double().numpy(), want, rtol=0, atol=5e-3
+                        got[at + i].view(H, DV).double().numpy(),
+                        want,
+                        rtol=0,
+                        atol=5e-3,
                     )
                 at += m
             assert (got[at:] == 0).all()
@@ -126,7 +140,10 @@ class Engine:
 class SglangTest(unittest.TestCase):
     def test_batches(self):
         for policy in ("{}", POLICY):
-            with self.subTest(policy=policy), mock.patch.dict(os.environ, VASHISTA_POLICY=policy):
+            with (
+                self.subTest(policy=policy),
+                mock.patch.dict(os.environ, VASHISTA_POLICY=policy),
+            ):
                 engine = Engine()
                 engine.forward([(0, 7), (2, 12)], False)
                 engine.forward([(0, 1), (2, 1)], True)
@@ -134,7 +151,9 @@ class SglangTest(unittest.TestCase):
                 engine.backend.init_cuda_graph_state(4, 4)
                 first = engine.backend._graph.table.data_ptr()
                 for _ in range(5):
-                    engine.forward([(2, 1), (0, 1), (1, 1)], True, padding=1, graph=True)
+                    engine.forward(
+                        [(2, 1), (0, 1), (1, 1)], True, padding=1, graph=True
+                    )
                     self.assertEqual(engine.backend._metadata.table.data_ptr(), first)
                 engine.forward([(3, 2)], False)
                 # Every token is in its slot, and nothing else was written.
@@ -146,7 +165,9 @@ class SglangTest(unittest.TestCase):
                             self.assertTrue(torch.equal(pool[slots], tokens))
                         count += len(tokens)
                     for pool in pools:
-                        self.assertEqual(int((~torch.isnan(pool)).any((1, 2)).sum()), count)
+                        self.assertEqual(
+                            int((~torch.isnan(pool)).any((1, 2)).sum()), count
+                        )
 
     def test_interface(self):
         base, own = base_attn_backend.AttentionBackend, adapter.VashistaAttnBackend
@@ -154,11 +175,14 @@ class SglangTest(unittest.TestCase):
             if name.startswith("_"):
                 continue
             mine, theirs = (
-                inspect.signature(f).parameters.values() for f in (getattr(own, name), function)
+                inspect.signature(f).parameters.values()
+                for f in (getattr(own, name), function)
             )
             self.assertIn(name, vars(own))
             self.assertEqual(
-                [(p.name, p.default) for p in mine], [(p.name, p.default) for p in theirs], name
+                [(p.name, p.default) for p in mine],
+                [(p.name, p.default) for p in theirs],
+                name,
             )
 
     def test_registration(self):
@@ -173,13 +197,18 @@ class SglangTest(unittest.TestCase):
         engine = Engine()
         for message, change in (
             ("logit_cap of a layer: expected none, got 30.0", {"logit_cap": 30.0}),
-            ("sliding_window_size of a layer: expected none, got 64", {"sliding_window_size": 64}),
+            (
+                "sliding_window_size of a layer: expected none, got 64",
+                {"sliding_window_size": 64},
+            ),
         ):
             layer = types.SimpleNamespace(**{**vars(engine.layer(0)), **change})
             with self.assertRaisesRegex(vashista.Error, message):
                 engine.backend.forward_decode(None, None, None, layer, None)
         engine.backend.init_cuda_graph_state(4, 4)
-        with self.assertRaisesRegex(vashista.Error, "graphs: expected of decoded tokens"):
+        with self.assertRaisesRegex(
+            vashista.Error, "graphs: expected of decoded tokens"
+        ):
             engine.backend.init_forward_metadata_capture_cuda_graph(
                 1, 1, torch.zeros(1), torch.ones(1), None, Mode(False), None
             )

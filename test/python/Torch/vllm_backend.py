@@ -60,12 +60,15 @@ class Engine:
         for request, n in batch:
             old = len(self.tokens[request][0])
             self.tokens[request] = [
-                torch.cat([a, b[at : at + n]]) for a, b in zip(self.tokens[request], (k, v))
+                torch.cat([a, b[at : at + n]])
+                for a, b in zip(self.tokens[request], (k, v))
             ]
             for i in range(n):
                 block = self.table[request, (old + i) // S]
                 slots.append(int(block) * S + (old + i) % S)
-                keys, values = (x[: old + i + 1].double().numpy() for x in self.tokens[request])
+                keys, values = (
+                    x[: old + i + 1].double().numpy() for x in self.tokens[request]
+                )
                 spec = types.SimpleNamespace(scale=0.25, soft_cap=None)
                 query = q[at + i].double().numpy()
                 wanted.append(paged.attend(query, keys, values, spec)[0])
@@ -109,7 +112,9 @@ class VllmTest(unittest.TestCase):
             ):
                 got, wanted = engine.forward(batch)
                 for x, y in zip(got, wanted, strict=True):
-                    np.testing.assert_allclose(x, y, rtol=0, atol=5e-3 if policy != "{}" else 2e-5)
+                    np.testing.assert_allclose(
+                        x, y, rtol=0, atol=5e-3 if policy != "{}" else 2e-5
+                    )
             got, wanted = engine.forward([(2, 1), (0, 1)], padding=2)
             np.testing.assert_allclose(got[:2], wanted, rtol=0, atol=5e-3)
             self.assertTrue((got[2:] == 0).all())
@@ -133,9 +138,12 @@ class VllmTest(unittest.TestCase):
             (adapter.VashistaBackend.get_kv_cache_shape,
              recorded.AttentionBackend.get_kv_cache_shape),
         ):  # fmt: skip
-            mine, theirs = (inspect.signature(f).parameters.values() for f in (own, base))
+            mine, theirs = (
+                inspect.signature(f).parameters.values() for f in (own, base)
+            )
             self.assertEqual(
-                [(p.name, p.default) for p in mine], [(p.name, p.default) for p in theirs]
+                [(p.name, p.default) for p in mine],
+                [(p.name, p.default) for p in theirs],
             )
         adapter.VashistaBackend()  # has all that is abstract
         self.assertEqual(adapter.VashistaBackend.get_name(), "CUSTOM")

@@ -13,7 +13,14 @@ class AttentionBackend(ABC):
     def init_cuda_graph_state(self, max_bs, max_num_tokens): ...
 
     def init_forward_metadata_capture_cuda_graph(
-        self, bs, num_tokens, req_pool_indices, seq_lens, encoder_lens, forward_mode, spec_info
+        self,
+        bs,
+        num_tokens,
+        req_pool_indices,
+        seq_lens,
+        encoder_lens,
+        forward_mode,
+        spec_info,
     ): ...
 
     def init_forward_metadata_replay_cuda_graph(
