@@ -91,7 +91,9 @@ class Step:
       positions: `[R]` i32, where its token goes; -1 for a row without a sequence.
       rows: `[R]` i32, the row of the table, where the spec has `shared_rows`.
 
-    R is sequences times tokens, the tokens of a sequence next to each other.
+    R is sequences times tokens, the tokens of a sequence next to each other. A step is of
+    the cache as it is when it is made: forks, rollbacks and other steps of its sequences
+    make it out of date.
     """
 
     def __init__(self, cache: PagedKVCache, sequences, tokens: int, pages: int | None):

@@ -78,11 +78,6 @@ class VashistaBackend(AttentionBackend):
         # Heads first, as the kernels have it; keys and values apart, as `append` does.
         return 2, num_blocks, num_kv_heads, block_size, head_size
 
-    @classmethod
-    def supports_batch_invariance(cls) -> bool:
-        # Bits of a row do not depend on the batch; those of SDPA's prompts may.
-        return False
-
 
 @dataclasses.dataclass
 class Metadata:

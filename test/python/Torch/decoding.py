@@ -55,6 +55,11 @@ FULL = {
 }  # fmt: skip
 
 
+def noise_of_f32():
+    """Of logits; a GPU's kernels may multiply f32 in fewer bits."""
+    return 2e-4 if DEVICE == "cpu" else 2e-3
+
+
 def make_models():
     torch.manual_seed(0)
     model = LlamaForCausalLM(CONFIG).eval().to(DEVICE)
@@ -99,7 +104,7 @@ class DecodingTest(unittest.TestCase):
     def check_logits(self, got, name=""):
         noise = (got - self.exact).abs().max().item()
         # What a certificate allows to be missed is more than the rounding of f32.
-        self.assertLess(noise, 1e-2 if "certified" in name else 2e-4, name)
+        self.assertLess(noise, 1e-2 if "certified" in name else noise_of_f32(), name)
         best = self.exact.topk(2, -1).values
         clear = best[..., 0] - best[..., 1] > 2 * noise
         self.assertGreater(clear.float().mean(), 0.9)
@@ -119,7 +124,7 @@ class DecodingTest(unittest.TestCase):
         policy = Policy(candidates=4, sinks=1, window=3)
         got = forced(self.ids, new_cache(policy=policy), [PROMPT] + [1] * DECODED)
         wrong = (got - self.exact).abs().amax((0, 2))
-        self.assertLess(wrong[:PROMPT].max(), 2e-4)
+        self.assertLess(wrong[:PROMPT].max(), noise_of_f32())
         self.assertGreater(wrong[PROMPT:].min(), 2e-2)
 
     def test_other_types(self):
