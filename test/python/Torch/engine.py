@@ -128,6 +128,13 @@ class EngineTest(unittest.TestCase):
                     fell = got.flag[row].cpu().numpy().repeat(H // HKV)
                     self.assertTrue((fell | (error <= bound)).all())
             self.assertTrue((got.o[1] == 0).all())
+        # What is kept is what all tokens at once give, bit for bit.
+        if spec.kept:
+            fresh = EngineLayer(spec, pages)
+            lens = torch.tensor([len(t[0]) for t in tokens], device=DEVICE).int()
+            fresh._call("summarize", table=table * pages.factor, lens=lens)
+            for name in spec.kept:
+                self.assertTrue(torch.equal(layer._arrays[name], fresh._arrays[name]))
         return layer, table
 
     def test_layouts(self):
