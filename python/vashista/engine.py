@@ -51,9 +51,8 @@ def split(cache: torch.Tensor, layout: str) -> Pages:
     layout: "nhd" where S comes first, else "hnd": of the shape, whatever the strides;
       a tensor whose memory has S and Hkv in the other order is taken as that.
 
-    Where keys and values alternate, pages are counted in both alike: what is kept for
-    pages then takes twice the memory, and `EngineLayer.append` is none: it would write
-    two arguments within each other. Raises `vashista.Error` for other strides.
+    Where keys and values alternate, pages are counted in both alike, and what is kept for
+    pages takes twice the memory. Raises `vashista.Error` for other strides.
     """
     _check.one_of("cache: layout", layout, ("hnd", "nhd"))
     if cache.ndim != 5 or 2 not in cache.shape[:2]:
@@ -172,12 +171,30 @@ class EngineLayer:
         """Writes a token of each row, `[R, Hkv, D]` and `[R, Hkv, Dv]`, at its position
         `[R]` i32, negative for none, and updates what is kept. Waits for nothing."""
         if self.pages.factor != 1:
-            raise _check.refuse(
-                "engine: append",
-                "keys and values apart",
-                "pages that alternate; `write`",
-            )
+            self._append_alternating(key, value, positions, table)
+            return
         self._call("append", key=key, value=value, positions=positions, table=table)
+
+    def _append_alternating(self, key, value, positions, table) -> None:
+        """As `append`, where keys and values lie within each other, so that an entry
+        cannot be given both to write: they are written by PyTorch."""
+        size, there = self.spec.page_size, positions >= 0
+        # A row without a token repeats one that has some; where none has, what is there
+        # is written again. No row is left out, as that would take knowing how many.
+        own = torch.arange(len(positions), device=positions.device)
+        row = torch.where(there, own, there.int().argmax())
+        position = positions[row].clamp(min=0).long()
+        page = table[row, position // size].long().clamp(0, len(self.pages.k) - 1)
+        slot = position % size
+        for name, new in (("k", key), ("v", value)):
+            array = self._arrays[name]
+            at = (
+                (page, slice(None), slot) if self.spec.layout == "hnd" else (page, slot)
+            )
+            array[at] = torch.where(there.any(), new[row], array[at])
+        if self.spec.kept:
+            lens = torch.where(there, slot + 1, 0).int()
+            self._call("summarize", table=page[:, None].int(), lens=lens)
 
     def decode(
         self, q: torch.Tensor, table: torch.Tensor, lens: torch.Tensor

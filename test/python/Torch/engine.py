@@ -104,16 +104,7 @@ class EngineTest(unittest.TestCase):
             lens = torch.tensor(
                 [len(tokens[0][0]) + 1, 0, len(tokens[2][0]) + 1], device=DEVICE
             ).int()
-            if pages.factor == 1:
-                layer.append(k, v, lens - 1, table)
-            else:
-                with self.assertRaisesRegex(
-                    vashista.Error, "expected keys and values apart"
-                ):
-                    layer.append(k, v, lens - 1, table)
-                chunks = [(int(n > 0), int(n)) for n in lens]
-                there = [0, 2]
-                layer.write(k[there], v[there], table * pages.factor, chunks)
+            layer.append(k, v, lens - 1, table * pages.factor)
             got = layer.decode(q, table * pages.factor, lens)
             for row in (0, 2):
                 add(row, k[row : row + 1], v[row : row + 1])
@@ -128,6 +119,11 @@ class EngineTest(unittest.TestCase):
                     fell = got.flag[row].cpu().numpy().repeat(H // HKV)
                     self.assertTrue((fell | (error <= bound)).all())
             self.assertTrue((got.o[1] == 0).all())
+        # A batch without any token writes none, whatever its table.
+        before = cache.clone()
+        none = torch.full_like(lens, -1)
+        layer.append(k, v, none, torch.full_like(table, 7 * N))
+        self.assertTrue(torch.equal(cache.nan_to_num(-1), before.nan_to_num(-1)))
         # What is kept is what all tokens at once give, bit for bit.
         if spec.kept:
             fresh = EngineLayer(spec, pages)
