@@ -18,6 +18,8 @@ config.test_exec_root = os.path.join(config.vashista_build_dir, "test")
 # The package finds its own checkout's build/; this build may be another.
 config.environment["PYTHONPATH"] = os.path.join(config.vashista_source_dir, "python")
 config.environment["VASHISTA_BUILD"] = config.vashista_build_dir
+# Not the user's; what is in it is found by the compiler's bytes, too.
+config.environment["VASHISTA_CACHE_DIR"] = os.path.join(config.test_exec_root, "cache")
 
 # Tools by their plain names: ours first, then those of the LLVM that we build
 # against, so that an older FileCheck on the machine is never taken.
@@ -30,9 +32,11 @@ config.environment["PATH"] = os.pathsep.join(
 )
 
 
-def find_python(*modules):
-    """A Python with these: the system's, which has its packages, or another."""
-    candidates = ["/usr/bin/python3", config.python, shutil.which("python3")]
+def find_python(*modules, named=None):
+    """A Python with these: the system's, which has its packages, or another; or the one
+    that is named. None if there is none."""
+    candidates = [named] if named else []
+    candidates += ["/usr/bin/python3", config.python, shutil.which("python3")]
     for python in filter(None, candidates):
         if (
             os.access(python, os.X_OK)
@@ -42,10 +46,29 @@ def find_python(*modules):
             ).returncode
         ):
             return python
+    return None
+
+
+numpy_python = find_python("numpy", "matplotlib")
+if numpy_python is None:
     lit_config.fatal(
-        f"expected {' and '.join(modules)} in one of {candidates}, found none; "
-        f"install python3-{' python3-'.join(modules)}"
+        "expected a Python with numpy and matplotlib, found none; install "
+        "python3-numpy python3-matplotlib"
     )
+
+# Tests of PyTorch and transformers run where somebody brings them.
+named_python = os.environ.get("VASHISTA_TORCH_PYTHON")
+torch_python = find_python("torch", named=named_python)
+if named_python and torch_python != named_python:
+    lit_config.fatal(
+        f"expected torch in VASHISTA_TORCH_PYTHON={named_python}, found none"
+    )
+if torch_python is None:
+    lit_config.note("no Python with torch: its tests are left out (docs/tools.md)")
+else:
+    config.available_features.add("torch")
+    if find_python("torch", "transformers", named=torch_python) == torch_python:
+        config.available_features.add("transformers")
 
 
 # Tests that assemble for a GPU; PTX needs no toolkit.
@@ -71,7 +94,8 @@ cmake_consumer = [
 config.substitutions += [
     ("%cmake_consumer", " ".join(cmake_consumer)),
     ("%cmake", config.cmake),
-    ("%numpy_python", find_python("numpy", "matplotlib")),
+    ("%numpy_python", numpy_python),
+    ("%torch_python", torch_python or "no-python-with-torch"),
     ("%python", config.python),
     ("%source_dir", config.vashista_source_dir),
     ("%build_dir", config.vashista_build_dir),

@@ -1,56 +1,98 @@
 # Part of the vashista project, under the Apache License v2.0 with LLVM
 # Exceptions. See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Compiling, by the program `vashista-compile`."""
+"""Compiling, by the program `vashista-compile`, what was not compiled before."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import subprocess
+import pathlib
+import re
 from typing import Sequence
 
+from . import _compiler, _store
 from ._artefact import Artefact, load
 from ._error import Error
 from ._find import find_program
+from .spec import AttentionSpec
 
 
 def compile(
-    source: str | bytes | os.PathLike,
+    source: str | bytes | os.PathLike | AttentionSpec,
     target: str = "cpu",
     *,
     output: str | os.PathLike | None = None,
     device: str | None = None,
     options: Sequence[str] = (),
+    cache: bool | str | os.PathLike = True,
 ) -> Artefact:
     """Compiles a module to an artefact and loads it.
 
     Args:
-      source: the module: a path; or its text, a `str` of several lines; or
-        `bytes`, text or MLIR bytecode.
+      source: a `vashista.AttentionSpec`; or a module: a path; or its text, a `str` of
+        several lines; or `bytes`, text or MLIR bytecode.
       target: "cpu" is the best level of this machine; also "cpu:x86-64-v3" and
         "cpu:x86-64-v4"; an architecture of a GPU as in "cuda:sm_90a" (which
         takes the assembler ptxas) or "cuda:compute_90"; or several with commas,
         the best first.
+      output: where to store the artefact, too; it appears there as a whole.
       device: what is to run it, as for `vashista.load`.
-      output: where to keep the artefact; default: nowhere but in memory.
       options: further options of `vashista-compile`.
+      cache: a folder of artefacts that were compiled before, which any number of
+        processes share; or whether to use the default one, `VASHISTA_CACHE_DIR`
+        (empty: none), else `vashista` in `XDG_CACHE_HOME` or `~/.cache`. An artefact
+        in it is found by everything that it follows from: the module's bytes, target,
+        options, the compiler's bytes and LLVM's version, and this machine's model
+        where the target is "cpu". A folder that cannot be written is a warning of the
+        logger "vashista".
 
     Raises `vashista.Error` with what the compiler said.
     """
-    words = [str(find_program("vashista-compile")), f"--target={target}", *options]
-    words += ["-o", "-" if output is None else os.fspath(output)]
-    text = None
-    if isinstance(source, bytes):
+    find_program("vashista-compile")  # Without it nothing else matters.
+    name = "<stdin>"
+    if isinstance(source, AttentionSpec):
+        text = source.text.encode()
+    elif isinstance(source, bytes):
         text = source
     elif isinstance(source, str) and "\n" in source:
         text = source.encode()
     elif isinstance(source, str) and "func.func" in source:
         raise ValueError(f"expected a path, or text of several lines, got {source!r}")
-    words += ["--", "-" if text is not None else os.fspath(source)]
+    else:
+        name = os.fspath(source)
+        try:
+            # Read here, so that what is compiled is what the key is of.
+            text = pathlib.Path(name).read_bytes()
+        except OSError as error:
+            raise Error(
+                "compile failed", f"cannot open '{name}': {error.strerror}"
+            ) from error
 
-    # Without text nothing is read: a path "-" must not wait for a terminal.
-    run = subprocess.run(words, input=text or b"", capture_output=True, check=False)
-    if run.returncode:
-        said = run.stderr.decode(errors="replace").strip()
-        raise Error("compile failed", said or f"exit code {run.returncode}")
-    return load(run.stdout if output is None else output, device=device)
+    def make() -> bytes:
+        words = [f"--target={target}", *options, "-o", "-", "--", "-"]
+        try:
+            return _compiler.run("vashista-compile", words, text)
+        except Error as error:
+            said = re.sub("^<stdin>:", lambda _: f"{name}:", str(error), flags=re.M)
+            raise Error(error.kind, said) from None
+
+    folder = _store.default_folder() if isinstance(cache, bool) else pathlib.Path(cache)
+    if folder is None or cache is False:
+        content = make()
+    else:
+        about = {
+            "source": hashlib.sha256(text).hexdigest(),
+            "target": target,
+            "options": "\0".join(options),
+            **_compiler.identity(target),
+        }
+        content = _store.Store(folder).get(_store.key_of(about), make, about)
+    if output is not None:
+        try:
+            _store.replace(pathlib.Path(output), content)
+        except OSError as error:
+            raise Error(
+                "io error", f"cannot write '{output}': {error.strerror}"
+            ) from error
+    return load(content, device=device)

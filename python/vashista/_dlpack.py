@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
 from typing import Any
 
@@ -25,15 +26,59 @@ def is_tensor(x: Any) -> bool:
 class Tensor:
     """A DLTensor that another library owns, with what keeps it."""
 
+    __slots__ = ("keeps", "dl", "shape")
+
     def __init__(self, x: Any):
-        kind, number = x.__dlpack_device__()
+        torch = sys.modules.get("torch")
+        if torch is not None and type(x) is torch.Tensor and x.layout is torch.strided:
+            self._take(torch, x)
+            return
+        kind, _ = x.__dlpack_device__()
         # -1: the stream of the call is the one that the data is ready in.
         on_device = int(kind) == _runtime.CUDA
-        self.capsule = x.__dlpack__(stream=-1) if on_device else x.__dlpack__()
-        pointer = _get_pointer(self.capsule, b"dltensor")
+        capsule = x.__dlpack__(stream=-1) if on_device else x.__dlpack__()
         # A capsule that nobody takes gives the tensor back when it goes.
-        self.dl = _runtime.DLTensor.from_address(pointer)
+        self.keeps = capsule
+        self.dl = _runtime.DLTensor.from_address(_get_pointer(capsule, b"dltensor"))
         self.shape = tuple(self.dl.shape[: self.dl.ndim])
+
+    def _take(self, torch: Any, x: Any) -> None:
+        """The same of a plain tensor of PyTorch, without a capsule: an entry takes ten
+        tensors, and a model calls two entries for each layer and token."""
+        if x.requires_grad and torch.is_grad_enabled():
+            raise Error(
+                "invalid argument",
+                "expected a tensor without gradient, got one that requires it; there "
+                "is no derivative: detach it, or call within torch.no_grad()",
+            )
+        self.shape = shape = tuple(x.shape)
+        sizes = ctypes.c_int64 * len(shape)
+        extents, strides = sizes(*shape), sizes(*x.stride())
+        number = x.get_device()
+        if x.device.type not in ("cpu", "cuda"):
+            raise Error(
+                "invalid argument",
+                f"expected a tensor on a CPU or a CUDA device, got {x.device}",
+            )
+        self.keeps = (x, extents, strides)
+        self.dl = _runtime.DLTensor(
+            x.data_ptr(),
+            _runtime.CPU if number < 0 else _runtime.CUDA,
+            max(number, 0),
+            len(shape),
+            _torch_type(torch, x.dtype),
+            extents,
+            strides,
+            0,
+        )
+
+
+@functools.lru_cache(maxsize=None)
+def _torch_type(torch: Any, dtype: Any) -> _runtime.DLDataType:
+    """DLPack's name of a type of PyTorch, by what PyTorch says of an empty tensor."""
+    capsule = torch.empty(0, dtype=dtype).__dlpack__()
+    found = _runtime.DLTensor.from_address(_get_pointer(capsule, b"dltensor")).dtype
+    return _runtime.DLDataType(found.code, found.bits, found.lanes)
 
 
 def allocate_like(x: Any, shape: tuple[int, ...], dtype: str, where: str) -> Any:
@@ -45,6 +90,14 @@ def allocate_like(x: Any, shape: tuple[int, ...], dtype: str, where: str) -> Any
             f"{where}expected `out`, a tensor for each result, where arguments are "
             f"{type(x).__module__.split('.')[0]}'s, got none",
         )
+    found = torch_dtype(dtype)
+    if found is None:
+        raise Error("invalid argument", f"{where}PyTorch has no {dtype}")
+    return torch.empty(shape, dtype=found, device=x.device)
+
+
+def torch_dtype(dtype: str) -> Any:
+    """PyTorch's type of that name, as `Value.dtype` says it; None if it has none."""
     names = {
         "bf16": "bfloat16",
         "bool": "bool",
@@ -54,9 +107,7 @@ def allocate_like(x: Any, shape: tuple[int, ...], dtype: str, where: str) -> Any
         **{f"i{n}": f"int{n}" for n in (8, 16, 32, 64)},
         "u8": "uint8",
     }
-    if dtype not in names:
-        raise Error("invalid argument", f"{where}PyTorch has no {dtype}")
-    return torch.empty(shape, dtype=getattr(torch, names[dtype]), device=x.device)
+    return getattr(sys.modules["torch"], names.get(dtype, ""), None)
 
 
 def current_stream(x: Any) -> int | None:

@@ -8,8 +8,9 @@ is looked for:
 
 1. `VASHISTA_BUILD`, a build folder (`bin/`, `lib/`);
 2. `VASHISTA_ROOT`, a checkout (its `build/`) or the prefix of an installation;
-3. the checkout that holds this file;
-4. the prefix of the installation that holds this file or, after that, that of
+3. `_native` beside this file, which a wheel brings;
+4. the checkout that holds this file;
+5. the prefix of the installation that holds this file or, after that, that of
    the `vashista-compile` on `PATH`.
 """
 
@@ -36,6 +37,8 @@ def _prefixes() -> Iterator[tuple[pathlib.Path, str]]:
         yield build if build.is_dir() else pathlib.Path(root), "VASHISTA_ROOT"
         return
     here = pathlib.Path(__file__).resolve()
+    if (own := here.parent / "_native").is_dir():
+        yield own, ""
     if (here.parents[2] / "runtime" / "include").is_dir():
         yield here.parents[2] / "build", ""
     # PREFIX/lib/python3/dist-packages/vashista/_find.py and the like.

@@ -307,7 +307,7 @@ class MistakesTest(unittest.TestCase):
         )
         self.expect(
             "compile failed",
-            "vashista-compile: error: cannot open '-x.mlir': No such file or directory",
+            "cannot open '-x.mlir': No such file or directory",
             *(vashista.compile, "-x.mlir"),
         )
 

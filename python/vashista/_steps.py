@@ -1,0 +1,210 @@
+# Part of the vashista project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Rows of one step of a paged cache: where tokens go, and what queries see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
+
+from . import _check
+
+if TYPE_CHECKING:
+    from .paged import PagedKVCache
+
+
+class Attention(NamedTuple):
+    """What a decode step returns, arrays of the cache's library and device.
+
+    Without a tolerance, None but for o and lse.
+    """
+
+    o: Any
+    """`[R, H, Dv]` f32: the attention's output."""
+    lse: Any
+    """`[R, H]` f32: log-sum-exp of the attended logits, natural logarithm."""
+    tau: Any = None
+    """`[R, H]` f32: the share of the mass that may not have been attended, at most."""
+    error: Any = None
+    """`[R, H]` f32: the Euclidean norm of the error of o, at most."""
+    rounds: Any = None
+    """`[R, Hkv]` i32: times that a group's budget was spent."""
+    flag: Any = None
+    """`[R, Hkv]` bool: whether a group fell back to dense attention."""
+
+
+class Chunk:
+    """Many tokens of sequences, written a layer at a time. Made by
+    `PagedKVCache.chunk`."""
+
+    def __init__(self, cache: PagedKVCache, sequences: Sequence[int], tokens: int):
+        self.cache, self.tokens = cache, _check.integer("chunk: tokens", tokens, 0)
+        self.sequences = tuple(sequences)
+        table, size, upload = cache._pages, cache.spec.page_size, cache._memory.upload
+        starts = [table.length(s) for s in self.sequences]
+        cache._apply(table.grow(self.sequences, tokens))
+        if not tokens or not starts:
+            return
+        pages, slots, touched, lens = [], [], [], []
+        for sequence, start in zip(self.sequences, starts):
+            own, first = table.pages(sequence), start // size
+            at = range(start, start + tokens)
+            pages += [own[i // size] for i in at]
+            slots += [i % size for i in at]
+            # The pages that are written; a first one that was begun before, whole.
+            touched.append(own[first:])
+            lens.append(start + tokens - first * size)
+        # Rows of a table are equally long; what is past a length is not read.
+        columns = max(map(len, touched))
+        rows = [[*row, *[0] * (columns - len(row))] for row in touched]
+        self._pages, self._slots = upload(pages), upload(slots)
+        self._touched, self._lens = upload(rows, "i32"), upload(lens, "i32")
+
+    def write(self, keys: Any, values: Any, layer: int = 0) -> None:
+        """Writes `[R, Hkv, D]` and `[R, Hkv, Dv]` of a layer, the tokens of a sequence
+        next to each other, and rebuilds what is kept of their pages."""
+        rows = len(self.sequences) * self.tokens
+        self._write(*_new_tokens(self.cache, "chunk", keys, values, rows),
+                    self.cache._layer(layer))  # fmt: skip
+
+    def _write(self, keys, values, layer: int) -> None:
+        if not len(keys):
+            return
+        cache = self.cache
+        arrays = cache._arrays[layer]
+        for array, new in ((arrays["k"], keys), (arrays["v"], values)):
+            if cache.spec.layout == "hnd":
+                array[self._pages, :, self._slots] = new
+            else:
+                array[self._pages, self._slots] = new
+        if cache.spec.kept:
+            cache._call("summarize", layer, table=self._touched, lens=self._lens)
+
+
+class Step:
+    """Rows of a decode step: where their tokens go, and what they see.
+
+    Made by `PagedKVCache.step`. The arrays are the device's:
+
+      table: `[B, M]` i32, one row per sequence.
+      lens: `[R]` i32, the tokens that a row sees, its own included.
+      positions: `[R]` i32, where its token goes; -1 for a row without a sequence.
+      rows: `[R]` i32, the row of the table, where the spec has `shared_rows`.
+
+    R is sequences times tokens, the tokens of a sequence next to each other. A step is of
+    the cache as it is when it is made: forks, rollbacks and other steps of its sequences
+    make it out of date.
+    """
+
+    def __init__(self, cache: PagedKVCache, sequences, tokens: int, pages: int | None):
+        self.cache, self.tokens = cache, _check.integer("step: tokens", tokens, 0)
+        self.sequences = tuple(sequences)
+        if not self.sequences:
+            raise _check.refuse("step: sequences", "one or more", "none")
+        if tokens > 1 and not cache.spec.shared_rows:
+            raise _check.refuse(
+                "step: tokens", "1 for a spec without shared_rows", tokens
+            )
+        if pages is not None:
+            _check.integer("step: pages", pages, 1, cache.max_pages)
+        self.pages = pages
+        table, numbers = self._grow()
+        self.table = table
+        upload = cache._memory.upload
+        self.lens, self.positions, self.rows = (upload(n, "i32") for n in numbers)
+
+    def next(self) -> None:
+        """The step that follows: the next tokens of the same sequences.
+
+        The arrays are written in place, by work on the current stream, so that a graph
+        that was captured with them can be replayed. The table keeps its columns.
+        """
+        if self.tokens < 1:
+            raise _check.refuse("step: tokens", "1 or more", self.tokens)
+        self.pages = self.pages or int(self.table.shape[1])
+        table, numbers = self._grow()
+        self.table[...] = table
+        for array, new in zip((self.lens, self.positions, self.rows), numbers):
+            array[...] = self.cache._memory.upload(new, "i32")
+
+    def _grow(self):
+        """The table, and the numbers of lens, positions and rows, of a next step."""
+        cache, tokens = self.cache, self.tokens
+        there = [s for s in self.sequences if s is not None]
+        size = cache.spec.page_size
+        ends = [cache.length(s) + tokens for s in there]
+        needed = max([1, *(-(-end // size) for end in ends)])
+        if self.pages is not None and needed > self.pages:
+            raise _check.refuse(
+                "step: pages", f"at least {needed} for these sequences", self.pages
+            )
+        cache._apply(cache._pages.grow(there, tokens))
+        lens, positions, rows = [], [], []
+        for row, sequence in enumerate(self.sequences):
+            end = cache.length(sequence) if sequence is not None else 0
+            for i in range(max(tokens, 1)):
+                position = end - tokens + i
+                lens.append(position + 1 if tokens else end)
+                positions.append(position)
+                rows.append(row)
+                if sequence is None:
+                    lens[-1], positions[-1] = 0, -1
+        slots = cache._memory.upload([s or 0 for s in self.sequences])
+        table = cache._memory.take(cache._table, slots, self.pages or needed)
+        return table, (lens, positions, rows)
+
+    def _shared(self) -> dict[str, Any]:
+        return {"rows": self.rows} if self.cache.spec.shared_rows else {}
+
+    def append(self, key: Any, value: Any, layer: int = 0) -> None:
+        """Writes the rows' keys `[R, Hkv, D]` and values `[R, Hkv, Dv]` of a layer, and
+        brings what is kept of their pages up to date: one compiled call."""
+        if not self.tokens:
+            raise _check.refuse("step: append", "a step of 1 or more tokens", 0)
+        rows = len(self.sequences) * self.tokens
+        self._append(*_new_tokens(self.cache, "step", key, value, rows),
+                     self.cache._layer(layer))  # fmt: skip
+
+    def _append(self, key, value, layer: int) -> None:
+        memory, dtype = self.cache._memory, self.cache.spec.dtype
+        self.cache._call(
+            "append",
+            layer,
+            key=memory.argument(_contiguous(key), dtype),
+            value=memory.argument(_contiguous(value), dtype),
+            positions=self.positions,
+            table=self.table,
+            **self._shared(),
+        )
+
+    def attend(self, q: Any, layer: int = 0) -> Attention:
+        """Attention of the rows' queries `[R, H, D]` to what they see of a layer."""
+        spec, memory = self.cache.spec, self.cache._memory
+        shape = (len(self.sequences) * max(self.tokens, 1), spec.heads, spec.head_dim)
+        q = memory.given("step: q", q, shape, spec.dtype)
+        results = self.cache._call(
+            "decode",
+            self.cache._layer(layer),
+            q=memory.argument(_contiguous(q), spec.dtype),
+            table=self.table,
+            lens=self.lens,
+            **self._shared(),
+        )
+        return Attention(*results)
+
+
+def _new_tokens(
+    cache: PagedKVCache, what: str, key: Any, value: Any, rows: int
+) -> list:
+    spec, arrays = cache.spec, []
+    for name, x, dim in (("key", key, spec.head_dim), ("value", value, spec.value_dim)):
+        shape = (rows, spec.kv_heads, dim)
+        arrays.append(cache._memory.given(f"{what}: {name}", x, shape, spec.dtype))
+    return arrays
+
+
+def _contiguous(x: Any) -> Any:
+    """Of queries and new tokens, which are small; caches are never copied."""
+    if hasattr(x, "contiguous"):
+        return x.contiguous()
+    return x if x.flags.c_contiguous else x.copy()
