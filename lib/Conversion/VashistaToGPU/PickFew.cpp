@@ -130,7 +130,7 @@ void PickLauncher::pickFew() {
 void PickLauncher::findRefsOfFew(
     function_ref<SmallVector<Value>(Value)> getScores,
     function_ref<Value(int64_t)> isOpen) {
-  constexpr float kLog2E = 1.44269504f;
+
   constexpr int64_t kHeads = 4;
   auto toFinite = [&](Value most) {
     return b.select(isInf(b.absF(most)), b.f32(0.0f), most);

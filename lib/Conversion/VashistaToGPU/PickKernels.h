@@ -61,6 +61,7 @@ public:
   bool picksFew() { return fewOwn > 0 && !isDynamic(); }
 
 private:
+  static constexpr float kLog2E = 1.44269504f;
   static constexpr int64_t kMostWarps = 16;
   /// Words of a warp at a time, and slots that a lane has together.
   static constexpr int64_t kAtOnce = 8, kTogether = 4;
@@ -172,13 +173,13 @@ private:
   Value getMargin(llvm::ArrayRef<Value> depths, llvm::ArrayRef<Value> ends);
   void addToMargin(Value margin, llvm::ArrayRef<Value> depths, Value spread);
   Value findMargin(llvm::ArrayRef<Value> left);
+  Value addUpLanes(Value sum);
   Value selectOfWarp(llvm::ArrayRef<Value> values);
   Value getRest(Value head);
-  /// What is known of a head: the share of a bound's mass that its score has,
-  /// on average; what a score lacks of its bound for a unit of its spread; the
-  /// mass that is attended in any case; and so many units of a margin's sums
-  /// are the mass of the highest bound.
-  enum class Fact { share, slope, fixed, unit };
+  /// What is known of a head: what a score lacks of its bound, on average and
+  /// for a unit of its spread; the mass that is attended in any case; and so
+  /// many units of a margin's sums are the mass of the highest bound.
+  enum class Fact { lack, slope, fixed, unit };
   static constexpr int64_t kFacts = 4;
   Value getFact(Value head, Fact fact) {
     return b.load(facts, {head, b.index(static_cast<int64_t>(fact))});
@@ -190,7 +191,7 @@ private:
   void findDepthEnd(Value head, Value at, Value taken);
   Value getMassOfDepth(Value depth) {
     Value number = mlir::arith::SIToFPOp::create(b, b.getF32Type(), depth);
-    return b.exp2(b.mulF(number, b.f32(-1.44269504f / ScanFindings::kPerNat)));
+    return b.exp2(b.mulF(number, b.f32(-kLog2E / ScanFindings::kPerNat)));
   }
 
   // Of ranks.
@@ -316,7 +317,7 @@ private:
     return b.exp(b.minF(x, b.f32(80.0f)));
   }
   /// exp(x), within 2^-21 of it and as far as the exponent is rounded.
-  Value estimate(Value x) { return b.exp2(b.mulF(x, b.f32(1.44269504f))); }
+  Value estimate(Value x) { return b.exp2(b.mulF(x, b.f32(kLog2E))); }
   Value isNaN(Value x) {
     return b.compare(mlir::arith::CmpFPredicate::UNO, x, x);
   }
@@ -338,6 +339,7 @@ private:
   WarpBuilder &b;
   const int64_t clusterBlocks, group, unit;
   const bool isProving, hasTail;
+  int64_t numBins = kRankBins;
   int64_t warps = kMostWarps, threads; // of a block
   int64_t fewOwn = 0; // slots of a thread where they are few; 0 if never
   const ScanFindings findings;

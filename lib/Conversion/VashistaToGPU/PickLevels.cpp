@@ -11,14 +11,14 @@
 // tile less its level, and so at most the highest of its head less its depth,
 // an integer.
 //
-// Slots of each depth are counted, of a few heads in one pass: a bin is 1/32
-// nat deep, and its slots lie in the middle of it, for an estimate of what is
-// left and, by the share that scores have of bounds on average, of what is
-// attended, as if scores lacked a little more. So it is found how deep each
-// head must take slots if nobody else did. All that are taken by some head are
-// candidates, and how far one lies within what any head takes is its margin. Of
-// each margin masses are added up, by what each score lacks, of all heads in
-// one pass; then all slots are dropped whose margin no head needs.
+// Slots of each depth are counted, of a few heads in one pass, and what scores
+// lack of their bounds is added up beside: a bin is 1/32 nat deep, and its
+// slots lie in the middle of it, for an estimate of what is left and of what is
+// attended. So it is found how deep a head must take slots if nobody else did.
+// Of several heads, all that are taken by some are candidates, and how far one
+// lies within what any head takes is its margin. Of each margin masses are
+// added up, again of all heads in one pass; then all slots are dropped whose
+// margin no head needs.
 //
 // Tails are sums over depths themselves: a bound that is not above what is left
 // out of it. The f32 difference of two tops is off by 2^-23 of at most 2^16
@@ -41,8 +41,8 @@ using arith::CmpIPredicate;
 static constexpr int64_t kStepsOfBin = 16;
 static constexpr float kOfNat =
     static_cast<float>(ScanFindings::kPerNat) / kStepsOfBin;
-/// Candidates are as if scores had this much of what they have.
-static constexpr float kReserve = 0.7f;
+/// The mass of a score is counted in units of what is expected, up to so much.
+static constexpr float kMostShare = 8;
 
 PickLauncher::Levels PickLauncher::loadLevels(Value head,
                                               ArrayRef<Slot> slots) {
@@ -119,8 +119,8 @@ SmallVector<Value> PickLauncher::getBelow(Value top, const Levels &levels) {
         b, b.subF(top, tileTop), b.f32(ScanFindings::kPerNat), b.f32(-0x1p-6f));
     steps = b.maxNumber(steps, b.f32(-0x1p20f));
     steps = arith::MinNumFOp::create(b, steps, b.f32(0x1p16f));
-    below.push_back(arith::FPToSIOp::create(b, b.getI32Type(),
-                                            math::FloorOp::create(b, steps)));
+    // Towards zero: the highest lies not above itself.
+    below.push_back(arith::FPToSIOp::create(b, b.getI32Type(), steps));
   }
   return below;
 }
@@ -152,21 +152,24 @@ void PickLauncher::findDepthEnds() {
 SmallVector<Value> PickLauncher::countDepths(Value first) {
   int64_t heads = getHeadsAtOnce();
   Value none = b.f32(0.0f), last = b.i32(kBins - 1);
+  Value unit = b.mulF(getUnit(), b.f32(1.0f / kMostShare));
   // What is not counted has a bin of its lane's own, behind all others.
-  Value uncounted =
-      b.addI(b.toI32(lane), b.i32(std::max(kRankBins, heads * kBins)));
-  clearBins(heads * kBins);
-  SmallVector<Value> numbers, headTops;
+  Value uncounted = b.addI(b.toI32(lane), b.i32(numBins));
+  clearBins(2 * heads * kBins);
+  SmallVector<Value> numbers, headTops, slopes, lacks;
   for (int64_t i = 0; i < heads; ++i) {
     // A head that is not there counts as the last one does, for nothing.
     numbers.push_back(b.minI(b.addI(first, b.index(i)), b.index(group - 1)));
     headTops.push_back(b.load(tops, numbers[i]));
+    lacks.push_back(b.mulF(getFact(numbers[i], Fact::lack), b.f32(kLog2E)));
+    slopes.push_back(b.mulF(getFact(numbers[i], Fact::slope), b.f32(-kLog2E)));
   }
   SmallVector<Value> sums =
       forEachSlot(SmallVector<Value>(heads, none), [&](ArrayRef<Slot> slots,
                                                        ValueRange now) {
         SmallVector<Value> next(now);
         SmallVector<Levels> all;
+        SmallVector<Value> spreads = loadSpreads(slots);
         for (int64_t i = 0; i < heads; ++i)
           all.push_back(loadLevels(numbers[i], slots));
         for (int64_t i = 0; i < heads; ++i) {
@@ -177,53 +180,70 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
             // mass hardly counts.
             Value bin = arith::ShRSIOp::create(b, depth, b.i32(4));
             bin = arith::MinUIOp::create(b, bin, last);
-            bin = b.addI(bin, b.i32(i * kBins));
+            bin = b.addI(bin, b.i32(2 * i * kBins));
             if (slot.isAlways) {
               Value isTaken = andOpen(slot, slot.isAlways);
               Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
-              Value mass = getMassOfScore(getMassOfDepth(depth), numbers[i],
-                                          loadSpreads(slots)[j]);
+              Value mass =
+                  getMassOfScore(getMassOfDepth(depth), numbers[i], spreads[j]);
               mass = b.select(b.andI(isTaken, isKnown), mass, none);
               next[i] = b.addF(next[i], mass);
-              bin = b.select(slot.isAlways, uncounted, bin);
             }
-            if (slot.isOpen)
-              bin = b.select(slot.isOpen, bin, uncounted);
-            addToBin(b.toIndex(bin), b.i32(1));
+            Value share =
+                b.exp2(math::FmaOp::create(b, slopes[i], spreads[j], lacks[i]));
+            share = arith::MinNumFOp::create(b, share, b.f32(kMostShare));
+            Value number = math::FmaOp::create(b, share, unit, b.f32(0.5f));
+            number = arith::FPToUIOp::create(b, b.getI32Type(), number);
+            auto count = [&, &slot = slot](Value bin, Value amount) {
+              if (slot.isAlways)
+                bin = b.select(slot.isAlways, uncounted, bin);
+              if (slot.isOpen)
+                bin = b.select(slot.isOpen, bin, uncounted);
+              addToBin(b.toIndex(bin), amount);
+            };
+            count(bin, b.i32(1));
+            count(b.addI(bin, b.i32(kBins)), number);
           }
         }
         return next;
       });
-  return addUpBins(heads * kBins, sums, SmallVector<Join>(heads, Join::sum));
+  return addUpBins(2 * heads * kBins, sums,
+                   SmallVector<Join>(heads, Join::sum));
 }
 
 /// From the last bin up, 32 at a time: what is left from each on, and whether
 /// that is too much.
 void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
   constexpr int64_t rounds = kBins / kWarp;
+  Value zero = b.index(0), none = b.f32(0.0f), ratio = getRatio();
   Value reversed = b.subI(b.index(kWarp - 1), lane);
   Value within = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(reversed));
   Value middle = b.mulF(b.addF(within, b.f32(0.5f)), b.f32(-1.0f / kOfNat));
-  Value share = getFact(head, Fact::share), ratio = getRatio();
-  if (group <= kMostTogether)
-    share = b.mulF(share, b.f32(kReserve));
-  Value firstBin = b.mulI(at, b.index(kBins));
+  Value firstBin = b.mulI(at, b.index(2 * kBins));
+  Value share = estimate(b.subF(none, getFact(head, Fact::lack)));
+  share = b.divF(b.mulF(share, b.f32(kMostShare)), getUnit());
+  // Of bounds, and of scores.
   auto getMasses = [&](Value round) {
     Value bin = b.addI(b.mulI(round, b.index(kWarp)), reversed);
-    Value number = arith::UIToFPOp::create(b, b.getF32Type(),
-                                           b.load(bins, b.addI(firstBin, bin)));
+    bin = b.addI(firstBin, bin);
+    auto load = [&](Value at) {
+      return arith::UIToFPOp::create(b, b.getF32Type(), b.load(bins, at));
+    };
     Value nats = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(round));
-    Value depth = math::FmaOp::create(b, nats, b.f32(-kWarp / kOfNat), middle);
-    return b.mulF(number, estimate(depth));
+    Value mass =
+        estimate(math::FmaOp::create(b, nats, b.f32(-kWarp / kOfNat), middle));
+    Value lacking = b.mulF(load(b.addI(bin, b.index(kBins))), share);
+    return SmallVector<Value>{b.mulF(load(bin), mass), b.mulF(lacking, mass)};
   };
-  Value zero = b.index(0), none = b.f32(0.0f);
-  Value total =
-      b.forLoop(zero, b.index(rounds), 1, none,
-                [&](Value round, ValueRange now) -> SmallVector<Value> {
-                  return {b.addF(now[0], getMasses(round))};
-                })
-          .front();
-  total = b.combine(total, [&](Value x, Value y) { return b.addF(x, y); });
+  SmallVector<Value> totals = b.forLoop(
+      zero, b.index(rounds), 1, {none, none}, [&](Value round, ValueRange now) {
+        SmallVector<Value> next = getMasses(round);
+        for (auto [sum, before] : llvm::zip_equal(next, now))
+          sum = b.addF(before, sum);
+        return next;
+      });
+  for (Value &total : totals)
+    total = b.combine(total, [&](Value x, Value y) { return b.addF(x, y); });
   Value mass = taken, rest = getRest(head);
   if (attended)
     mass =
@@ -231,39 +251,47 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
                              getShift(head)));
 
   SmallVector<Value> found = b.forLoop(
-      zero, b.index(rounds), 1, {none, b.i32(0)},
+      zero, b.index(rounds), 1, {none, none, b.i32(0)},
       [&](Value i, ValueRange now) -> SmallVector<Value> {
         Value round = b.subI(b.index(rounds - 1), i);
-        Value below = getMasses(round);
-        for (int64_t distance = 1; distance < kWarp; distance *= 2) {
-          Value other = b.shuffleUp(below, distance);
-          Value isThere =
-              b.compare(CmpIPredicate::uge, lane, b.index(distance));
-          below = b.addF(below, b.select(isThere, other, none));
+        SmallVector<Value> below = getMasses(round), next;
+        for (auto [sum, before] : llvm::zip(below, now)) {
+          sum = b.addF(addUpLanes(sum), before);
+          next.push_back(b.shuffle(sum, b.i32(kWarp - 1)));
         }
-        below = b.addF(below, now[0]);
-        Value attendable = b.mulF(share, b.subF(total, below));
-        attendable = b.addF(mass, b.maxNumber(attendable, none));
+        Value attendable = b.maxNumber(b.subF(totals[1], below[1]), none);
+        attendable = b.addF(mass, attendable);
         // Also what is NaN is needed.
-        Value isNeeded = b.compare(CmpFPredicate::UGT, b.addF(below, rest),
+        Value isNeeded = b.compare(CmpFPredicate::UGT, b.addF(below[0], rest),
                                    b.mulF(ratio, attendable));
         Value number = math::CtPopOp::create(b, b.ballot(isNeeded));
-        return {b.shuffle(below, b.i32(kWarp - 1)), b.addI(now[1], number)};
+        next.push_back(b.addI(now[2], number));
+        return next;
       });
   // All bins, or a score that is NaN, which proves nothing: however deep.
   Value isAll =
-      b.orI(b.compare(CmpIPredicate::eq, found[1], b.i32(kBins)),
+      b.orI(b.compare(CmpIPredicate::eq, found[2], b.i32(kBins)),
             b.compare(CmpIPredicate::ne, b.load(nans, head), b.i32(0)));
   Value end = b.select(isAll, b.i32(std::numeric_limits<int32_t>::max()),
-                       b.mulI(found[1], b.i32(kStepsOfBin)));
+                       b.mulI(found[2], b.i32(kStepsOfBin)));
   // All masses together, in its units, fit.
-  Value most =
-      math::FmaOp::create(b, total, b.f32(1.0f + 2.0f / kOfNat), b.f32(1.0f));
+  Value most = math::FmaOp::create(b, totals[0], b.f32(1.0f + 2.0f / kOfNat),
+                                   b.f32(1.0f));
   b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)), [&] {
     b.store(end, ends, head);
     setFact(head, Fact::fixed, mass);
     setFact(head, Fact::unit, b.divF(b.f32(0x1p30f), most));
   });
+}
+
+/// Of the lanes before this one, and with it.
+Value PickLauncher::addUpLanes(Value sum) {
+  for (int64_t distance = 1; distance < kWarp; distance *= 2) {
+    Value other = b.shuffleUp(sum, distance);
+    Value isThere = b.compare(CmpIPredicate::uge, lane, b.index(distance));
+    sum = b.addF(sum, b.select(isThere, other, b.f32(0.0f)));
+  }
+  return sum;
 }
 
 /// What is left in any case, in units of the highest bound.
@@ -310,7 +338,8 @@ SmallVector<Value> PickLauncher::markDeep() {
     headTops.push_back(b.load(tops, b.index(head)));
     headEnds.push_back(b.minI(b.load(ends, b.index(head)), b.i32(1 << 20)));
   }
-  clearBins(2 * group * kMargins);
+  if (group > 1)
+    clearBins(2 * group * kMargins);
   // How many are marked, whether any is left, and the mass of what is.
   SmallVector<Value> carried = {b.i32(0), b.i32(0)};
   carried.append(group, none);
@@ -324,7 +353,9 @@ SmallVector<Value> PickLauncher::markDeep() {
   };
   carried = forEachSlot(carried, [&](ArrayRef<Slot> slots, ValueRange now) {
     SmallVector<Value> next(now), needed(slots.size());
-    SmallVector<Value> spreads = loadSpreads(slots);
+    SmallVector<Value> spreads(slots.size());
+    if (group > 1)
+      spreads = loadSpreads(slots);
     forEachDeep(slots, headTops, [&](int64_t i, ArrayRef<Value> depths) {
       const Slot &slot = slots[i];
       Value margin = getMargin(depths, headEnds);
@@ -334,6 +365,8 @@ SmallVector<Value> PickLauncher::markDeep() {
       is = needed[i] = andOpen(slot, orAlways(slot, is));
       next[0] = b.addI(next[0], b.select(is, b.i32(1), b.i32(0)));
       leave(andOpen(slot, notI(is)), depths, next);
+      if (group == 1)
+        return;
 
       if (slot.isAlways)
         canBeDropped = b.andI(canBeDropped, notI(slot.isAlways));
@@ -349,6 +382,9 @@ SmallVector<Value> PickLauncher::markDeep() {
       marked.append({sum, sums[1]});
     return marked;
   };
+
+  if (group == 1)
+    return getTails(reduceAll(carried, joins));
 
   carried = addUpBins(2 * group * kMargins, carried, joins);
   Value least = findMargin(ArrayRef<Value>(carried).drop_front(2));
@@ -461,12 +497,7 @@ Value PickLauncher::findMargin(ArrayRef<Value> left) {
     };
     // What comes before each lane's margin, in this round and those before.
     auto addUp = [&](Value mass, Value &before) -> Value {
-      Value sum = mass;
-      for (int64_t distance = 1; distance < kWarp; distance *= 2) {
-        Value other = b.shuffleUp(sum, distance);
-        Value isFrom = b.compare(CmpIPredicate::uge, lane, b.index(distance));
-        sum = b.addF(sum, b.select(isFrom, other, none));
-      }
+      Value sum = addUpLanes(mass);
       sum = b.addF(sum, before);
       before = b.shuffle(sum, b.i32(kWarp - 1));
       return b.maxNumber(b.subF(sum, mass), none);

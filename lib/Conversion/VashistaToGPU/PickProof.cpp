@@ -99,7 +99,7 @@ void PickLauncher::loadTops() {
     Value tiny = b.f32(0x1p-100f);
     Value lack = b.divF(sums[0], b.maxNumber(sums[2], tiny));
     b.ifThen(isFirst, [&] {
-      setFact(head, Fact::share, estimate(b.subF(none, lack)));
+      setFact(head, Fact::lack, lack);
       setFact(head, Fact::slope, b.divF(sums[0], b.maxNumber(sums[1], tiny)));
     });
   });

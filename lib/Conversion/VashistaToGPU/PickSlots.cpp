@@ -42,8 +42,8 @@ void PickLauncher::excludeTaken() {
                                   ValueRange{row, kvHead, word});
     });
   };
-  b.forLoop(thread, b.dim(taken, 2), threads, [&](Value entry) {
-    Value id = b.loadIndex(taken, {row, kvHead, entry});
+  auto excludeEntry = [&](Value entry) {
+    Value id = arith::IndexCastOp::create(b, b.getIndexType(), entry);
     b.ifThen(b.compare(CmpIPredicate::sge, id, zero), [&] {
       if (!pages) {
         Value inside = b.compare(CmpIPredicate::slt, id, numSlots);
@@ -59,7 +59,22 @@ void PickLauncher::excludeTaken() {
         b.ifThen(same, [&] { exclude(b.addI(b.mulI(at, size), within)); });
       });
     });
-  });
+  };
+  // Several at once: none waits for another's memory.
+  int64_t entries = cast<MemRefType>(taken.getType()).getDimSize(2);
+  int64_t size = !ShapedType::isDynamic(entries) && entries % kTogether == 0
+                     ? kTogether
+                     : 1;
+  auto type = VectorType::get({size}, b.getI32Type());
+  b.forLoop(b.mulI(thread, b.index(size)), b.dim(taken, 2), size * threads,
+            [&](Value first) {
+              Value vector = vector::LoadOp::create(
+                  b, type, taken, ValueRange{row, kvHead, first},
+                  /*nontemporal=*/false, llvm::MaybeAlign(4 * size));
+              for (int64_t i = 0; i < size; ++i)
+                excludeEntry(
+                    vector::ExtractOp::create(b, vector, ArrayRef<int64_t>{i}));
+            });
 }
 
 SmallVector<Value> PickLauncher::forEachSlot(

@@ -70,6 +70,9 @@ PickLauncher::PickLauncher(PickOp op, int64_t clusterBlocks,
       warps = number;
     }
   }
+  if (hasLevels()) // what few heads have together
+    numBins = std::max({kRankBins, 2 * getHeadsAtOnce() * kBins,
+                        2 * std::min(group, kMostTogether) * kMargins});
   // One block for each multiprocessor has all of its threads; of a later round
   // most blocks end at once.
   if (isProving && !op.getAttended() && !type.isDynamicDim(0) &&
@@ -103,11 +106,6 @@ SmallVector<Value> PickLauncher::launch() {
     read.push_back(findings.tops);
   SmallVector<Value> results = allocateResults(op, b, op->getNumResults());
   SmallVector<Value> written = results;
-  // What few heads have together.
-  const int64_t numBins =
-      hasLevels() ? std::max({kRankBins, getHeadsAtOnce() * kBins,
-                              2 * std::min(group, kMostTogether) * kMargins})
-                  : kRankBins;
   Value rows = b.dim(read[0], 0);
   Value words =
       b.createOrFold<arith::CeilDivUIOp>(b.dim(read[0], 2), b.index(kWarp));

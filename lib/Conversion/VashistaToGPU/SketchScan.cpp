@@ -448,16 +448,19 @@ void SketchScan::addFindings(ArrayRef<Token> tokens,
                   return {known};
                 })
           .front();
-  // What is picked is like the best of a tile, of which every other one does.
-  Value nearTop = b.select(isKnown, b.subF(tileTop, b.f32(1.0f)), inf);
-  for (unsigned i = 0; i < tokens.size(); i += 2) {
-    auto [score, bound] = finished[i];
-    Value counts =
-        b.andI(b.compare(CmpFPredicate::OGE, bound, nearTop), isKnown);
-    Value own[] = {b.subF(bound, score), tokens[i].getSpread(b), b.f32(1.0f)};
-    for (auto [sum, value] : llvm::zip_equal(found.drop_front(2), own))
-      sum = b.addF(sum, b.select(counts, value, zero));
+  // What is picked is like the best of each tile.
+  Value lack = zero, spread = zero, isHere = b.boolean(false);
+  for (auto [token, scored] : llvm::zip_equal(tokens, finished)) {
+    auto [score, bound] = scored;
+    Value isBest =
+        b.andI(b.compare(CmpFPredicate::OEQ, bound, tileTop), isKnown);
+    lack = b.select(isBest, b.subF(bound, score), lack);
+    spread = b.select(isBest, token.getSpread(b), spread);
+    isHere = b.orI(isHere, isBest);
   }
+  Value own[] = {lack, spread, b.select(isHere, b.f32(1.0f), zero)};
+  for (auto [sum, value] : llvm::zip_equal(found.drop_front(2), own))
+    sum = b.addF(sum, value);
 }
 
 SmallVector<int64_t> SketchScan::getHeadMasks() const {

@@ -16,7 +16,7 @@
 // CHECK: %[[BYTES:.*]] = memref.alloc(%{{.*}}, %{{.*}}) {alignment = 64 : i64} : memref<?x?x2x128xi8>
 // CHECK: scf.forall
 // CHECK: %[[BLOCKS:.*]] = arith.ceildivui %{{.*}}, %c1024
-// CHECK: memref.alloc({{.*}}) {alignment = 64 : i64} : memref<?x?x?x2xf32>
+// CHECK: memref.alloc({{.*}}) {alignment = 64 : i64} : memref<3x4x?x1xf32>
 // CHECK: gpu.launch_func @kernels::@sketch_scan_0 blocks in (%c2{{.*}}, %[[BLOCKS]], %c3{{.*}}) threads in (%c128{{.*}}, %c1{{.*}}, %c1{{.*}})
 // CHECK-NOT: vashista.
 // CHECK: gpu.func @sketch_scan_0({{.*}}llvm.noalias, llvm.readonly
@@ -40,7 +40,7 @@ func.func @score(
 
 // Nobody reads bounds: none are made, nor norms read.
 // CHECK-LABEL: func.func @score_alone(
-// CHECK-NOT: memref<?x?x?x2xf32>
+// CHECK-NOT: memref<3x4x?x1xf32>
 // CHECK: gpu.launch_func @kernels::@sketch_scan_0
 // CHECK-NOT: math.sqrt
 func.func @score_alone(
@@ -82,7 +82,7 @@ func.func @score_centred(
 // Eight blocks work together on each of few groups. A later round begins with
 // the tails of the one before, and most groups end there.
 // CHECK-LABEL: func.func @pick(
-// CHECK: gpu.launch_func @kernels::@pick_1 blocks in (%c2{{.*}}, %c3{{.*}}, %c8{{.*}}) threads in (%c512{{.*}}
+// CHECK: gpu.launch_func @kernels::@pick_1 blocks in (%c2{{.*}}, %c3{{.*}}, %c8{{.*}}) threads in (%c1024{{.*}}
 // CHECK: %[[TAIL:.*]] = bufferization.to_tensor {{.*}} : memref<2x6xf32> to tensor<2x6xf32>
 // CHECK: bufferization.to_buffer %[[TAIL]] read_only
 // CHECK: gpu.launch_func @kernels::@pick_0 blocks in (%c2{{.*}}, %c3{{.*}}, %c8{{.*}})
@@ -318,4 +318,67 @@ func.func @fallback_f32(
       -> (tensor<2x6x64xf32>, tensor<2x6xf32>, tensor<2x3xi1>)
   return %r#0, %r#1, %r#2
       : tensor<2x6x64xf32>, tensor<2x6xf32>, tensor<2x3xi1>
+}
+
+// -----
+
+// Of what only proofs read a scan keeps two bytes of each bound, the best of 64
+// of them and how far a key may be from its sketch. A group has a block for each
+// multiprocessor, or a share of a cluster.
+// CHECK-LABEL: func.func @prove(
+// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x1024xi16>
+// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x16xf32>
+// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x2x1024xf16>
+// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x1x4xf32>
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0 {{.*}} : memref<i16>
+// CHECK: gpu.launch_func @kernels::@pick_1 blocks in (%c2{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c1024{{.*}} : memref<i16>
+// CHECK: gpu.launch_func @kernels::@pick_0 blocks in (%c2{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c512{{.*}} : memref<i16>
+// CHECK-NOT: vashista.
+// CHECK: gpu.func @pick_1({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 8>
+func.func @prove(
+    %q: tensor<2x4x128xf32>, %codes: tensor<?x2x16x64xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<2x64xi32>, %lens: tensor<2xi32>, %lse: tensor<2x4xf32>)
+    -> (tensor<2x2x64xi32>, tensor<2x4xf32>) {
+  %s, %b = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.0883883461
+      : (tensor<2x4x128xf32>, tensor<?x2x16x64xi8>, tensor<?x2x16x4xf8E4M3FN>,
+         tensor<?x2x16xi8>, tensor<2x64xi32>, tensor<2xi32>)
+      -> (tensor<2x4x1024xf32>, tensor<2x4x1024xf32>)
+  %p:3 = vashista.pick proving 64 tokens of(%s, %b) lens(%lens)
+      kv_heads 2 page_size 16 tolerance 0.5
+      : (tensor<2x4x1024xf32>, tensor<2x4x1024xf32>, tensor<2xi32>)
+      -> (tensor<2x2x64xi32>, tensor<2x2xi32>, tensor<2x4xf32>)
+  %r:3 = vashista.pick proving 64 tokens of(%s, %b) lens(%lens)
+      taken(%p#0) attended(%lse) kv_heads 2 page_size 16 tolerance 0.5
+      : (tensor<2x4x1024xf32>, tensor<2x4x1024xf32>, tensor<2xi32>,
+         tensor<2x2x64xi32>, tensor<2x4xf32>)
+      -> (tensor<2x2x64xi32>, tensor<2x2xi32>, tensor<2x4xf32>)
+  return %r#0, %r#2 : tensor<2x2x64xi32>, tensor<2x4xf32>
+}
+
+// -----
+
+// One that is given bounds for scores needs them as they are.
+// CHECK-LABEL: func.func @prove_by_bounds(
+// CHECK-NOT: xi16>
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0
+// CHECK: gpu.launch_func @kernels::@pick_0
+func.func @prove_by_bounds(
+    %q: tensor<2x4x128xf32>, %codes: tensor<?x2x16x64xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<2x64xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x2x64xi32>, tensor<2x4xf32>) {
+  %s, %b = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.0883883461
+      : (tensor<2x4x128xf32>, tensor<?x2x16x64xi8>, tensor<?x2x16x4xf8E4M3FN>,
+         tensor<?x2x16xi8>, tensor<2x64xi32>, tensor<2xi32>)
+      -> (tensor<2x4x1024xf32>, tensor<2x4x1024xf32>)
+  %p:3 = vashista.pick proving 64 tokens of(%b, %b) lens(%lens)
+      kv_heads 2 page_size 16 tolerance 0.5
+      : (tensor<2x4x1024xf32>, tensor<2x4x1024xf32>, tensor<2xi32>)
+      -> (tensor<2x2x64xi32>, tensor<2x2xi32>, tensor<2x4xf32>)
+  return %p#0, %p#2 : tensor<2x2x64xi32>, tensor<2x4xf32>
 }
