@@ -169,6 +169,8 @@ private:
       llvm::ArrayRef<Slot> slots, llvm::ArrayRef<Value> headTops,
       llvm::function_ref<void(int64_t slot, llvm::ArrayRef<Value> depths)>
           body);
+  Value loadEnd(Value head);
+  llvm::SmallVector<Value> getMarginRanks(llvm::ArrayRef<Slot> slots);
   /// How far a slot lies within what a head takes, at most.
   Value getMargin(llvm::ArrayRef<Value> depths, llvm::ArrayRef<Value> ends);
   void addToMargin(Value margin, llvm::ArrayRef<Value> depths, Value spread);

@@ -41,6 +41,9 @@ using arith::CmpIPredicate;
 static constexpr int64_t kStepsOfBin = 16;
 static constexpr float kOfNat =
     static_cast<float>(ScanFindings::kPerNat) / kStepsOfBin;
+/// Of what scores promise: what is attended has a little less than that as
+/// often as more, and another round takes longer than a few more tokens.
+static constexpr float kPromised = 15.0f / 16.0f;
 /// The mass of a score is counted in units of what is expected, up to so much.
 static constexpr float kMostShare = 8;
 
@@ -260,7 +263,7 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
           next.push_back(b.shuffle(sum, b.i32(kWarp - 1)));
         }
         Value attendable = b.maxNumber(b.subF(totals[1], below[1]), none);
-        attendable = b.addF(mass, attendable);
+        attendable = math::FmaOp::create(b, attendable, b.f32(kPromised), mass);
         // Also what is NaN is needed.
         Value isNeeded = b.compare(CmpFPredicate::UGT, b.addF(below[0], rest),
                                    b.mulF(ratio, attendable));
@@ -311,7 +314,29 @@ Value PickLauncher::getMargin(ArrayRef<Value> depths, ArrayRef<Value> ends) {
   return margin;
 }
 
-/// Of all heads, and the ends of each, which no depth plus an end exceeds i32.
+/// Of all that a head takes, so much that a margin fits in 21 bits.
+Value PickLauncher::loadEnd(Value head) {
+  return b.minI(b.load(ends, head), b.i32(1 << 20));
+}
+
+/// Of what is taken, more than is 0: how far it lies within what a head takes.
+SmallVector<Value> PickLauncher::getMarginRanks(ArrayRef<Slot> slots) {
+  SmallVector<Value> none(slots.size(), b.i32(0));
+  SmallVector<Value> ranks = b.forLoop(
+      b.index(0), b.index(group), 1, none, [&](Value head, ValueRange carried) {
+        SmallVector<Value> next(carried);
+        Levels found = loadLevels(head, slots);
+        SmallVector<Value> below = getBelow(b.load(tops, head), found);
+        Value end = loadEnd(head);
+        for (auto [i, margin] : llvm::enumerate(next))
+          margin = b.maxI(margin, b.subI(end, getDepth(found, below, i)));
+        return next;
+      });
+  for (Value &rank : ranks)
+    rank = arith::ShLIOp::create(b, rank, b.i32(10));
+  return ranks;
+}
+
 void PickLauncher::forEachDeep(
     ArrayRef<Slot> slots, ArrayRef<Value> headTops,
     function_ref<void(int64_t slot, ArrayRef<Value> depths)> body) {
@@ -336,7 +361,7 @@ SmallVector<Value> PickLauncher::markDeep() {
   SmallVector<Value> headTops, headEnds;
   for (int64_t head = 0; head < group; ++head) {
     headTops.push_back(b.load(tops, b.index(head)));
-    headEnds.push_back(b.minI(b.load(ends, b.index(head)), b.i32(1 << 20)));
+    headEnds.push_back(loadEnd(b.index(head)));
   }
   if (group > 1)
     clearBins(2 * group * kMargins);
@@ -504,8 +529,10 @@ Value PickLauncher::findMargin(ArrayRef<Value> left) {
     };
     SmallVector<Value> rests = getMasses(0), masses = getMasses(1);
     Value kept = none;
-    for (Value mass : masses)
+    for (Value &mass : masses) {
+      mass = b.mulF(mass, b.f32(kPromised));
       kept = b.addF(kept, mass);
+    }
     kept = b.combine(kept, [&](Value x, Value y) { return b.addF(x, y); });
     kept = b.addF(kept, getFact(warp, Fact::fixed));
     Value restBefore = none, massBefore = none, number = b.i32(0);

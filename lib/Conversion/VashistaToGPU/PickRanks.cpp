@@ -8,7 +8,8 @@
 
 //
 // A rank is an unsigned number whose order is that of max_h (score_h + weight -
-// ref_h), the largest for sinks and window. The rank of the last pick is found
+// ref_h) or, of levels, that of margins (PickLevels.cpp), the largest for sinks
+// and window. The rank of the last pick is found
 // by the bits of parts of it, the highest first: of each value of a part the
 // candidates are counted.
 //
@@ -26,6 +27,8 @@ using arith::CmpIPredicate;
 /// The log-sum-exp of each head over what can be picked: 0 where infinite. One
 /// head ranks as its scores do.
 void PickLauncher::findRefs() {
+  if (hasLevels())
+    return;
   if (group == 1) {
     storeOnce(b.f32(0.0f), refs, b.index(0));
     b.barrier();
@@ -61,19 +64,25 @@ void PickLauncher::findRefs() {
 }
 
 SmallVector<Value> PickLauncher::getRanks(ArrayRef<Slot> slots) {
-  SmallVector<Value> best(slots.size(), b.negInf());
-  best = b.forLoop(b.index(0), b.index(group), 1, best,
-                   [&](Value head, ValueRange carried) {
-                     SmallVector<Value> next(carried);
-                     Value ref = b.load(refs, head);
-                     for (auto [value, score] :
-                          llvm::zip_equal(next, weighted(scores, head, slots)))
-                       // NaN is -inf.
-                       value = b.maxNumber(value, b.subF(score, ref));
-                     return next;
-                   });
+  SmallVector<Value> best;
+  if (hasLevels()) {
+    best = getMarginRanks(slots);
+  } else {
+    best.assign(slots.size(), b.negInf());
+    best = b.forLoop(b.index(0), b.index(group), 1, best,
+                     [&](Value head, ValueRange carried) {
+                       SmallVector<Value> next(carried);
+                       Value ref = b.load(refs, head);
+                       for (auto [value, score] : llvm::zip_equal(
+                                next, weighted(scores, head, slots)))
+                         // NaN is -inf.
+                         value = b.maxNumber(value, b.subF(score, ref));
+                       return next;
+                     });
+    for (Value &rank : best)
+      rank = toRank(b, rank);
+  }
   for (auto [rank, slot] : llvm::zip_equal(best, slots)) {
-    rank = toRank(b, rank);
     if (slot.isAlways)
       rank = b.select(slot.isAlways, b.i32(-1), rank);
   }

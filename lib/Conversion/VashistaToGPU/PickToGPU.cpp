@@ -413,10 +413,10 @@ LogicalResult vashista::launchPick(PickOp op, int64_t clusterBlocks,
   // once would take twice as long.
   int64_t blocks = 1;
   int64_t groups = countGroups(op);
-  // Of a later round most groups have nothing to do, and others should not wait
-  // for one block.
+  // Of a later round most groups have nothing to do.
+  constexpr int64_t kLeft = 32;
   if (op.getAttended())
-    groups = 1;
+    groups = std::min(groups, kLeft);
   if (op.getUnit() == SlotUnit::tokens &&
       !PickLauncher(op, 1, {}, b).picksFew())
     while (blocks < clusterBlocks && 2 * blocks * groups <= kMultiprocessors)
