@@ -15,18 +15,15 @@ Needs NumPy, a CUDA device, and ptxas for a target such as cuda:sm_90a; with
 --target=cpu none of these but NumPy.
 """
 
-import argparse
+import functools
 import itertools
-import pathlib
 import sys
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"))
-
-import vashista  # noqa: E402
-from check_attend import stored  # noqa: E402
-from check_selection import Batch, is_repeatable, log_sum_exp  # noqa: E402
+from check_attend import stored
+from check_selection import Batch, is_repeatable, log_sum_exp
+from judge_cases import judge_all
 
 INF = np.inf
 
@@ -40,7 +37,7 @@ def draw():
         "tolerance": 0.5,
         "always": "",
         "rows": False,
-        "within": False,  # as Batch has it
+        "within": False,
     }
     for heads, tolerance in itertools.product(
         ((2, 2), (4, 2), (6, 2), (8, 2), (14, 2), (16, 2), (24, 2)), (0.5, 0.1)
@@ -184,7 +181,7 @@ def judge_pick(where, case, found, given, counted):
     yield f"{where}: what is picked is not the best"
 
 
-def judge(case, artefact, name, number, rng, counted):
+def judge(counted, case, entries, number, rng):
     (heads, kv), dim, size = case["heads"], case["dim"], case["page_size"]
     group, batch = heads // kv, Batch(case, number, rng)
     k = np.full((batch.num_pages, kv, size, dim), np.nan)
@@ -206,10 +203,10 @@ def judge(case, artefact, name, number, rng, counted):
         taken[row, head, :some] = np.sort(ids)
     attended = np.float32(rng.normal(0, 3, (rows, heads)))
     lists = [batch.table, batch.lens, batch.seq_lens, *batch.lists, taken, attended]
-    found, is_same = is_repeatable(artefact[name], [q, k, *lists])
+    found, is_same = is_repeatable(entries[0], [q, k, *lists])
     if not is_same:
         yield "another result when repeated"
-    scores, bounds = artefact[f"{name}_scores"](q, k, *lists, checked=False)
+    scores, bounds = entries[1](q, k, *lists, checked=False)
     for row, head in np.ndindex(rows, kv):
         length, own = batch.lens[row], slice(head * group, (head + 1) * group)
         at = np.arange(length)
@@ -232,33 +229,23 @@ def judge(case, artefact, name, number, rng, counted):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--target", default="cuda:sm_90a", help="as of vashista-compile")
-    parser.add_argument("--trials", type=int, default=4, help="of each case")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--artefact", help="kept there; compiled if it is not there")
-    args = parser.parse_args()
-    cases = list(draw())
-    if args.artefact and pathlib.Path(args.artefact).exists():
-        artefact = vashista.load(args.artefact)
-    else:
-        module = "".join(text(f"proof{i}", case) for i, case in enumerate(cases))
-        artefact = vashista.compile(module, args.target, output=args.artefact)
-    failures, counted = 0, []
-    for i, case in enumerate(cases):
-        for number in range(args.trials):
-            rng = np.random.default_rng([args.seed, i, number])
-            for wrong in judge(case, artefact, f"proof{i}", number, rng, counted):
-                failures += 1
-                if failures < 20:
-                    print(f"{case}, trial {number}: {wrong}")
-    picked, enough = np.array(counted).sum(0)
-    print(
-        f"{len(cases)} cases on {artefact.device} ({artefact.architecture or 'CPU'}), "
-        f"{len(cases) * args.trials} trials, {len(counted)} picks within budgets, of "
-        f"{picked / enough:.3f} times as many tokens as are enough; {failures} failures"
+    counted = []
+    own = functools.partial(judge, counted)
+    cases = [(f"proof{i}", case, text, own) for i, case in enumerate(draw())]
+
+    def note():
+        picked, enough = np.array(counted).sum(0)
+        return (
+            f"{len(counted)} picks within budgets, of {picked / enough:.3f} times as "
+            "many tokens as are enough, "
+        )
+
+    return judge_all(
+        __doc__.splitlines()[0],
+        cases,
+        find=lambda artefact, name: (artefact[name], artefact[f"{name}_scores"]),
+        note=note,
     )
-    return int(failures > 0)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"
 import vashista  # noqa: E402
 
 
-def judge_all(description, cases):
+def judge_all(description, cases, find=lambda artefact, name: artefact[name], note=str):
     """Judges cases, each a name, what is drawn, a function that writes the entry of a
-    name and a case, and one that yields what is wrong in a trial of it: of a case, an
-    entry, a number and a generator. Yields 1 after a failure, else 0."""
+    name and a case, and one that yields what is wrong in a trial of it: of a case, what
+    `find` finds of its entry or entries, a number and a generator. `note` says what
+    else was found in the end. Yields 1 after a failure, else 0."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--target", default="cuda:sm_90a", help="as of vashista-compile")
     parser.add_argument("--trials", type=int, default=3, help="of each case")
@@ -34,12 +35,12 @@ def judge_all(description, cases):
     for i, (name, case, _, judge) in enumerate(cases):
         for number in range(args.trials):
             rng = np.random.default_rng([args.seed, i, number])
-            for wrong in judge(case, artefact[name], number, rng):
+            for wrong in judge(case, find(artefact, name), number, rng):
                 failures += 1
                 if failures < 20:
                     print(f"{case}, trial {number}: {wrong}")
     print(
         f"{len(cases)} cases on {artefact.device} ({artefact.architecture or 'CPU'}), "
-        f"{len(cases) * args.trials} trials, {failures} failures"
+        f"{len(cases) * args.trials} trials, {note()}{failures} failures"
     )
     return int(failures > 0)

@@ -87,6 +87,12 @@ def ConvertVashistaToGPUPass
       are a multiple of 8; `pick`; `certify`; a softmax `fallback` as an `attend`
       below, of which only the groups that miss the limit read anything. Heads and
       head sizes are static.
+    * Where only proving picks read what a sketch's `score` makes, in pages of a
+      multiple of 16 tokens, no score or bound is stored, but two bytes of each
+      bound: how far it lies below the highest of 64, rounded so that it is not
+      lowered; and two of each token, by which a score is estimated from its bound.
+      Tails are those of these bounds. A group that is over its budget picks what
+      lies furthest within what a head needs.
     * On tensors, too: a softmax `attend`, from an empty state, to the best tokens
       of listed pages by their exact logits, together with the `pick` that takes
       them and the `score` that it takes them by, where nobody else reads these, as
@@ -106,7 +112,8 @@ def ConvertVashistaToGPUPass
 
     **Numerics.** Scores, weights and their sums are f32; products of a sketch are
     integers. What is kept beside a cache has the CPU's arithmetic; sums over tokens
-    (f32) and over channels (f64, rounded up) are in another order. Weights are rounded to the type of the values, which they multiply.
+    (f32) and over channels (f64, rounded up) are in another order. Weights are
+    rounded to the type of the values, which they multiply.
     Splits are of a fixed number of tokens, blocks of a fixed share of a sequence:
     results are bit-equal from run to run, whatever else is in the batch.
   }];

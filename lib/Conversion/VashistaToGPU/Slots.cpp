@@ -62,24 +62,30 @@ void Slots::begin(Value row, Value kvHead) {
   }
 }
 
+// What counts slots fits in 32 bits, which are half the instructions of an
+// index; what a list says need not.
 Slots::Tile Slots::findTile(Value first, int64_t size) {
   Tile tile{first, std::nullopt, Value()};
   if (!hasTiles(size))
     return tile;
-  Value zero = b.index(0), pageTokens = b.index(pageSize);
-  Value isThere = b.compare(CmpIPredicate::slt, first, numSlots);
-  Value slot = b.select(isThere, first, zero), position = slot;
+  Value zero = b.i32(0), pageTokens = b.i32(pageSize);
+  Value number = b.toI32(first), rest = b.subI(b.toI32(numSlots), number);
+  Value isThere = b.compare(CmpIPredicate::sgt, rest, zero);
+  Value slot = b.select(isThere, number, zero), position = slot;
   if (list) {
-    Value page = b.loadIndex(list, {row, kvHead, b.divU(slot, pageTokens)});
-    position = b.addI(b.mulI(page, pageTokens), b.remU(slot, pageTokens));
-    isThere = b.andI(isThere,
-                     b.andI(b.compare(CmpIPredicate::sge, page, zero),
-                            b.compare(CmpIPredicate::slt, position, length)));
-    position = b.select(isThere, position, zero);
+    Value entry = b.toIndex(b.divU(slot, pageTokens));
+    Value page = b.loadIndex(list, {row, kvHead, entry});
+    Value wide = b.addI(b.mulI(page, b.index(pageSize)),
+                        b.toIndex(b.remU(slot, pageTokens)));
+    isThere =
+        b.andI(isThere, b.andI(b.compare(CmpIPredicate::sge, page, b.index(0)),
+                               b.compare(CmpIPredicate::slt, wide, length)));
+    position = b.select(isThere, b.toI32(wide), zero);
   }
-  Value page = b.loadIndex(table, {sequence, b.divU(position, pageTokens)});
-  tile.place = Place{page, b.remU(position, pageTokens)};
-  Value count = b.minI(b.subI(numSlots, first), b.subI(length, position));
+  Value page =
+      b.loadIndex(table, {sequence, b.toIndex(b.divU(position, pageTokens))});
+  tile.place = Place{page, b.toIndex(b.remU(position, pageTokens))};
+  Value count = b.minI(rest, b.subI(b.toI32(length), position));
   tile.count = b.select(isThere, count, zero);
   return tile;
 }
@@ -88,9 +94,10 @@ std::pair<Slots::Place, Value> Slots::find(const Tile &tile, Value offset) {
   if (!tile.place)
     return find(b.addI(tile.first, offset));
   Place place = *tile.place;
-  Value last = b.subI(b.maxI(tile.count, b.index(1)), b.index(1));
-  place.slot = b.addI(place.slot, b.minI(offset, last));
-  return {place, b.compare(CmpIPredicate::slt, offset, tile.count)};
+  Value number = b.toI32(offset), one = b.i32(1);
+  Value last = b.subI(b.maxI(tile.count, one), one);
+  place.slot = b.addI(place.slot, b.toIndex(b.minI(number, last)));
+  return {place, b.compare(CmpIPredicate::slt, number, tile.count)};
 }
 
 Value Slots::getPosition(Value slot) {

@@ -46,7 +46,7 @@ public:
   struct Tile {
     Value first;
     std::optional<Place> place; // of the first, if they are in one page
-    Value count;                // how many are visible
+    Value count;                // i32: how many are visible
   };
   Tile findTile(Value first, int64_t size);
   /// Whether they are in one page.

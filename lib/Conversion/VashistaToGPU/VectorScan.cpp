@@ -179,7 +179,7 @@ VectorScan::Places VectorScan::findPlaces(Value first) {
   Slots::Tile found = slots->findTile(first, tile);
   if (found.place)
     return {b.toI32(found.place->page), b.toI32(found.place->slot),
-            b.toI32(found.count)};
+            found.count};
   Value offset = lane;
   if (tile < kWarp)
     offset = b.remU(lane, b.index(tile));
