@@ -83,10 +83,11 @@ def ConvertVashistaToGPUPass
     destination op on buffers: the pass runs twice.
 
     * On tensors: `score` from a key sketch without a centre, in groups of 32 to
-      128 channels, on tensor cores; `score` from summaries or keys whose channels
-      are a multiple of 8; `pick`; `certify`; a softmax `fallback` as an `attend`
-      below, of which only the groups that miss the limit read anything. Heads and
-      head sizes are static.
+      128 channels, on tensor cores, after a kernel in which lanes of a warp round
+      a direction (one thread, of more than 1,024 channels); `score` from summaries
+      or keys whose channels are a multiple of 8; `pick`; `certify`; a softmax
+      `fallback` as an `attend` below, of which only the groups that miss the limit
+      read anything. Heads and head sizes are static.
     * On tensors, too: a softmax `attend`, from an empty state, to the best tokens
       of listed pages by their exact logits, together with the `pick` that takes
       them and the `score` that it takes them by, where nobody else reads these, as
