@@ -7,6 +7,19 @@
 // RUN:   -vashista-lower-to-nvvm='chip=sm_80 features=+ptx80 format=isa' \
 // RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --check-prefix=PTX
 
+// How many rounds there were is one more launch, of a few threads.
+// RUN: sed 's/, %%flag$/, %%rounds, %%flag/; \
+// RUN:   s/32xf32>, tensor<8x8xi1>/32xf32>, tensor<8x8xi32>, tensor<8x8xi1>/' \
+// RUN:   %source_dir/examples/certified.mlir \
+// RUN:   | vashista-opt -vashista-lower-to-nvvm \
+// RUN:   | FileCheck %s --check-prefix=ROUNDS
+
+// ROUNDS-NOT: gpu.launch_func @kernels::@certified_
+// ROUNDS: gpu.launch_func @kernels::@attend_2
+// ROUNDS: gpu.launch_func @kernels::@certified_0
+// ROUNDS-NOT: gpu.launch_func @kernels::@certified_
+// ROUNDS: gpu.module @kernels
+
 // The step without a certificate: three kernels, of plain loads of 16 bytes and
 // nothing in local memory; larger numbers are one instruction.
 // RUN: sed s/8x?xi32/8x4096xi32/g %source_dir/examples/decode.mlir \
