@@ -118,7 +118,7 @@ def draw_scans():
         yield {**base, "norms": norms, "sketch": ", rotation = hadamard"}
         yield {**base, "norms": norms, "scales": "f16"}
     yield {**base, "sketch": ""}
-    for dim, bits in ((64, 4), (64, 5), (96, 6), (256, 4), (80, 4)):
+    for dim, bits in ((64, 4), (64, 5), (96, 6), (256, 4), (80, 4), (80, 8), (288, 8)):
         yield {**base, "dim": dim, "bits": bits}
     for size in (1, 5, 64):
         yield {**base, "page_size": size, "within": size == 5}

@@ -1,10 +1,24 @@
 // From a graph to kernels: in the NVVM dialect, and as PTX.
 
 // RUN: vashista-opt %source_dir/examples/certified.mlir \
-// RUN:   -vashista-lower-to-nvvm | FileCheck %s
+// RUN:   -vashista-lower-to-nvvm | FileCheck %s \
+// RUN:   --implicit-check-not=@certified_
 // RUN: vashista-opt %source_dir/examples/certified.mlir \
 // RUN:   -vashista-lower-to-nvvm='chip=sm_80 features=+ptx80 format=isa' \
 // RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --check-prefix=PTX
+
+// How many rounds there were is one more launch, of a few threads.
+// RUN: sed 's/, %%flag$/, %%rounds, %%flag/; \
+// RUN:   s/32xf32>, tensor<8x8xi1>/32xf32>, tensor<8x8xi32>, tensor<8x8xi1>/' \
+// RUN:   %source_dir/examples/certified.mlir \
+// RUN:   | vashista-opt -vashista-lower-to-nvvm \
+// RUN:   | FileCheck %s --check-prefix=ROUNDS
+
+// ROUNDS-NOT: gpu.launch_func @kernels::@certified_
+// ROUNDS: gpu.launch_func @kernels::@attend_2
+// ROUNDS: gpu.launch_func @kernels::@certified_0
+// ROUNDS-NOT: gpu.launch_func @kernels::@certified_
+// ROUNDS: gpu.module @kernels
 
 // The step without a certificate: three kernels, of plain loads of 16 bytes and
 // nothing in local memory; larger numbers are one instruction.
@@ -30,11 +44,12 @@
 // STEP: max.f32
 // STEP: redux.sync.add
 
-// Every op has become a launch; the host holds buffers and nothing of the
-// dialect or of a loop over them.
+// Every op has become a launch of a kernel of its own; the host holds buffers and
+// nothing of the dialect or of a loop over them.
 // CHECK-LABEL: func.func @certified(
 // CHECK-NOT: vashista.
 // CHECK-NOT: scf.
+// CHECK: gpu.launch_func @kernels::@round_direction_0
 // CHECK: gpu.launch_func @kernels::@sketch_scan_0
 // CHECK: gpu.launch_func @kernels::@pick_1
 // CHECK: gpu.launch_func @kernels::@attend_1
@@ -53,6 +68,12 @@
 // PTX: .target sm_80
 // PTX-NOT: .extern
 // PTX-NOT: sqrt.approx
+// PTX: .entry round_direction_0(
+// PTX-NOT: .local
+// PTX: ld.global.nc.v2.b32
+// PTX: shfl.sync.bfly.b32
+// PTX: rcp.rn.f64
+// PTX: sqrt.rn.f64
 // PTX: .entry sketch_scan_0(
 // PTX-NOT: .local
 // PTX: mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32
@@ -66,5 +87,3 @@
 // PTX: ld.global.nc.v4
 // PTX: mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32
 // PTX: movmatrix.sync.aligned.m8n8.trans.b16
-// PTX: .entry certified_
-// PTX: sqrt.rn.f64

@@ -83,10 +83,11 @@ def ConvertVashistaToGPUPass
     destination op on buffers: the pass runs twice.
 
     * On tensors: `score` from a key sketch without a centre, in groups of 32 to
-      128 channels, on tensor cores; `score` from summaries or keys whose channels
-      are a multiple of 8; `pick`; `certify`; a softmax `fallback` as an `attend`
-      below, of which only the groups that miss the limit read anything. Heads and
-      head sizes are static.
+      128 channels, on tensor cores, after a kernel in which lanes of a warp round
+      a direction (one thread, of more than 1,024 channels); `score` from summaries
+      or keys whose channels are a multiple of 8; `pick`; `certify`; a softmax
+      `fallback` as an `attend` below, of which only the groups that miss the limit
+      read anything. Heads and head sizes are static.
     * Where only proving picks read what a sketch's `score` makes, in pages of a
       multiple of 16 tokens, no score or bound is stored, but two bytes of each
       bound: how far it lies below the highest of 64, rounded so that it is not

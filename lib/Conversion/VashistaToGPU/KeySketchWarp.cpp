@@ -10,8 +10,6 @@
 
 #include "../VashistaToVector/UpperBounds.h"
 
-#include <cmath>
-
 using namespace mlir;
 using namespace vashista;
 
@@ -48,83 +46,6 @@ Value KeySketchWarp::getSquares(ArrayRef<Value> channels) {
   return sum;
 }
 
-KeySketchWarp::Channels
-KeySketchWarp::load(Value channel,
-                    function_ref<SmallVector<Value>(Value, int64_t)> load) {
-  int64_t dim = format.keyDim, size = std::min(kWidth, dim & -dim);
-  Channels channels;
-  for (int64_t i = 0; i < kWidth; i += size) {
-    Value at = b.addI(channel, b.index(i));
-    Value isThere = b.compare(CmpIPredicate::ult, at, b.index(dim));
-    bool isPadded = dim < lanes.lanes * lanes.parts * kWidth;
-    if (isPadded)
-      at = b.minI(at, b.index(dim - size));
-    SmallVector<Value> loaded = load(at, size), centre;
-    if (format.centred)
-      centre = b.loadFloats(getCentre(), {page, kvHead, at}, size);
-    for (int64_t j = 0; j < size; ++j) {
-      Value x = widen(b, loaded[j]);
-      if (format.centred)
-        x = b.subF(x, widen(b, centre[j]));
-      channels.push_back(isPadded ? b.select(isThere, x, f64(b, 0.0)) : x);
-    }
-  }
-  return channels;
-}
-
-void KeySketchWarp::rotate(MutableArrayRef<Channels> key) {
-  SmallVector<int64_t> blocks = format.getRotationBlocks();
-  auto isBefore = [&](int64_t part, int64_t end) {
-    return b.compare(CmpIPredicate::ult, vectors[part], b.index(end));
-  };
-  auto apply = [&](Value &x, Value &y) {
-    Value sum = b.addF(x, y), difference = b.subF(x, y);
-    x = sum;
-    y = difference;
-  };
-  for (auto [part, channels] : llvm::enumerate(key)) {
-    Value factor = f64(b, 1.0 / std::sqrt(double(blocks.back())));
-    int64_t end = lanes.vectors;
-    for (int64_t block : llvm::reverse(blocks)) {
-      Value own = f64(b, 1.0 / std::sqrt(double(block)));
-      factor = b.select(isBefore(part, end), own, factor);
-      end -= block / kWidth;
-    }
-    for (Value &x : channels)
-      x = b.mulF(x, factor);
-    for (int64_t distance = 1; distance < kWidth; distance *= 2)
-      for (int64_t i = 0; i < kWidth; ++i)
-        if (!(i & distance))
-          apply(channels[i], channels[i + distance]);
-  }
-  // Blocks get smaller: those that a distance is within come first.
-  for (int64_t distance = 1;; distance *= 2) {
-    int64_t end = 0;
-    for (int64_t block : blocks)
-      end += block / kWidth > distance ? block / kWidth : 0;
-    if (end == 0)
-      return;
-    for (int64_t part = 0; part < lanes.parts; ++part) {
-      int64_t first = part * lanes.lanes, other = part + distance / lanes.lanes;
-      if (distance >= lanes.lanes) {
-        if (first < end && !(part & (distance / lanes.lanes)))
-          for (int64_t i = 0; i < kWidth; ++i)
-            apply(key[part][i], key[other][i]);
-        continue;
-      }
-      Value bit = b.andI(lanes.getLane(b), b.index(distance));
-      Value isHigh = b.compare(CmpIPredicate::ne, bit, b.index(0));
-      Value sign = b.select(isHigh, f64(b, -1.0), f64(b, 1.0));
-      for (Value &x : key[part]) {
-        Value y = math::FmaOp::create(b, x, sign, b.shuffleXor(x, distance));
-        // Vectors of padding are 0 and stay so.
-        bool isAll = end == lanes.vectors || first + lanes.lanes <= end;
-        x = isAll ? y : b.select(isBefore(part, end), y, x);
-      }
-    }
-  }
-}
-
 KeySketchWarp::Group KeySketchWarp::quantise(ArrayRef<Value> channels) {
   auto sum = [&](Value x, Value y) { return b.addF(x, y); };
   auto larger = [&](Value x, Value y) { return b.maxNum(x, y); };
@@ -137,7 +58,7 @@ KeySketchWarp::Group KeySketchWarp::quantise(ArrayRef<Value> channels) {
                  b.combine(getSquares(channels), sum, 1, groupLanes)};
   for (double share : SketchQuantiser::kShares) {
     SketchQuantiser::Scale tried = quantiser.getScale(largest, share);
-    Channels residuals;
+    LaneChannels residuals;
     for (Value x : channels)
       residuals.push_back(quantiser.getResidual(x, tried));
     Value squares = b.combine(getSquares(residuals), sum, 1, groupLanes);
@@ -247,12 +168,22 @@ void KeySketchWarp::emit(
   this->token = token;
   this->isToken = isToken;
   vectors.clear();
-  SmallVector<Channels> key;
+  SmallVector<LaneChannels> key;
   Value square = f64(b, 0.0);
+  auto loadWide = [&](Value channel, int64_t number) {
+    LaneChannels channels = load(channel, number), centre;
+    if (format.centred)
+      centre = b.loadFloats(getCentre(), {page, kvHead, channel}, number);
+    for (auto [i, x] : llvm::enumerate(channels)) {
+      x = widen(b, x);
+      if (format.centred)
+        x = b.subF(x, widen(b, centre[i]));
+    }
+    return channels;
+  };
   for (int64_t part = 0; part < lanes.parts; ++part) {
     vectors.push_back(lanes.getVector(b, part));
-    Value channel = b.mulI(vectors.back(), b.index(kWidth));
-    key.push_back(this->load(channel, load));
+    key.push_back(loadChannels(b, format, lanes, vectors.back(), loadWide));
     square = b.addF(square, getSquares(key.back()));
   }
   square = b.combine(
@@ -262,10 +193,10 @@ void KeySketchWarp::emit(
   Value isKnown = b.compare(CmpFPredicate::OLT, square,
                             f64(b, std::numeric_limits<double>::infinity()));
   if (format.rotated)
-    rotate(key);
+    rotate(b, format, lanes, key);
   SmallVector<Group> groups;
   SmallVector<Value> words;
-  for (const Channels &channels : key) {
+  for (const LaneChannels &channels : key) {
     groups.push_back(quantise(channels));
     SmallVector<Value> own;
     for (int64_t i = 0; i < kWidth; ++i) {

@@ -21,7 +21,7 @@
 #define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_KEYSKETCHWARP_H
 
 #include "../VashistaToVector/SketchQuantiser.h"
-#include "TokenLanes.h"
+#include "SketchLanes.h"
 
 namespace vashista {
 
@@ -54,8 +54,6 @@ public:
                 load);
 
 private:
-  /// What a lane has of a key: its channels, f64.
-  using Channels = llvm::SmallVector<Value>;
   /// A group's scale and the squares of what it leaves, in all of its lanes.
   struct Group {
     SketchQuantiser::Scale scale;
@@ -65,12 +63,6 @@ private:
   Value add(Value x, Value y) { return b.addF(x, y); }
   /// The sum of squares of some channels.
   Value getSquares(llvm::ArrayRef<Value> channels);
-  /// 16 channels from a multiple of 16 on, 0 where the key has none.
-  Channels
-  load(Value channel,
-       llvm::function_ref<llvm::SmallVector<Value>(Value, int64_t)> load);
-  /// As the `rotate` of one thread.
-  void rotate(llvm::MutableArrayRef<Channels> key);
   Group quantise(llvm::ArrayRef<Value> channels);
   void storeGroups(llvm::ArrayRef<Group> groups, Value isKnown, Value rounding);
   /// `words` are the codes of a lane's vectors, a byte each.

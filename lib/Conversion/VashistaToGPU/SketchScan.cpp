@@ -37,8 +37,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../VashistaToVector/SketchDirection.h"
 #include "../VashistaToVector/UpperBounds.h"
+#include "DirectionWarp.h"
 #include "Kernels.h"
 #include "Slots.h"
 #include "WarpBuilder.h"
@@ -184,7 +184,12 @@ static SmallVector<OpFoldResult> getScoreSizes(ScoreOp op, WarpBuilder &b) {
 }
 
 SmallVector<Value> SketchScan::launch() {
-  rounded.emit(b.readOnly(op.getDirection()));
+  Value direction = b.readOnly(op.getDirection());
+  DirectionWarp warps(b, format, rounded);
+  if (warps.hasRoom())
+    warps.launch(direction);
+  else
+    rounded.emit(direction);
   SmallVector<OpFoldResult> sizes = getScoreSizes(op, b);
   SmallVector<Value> written;
   auto allocate = [&](Type element, ArrayRef<OpFoldResult> shape) {

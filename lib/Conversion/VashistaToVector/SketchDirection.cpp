@@ -18,9 +18,9 @@ using namespace vashista;
 
 using arith::CmpFPredicate;
 
-void SketchDirection::emit(Value direction) {
+void SketchDirection::allocate(Value direction) {
   Value rows = b.dim(direction, 0), heads = b.dim(direction, 1);
-  auto allocate = [&](ArrayRef<int64_t> sizes, Type element) -> Value {
+  auto make = [&](ArrayRef<int64_t> sizes, Type element) -> Value {
     SmallVector<int64_t> shape = {ShapedType::kDynamic, ShapedType::kDynamic};
     shape.append(sizes.begin(), sizes.end());
     return memref::AllocOp::create(b, MemRefType::get(shape, element),
@@ -28,10 +28,15 @@ void SketchDirection::emit(Value direction) {
                                    b.getI64IntegerAttr(64));
   };
   if (packing == Packing::bytes)
-    multiples = allocate({2, format.paddedDim}, b.getI8Type());
+    multiples = make({2, format.paddedDim}, b.getI8Type());
   else
-    multiples = allocate({getNumMultiples()}, b.getI32Type());
-  factors = allocate({getNumFactors()}, b.getF32Type());
+    multiples = make({getNumMultiples()}, b.getI32Type());
+  factors = make({getNumFactors()}, b.getF32Type());
+}
+
+void SketchDirection::emit(Value direction) {
+  allocate(direction);
+  Value rows = b.dim(direction, 0), heads = b.dim(direction, 1);
   auto forall = scf::ForallOp::create(b, getAsOpFoldResult({rows, heads}),
                                       ValueRange(), std::nullopt);
   OpBuilder::InsertionGuard guard(b);
@@ -59,6 +64,46 @@ void SketchDirection::rotate(Value direction) {
   round(exact);
 }
 
+// Halves of the step are what products have in common.
+Value SketchDirection::computeHalf(Value largest) {
+  return roundUp(b, b.mulF(largest, f64(b, 0.5 / getLargest())));
+}
+
+Value SketchDirection::computeStep(Value half) {
+  return b.mulF(widen(b, half), f64(b, 2.0));
+}
+
+Value SketchDirection::computeInverse(Value step) {
+  Value some = b.compare(CmpFPredicate::OGT, step, f64(b, 0.0));
+  return b.select(some, b.divF(f64(b, 1.0), step), f64(b, 0.0));
+}
+
+Value SketchDirection::computeMultiples(Value channels, Value inverse) {
+  Type type = channels.getType(), ints = b.getI32Type();
+  if (auto vector = dyn_cast<VectorType>(type)) {
+    inverse = vector::BroadcastOp::create(b, vector, inverse);
+    ints = vector.clone(ints);
+  }
+  Value q = math::RoundEvenOp::create(b, b.mulF(channels, inverse));
+  // NaN and infinities have no multiple: what bounds reach is unknown then.
+  Value known = b.compare(CmpFPredicate::ORD, q, q);
+  Value none = arith::ConstantOp::create(b, b.getZeroAttr(type));
+  return arith::FPToSIOp::create(b, ints, b.select(known, q, none));
+}
+
+Value SketchDirection::computeCorrection(Value sum) {
+  Value correction = arith::SIToFPOp::create(b, b.getF32Type(), sum);
+  return b.mulF(correction,
+                b.f32(-static_cast<float>(format.getLargestCode())));
+}
+
+Value SketchDirection::computeReach(Value norm, Value left) {
+  double roundings = 2 * (format.paddedDim + 8) * 0x1p-24 * (1 + 0x1p-20);
+  // The difference itself is off by a few 2^-53 of w'.
+  Value perScale = b.addF(b.mulF(norm, f64(b, roundings)), left);
+  return b.mulF(perScale, f64(b, format.getMostPerScale()));
+}
+
 void SketchDirection::round(Value exact) {
   constexpr int64_t kWidth = 8;
   auto wide = VectorType::get({kWidth}, b.getF64Type());
@@ -66,9 +111,6 @@ void SketchDirection::round(Value exact) {
   Value none = arith::ConstantOp::create(b, b.getZeroAttr(wide));
   auto load = [&](Value channel) -> Value {
     return vector::LoadOp::create(b, wide, exact, channel);
-  };
-  auto splat = [&](Value value) -> Value {
-    return vector::BroadcastOp::create(b, wide, value);
   };
   Value zero = b.index(0), all = b.index(format.paddedDim);
   Value largest =
@@ -79,18 +121,14 @@ void SketchDirection::round(Value exact) {
           .front();
   largest =
       vector::ReductionOp::create(b, vector::CombiningKind::MAXIMUMF, largest);
-  // Halves of it are what products have in common.
-  Value half = roundUp(b, b.mulF(largest, f64(b, 0.5 / getLargest())));
-  Value step = b.mulF(widen(b, half), f64(b, 2.0));
-  Value some = b.compare(CmpFPredicate::OGT, step, f64(b, 0.0));
-  Value inverse = b.select(some, b.divF(f64(b, 1.0), step), f64(b, 0.0));
+  Value half = computeHalf(largest), step = computeStep(half);
+  Value inverse = computeInverse(step);
   Value rounded = b.scratch({format.paddedDim}, b.getI32Type());
   auto storeFactor = [&](Value value, int64_t factor) {
     b.store(value, factors, {row, head, b.index(factor)});
   };
   storeFactor(half, getHalfStep());
 
-  // NaN and infinities have no multiple: what bounds reach is unknown then.
   for (int64_t number = 0; number < format.numGroups; ++number) {
     Value first = b.index(number * format.group);
     Value last = b.index((number + 1) * format.group);
@@ -98,45 +136,36 @@ void SketchDirection::round(Value exact) {
     Value sums =
         b.forLoop(first, last, kWidth, ValueRange{zeros},
                   [&](Value channel, ValueRange carried) -> SmallVector<Value> {
-                    Value q = math::RoundEvenOp::create(
-                        b, b.mulF(load(channel), splat(inverse)));
-                    Value known = b.compare(CmpFPredicate::ORD, q, q);
-                    q = b.select(known, q, none);
-                    Value ints = arith::FPToSIOp::create(b, shorts, q);
+                    Value ints = computeMultiples(load(channel), inverse);
                     b.storeVector(ints, rounded, channel);
                     return {b.addI(carried[0], ints)};
                   })
             .front();
     Value sum =
         vector::ReductionOp::create(b, vector::CombiningKind::ADD, sums);
-    Value correction = arith::SIToFPOp::create(b, b.getF32Type(), sum);
-    correction =
-        b.mulF(correction, b.f32(-static_cast<float>(format.getLargestCode())));
-    storeFactor(correction, getCorrection() + number);
+    storeFactor(computeCorrection(sum), getCorrection() + number);
   }
 
   int64_t channels = format.paddedDim / getNumNorms();
   for (int64_t number = 0; number < getNumNorms(); ++number) {
     Value first = b.index(number * channels);
     Value last = b.index((number + 1) * channels);
-    SmallVector<Value> squares = b.forLoop(
-        first, last, kWidth, ValueRange{none, none},
-        [&](Value channel, ValueRange carried) -> SmallVector<Value> {
-          Value w = load(channel);
-          Value q = vector::LoadOp::create(b, shorts, rounded, channel);
-          q = b.mulF(arith::SIToFPOp::create(b, wide, q), splat(step));
-          Value left = b.subF(w, q);
-          return {b.addF(carried[0], b.mulF(w, w)),
-                  b.addF(carried[1], b.mulF(left, left))};
-        });
+    SmallVector<Value> squares =
+        b.forLoop(first, last, kWidth, ValueRange{none, none},
+                  [&](Value channel, ValueRange carried) -> SmallVector<Value> {
+                    Value w = load(channel);
+                    Value q =
+                        vector::LoadOp::create(b, shorts, rounded, channel);
+                    q = b.mulF(arith::SIToFPOp::create(b, wide, q),
+                               vector::BroadcastOp::create(b, wide, step));
+                    Value left = b.subF(w, q);
+                    return {b.addF(carried[0], b.mulF(w, w)),
+                            b.addF(carried[1], b.mulF(left, left))};
+                  });
     Value norm = b.sqrt(b.reduceAdd(squares[0]));
     Value left = b.sqrt(b.reduceAdd(squares[1]));
-    double roundings = 2 * (format.paddedDim + 8) * 0x1p-24 * (1 + 0x1p-20);
-    // The difference itself is off by a few 2^-53 of w'.
-    Value perScale = b.addF(b.mulF(norm, f64(b, roundings)), left);
-    perScale = b.mulF(perScale, f64(b, format.getMostPerScale()));
     storeFactor(roundUp(b, norm), number);
-    storeFactor(roundUp(b, perScale), getScaleReach() + number);
+    storeFactor(roundUp(b, computeReach(norm, left)), getScaleReach() + number);
   }
 
   store(rounded);

@@ -19,7 +19,8 @@
 // numbers, each by 2^-24 of norm(w'_g) norm(decoded_g) or less. For that n = Dp
 // + 8 such roundings are taken twice, which also covers a sum in f32 of n
 // products in any order. Norms of w' and of w' - q are those of the exact ones,
-// rounded up.
+// rounded up: sums of squares in f64 are off by Dp 2^-53 of themselves in any
+// order, far less than what `roundUp` covers.
 //
 //===----------------------------------------------------------------------===//
 
@@ -52,6 +53,21 @@ public:
   /// Of a buffer [R, H, D].
   void emit(Value direction);
 
+  // The parts of it, for those that have their own way of going over channels.
+  /// Makes room for what is made.
+  void allocate(Value direction);
+  /// Half the step, f32, by the largest channel: NaN if one is.
+  Value computeHalf(Value largest);
+  Value computeStep(Value half);
+  /// By how much channels become multiples; 0 without a step.
+  Value computeInverse(Value step);
+  /// Channels, one or a vector of f64, as multiples, i32.
+  Value computeMultiples(Value channels, Value inverse);
+  /// What a group's sums are corrected by, for the sum of its multiples.
+  Value computeCorrection(Value sum);
+  /// What a bound has for a unit of a scale, for the norms of w' and of w' - q.
+  Value computeReach(Value norm, Value left);
+
   /// Of a head: how many i32 or, in each of two parts, bytes there are.
   int64_t getNumMultiples() const {
     return format.paddedDim / (packing == Packing::pairs ? 2 : 1);
@@ -77,7 +93,7 @@ private:
   void rotate(Value direction);
   void round(Value exact);
   void store(Value rounded);
-  /// The largest multiple: both of its bytes are signed.
+  /// The largest multiple; of bytes, both are signed.
   int64_t getLargest() const {
     return packing == Packing::bytes ? 127 * 256 + 127 : 32767;
   }

@@ -9,16 +9,32 @@
 
 // THREE: error: expected clusters to be 1, 2, 4 or 8, got 3
 
-// A direction is rounded first, to two bytes a channel. A block has 1,024 slots
-// of a KV head and sequence; sums are of bytes, and a block leaves the highest
-// of its bounds to whoever picks.
+// A direction is rounded first, to two bytes a channel, by the lanes of a warp.
+// A block has 1,024 slots of a KV head and sequence; sums are of bytes, and a
+// block leaves the highest of its bounds to whoever picks.
 // CHECK-LABEL: func.func @score(
 // CHECK: %[[BYTES:.*]] = memref.alloc(%{{.*}}, %{{.*}}) {alignment = 64 : i64} : memref<?x?x2x128xi8>
-// CHECK: scf.forall
+// CHECK-NOT: scf.forall
+// CHECK: gpu.launch_func @kernels::@round_direction_0 blocks in (%c3{{.*}}, %c1{{.*}}, %c1{{.*}}) threads in (%c128{{.*}}, %c1{{.*}}, %c1{{.*}})
 // CHECK: %[[BLOCKS:.*]] = arith.ceildivui %{{.*}}, %c1024
 // CHECK: memref.alloc({{.*}}) {alignment = 64 : i64} : memref<3x4x?x1xf32>
 // CHECK: gpu.launch_func @kernels::@sketch_scan_0 blocks in (%c2{{.*}}, %[[BLOCKS]], %c3{{.*}}) threads in (%c128{{.*}}, %c1{{.*}}, %c1{{.*}})
 // CHECK-NOT: vashista.
+// Four channels of a lane: two levels within it, five between 32 lanes, each of
+// two halves. So are the largest channel and squares; sums of a group are those
+// of 8 lanes.
+// CHECK: gpu.func @round_direction_0({{.*}}llvm.noalias, llvm.readonly
+// CHECK: vector.load {{.*}} {alignment = 8 : i64} : {{.*}}, vector<4xbf16>
+// CHECK-COUNT-40: gpu.shuffle xor
+// CHECK: arith.maximumf
+// CHECK-COUNT-10: gpu.shuffle xor
+// CHECK: math.fma
+// CHECK-COUNT-10: gpu.shuffle xor
+// CHECK: arith.divf
+// CHECK: math.roundeven {{.*}} : f64
+// CHECK-COUNT-2: vector.store {{.*}} {alignment = 4 : i64} : memref<?x?x2x128xi8{{.*}}>, vector<4xi8>
+// CHECK-COUNT-13: gpu.shuffle xor
+// CHECK-NOT: gpu.shuffle
 // CHECK: gpu.func @sketch_scan_0({{.*}}llvm.noalias, llvm.readonly
 // CHECK-COUNT-4: nvvm.mma.sync {{.*}}multiplicandAPtxType = #nvvm.mma_type<u8>, multiplicandBPtxType = #nvvm.mma_type<s8>, shape = #nvvm.shape<m = 16, n = 8, k = 32>
 // CHECK: gpu.return
@@ -42,6 +58,7 @@ func.func @score(
 // CHECK-LABEL: func.func @score_alone(
 // CHECK-NOT: memref<3x4x?x1xf32>
 // CHECK: gpu.launch_func @kernels::@sketch_scan_0
+// CHECK: gpu.func @sketch_scan_0(
 // CHECK-NOT: math.sqrt
 func.func @score_alone(
     %q: tensor<3x4x128xbf16>, %codes: tensor<?x2x16x64xi8>,
@@ -53,6 +70,27 @@ func.func @score_alone(
       : (tensor<3x4x128xbf16>, tensor<?x2x16x64xi8>, tensor<?x2x16x1xf16>,
          tensor<?x2x16x1xf16>, tensor<3x8xi32>, tensor<3xi32>)
       -> (tensor<3x4x128xf32>, tensor<3x4x128xf32>)
+  return %s : tensor<3x4x128xf32>
+}
+
+// -----
+
+// A direction of 2,048 channels is rounded by one thread.
+// CHECK-LABEL: func.func @score_wide(
+// CHECK: scf.forall
+// CHECK: math.roundeven
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0
+// CHECK-NOT: @round_direction_0
+func.func @score_wide(
+    %q: tensor<3x4x2048xbf16>, %codes: tensor<?x2x16x1024xi8>,
+    %scales: tensor<?x2x16x16xf16>, %norms: tensor<?x2x16x16xf16>,
+    %table: tensor<3x8xi32>, %lens: tensor<3xi32>) -> tensor<3x4x128xf32> {
+  %s, %b = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 128>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.0883883461
+      : (tensor<3x4x2048xbf16>, tensor<?x2x16x1024xi8>,
+         tensor<?x2x16x16xf16>, tensor<?x2x16x16xf16>, tensor<3x8xi32>,
+         tensor<3xi32>) -> (tensor<3x4x128xf32>, tensor<3x4x128xf32>)
   return %s : tensor<3x4x128xf32>
 }
 

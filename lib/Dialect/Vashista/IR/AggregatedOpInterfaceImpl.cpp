@@ -130,7 +130,7 @@ private:
   void rememberPicks(const Picked &picked);
   /// Of all rounds so far; of the first, with its count.
   List getListSoFar(List latest, Value soFar);
-  Value countRound(Value rounds, Value count);
+  Value countRounds(ValueRange counts);
 
   /// Rounded down: never more than was asked for.
   FloatAttr getTolerance() {
@@ -349,13 +349,26 @@ Value AttentionDecomposition::measureTailAtDirection() {
   return multiply(tail, getTemperature());
 }
 
-/// rounds + (count > 0)
-Value AttentionDecomposition::countRound(Value rounds, Value count) {
-  Value none = fill(4, b.getI32IntegerAttr(0));
-  Value picked =
-      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt, count, none);
-  Value one = arith::ExtUIOp::create(b, loc, rounds.getType(), picked);
-  return arith::AddIOp::create(b, loc, rounds, one);
+/// The first round, and those of later ones that have picked something. One op
+/// of all: elementwise ones would be a launch each on a GPU.
+Value AttentionDecomposition::countRounds(ValueRange counts) {
+  if (counts.empty())
+    return fill(4, b.getI32IntegerAttr(1));
+  Value any = tensor::EmptyOp::create(b, loc, shapes[4], b.getI32Type());
+  auto count = [&](OpBuilder &b, Location loc, ValueRange elements) {
+    auto i32 = [&](int32_t value) -> Value {
+      return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(value));
+    };
+    Value rounds = i32(1), none = i32(0);
+    for (Value picked : elements.take_front(counts.size())) {
+      Value some = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt,
+                                         picked, none);
+      some = arith::ExtUIOp::create(b, loc, b.getI32Type(), some);
+      rounds = arith::AddIOp::create(b, loc, rounds, some);
+    }
+    linalg::YieldOp::create(b, loc, rounds);
+  };
+  return linalg::MapOp::create(b, loc, counts, any, count)->getResult(0);
 }
 
 FailureOr<SmallVector<Value>> AttentionDecomposition::run() {
@@ -378,16 +391,16 @@ FailureOr<SmallVector<Value>> AttentionDecomposition::run() {
                        op->getResultTypes());
   }
 
-  rounds = fill(4, b.getI32IntegerAttr(1));
+  SmallVector<Value> counts; // of later rounds
   for (int64_t round = 0; round < policy.getRounds(); ++round) {
     last = pick(round > 0 && direction ? direction : op.getQuery(),
                 /*firstRound=*/round == 0);
     rememberPicks(last);
     attend();
     if (round > 0)
-      rounds = countRound(rounds,
-                          last.tokens ? last.tokens.count : last.pages.count);
+      counts.push_back(last.tokens ? last.tokens.count : last.pages.count);
   }
+  rounds = countRounds(counts);
 
   if (policy.isCertified()) {
     bool projection = op.getSolver().isProjection();
