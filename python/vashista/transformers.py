@@ -25,7 +25,7 @@ Sources: the documentation of `AttentionInterface` and `Cache` in transformers 5
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 import torch
 import transformers
@@ -34,8 +34,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from . import _check
+from ._artefact import Artefact
 from ._error import Error
-from ._steps import Chunk, Step
+from ._steps import Attention, Chunk, Step
 from .paged import PagedKVCache
 from .policy import Policy
 from .spec import AttentionSpec
@@ -120,10 +121,11 @@ class _Layer(CacheLayerMixin):
             step.write(*rows, self.number)
         else:
             step.append(*rows, self.number)
-        self.seen += tokens
+        if not self.cache.is_held:
+            self.seen += tokens
         # An alias: what the caller has is not marked.
         keys = key_states.view_as(key_states)
-        setattr(keys, _MARK, (step, self.number))
+        setattr(keys, _MARK, (step, self.number, self.cache.observe))
         return keys, value_states
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -180,11 +182,14 @@ class PagedCache(Cache):
       pages: of the pool; default: what `batch` rows of `max_length` tokens take, which
         rows that share pages (beams) need fewer of.
       target: as for `vashista.compile`; default: the device.
+      artefact: what `spec_of` with the same arguments was compiled to before.
       options: further arguments of `spec_of`: summary, sketch, page_size, scale.
 
     Attributes:
       paged: the `vashista.PagedKVCache`.
       sequences: its sequences, in the order of the batch.
+      observe: is called after every compiled step of a layer with the layer's number,
+        the `vashista.Step`, its queries `[R, H, D]` and its `vashista.Attention`.
     """
 
     def __init__(
@@ -198,6 +203,7 @@ class PagedCache(Cache):
         dtype: torch.dtype | None = None,
         pages: int | None = None,
         target: str | None = None,
+        artefact: Artefact | None = None,
         **options: Any,
     ):
         _check.integer("PagedCache: max_length", max_length, 1)
@@ -214,16 +220,65 @@ class PagedCache(Cache):
             layers=layers,
             device=device,
             target=target,
+            artefact=artefact,
         )
         self.sequences: list[int] = []
+        self.observe: Callable[[int, Step, Any, Attention], None] | None = None
         self._step: Chunk | Step | None = None
+        self._held: Step | None = None
         self._start = 0
         super().__init__(layers=[_Layer(self, i) for i in range(layers)])
+
+    @property
+    def is_held(self) -> bool:
+        return self._held is not None
+
+    def hold(self, tokens: int = 1) -> None:
+        """Prepares the next step, in tensors that stay where they are.
+
+        Calls of the model write and attend there until `advance` moves it on, so that
+        one can be captured in a CUDA graph and replayed. They take `position_ids`, and
+        as many `tokens` of each row. `release` ends it.
+        """
+        if self._held is not None or not self.sequences:
+            raise _check.refuse(
+                "PagedCache: hold", "a prompt, and no step that is held", "another"
+            )
+        pages = self.paged.max_pages
+        self._held = self.paged.step(self.sequences, tokens, pages=pages)
+
+    def advance(self) -> None:
+        """Moves the step that is held to the tokens that follow."""
+        held = self._need_held("advance")
+        held.next()
+        for layer in self.layers:
+            layer.seen += held.tokens
+
+    def release(self) -> None:
+        """Holds no step any more; its tokens are those that were written last."""
+        held = self._need_held("release")
+        for layer in self.layers:
+            layer.seen += held.tokens
+        self._held = None
+
+    def _need_held(self, what: str) -> Step:
+        if self._held is None:
+            raise _check.refuse(f"PagedCache: {what}", "a step that is held", "none")
+        return self._held
 
     def _begin(self, layer: _Layer, batch: int, tokens: int) -> Chunk | Step:
         """The step of a layer's new tokens: a new one for the first layer of a model
         that has any, which the others join."""
         paged = self.paged
+        if self._held is not None:
+            self._check_batch(batch)
+            if tokens != self._held.tokens:
+                raise _check.refuse(
+                    "PagedCache: tokens of the step that is held",
+                    self._held.tokens,
+                    tokens,
+                )
+            return self._held
         length = paged.length(self.sequences[0]) if self.sequences else 0
         if layer.seen == length:
             if not self.sequences:
@@ -251,14 +306,19 @@ class PagedCache(Cache):
         if batch != len(self.sequences):
             raise _check.refuse("PagedCache: batch", len(self.sequences), batch)
 
+    def _check_free(self, what: str) -> None:
+        if self._held is not None:
+            raise _check.refuse(f"PagedCache: {what}", "no step that is held", "one")
+
     def _reset(self) -> None:
         for sequence in self.sequences:
             self.paged.free(sequence)
-        self.sequences, self._step = [], None
+        self.sequences, self._step, self._held = [], None, None
         for layer in self.layers:
             layer.seen = 0
 
     def _crop(self, tokens: int) -> None:
+        self._check_free("crop")
         for sequence in self.sequences:
             self.paged.rollback(sequence, tokens)
         for layer in self.layers:
@@ -268,6 +328,7 @@ class PagedCache(Cache):
         """Rows of the batch by number, any of them any number of times."""
         if not self.sequences:
             return
+        self._check_free("batch_select_indices")
         if len(indices) > self.batch:
             raise _check.refuse(
                 "PagedCache: batch", f"at most {self.batch}", len(indices)
@@ -293,7 +354,7 @@ def attention(
     The compiled decode step where `key` is what a `PagedCache` returned for tokens
     after a prompt, else SDPA.
     """
-    step, layer = getattr(key, _MARK, (None, 0))
+    step, layer, observe = getattr(key, _MARK, (None, 0, None))
     if step is None:
         if query.shape[2] < key.shape[2]:
             raise Error(
@@ -328,8 +389,10 @@ def attention(
         )
     batch, heads, tokens, dim = query.shape
     rows = query.transpose(1, 2).reshape(batch * tokens, heads, dim)
-    o = step.attend(rows, layer).o
-    return o.view(batch, tokens, heads, -1).to(query.dtype), None
+    got = step.attend(rows, layer)
+    if observe is not None:
+        observe(layer, step, rows, got)
+    return got.o.view(batch, tokens, heads, -1).to(query.dtype), None
 
 
 def mask(

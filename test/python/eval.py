@@ -15,55 +15,26 @@ import dataclasses
 import io
 import json
 import pathlib
+import sys
 import tempfile
 import unittest
 from unittest import mock
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "Inputs"))
+
 import numpy as np
 import vashista
+from tiny_decoder import CFG, make_decoder
 from vashista.eval import __main__ as program
 from vashista.eval._decoder import Arrays, Decoder
 from vashista.eval._measure import Evaluation
 from vashista.eval._step import Heads, Setting, Step
 
-CFG = dict(vocab=61, d=32, layers=2, hq=4, hkv=2, hd=32, ff=48, theta=10000.0)
 CONTEXT, DECODED, WINDOWS = 192, 10, 2
 SKETCH = "bits = 4, group = 32, rotation = hadamard, norm = token"
 SETTING = Setting(
     "tiny", SKETCH, tolerance=0.3, candidates=192, sinks=2, window=8, page_size=8
 )
-
-
-def make_decoder(folder):
-    """Writes a decoder whose attention is neither flat nor a single token's."""
-    rng = np.random.default_rng(0)
-    d, kv, ff = CFG["d"], CFG["hkv"] * CFG["hd"], CFG["ff"]
-    shapes = {"emb.weight": [CFG["vocab"], d], "nf.weight": [d]}
-    for i in range(CFG["layers"]):
-        shapes |= {f"blocks.{i}.n1.weight": [d], f"blocks.{i}.n2.weight": [d]}
-        shapes |= {f"blocks.{i}.wq.weight": [CFG["hq"] * CFG["hd"], d]}
-        shapes |= {f"blocks.{i}.{name}.weight": [kv, d] for name in ("wk", "wv")}
-        shapes |= {f"blocks.{i}.wo.weight": [d, CFG["hq"] * CFG["hd"]]}
-        shapes |= {f"blocks.{i}.{name}.weight": [ff, d] for name in ("w1", "w3")}
-        shapes |= {f"blocks.{i}.w2.weight": [d, ff]}
-    weights = [
-        rng.standard_normal(shape) * (1 if len(shape) == 1 else 1.6 * shape[1] ** -0.5)
-        for shape in shapes.values()
-    ]
-    flat = np.concatenate([w.ravel() for w in weights]).astype(np.float32)
-    bits, half = vashista.as_bfloat16(flat).bits, flat.size // 2
-    bits[:half].tofile(folder / "weights.0.bin")
-    bits[half:].tofile(folder / "weights.1.bin")
-    tokens = rng.integers(0, CFG["vocab"], WINDOWS * CONTEXT + 1, np.uint16)
-    tokens.tofile(folder / "eval_tokens.u16")
-    meta = {"cfg": CFG, "parts": 2, "order": shapes}
-    (folder / "weights.json").write_text(json.dumps(meta))
-    start, read = 0, {}
-    for name, shape in shapes.items():
-        end = start + int(np.prod(shape))
-        read[name] = vashista.bfloat16(bits[start:end]).float32().reshape(shape)
-        start = end
-    return {name: w.astype(np.float64) for name, w in read.items()}, tokens.astype(int)
 
 
 def forward(weights, ids):
@@ -118,7 +89,7 @@ class EvalTest(unittest.TestCase):
         cls.temporary = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.temporary.cleanup)
         cls.folder = pathlib.Path(cls.temporary.name)
-        cls.weights, cls.tokens = make_decoder(cls.folder)
+        cls.weights, cls.tokens = make_decoder(cls.folder, WINDOWS * CONTEXT + 1)
         cls.decoder = Decoder(cls.folder, Arrays("numpy"))
         cls.evaluation = Evaluation(cls.decoder, WINDOWS, CONTEXT, DECODED)
 
@@ -217,7 +188,12 @@ class EvalTest(unittest.TestCase):
             ": 0 false certificates, 0 rows neither",
         ):
             self.assertIn(text, out)
-        results = json.loads(path.read_text())
+        stored = json.loads(path.read_text())
+        self.assertEqual(stored["kind"], "layers")
+        # Folders are nobody else's.
+        self.assertNotIn(str(self.folder), stored["command"])
+        self.assertIn("--codelm CODELM", stored["command"])
+        results = stored["results"]
         self.assertEqual([r["setting"]["name"] for r in results], ["tiny", "by layer"])
         scans = [layer["scan"] for layer in results[1]["layers"]]
         self.assertAlmostEqual(scans[1] - scans[0], 16 / 128)

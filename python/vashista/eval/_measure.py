@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import math
 
 import numpy as np
 
 from .. import bfloat16
-from ._decoder import Arrays, Decoder, attend, blocks, probabilities, weigh
+from ._decoder import Decoder, attend
+from ._progress import progress
 from ._step import Setting, Step
+from ._truth import SLOP, interval, of_layers, summarise, truth
 
 _CHUNK = 64  # rows of a call
 _ALONE = 8  # every how many calls a row's own need is measured
-_SLOP = 1e-9  # the reference's own rounding
 
 
 @dataclasses.dataclass
@@ -58,7 +58,8 @@ class Evaluation:
             )
         self.decoder, self.context, self.decoded = decoder, context, decoded
         self.lens = np.arange(context - decoded, context, dtype=np.int32) + 1
-        self.windows = [self._prefill(i * context) for i in range(windows)]
+        starts = [i * context for i in range(windows)]
+        self.windows = [self._prefill(s) for s in progress(starts, "prefilled windows")]
 
     def _prefill(self, start: int) -> Prefix:
         decoder, arrays = self.decoder, self.decoder.arrays
@@ -119,7 +120,7 @@ class Evaluation:
         arrays = self.decoder.arrays
         rows = [collections.defaultdict(list) for _ in range(self.decoder.layers)]
         losses, divergences = [], []
-        for window in self.windows:
+        for window in progress(self.windows, setting.name):
 
             def sparse(layer, q, k, v):
                 return self._attend(steps[layer], q, k, v, rows[layer])
@@ -129,15 +130,13 @@ class Evaluation:
             kl = (arrays.lib.exp(window.logp) * (window.logp - logp)).sum(-1)
             divergences.append(arrays.numpy(kl))
         rows = [{k: np.concatenate(v) for k, v in layer.items()} for layer in rows]
-        layers = [self._summarise(step, r) for step, r in zip(steps, rows)]
-        whole = {key: float(np.mean([r[key] for r in layers])) for key in layers[0]}
-        for key in ("false", "unproved"):
-            whole[key] = int(sum(r[key] for r in layers))
-        whole["tau_true_max"] = max(r["tau_true_max"] for r in layers)
-        errors = np.concatenate([r["error_true"].ravel() for r in rows])
-        whole["error_p99"] = float(np.quantile(errors, 0.99))
+        layers = [
+            summarise(r, step.scan_share, setting.tolerance)
+            for step, r in zip(steps, rows)
+        ]
+        whole = of_layers(layers, [r["error_true"] for r in rows])
         mean = np.array([d.mean() for d in losses])
-        whole.update(_interval(mean))
+        whole.update(interval(mean))
         whole["kl"] = float(np.mean(divergences))
         return {
             "setting": dataclasses.asdict(setting),
@@ -181,12 +180,12 @@ class Evaluation:
                 if read[r, g, tokens].any() or (tokens >= lens[r]).any():
                     raise AssertionError("a list holds a token twice or a hidden one")
                 read[r, g, tokens] = True
-            missed, apart, dense = self._truth(q[part], k, v, lens, read)
+            missed, apart, dense = truth(arrays, q[part], k, v, lens, read)
             whole = flag.repeat(heads.query // heads.kv, 1)
             gap = np.linalg.norm(o - dense, axis=-1)
             rows["tau"].append(tau)
             # What fell back is dense: its certificate is of the state before.
-            rows["false"].append((missed > tau) | (apart > error * (1 + _SLOP)))
+            rows["false"].append((missed > tau) | (apart > error * (1 + SLOP)))
             rows["tau_true"].append(np.where(whole, 0.0, missed))
             rows["error_true"].append(gap / np.linalg.norm(dense, axis=-1))
             rows["group"].append(read.sum(-1) / lens[:, None])
@@ -196,63 +195,3 @@ class Evaluation:
                 need = step.alone(queries[part], table, lens, kept)
                 rows["alone"].append(need / lens[:, None])
         return arrays.of(np.concatenate(outputs))
-
-    def _truth(self, q, k, v, lens, read):
-        """In f64: the mass unread, the error that leaves, and the dense output.
-
-        The error is that of the set: `error` bounds it, not the rounding of o.
-        """
-        arrays, group = self.decoder.arrays, q.shape[1] // k.shape[1]
-        parts = []
-        for rows in blocks(len(q), q.shape[1] * self.context):
-            p = probabilities(arrays, arrays.double(q[rows]), k, lens[rows])
-            unread = arrays.of(~read[rows].repeat(group, 1))
-            left, taken = p * unread, p * ~unread
-            missed = left.sum(-1)
-            rest, mine = weigh(arrays, left, v), weigh(arrays, taken, v)
-            # dense - mine / (1 - missed), without its cancellation.
-            apart = rest - mine * (missed / taken.sum(-1))[..., None]
-            apart = np.linalg.norm(arrays.numpy(apart), axis=-1)
-            parts.append((arrays.numpy(missed), apart, arrays.numpy(rest + mine)))
-        return [np.concatenate(some) for some in zip(*parts)]
-
-    def _summarise(self, step: Step, rows) -> dict:
-        """What the rows of a layer come to."""
-        tolerance, flag = step.setting.tolerance, rows["flag"]
-        proved = rows["tau"] <= tolerance
-        whole = flag.repeat(step.heads.query // step.heads.kv, 1)
-        scan = step.scan_bytes / (4 * step.heads.dim)  # of a bf16 key and value
-        tokens = rows["group"].mean()
-        return {
-            "scan": scan,
-            "tokens": float(tokens),
-            "fallback": float(flag.mean()),
-            "bytes": float(scan + tokens + flag.mean()),
-            "alone": float(rows["alone"].mean()),
-            "group_p99": float(np.quantile(rows["group"], 0.99)),
-            "proved": float(proved.mean()),
-            "unproved": int((~proved & ~whole).sum()),
-            "tau": float(rows["tau"][proved].mean()) if proved.any() else math.nan,
-            "tau_true": float(rows["tau_true"].mean()),
-            "tau_true_max": float(rows["tau_true"].max()),
-            "error": float(rows["error_true"].mean()),
-            "error_p99": float(np.quantile(rows["error_true"], 0.99)),
-            "grown": float((rows["rounds"] > 1).mean()),
-            "false": int(rows["false"].sum()),
-        }
-
-
-# Quantiles .975 of Student's t, by degrees of freedom.
-_STUDENT = [math.nan, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20]
-
-
-def _interval(mean: np.ndarray) -> dict:
-    """Perplexity against dense, and a 95 % interval over windows, in percent."""
-    n = len(mean)
-    t = _STUDENT[n - 1] if n <= len(_STUDENT) else 2.2
-    half = t * mean.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
-    return {
-        "ppl": 100 * math.expm1(mean.mean()),
-        "ppl_low": 100 * math.expm1(mean.mean() - half),
-        "ppl_high": 100 * math.expm1(mean.mean() + half),
-    }

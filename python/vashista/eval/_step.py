@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import functools
 import pathlib
 import re
-import subprocess
 
 import numpy as np
 
-from .. import Artefact, Bits, Error, compile, find_program, load
+from .. import Artefact, Bits
+from ._artefacts import Artefacts, with_lists
 
 _ARRAYS = {"i8": np.int8, "f16": np.float16, "f32": np.float32}
 
@@ -108,13 +108,9 @@ class Step:
         }
         if re.search(r"centre\s*=\s*page", sketch):
             self.kept["centre"] = ((heads.kv, heads.dim), setting.centres)
-        text = self._text(sketch)
-        digest = hashlib.sha256(f"{targets}\n{text}".encode()).hexdigest()
-        self.path = folder / f"{digest[:16]}.vso"
-        if not self.path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            compile(_with_lists(text), targets, output=self.path)
-        self.artefact: Artefact = load(self.path)
+        lists = functools.partial(with_lists, function="step")
+        artefacts = Artefacts(folder, targets)
+        self.artefact: Artefact = artefacts.get(self._text(sketch), lists)
 
     @property
     def scan_bytes(self) -> float:
@@ -123,6 +119,11 @@ class Step:
         for shape, element in self.kept.values():
             size += np.prod(shape) * int(re.search(r"\d+", element)[0]) / 8
         return float(size) / (self.setting.page_size * self.heads.kv)
+
+    @property
+    def scan_share(self) -> float:
+        """The same, of the bytes of a key and a value in bf16."""
+        return self.scan_bytes / (4 * self.heads.dim)
 
     def keep(self, k: Bits, v: Bits, table: np.ndarray, length: int) -> list:
         """What is kept beside a cache `[pages, KV heads, page size, dim]`."""
@@ -228,35 +229,3 @@ func.func @alone({declare(["q", "table", "lens", "rows", *parts])}) -> {alone[1]
   return %count : {alone[1]}
 }}
 """
-
-
-def _with_lists(text: str) -> bytes:
-    """The module with attention as its ops, and every list among the results.
-
-    The ops are those that attention decomposes to, so that the lists are what it
-    attended.
-    """
-    words = [str(find_program("vashista-opt")), "--vashista-decompose", "--cse", "-"]
-    run = subprocess.run(words, input=text.encode(), capture_output=True, check=False)
-    if run.returncode:
-        raise Error("compile failed", run.stderr.decode(errors="replace").strip())
-    before, step, after = re.split(
-        r"(  func\.func @step\(.*?\n  }\n)", run.stdout.decode(), flags=re.DOTALL
-    )
-    picks = re.findall(
-        r"^ *(%\S+), (%\S+), %\S+ = vashista\.pick .* -> \((\S+), (\S+), \S+\)$",
-        step,
-        re.MULTILINE,
-    )
-    if not picks:
-        raise Error("compile failed", "expected a vashista.pick in the step, got none")
-    values = [value for pick in picks for value in pick[:2]]
-    types = [kind for pick in picks for kind in pick[2:]]
-    step = re.sub(r"\) {\n", f", {', '.join(types)}) {{\n", step, count=1)
-    step = re.sub(
-        r"return (.*) : (.*)\n",
-        lambda found: f"return {', '.join([found[1], *values])} : "
-        f"{', '.join([found[2], *types])}\n",
-        step,
-    )
-    return (before + step + after).encode()
