@@ -61,7 +61,7 @@
 // CHECK: gpu.module @kernels [#nvvm.target<O = 3, chip = "sm_90a", features = "+ptx80">]
 // CHECK-NOT: llvm.func @{{malloc|__nv}}
 // Blocks work together on a sequence where the GPU has clusters.
-// CHECK: llvm.func @pick_0({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 8>
+// CHECK: llvm.func @pick_0({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 4>
 // CHECK: llvm.func @attend_0({{.*}}nvvm.kernel
 
 // No function of a library, no approximate root.
