@@ -458,7 +458,7 @@ def judge_pick(case, entry, number, rng):
     heads, kv = case["heads"]
     group, rows = heads // kv, 4
     unit = case["page_size"] if case["unit"] == "pages" else 1
-    width = case["width"] or int(rng.choice((100, 1500, 9000)))
+    width = case["width"] or int(rng.choice((101, 1502, 9000, 9003)))
     if case["within"]:
         width = 144
     lens = rng.integers(1, width * unit + 1, rows).astype(np.int32)

@@ -74,7 +74,8 @@ void PickLauncher::pickFew() {
   auto getScores = [&](Value head) {
     SmallVector<Value> found;
     Value queryHead = b.addI(firstHead, head);
-    bool isTogether = own % kTogether == 0 && known % kTogether == 0;
+    bool isTogether =
+        !isDynamic() && own % kTogether == 0 && known % kTogether == 0;
     int64_t size = isTogether ? kTogether : 1;
     for (int64_t i = 0; i < own; i += size) {
       Value at = b.minI(slots[i], b.subI(numSlots, b.index(size)));
