@@ -92,6 +92,8 @@ class Timer:
         run = self.run
         if self.graphs:
             side = torch.cuda.Stream()
+            # What fills caches and tables may not have come to its end.
+            side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 for _ in range(3):
                     run()
