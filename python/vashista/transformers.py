@@ -154,7 +154,8 @@ class _Layer(CacheLayerMixin):
                 "PagedCache: crop", "minus the tokens to remove", tokens_to_remove
             )
         if self.number == 0:
-            self.cache._crop(-tokens_to_remove)
+            # A tensor, in some versions.
+            self.cache._crop(-int(tokens_to_remove))
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         self.batch_select_indices(beam_idx)
