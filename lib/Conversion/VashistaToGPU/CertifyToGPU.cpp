@@ -7,12 +7,14 @@
 //===----------------------------------------------------------------------===//
 
 //
-// A block has a row and KV head. Its threads look for the largest norms over
-// the row's pages, a few at a time: what they load must not wait for each
+// A block has a row and a few KV heads. Its threads look for the largest norms
+// over the row's pages, a few at a time: what they load must not wait for each
 // other. Then its warps take query heads by turns, sum the squares of their
 // vectors, and certify (Certificate.h).
 //
-// Bytes: 12 of each page and KV head, a table entry and two norms.
+// Bytes: 8 of each page and KV head, and a table entry of each page and block.
+// Memory gives 32 at least, which are the norms of four heads: few blocks have
+// one head each, and more threads that wait.
 //
 //===----------------------------------------------------------------------===//
 
@@ -30,18 +32,21 @@ using arith::CmpIPredicate;
 
 namespace {
 
-constexpr int64_t kWarps = 16, kThreads = kWarps * kWarp, kAtOnce = 4;
+constexpr int64_t kWarps = 16, kThreads = kWarps * kWarp;
+/// Norms that a thread has in flight.
+constexpr int64_t kAtOnce = 32;
 
 class CertifyLauncher {
 public:
-  CertifyLauncher(CertifyOp op, WarpBuilder &b) : op(op), b(b) {}
+  CertifyLauncher(CertifyOp op, WarpBuilder &b);
 
   /// Yields tensors.
   SmallVector<Value> launch();
 
 private:
   void emit(ArrayRef<Value> values, Value shared);
-  /// Of the pages that this thread looks at: key and value norm.
+  /// Of the pages that this thread looks at and each KV head of the block: key
+  /// and value norm.
   SmallVector<Value> getLargestNorms();
   /// Of a head's vector, in f64; the same in all lanes.
   Value getNorm(Value vectors, Value head);
@@ -50,10 +55,21 @@ private:
   WarpBuilder &b;
   // Of the kernel.
   Value direction, o, lse, tail, norms, table, lengths, rowToSeq, gap;
-  Value row, kvHead, length, thread, warp, lane;
+  Value row, firstKvHead, length, thread, warp, lane;
+  int64_t kvHeads = 1; // of a block
 };
 
 } // namespace
+
+CertifyLauncher::CertifyLauncher(CertifyOp op, WarpBuilder &b) : op(op), b(b) {
+  constexpr int64_t many = 256; // blocks, or more
+  int64_t rows =
+      cast<RankedTensorType>(op.getDirection().getType()).getDimSize(0);
+  int64_t all = cast<RankedTensorType>(op.getNorms().getType()).getDimSize(1);
+  if (!ShapedType::isDynamic(rows) && !ShapedType::isDynamic(all) &&
+      all % 4 == 0 && rows * all >= many)
+    kvHeads = 4;
+}
 
 SmallVector<Value> CertifyLauncher::launch() {
   SmallVector<Value> read;
@@ -67,10 +83,11 @@ SmallVector<Value> CertifyLauncher::launch() {
   KernelShape shape;
   shape.name = "certify";
   shape.gridX = b.dim(read[0], 0);
-  shape.gridY = b.dim(read[4], 1);
+  shape.gridY = b.divU(b.dim(read[4], 1), b.index(kvHeads));
   shape.gridZ = b.index(1);
   shape.threads = kThreads;
-  b.launch(shape, read, written, b.sharedType({kWarps, 2}, b.getF32Type()),
+  b.launch(shape, read, written,
+           b.sharedType({kWarps, 2 * kvHeads}, b.getF32Type()),
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              emit(values, shared[0]);
            });
@@ -84,7 +101,7 @@ void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
   rowToSeq = given.take(op.getRowToSeq() != nullptr);
   gap = given.take(op.getGap() != nullptr);
   row = b.blockId(gpu::Dimension::x);
-  kvHead = b.blockId(gpu::Dimension::y);
+  firstKvHead = b.mulI(b.blockId(gpu::Dimension::y), b.index(kvHeads));
   thread = b.threadId();
   warp = b.divU(thread, b.index(kWarp));
   lane = b.remU(thread, b.index(kWarp));
@@ -92,38 +109,37 @@ void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
 
   // Joined in the block; NaN stays.
   auto largest = [&](Value x, Value y) { return b.maxF(x, y); };
-  Value zero = b.index(0);
-  SmallVector<Value> found = getLargestNorms();
-  for (auto [i, norm] : llvm::enumerate(found))
+  for (auto [i, norm] : llvm::enumerate(getLargestNorms()))
     b.store(b.combine(norm, largest), shared, {warp, b.index(i)});
   b.barrier();
-  for (auto [i, norm] : llvm::enumerate(found)) {
-    norm = b.load(shared, {zero, b.index(i)});
-    for (int64_t other = 1; other < kWarps; ++other)
-      norm = largest(norm, b.load(shared, {b.index(other), b.index(i)}));
-  }
+  auto getNormOf = [&](Value which) {
+    Value ofWarp = b.load(shared, {b.remU(lane, b.index(kWarps)), which});
+    return widen(b, b.combine(ofWarp, largest));
+  };
 
   int64_t heads =
       cast<RankedTensorType>(op.getDirection().getType()).getDimSize(1);
   Value group = b.divU(b.index(heads), b.dim(norms, 1));
   Certificate certificate(op, b);
-  b.forLoop(warp, group, kWarps, [&](Value number) {
-    Value head = b.addI(b.mulI(kvHead, group), number);
+  Value all = b.mulI(group, b.index(kvHeads));
+  b.forLoop(warp, all, kWarps, [&](Value number) {
+    Value head = b.addI(b.mulI(firstKvHead, group), number);
+    Value keyNorm = b.mulI(b.divU(number, group), b.index(2));
     Value at[] = {row, head};
     Certificate::Head known;
     known.lse = widen(b, b.load(lse, at));
     known.tail = widen(b, b.load(tail, at));
     known.direction = getNorm(direction, head);
     known.output = getNorm(o, head);
-    known.keyNorm = widen(b, found[0]);
-    known.valueNorm = widen(b, found[1]);
+    known.keyNorm = getNormOf(keyNorm);
+    known.valueNorm = getNormOf(b.addI(keyNorm, b.index(1)));
     known.tokens = arith::UIToFPOp::create(
         b, b.getF64Type(),
         arith::IndexCastOp::create(b, b.getI64Type(), length));
     if (gap)
       known.gap = widen(b, b.load(gap, at));
     SmallVector<Value> made = certificate.certify(known);
-    Value isFirst = b.compare(CmpIPredicate::eq, lane, zero);
+    Value isFirst = b.compare(CmpIPredicate::eq, lane, b.index(0));
     b.ifThen(isFirst, [&] {
       for (auto [result, to] : llvm::zip_equal(made, given.values))
         b.store(result, to, at);
@@ -138,22 +154,29 @@ SmallVector<Value> CertifyLauncher::getLargestNorms() {
       b.divU(b.addI(length, b.index(pageSize - 1)), b.index(pageSize));
   Value last = b.subI(pages, b.index(1));
   auto pair = b.vectorType(2);
+  const int64_t pagesAtOnce = kAtOnce / (2 * std::max<int64_t>(kvHeads, 2));
+  SmallVector<Value> none(2 * kvHeads, b.f32(0.0f));
   return b.forLoop(
-      thread, pages, kThreads * kAtOnce, {b.f32(0.0f), b.f32(0.0f)},
+      thread, pages, kThreads * pagesAtOnce, none,
       [&](Value first, ValueRange carried) {
         SmallVector<Value> next(carried), found;
-        for (int64_t i = 0; i < kAtOnce; ++i) {
+        for (int64_t i = 0; i < pagesAtOnce; ++i) {
           // The last page once more does no harm.
           Value at = b.minI(b.addI(first, b.index(i * kThreads)), last);
           Value page = b.loadIndex(table, {sequence, at});
-          found.push_back(vector::LoadOp::create(
-              b, pair, norms, ValueRange{page, kvHead, b.index(0)},
-              /*nontemporal=*/false, llvm::MaybeAlign(8)));
+          for (int64_t head = 0; head < kvHeads; ++head)
+            found.push_back(vector::LoadOp::create(
+                b, pair, norms,
+                ValueRange{page, b.addI(firstKvHead, b.index(head)),
+                           b.index(0)},
+                /*nontemporal=*/false, llvm::MaybeAlign(8)));
         }
-        for (Value norm : found)
-          for (int64_t i = 0; i < 2; ++i)
-            next[i] = b.maxF(next[i], vector::ExtractOp::create(
-                                          b, norm, ArrayRef<int64_t>{i}));
+        for (auto [i, norm] : llvm::enumerate(found))
+          for (int64_t j = 0; j < 2; ++j) {
+            Value &most = next[2 * (i % kvHeads) + j];
+            most = b.maxF(
+                most, vector::ExtractOp::create(b, norm, ArrayRef<int64_t>{j}));
+          }
         return next;
       });
 }

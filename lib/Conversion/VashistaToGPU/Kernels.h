@@ -55,8 +55,13 @@ struct ScanFindings {
   /// Steps of a level for a nat, and the largest level: that or more.
   static constexpr int64_t kPerNat = 512, kLowest = 65535;
 };
-/// Of scans that were launched, by their bounds.
-using Findings = llvm::DenseMap<mlir::Value, ScanFindings>;
+/// What those that were launched leave for others.
+struct Findings {
+  /// Of scans, by their bounds.
+  llvm::DenseMap<mlir::Value, ScanFindings> scans;
+  /// Buffers for what a pick counts, by the pick.
+  llvm::DenseMap<mlir::Operation *, mlir::Value> depths;
+};
 
 /// With levels, the op is left as it is, for its picks.
 llvm::LogicalResult launchSketchScan(ScoreOp op, Findings &findings,
@@ -70,7 +75,7 @@ llvm::LogicalResult launchAttendBest(AttendOp op, int64_t clusterBlocks,
 bool picksByLevels(PickOp op);
 /// A pick that takes up another's list needs this one's tail: the last first.
 llvm::LogicalResult launchPick(PickOp op, int64_t clusterBlocks,
-                               const Findings &findings,
+                               Findings &findings,
                                mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchCertify(CertifyOp op,
                                   mlir::PatternRewriter &rewriter);

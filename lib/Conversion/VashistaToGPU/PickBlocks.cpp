@@ -155,6 +155,23 @@ void PickLauncher::clearBins(int64_t size) {
   b.barrier();
 }
 
+/// Fewer threads wait for memory, of other blocks above all.
+void PickLauncher::forEachFour(int64_t size, function_ref<void(Value)> body) {
+  assert(size % 4 == 0 && "in whole vectors");
+  b.forLoop(b.mulI(thread, b.index(4)), b.index(size), 4 * threads, body);
+}
+
+Value PickLauncher::loadFour(Value from, ValueRange at) {
+  return vector::LoadOp::create(b, VectorType::get({4}, b.getI32Type()), from,
+                                at, /*nontemporal=*/false,
+                                llvm::MaybeAlign(16));
+}
+
+void PickLauncher::storeFour(Value four, Value to, ValueRange at) {
+  vector::StoreOp::create(b, four, to, at, /*nontemporal=*/false,
+                          llvm::MaybeAlign(16));
+}
+
 void PickLauncher::addToBin(Value at, Value amount) {
   memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::addi, amount, bins, at);
 }
@@ -163,19 +180,19 @@ SmallVector<Value> PickLauncher::addUpBins(int64_t size, ArrayRef<Value> values,
                                            Joins joins) {
   leave(values, joins); // waits for the bins of the block
   if (clusterBlocks > 1)
-    b.forLoop(thread, b.index(size), threads, [&](Value at) {
-      b.store(b.load(bins, at), between, {row, kvHead, block, at});
+    forEachFour(size, [&](Value at) {
+      storeFour(loadFour(bins, at), between, {row, kvHead, block, at});
     });
   waitCluster();
   SmallVector<Value> all = collect(values, joins);
   if (clusterBlocks > 1)
-    b.forLoop(thread, b.index(size), threads, [&](Value at) {
+    forEachFour(size, [&](Value at) {
       Value sum;
       for (int64_t i = 0; i < clusterBlocks; ++i) {
-        Value other = b.load(between, {row, kvHead, b.index(i), at});
+        Value other = loadFour(between, {row, kvHead, b.index(i), at});
         sum = sum ? b.addI(sum, other) : other;
       }
-      b.store(sum, bins, at);
+      storeFour(sum, bins, at);
     });
   waitCluster();
   return all;

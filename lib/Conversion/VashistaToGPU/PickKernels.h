@@ -55,8 +55,13 @@ public:
   PickLauncher(PickOp op, int64_t clusterBlocks, const ScanFindings &findings,
                WarpBuilder &b);
 
-  /// Yields tensors.
-  llvm::SmallVector<Value> launch();
+  /// The pick before, which counts depths for this one; or null.
+  PickOp findCounter();
+  /// Here, and of no values yet.
+  Value allocateDepths();
+  /// Yields tensors. `depths`: what the pick before counts, or what this one
+  /// counts for the pick that follows; or null.
+  llvm::SmallVector<Value> launch(Value depths);
   /// Whether the slots are known to be few.
   bool picksFew() { return fewOwn > 0 && !isDynamic(); }
 
@@ -66,7 +71,9 @@ private:
   /// Words of a warp at a time, and slots that a lane has together.
   static constexpr int64_t kAtOnce = 8, kTogether = 4;
   /// Bins of a head's bounds, from the highest down; the last holds all below.
-  static constexpr int64_t kBins = 1024;
+  /// They are 1/32 nat deep, or a power of two times that where a proof may
+  /// need what is further down.
+  static constexpr int64_t kBins = 1024, kMostWidth = 8;
   static constexpr float kBinsPerNat = 32;
   /// Values that are joined at once, at most.
   static constexpr int64_t kTold = 16;
@@ -83,7 +90,8 @@ private:
     Value isThere, isOpen, isAlways;
   };
 
-  void emit(llvm::ArrayRef<Value> values, llvm::ArrayRef<Value> shared);
+  void emit(llvm::ArrayRef<Value> values, bool hasDepths,
+            llvm::ArrayRef<Value> shared);
   void pick();
   /// Whether the tails of the pick before prove the group, as they are.
   Value isProvedBefore();
@@ -105,6 +113,8 @@ private:
   /// The same, of what a scan found, by a warp for each head; and how much of a
   /// mass scores lack, on average.
   void loadTops();
+  /// How wide bins must be, if scores lack so much of the highest bounds.
+  void setWidth(Value head, Value lack);
   /// What may be left for each unit of mass that is picked.
   Value getRatio();
   /// Of a head: how many bins it takes, given what heads before it do.
@@ -114,13 +124,15 @@ private:
   std::pair<Value, Value> fillBins(Value head, Value shift);
   Value getUnit();
   /// How many bins a bound lies below the highest of its head.
-  Value getPlace(Value top, Value bound) {
-    return b.mulF(b.subF(top, bound), b.f32(kBinsPerNat));
+  Value getPlace(Value top, Value bound, Value binsPerNat) {
+    return b.mulF(b.subF(top, bound), binsPerNat);
+  }
+  Value getBinsPerNat(Value head) {
+    return b.divF(b.f32(kBinsPerNat), getFact(head, Fact::width));
   }
   /// Whether a head takes a bound, as it does what is not known.
   Value isTaken(Value top, Value end, Value bound) {
-    return b.compare(mlir::arith::CmpFPredicate::ULT, getPlace(top, bound),
-                     end);
+    return b.compare(mlir::arith::CmpFPredicate::ULT, b.subF(top, bound), end);
   }
   /// Marks what any head needs; yields how many, and where `sumsWhileMarking`
   /// of each head a sum and bits as `addLeft` makes them.
@@ -157,32 +169,26 @@ private:
   }
   /// How deep each head takes slots, all heads.
   void findDepthEnds();
+  void moveDepths(Value first);
+  /// Whether the pick before has counted depths.
+  bool isFollowing() { return depths && before; }
   /// The number of slots at each depth, of a few heads; yields what each takes
   /// in any case, of which a score is a bound less what it lacks.
   llvm::SmallVector<Value> countDepths(Value first);
   /// As markNeeded, for levels.
   llvm::SmallVector<Value> markDeep();
   llvm::SmallVector<Value> markDeepOfMany();
-  /// Heads whose depths a thread has together, and bins of margins.
-  static constexpr int64_t kMostTogether = 8, kMargins = 256;
-  void forEachDeep(
-      llvm::ArrayRef<Slot> slots, llvm::ArrayRef<Value> headTops,
-      llvm::function_ref<void(int64_t slot, llvm::ArrayRef<Value> depths)>
-          body);
+  /// Heads whose depths a thread has together.
+  static constexpr int64_t kMostTogether = 8;
   Value loadEnd(Value head);
   llvm::SmallVector<Value> getMarginRanks(llvm::ArrayRef<Slot> slots);
-  /// How far a slot lies within what a head takes, at most.
-  Value getMargin(llvm::ArrayRef<Value> depths, llvm::ArrayRef<Value> ends);
-  void addToMargin(Value margin, llvm::ArrayRef<Value> depths, Value spread);
-  Value findMargin(llvm::ArrayRef<Value> left);
   Value addUpLanes(Value sum);
   Value selectOfWarp(llvm::ArrayRef<Value> values);
   Value getRest(Value head);
   /// What is known of a head: what a score lacks of its bound, on average and
-  /// for a unit of its spread; the mass that is attended in any case; and so
-  /// many units of a margin's sums are the mass of the highest bound.
-  enum class Fact { lack, slope, fixed, unit };
-  static constexpr int64_t kFacts = 4;
+  /// for a unit of its spread; and how wide bins are, in the least width.
+  enum class Fact { lack, slope, width };
+  static constexpr int64_t kFacts = 3;
   Value getFact(Value head, Fact fact) {
     return b.load(facts, {head, b.index(static_cast<int64_t>(fact))});
   }
@@ -304,6 +310,10 @@ private:
       b.barrier();
   }
   void clearBins(int64_t size);
+  /// Of so many bins, four at a time.
+  void forEachFour(int64_t size, llvm::function_ref<void(Value at)> body);
+  Value loadFour(Value from, ValueRange at);
+  void storeFour(Value four, Value to, ValueRange at);
   void addToBin(Value at, Value amount);
   Value addAny(Value x, Value y) {
     return x.getType().isF32() ? b.addF(x, y) : b.addI(x, y);
@@ -355,18 +365,18 @@ private:
   // Of the kernel. Buffers of operands, results, and between blocks.
   Value scores, bounds, lengths, pages, pageCount, taken, outside, attended;
   Value before, scanTops, levels, tileTops, spreads;
+  Value depths; // [R, H, 2 * kBins] i32: how many slots, and their scores' mass
   Value ids, counts, tails;
   Value open;    // [R, Hkv, words] i32: bits of slots that can be picked
   Value picked;  // [R, Hkv, words, 2] i32: that are, and that may be as well
   Value told;    // [R, Hkv, blocks, kTold] i32, or of one block [kTold]
   Value between; // [R, Hkv, blocks, kRankBins] i32
-  // Of the block: bins of masses and rests, of depths or margins, or of ranks,
+  // Of the block: bins of masses and rests, of depths, or of ranks,
   // and one of each lane for neither, i32; a number of each warp; for each
-  // head: the highest finite bound; bins that it takes or, i32, how deep it
-  // takes slots; ref; whether a score is NaN; its facts; and the margin that it
-  // does not need.
+  // head: the highest finite bound; how far below it bounds are taken, in nats
+  // or, i32, in steps; ref; whether a score is NaN; and its facts.
   Value bins, massBefore, restFrom, perWarp, tops, ends, refs, nans;
-  Value facts, margins;
+  Value facts;
   // Of the last of the best: what its rank begins with, how many that begin so
   // are needed, how many bits follow, and whether they are all. [4] i32
   Value found;

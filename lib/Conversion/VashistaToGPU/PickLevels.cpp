@@ -12,13 +12,13 @@
 // an integer.
 //
 // Slots of each depth are counted, of a few heads in one pass, and what scores
-// lack of their bounds is added up beside: a bin is 1/32 nat deep, and its
-// slots lie in the middle of it, for an estimate of what is left and of what is
-// attended. So it is found how deep a head must take slots if nobody else did.
-// Of several heads, all that are taken by some are candidates, and how far one
-// lies within what any head takes is its margin. Of each margin masses are
-// added up, again of all heads in one pass; then all slots are dropped whose
-// margin no head needs.
+// lack of their bounds is added up beside: the slots of a bin lie in the middle
+// of it, for an estimate of what is left and of what is attended. So it is
+// found how deep a head must take slots if nobody else did; what any head takes
+// is taken. That several heads together need 3 to 6 % less is not worth the
+// passes that find it. A pick that follows takes these numbers from the one
+// before: it knows the mass that is attended, and what is left from a depth on
+// is at most what was counted.
 //
 // Tails are sums over depths themselves: a bound that is not above what is left
 // out of it. The f32 difference of two tops is off by 2^-23 of at most 2^16
@@ -44,6 +44,8 @@ static constexpr float kOfNat =
 /// Of what scores promise: what is attended has a little less than that as
 /// often as more, and another round takes longer than a few more tokens.
 static constexpr float kPromised = 15.0f / 16.0f;
+/// Of what is attended already: bins are not exact.
+static constexpr float kKnown = 31.0f / 32.0f;
 /// The mass of a score is counted in units of what is expected, up to so much.
 static constexpr float kMostShare = 8;
 
@@ -121,7 +123,7 @@ SmallVector<Value> PickLauncher::getBelow(Value top, const Levels &levels) {
     Value steps = math::FmaOp::create(
         b, b.subF(top, tileTop), b.f32(ScanFindings::kPerNat), b.f32(-0x1p-6f));
     steps = b.maxNumber(steps, b.f32(-0x1p20f));
-    steps = arith::MinNumFOp::create(b, steps, b.f32(0x1p16f));
+    steps = b.minNumber(steps, b.f32(0x1p16f));
     // Towards zero: the highest lies not above itself.
     below.push_back(arith::FPToSIOp::create(b, b.getI32Type(), steps));
   }
@@ -141,7 +143,11 @@ Value PickLauncher::selectOfWarp(ArrayRef<Value> values) {
 void PickLauncher::findDepthEnds() {
   int64_t heads = getHeadsAtOnce();
   b.forLoop(b.index(0), b.index(group), heads, [&](Value first) {
-    SmallVector<Value> taken = countDepths(first);
+    SmallVector<Value> taken(heads, b.f32(0.0f));
+    if (!isFollowing())
+      taken = countDepths(first);
+    if (depths)
+      moveDepths(first);
     // A warp for each.
     Value head = b.addI(first, warp);
     Value isThere = b.andI(b.compare(CmpIPredicate::ult, warp, b.index(heads)),
@@ -152,6 +158,26 @@ void PickLauncher::findDepthEnds() {
   });
 }
 
+/// Of a few heads, for the pick that follows or from the one before.
+void PickLauncher::moveDepths(Value first) {
+  int64_t size = 2 * kBins; // of a head
+  Value isWriter = b.compare(CmpIPredicate::eq, block, b.index(0));
+  forEachFour(getHeadsAtOnce() * size, [&](Value at) {
+    Value head = b.addI(first, b.divU(at, b.index(size)));
+    Value isMoved = b.compare(CmpIPredicate::ult, head, b.index(group));
+    if (!isFollowing())
+      isMoved = b.andI(isMoved, isWriter);
+    b.ifThen(isMoved, [&] {
+      Value there[] = {row, b.addI(firstHead, head), b.remU(at, b.index(size))};
+      if (isFollowing())
+        storeFour(loadFour(depths, there), bins, at);
+      else
+        storeFour(loadFour(bins, at), depths, there);
+    });
+  });
+  b.barrier();
+}
+
 SmallVector<Value> PickLauncher::countDepths(Value first) {
   int64_t heads = getHeadsAtOnce();
   Value none = b.f32(0.0f), last = b.i32(kBins - 1);
@@ -159,11 +185,16 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
   // What is not counted has a bin of its lane's own, behind all others.
   Value uncounted = b.addI(b.toI32(lane), b.i32(numBins));
   clearBins(2 * heads * kBins);
-  SmallVector<Value> numbers, headTops, slopes, lacks;
+  SmallVector<Value> numbers, headTops, shifts, slopes, lacks;
   for (int64_t i = 0; i < heads; ++i) {
     // A head that is not there counts as the last one does, for nothing.
     numbers.push_back(b.minI(b.addI(first, b.index(i)), b.index(group - 1)));
     headTops.push_back(b.load(tops, numbers[i]));
+    // Of a depth, to its bin: the exponent of its width.
+    Value width = arith::FPToSIOp::create(
+        b, b.getI32Type(),
+        b.mulF(getFact(numbers[i], Fact::width), b.f32(kStepsOfBin)));
+    shifts.push_back(math::CountTrailingZerosOp::create(b, width));
     lacks.push_back(b.mulF(getFact(numbers[i], Fact::lack), b.f32(kLog2E)));
     slopes.push_back(b.mulF(getFact(numbers[i], Fact::slope), b.f32(-kLog2E)));
   }
@@ -181,7 +212,7 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
             Value depth = getDepth(all[i], below, j);
             // As unsigned numbers: what is not known is in the last bin, whose
             // mass hardly counts.
-            Value bin = arith::ShRSIOp::create(b, depth, b.i32(4));
+            Value bin = arith::ShRSIOp::create(b, depth, shifts[i]);
             bin = arith::MinUIOp::create(b, bin, last);
             bin = b.addI(bin, b.i32(2 * i * kBins));
             if (slot.isAlways) {
@@ -194,7 +225,7 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
             }
             Value share =
                 b.exp2(math::FmaOp::create(b, slopes[i], spreads[j], lacks[i]));
-            share = arith::MinNumFOp::create(b, share, b.f32(kMostShare));
+            share = b.minNumber(share, b.f32(kMostShare));
             Value number = math::FmaOp::create(b, share, unit, b.f32(0.5f));
             number = arith::FPToUIOp::create(b, b.getI32Type(), number);
             auto count = [&, &slot = slot](Value bin, Value amount) {
@@ -214,77 +245,89 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
                    SmallVector<Join>(heads, Join::sum));
 }
 
-/// From the last bin up, 32 at a time: what is left from each on, and whether
-/// that is too much.
+/// The first bin from which on so little is left that a proof can do without. A
+/// lane for each chunk of bins, then for each bin of the chunk that it is in:
+/// sums from the last one on, of numbers that differ by tens of nats.
 void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
-  constexpr int64_t rounds = kBins / kWarp;
-  Value zero = b.index(0), none = b.f32(0.0f), ratio = getRatio();
-  Value reversed = b.subI(b.index(kWarp - 1), lane);
-  Value within = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(reversed));
-  Value middle = b.mulF(b.addF(within, b.f32(0.5f)), b.f32(-1.0f / kOfNat));
+  static_assert(kBins == kWarp * kWarp, "a chunk for each lane");
+  Value none = b.f32(0.0f), ratio = getRatio(), size = b.index(kWarp);
+  Value width = getFact(head, Fact::width);
+  Value nats = b.mulF(width, b.f32(-1.0f / kOfNat)); // of a bin
   Value firstBin = b.mulI(at, b.index(2 * kBins));
   Value share = estimate(b.subF(none, getFact(head, Fact::lack)));
   share = b.divF(b.mulF(share, b.f32(kMostShare)), getUnit());
   // Of bounds, and of scores.
-  auto getMasses = [&](Value round) {
-    Value bin = b.addI(b.mulI(round, b.index(kWarp)), reversed);
-    bin = b.addI(firstBin, bin);
-    auto load = [&](Value at) {
-      return arith::UIToFPOp::create(b, b.getF32Type(), b.load(bins, at));
+  auto getMasses = [&](Value bin) {
+    auto load = [&](int64_t which) {
+      Value there = b.addI(bin, b.index(which * kBins));
+      return arith::UIToFPOp::create(b, b.getF32Type(),
+                                     b.load(bins, b.addI(firstBin, there)));
     };
-    Value nats = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(round));
-    Value mass =
-        estimate(math::FmaOp::create(b, nats, b.f32(-kWarp / kOfNat), middle));
-    Value lacking = b.mulF(load(b.addI(bin, b.index(kBins))), share);
-    return SmallVector<Value>{b.mulF(load(bin), mass), b.mulF(lacking, mass)};
+    Value depth = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(bin));
+    depth = b.addF(depth, b.f32(0.5f));
+    Value mass = estimate(b.mulF(depth, nats));
+    return SmallVector<Value>{b.mulF(load(0), mass),
+                              b.mulF(b.mulF(load(1), share), mass)};
   };
-  SmallVector<Value> totals = b.forLoop(
-      zero, b.index(rounds), 1, {none, none}, [&](Value round, ValueRange now) {
-        SmallVector<Value> next = getMasses(round);
+  // The last chunk first. No two lanes read from one bank.
+  Value chunk = b.subI(b.index(kWarp - 1), lane);
+  SmallVector<Value> sums = b.forLoop(
+      b.index(0), size, 1, {none, none}, [&](Value i, ValueRange now) {
+        Value within = b.remU(b.addI(i, lane), size);
+        SmallVector<Value> next =
+            getMasses(b.addI(b.mulI(chunk, size), within));
         for (auto [sum, before] : llvm::zip_equal(next, now))
           sum = b.addF(before, sum);
         return next;
       });
-  for (Value &total : totals)
-    total = b.combine(total, [&](Value x, Value y) { return b.addF(x, y); });
-  Value mass = taken, rest = getRest(head);
+  SmallVector<Value> upTo;
+  for (Value sum : sums)
+    upTo.push_back(addUpLanes(sum));
+  Value all = b.shuffle(upTo[1], b.i32(kWarp - 1)), mass = taken;
   if (attended)
     mass =
         b.addF(mass, getMass(b.load(attended, {row, b.addI(firstHead, head)}),
                              getShift(head)));
-
-  SmallVector<Value> found = b.forLoop(
-      zero, b.index(rounds), 1, {none, none, b.i32(0)},
-      [&](Value i, ValueRange now) -> SmallVector<Value> {
-        Value round = b.subI(b.index(rounds - 1), i);
-        SmallVector<Value> below = getMasses(round), next;
-        for (auto [sum, before] : llvm::zip(below, now)) {
-          sum = b.addF(addUpLanes(sum), before);
-          next.push_back(b.shuffle(sum, b.i32(kWarp - 1)));
-        }
-        Value attendable = b.maxNumber(b.subF(totals[1], below[1]), none);
-        attendable = math::FmaOp::create(b, attendable, b.f32(kPromised), mass);
-        // Also what is NaN is needed.
-        Value isNeeded = b.compare(CmpFPredicate::UGT, b.addF(below[0], rest),
-                                   b.mulF(ratio, attendable));
-        Value number = math::CtPopOp::create(b, b.ballot(isNeeded));
-        next.push_back(b.addI(now[2], number));
-        return next;
-      });
+  Value outsideToo = getRest(head);
+  // How many lanes find that too much is left: those of what is highest.
+  auto countNeeded = [&](Value rest, Value scoresLeft) {
+    // What was picked before is attended, and among what was counted.
+    Value attendable = b.mulF(mass, b.f32(kKnown));
+    if (!isFollowing()) {
+      attendable = b.maxNumber(b.subF(all, scoresLeft), none);
+      attendable = math::FmaOp::create(b, attendable, b.f32(kPromised), mass);
+    }
+    // Also what is NaN is needed.
+    Value isNeeded = b.compare(CmpFPredicate::UGT, b.addF(rest, outsideToo),
+                               b.mulF(ratio, attendable));
+    return math::CtPopOp::create(b, b.ballot(isNeeded));
+  };
+  Value number = countNeeded(upTo[0], upTo[1]);
+  Value last = b.maxI(b.subI(number, b.i32(1)), b.i32(0));
+  SmallVector<Value> inside =
+      getMasses(b.addI(b.mulI(b.toIndex(last), size), chunk));
+  for (auto [i, sum] : llvm::enumerate(inside)) {
+    Value before = b.select(b.compare(CmpIPredicate::eq, lane, b.index(0)),
+                            none, b.shuffleUp(upTo[i], 1));
+    before = b.shuffle(before, b.subI(b.i32(kWarp - 1), last));
+    sum = b.addF(addUpLanes(sum), before);
+  }
+  number =
+      b.addI(b.mulI(last, b.i32(kWarp)), countNeeded(inside[0], inside[1]));
   // All bins, or a score that is NaN, which proves nothing: however deep.
   Value isAll =
-      b.orI(b.compare(CmpIPredicate::eq, found[2], b.i32(kBins)),
+      b.orI(b.compare(CmpIPredicate::eq, number, b.i32(kBins)),
             b.compare(CmpIPredicate::ne, b.load(nans, head), b.i32(0)));
+  Value steps = arith::FPToSIOp::create(b, b.getI32Type(),
+                                        b.mulF(width, b.f32(kStepsOfBin)));
   Value end = b.select(isAll, b.i32(std::numeric_limits<int32_t>::max()),
-                       b.mulI(found[2], b.i32(kStepsOfBin)));
-  // All masses together, in its units, fit.
-  Value most = math::FmaOp::create(b, totals[0], b.f32(1.0f + 2.0f / kOfNat),
-                                   b.f32(1.0f));
-  b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)), [&] {
-    b.store(end, ends, head);
-    setFact(head, Fact::fixed, mass);
-    setFact(head, Fact::unit, b.divF(b.f32(0x1p30f), most));
-  });
+                       b.mulI(number, steps));
+  if (isFollowing()) {
+    Value at[] = {row, b.addI(firstHead, head)};
+    end = b.select(meets(b.load(before, at), at), b.i32(0), end);
+  }
+  b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)),
+           [&] { b.store(end, ends, head); });
 }
 
 /// Of the lanes before this one, and with it.
@@ -303,15 +346,6 @@ Value PickLauncher::getRest(Value head) {
     return b.f32(0.0f);
   return getMass(b.load(outside, {row, b.addI(firstHead, head)}),
                  getShift(head));
-}
-
-Value PickLauncher::getMargin(ArrayRef<Value> depths, ArrayRef<Value> ends) {
-  Value margin;
-  for (auto [depth, end] : llvm::zip_equal(depths, ends)) {
-    Value own = b.subI(end, depth);
-    margin = margin ? b.maxI(margin, own) : own;
-  }
-  return margin;
 }
 
 /// Of all that a head takes, so much that a margin fits in 21 bits.
@@ -337,117 +371,57 @@ SmallVector<Value> PickLauncher::getMarginRanks(ArrayRef<Slot> slots) {
   return ranks;
 }
 
-void PickLauncher::forEachDeep(
-    ArrayRef<Slot> slots, ArrayRef<Value> headTops,
-    function_ref<void(int64_t slot, ArrayRef<Value> depths)> body) {
-  SmallVector<Levels> all;
-  SmallVector<SmallVector<Value>> below;
-  for (int64_t head = 0; head < group; ++head)
-    all.push_back(loadLevels(b.index(head), slots));
-  for (int64_t head = 0; head < group; ++head)
-    below.push_back(getBelow(headTops[head], all[head]));
-  for (unsigned i = 0; i < slots.size(); ++i) {
-    SmallVector<Value> depths;
-    for (auto [found, tiles] : llvm::zip_equal(all, below))
-      depths.push_back(getDepth(found, tiles, i));
-    body(i, depths);
-  }
-}
-
 SmallVector<Value> PickLauncher::markDeep() {
   if (group > kMostTogether)
     return markDeepOfMany();
-  Value zero = b.index(0), no = b.boolean(false), none = b.f32(0.0f);
+  Value no = b.boolean(false), none = b.f32(0.0f);
   SmallVector<Value> headTops, headEnds;
   for (int64_t head = 0; head < group; ++head) {
     headTops.push_back(b.load(tops, b.index(head)));
-    headEnds.push_back(loadEnd(b.index(head)));
+    headEnds.push_back(b.load(ends, b.index(head)));
   }
-  if (group > 1)
-    clearBins(2 * group * kMargins);
   // How many are marked, whether any is left, and the mass of what is.
-  SmallVector<Value> carried = {b.i32(0), b.i32(0)};
-  carried.append(group, none);
+  SmallVector<Value> sums = {b.i32(0), b.i32(0)};
+  sums.append(group, none);
   SmallVector<Join> joins = {Join::sum, Join::either};
   joins.append(group, Join::sum);
-  auto leave = [&](Value isLeft, ArrayRef<Value> depths,
-                   MutableArrayRef<Value> sums) {
-    sums[1] = b.orI(sums[1], b.select(isLeft, b.i32(1), b.i32(0)));
-    for (auto [sum, depth] : llvm::zip_equal(sums.drop_front(2), depths))
-      sum = b.addF(sum, b.select(isLeft, getMassOfDepth(depth), none));
-  };
-  carried = forEachSlot(carried, [&](ArrayRef<Slot> slots, ValueRange now) {
+  sums = forEachSlot(sums, [&](ArrayRef<Slot> slots, ValueRange now) {
     SmallVector<Value> next(now), needed(slots.size());
-    SmallVector<Value> spreads(slots.size());
-    if (group > 1)
-      spreads = loadSpreads(slots);
-    forEachDeep(slots, headTops, [&](int64_t i, ArrayRef<Value> depths) {
-      const Slot &slot = slots[i];
-      Value margin = getMargin(depths, headEnds);
-      Value is = b.compare(CmpIPredicate::sgt, margin, b.i32(0));
-      Value canBeDropped = andOpen(slot, is);
+    SmallVector<Levels> all;
+    SmallVector<SmallVector<Value>> below;
+    for (int64_t head = 0; head < group; ++head)
+      all.push_back(loadLevels(b.index(head), slots));
+    for (int64_t head = 0; head < group; ++head)
+      below.push_back(getBelow(headTops[head], all[head]));
+    for (auto [i, slot] : llvm::enumerate(slots)) {
+      SmallVector<Value> depths;
+      Value is = no;
+      for (int64_t head = 0; head < group; ++head) {
+        depths.push_back(getDepth(all[head], below[head], i));
+        is = b.orI(is,
+                   b.compare(CmpIPredicate::slt, depths[head], headEnds[head]));
+      }
       // Sinks and window are picked, needed or not.
       is = needed[i] = andOpen(slot, orAlways(slot, is));
+      Value isLeft = andOpen(slot, notI(is));
       next[0] = b.addI(next[0], b.select(is, b.i32(1), b.i32(0)));
-      leave(andOpen(slot, notI(is)), depths, next);
-      if (group == 1)
-        return;
-
-      if (slot.isAlways)
-        canBeDropped = b.andI(canBeDropped, notI(slot.isAlways));
-      b.ifThen(canBeDropped, [&] { addToMargin(margin, depths, spreads[i]); });
-    });
-    storeBits(needed, picked, zero, slots);
+      next[1] = b.orI(next[1], b.select(isLeft, b.i32(1), b.i32(0)));
+      for (auto [sum, depth] :
+           llvm::zip_equal(MutableArrayRef<Value>(next).drop_front(2), depths))
+        sum = b.addF(sum, b.select(isLeft, getMassOfDepth(depth), none));
+    }
+    storeBits(needed, picked, b.index(0), slots);
     storeBits(SmallVector<Value>(slots.size(), no), picked, b.index(1), slots);
     return next;
   });
-  auto getTails = [&](ArrayRef<Value> sums) {
-    SmallVector<Value> marked = {sums[0]};
-    for (Value sum : sums.drop_front(2))
-      marked.append({sum, sums[1]});
-    return marked;
-  };
-
-  if (group == 1)
-    return getTails(reduceAll(carried, joins));
-
-  carried = addUpBins(2 * group * kMargins, carried, joins);
-  Value least = findMargin(ArrayRef<Value>(carried).drop_front(2));
-  Value drops = b.minI(least, b.i32(1));
-  // Once, if anything is dropped.
-  carried = b.forLoop(
-      zero, b.toIndex(drops), 1, carried, [&](Value, ValueRange before) {
-        SmallVector<Value> sums(before.size(), none);
-        sums[0] = sums[1] = b.i32(0);
-        sums = forEachSlot(
-            sums,
-            [&](ArrayRef<Slot> slots, ValueRange now) {
-              SmallVector<Value> next(now), kept(slots.size());
-              forEachDeep(
-                  slots, headTops, [&](int64_t i, ArrayRef<Value> depths) {
-                    Value margin = getMargin(depths, headEnds);
-                    Value isLeft = b.compare(CmpIPredicate::sle, margin, least);
-                    if (slots[i].isAlways)
-                      isLeft = b.andI(isLeft, notI(slots[i].isAlways));
-                    kept[i] = andOpen(slots[i], notI(isLeft));
-                    isLeft = andOpen(slots[i], isLeft);
-                    next[0] =
-                        b.subI(next[0], b.select(isLeft, b.i32(1), b.i32(0)));
-                    leave(isLeft, depths, next);
-                  });
-              storeBits(kept, picked, zero, slots);
-              return next;
-            },
-            /*ofMarked=*/true);
-        sums = reduceAll(sums, joins);
-        for (auto [sum, other, how] : llvm::zip_equal(sums, before, joins))
-          sum = join(how, other, sum);
-        return sums;
-      });
-  return getTails(carried);
+  sums = reduceAll(sums, joins);
+  SmallVector<Value> marked = {sums[0]};
+  for (Value sum : ArrayRef<Value>(sums).drop_front(2))
+    marked.append({sum, sums[1]});
+  return marked;
 }
 
-/// Heads after each other; nobody drops anything, and tails come later.
+/// Heads after each other; tails come later.
 SmallVector<Value> PickLauncher::markDeepOfMany() {
   Value zero = b.index(0), no = b.boolean(false);
   Value count =
@@ -480,78 +454,4 @@ SmallVector<Value> PickLauncher::markDeepOfMany() {
           })
           .front();
   return reduceAll(count, Join::sum);
-}
-
-void PickLauncher::addToMargin(Value margin, ArrayRef<Value> depths,
-                               Value spread) {
-  Value bin = arith::ShRSIOp::create(b, b.subI(margin, b.i32(1)), b.i32(4));
-  bin = b.minI(bin, b.i32(kMargins - 1));
-  for (auto [i, depth] : llvm::enumerate(depths)) {
-    Value head = b.index(i), unit = getFact(head, Fact::unit);
-    Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
-    Value rest = b.select(isKnown, getMassOfDepth(depth), b.f32(0.0f));
-    Value masses[] = {rest, getMassOfScore(rest, head, spread)};
-    for (auto [which, mass] : llvm::enumerate(masses)) {
-      Value number = math::FmaOp::create(b, mass, unit, b.f32(0.5f));
-      int64_t first = (2 * i + which) * kMargins;
-      addToBin(b.toIndex(b.addI(bin, b.i32(first))),
-               arith::FPToUIOp::create(b, b.getI32Type(), number));
-    }
-  }
-}
-
-/// The largest margin that no head needs, in steps; `left`: masses of what is
-/// not marked.
-Value PickLauncher::findMargin(ArrayRef<Value> left) {
-  Value zero = b.index(0), none = b.f32(0.0f), base = selectOfWarp(left);
-  constexpr int64_t rounds = kMargins / kWarp;
-  Value isThere = b.compare(CmpIPredicate::ult, warp, b.index(group));
-  b.ifThen(isThere, [&] {
-    Value inverse = b.divF(b.f32(1.0f), getFact(warp, Fact::unit));
-    Value rest = b.addF(base, getRest(warp)), ratio = getRatio();
-    auto getMasses = [&](int64_t which) {
-      SmallVector<Value> masses;
-      Value first = b.mulI(warp, b.index(2 * kMargins));
-      for (int64_t round = 0; round < rounds; ++round) {
-        Value at = b.addI(lane, b.index(which * kMargins + round * kWarp));
-        Value number = b.load(bins, b.addI(first, at));
-        masses.push_back(b.mulF(
-            arith::UIToFPOp::create(b, b.getF32Type(), number), inverse));
-      }
-      return masses;
-    };
-    // What comes before each lane's margin, in this round and those before.
-    auto addUp = [&](Value mass, Value &before) -> Value {
-      Value sum = addUpLanes(mass);
-      sum = b.addF(sum, before);
-      before = b.shuffle(sum, b.i32(kWarp - 1));
-      return b.maxNumber(b.subF(sum, mass), none);
-    };
-    SmallVector<Value> rests = getMasses(0), masses = getMasses(1);
-    Value kept = none;
-    for (Value &mass : masses) {
-      mass = b.mulF(mass, b.f32(kPromised));
-      kept = b.addF(kept, mass);
-    }
-    kept = b.combine(kept, [&](Value x, Value y) { return b.addF(x, y); });
-    kept = b.addF(kept, getFact(warp, Fact::fixed));
-    Value restBefore = none, massBefore = none, number = b.i32(0);
-    for (auto [own, mass] : llvm::zip_equal(rests, masses)) {
-      Value left = b.addF(rest, addUp(own, restBefore));
-      Value attended = b.subF(kept, addUp(mass, massBefore));
-      Value isMet =
-          b.compare(CmpFPredicate::OLE, left, b.mulF(ratio, attended));
-      number = b.addI(number, math::CtPopOp::create(b, b.ballot(isMet)));
-    }
-    // The first is that nothing is dropped.
-    number = b.maxI(b.subI(number, b.i32(1)), b.i32(0));
-    b.ifThen(b.compare(CmpIPredicate::eq, lane, zero), [&] {
-      b.store(b.mulI(number, b.i32(kStepsOfBin)), margins, warp);
-    });
-  });
-  b.barrier();
-  Value least = b.load(margins, zero);
-  for (int64_t head = 1; head < group; ++head)
-    least = b.minI(least, b.load(margins, b.index(head)));
-  return least;
 }

@@ -8,8 +8,8 @@
 
 //
 // As ProvingPick.cpp. A bin sums, in integers, what its slots' bounds and
-// scores come to in units of exp(-number / kBinsPerNat) below the head's
-// highest bound.
+// scores come to in units of exp(-depth) below the head's highest bound, where
+// its depth is that of the bin's upper end.
 //
 //===----------------------------------------------------------------------===//
 
@@ -29,7 +29,8 @@ static constexpr float kFixedPoint = 0x1p31f;
 void PickLauncher::findTops() {
   b.forLoop(b.index(0), b.index(group), 1, [&](Value head) {
     SmallVector<Value> largest = forEachSlot(
-        {b.negInf(), b.i32(0)}, [&](ArrayRef<Slot> slots, ValueRange now) {
+        {b.negInf(), b.i32(0), b.negInf()},
+        [&](ArrayRef<Slot> slots, ValueRange now) {
           SmallVector<Value> next(now);
           SmallVector<Value> all = weighted(bounds, head, slots);
           SmallVector<Value> estimates = weighted(scores, head, slots);
@@ -40,12 +41,15 @@ void PickLauncher::findTops() {
                 b.maxNumber(next[0], b.select(isFinite, bound, b.negInf()));
             next[1] =
                 b.orI(next[1], b.select(isNaN(score), b.i32(1), b.i32(0)));
+            next[2] = b.maxNumber(next[2], score);
           }
           return next;
         });
-    largest = reduceAll(largest, {Join::most, Join::either});
+    largest = reduceAll(largest, {Join::most, Join::either, Join::most});
     storeOnce(largest[0], tops, head);
     storeOnce(largest[1], nans, head);
+    b.ifThen(isFirstThread(),
+             [&] { setWidth(head, b.subF(largest[0], largest[2])); });
   });
   b.barrier();
 }
@@ -99,11 +103,30 @@ void PickLauncher::loadTops() {
     Value tiny = b.f32(0x1p-100f);
     Value lack = b.divF(sums[0], b.maxNumber(sums[2], tiny));
     b.ifThen(isFirst, [&] {
+      setWidth(head, lack);
       setFact(head, Fact::lack, lack);
       setFact(head, Fact::slope, b.divF(sums[0], b.maxNumber(sums[1], tiny)));
     });
   });
   b.barrier();
+}
+
+/// What is attended has a mass of at least what the best score stands for. Bins
+/// must reach so deep that all slots together do not matter below.
+void PickLauncher::setWidth(Value head, Value lack) {
+  if (!isProving)
+    return;
+  constexpr float room = 3.0f; // for a score that lacks more than most
+  Value number = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
+  Value width = b.f32(1.0f), ratio = getRatio();
+  for (int64_t next = 2; next <= kMostWidth; next *= 2) {
+    float reach = kBins / kBinsPerNat * (next / 2);
+    Value below = estimate(b.addF(lack, b.f32(room - reach)));
+    Value isTooMuch =
+        b.compare(CmpFPredicate::UGT, b.mulF(below, number), ratio);
+    width = b.select(isTooMuch, b.f32(next), width);
+  }
+  setFact(head, Fact::width, width);
 }
 
 Value PickLauncher::getRatio() {
@@ -126,7 +149,8 @@ std::pair<Value, Value> PickLauncher::fillBins(Value head, Value shift) {
   clearBins(2 * kBins);
   Value unit = getUnit(), zero = b.index(0), none = b.f32(0.0f);
   Value top = b.load(tops, head);
-  Value last = b.f32(kBins - 1);
+  Value last = b.f32(kBins - 1), perNat = getBinsPerNat(head);
+  Value depthOfBin = b.divF(b.f32(-1.0f), perNat);
   Value unsorted = b.addI(b.toI32(lane), b.i32(kRankBins));
   // What heads before have taken: what is marked, and what the last one takes,
   // which is marked here.
@@ -161,16 +185,15 @@ std::pair<Value, Value> PickLauncher::fillBins(Value head, Value shift) {
           if (group > 1)
             taken = b.orI(taken, marked[i]);
           // The largest number where there is none: -inf - -inf.
-          Value place = arith::MinNumFOp::create(b, getPlace(top, bound), last);
+          Value place = b.minNumber(getPlace(top, bound, perNat), last);
           place = b.maxNumber(place, none);
           Value isBelow = b.compare(CmpFPredicate::OGE, place, last);
           Value bin = arith::FPToSIOp::create(b, b.getI32Type(), place);
           // In units of the bin, or of the highest.
           Value within =
               b.subF(place, arith::SIToFPOp::create(b, b.getF32Type(), bin));
-          Value rest =
-              estimate(b.select(isBelow, b.subF(bound, shift),
-                                b.mulF(within, b.f32(-1.0f / kBinsPerNat))));
+          Value rest = estimate(b.select(isBelow, b.subF(bound, shift),
+                                         b.mulF(within, depthOfBin)));
           Value lack = b.minF(b.subF(score, bound), none);
           Value mass = estimate(b.select(taken, b.subF(score, shift), lack));
           mass = b.maxNumber(mass, none); // NaN is no mass
@@ -199,7 +222,7 @@ std::pair<Value, Value> PickLauncher::fillBins(Value head, Value shift) {
 
 void PickLauncher::findEnd(Value head) {
   const int64_t own = kBins / threads; // bins of a thread
-  Value shift = getShift(head);
+  Value shift = getShift(head), perNat = getBinsPerNat(head);
   auto [mass, rest] = fillBins(head, shift);
   Value at[] = {row, b.addI(firstHead, head)};
   if (attended)
@@ -211,7 +234,7 @@ void PickLauncher::findEnd(Value head) {
     Value fixed = b.load(bins, b.addI(bin, b.index(first)));
     Value number = arith::UIToFPOp::create(b, b.getF32Type(), fixed);
     Value below = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(bin));
-    Value unit = b.exp(b.mulF(below, b.f32(-1.0f / kBinsPerNat)));
+    Value unit = b.exp(b.divF(b.subF(b.f32(0.0f), below), perNat));
     return b.mulF(b.divF(number, getUnit()), unit);
   };
   // Masses before each bin; rests from the last bin on.
@@ -250,7 +273,8 @@ void PickLauncher::findEnd(Value head) {
   // All bins: however far below.
   Value isAll = b.compare(CmpIPredicate::eq, end, b.i32(kBins));
   Value number = arith::SIToFPOp::create(b, b.getF32Type(), end);
-  storeOnce(b.select(isAll, b.f32(kInfinity), number), ends, head);
+  Value depth = b.divF(number, perNat);
+  storeOnce(b.select(isAll, b.f32(kInfinity), depth), ends, head);
   b.barrier();
 }
 

@@ -8,10 +8,10 @@
 
 //
 // A rank is an unsigned number whose order is that of max_h (score_h + weight -
-// ref_h) or, of levels, that of margins (PickLevels.cpp), the largest for sinks
-// and window. The rank of the last pick is found
-// by the bits of parts of it, the highest first: of each value of a part the
-// candidates are counted.
+// ref_h) or, of levels, of how far a slot lies within what any head takes, the
+// largest for sinks and window. The rank of the last pick is found by the bits
+// of parts of it, the highest first: of each value of a part the candidates are
+// counted.
 //
 //===----------------------------------------------------------------------===//
 

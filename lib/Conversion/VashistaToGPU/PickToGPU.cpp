@@ -71,13 +71,7 @@ PickLauncher::PickLauncher(PickOp op, int64_t clusterBlocks,
     }
   }
   if (hasLevels()) // what few heads have together
-    numBins = std::max({kRankBins, 2 * getHeadsAtOnce() * kBins,
-                        2 * std::min(group, kMostTogether) * kMargins});
-  // One block for each multiprocessor has all of its threads; of a later round
-  // most blocks end at once.
-  if (isProving && !op.getAttended() && !type.isDynamicDim(0) &&
-      countGroups(op) * clusterBlocks <= kMultiprocessors)
-    warps = 2 * kMostWarps;
+    numBins = std::max(kRankBins, 2 * getHeadsAtOnce() * kBins);
   threads = warps * kWarp;
   if (isProving && op.getAttended() && !hasAlways())
     if (PickOp before = findPickBefore(op))
@@ -88,7 +82,22 @@ PickLauncher::PickLauncher(PickOp op, int64_t clusterBlocks,
 // The launch
 //===----------------------------------------------------------------------===//
 
-SmallVector<Value> PickLauncher::launch() {
+PickOp PickLauncher::findCounter() {
+  PickOp counter = hasLevels() && hostBefore ? findPickBefore(op) : nullptr;
+  bool isSame = counter && picksByLevels(counter) &&
+                counter.getTolerance() == op.getTolerance();
+  return isSame ? counter : nullptr;
+}
+
+Value PickLauncher::allocateDepths() {
+  int64_t heads = group * static_cast<int64_t>(op.getKvHeads());
+  auto type =
+      MemRefType::get({ShapedType::kDynamic, heads, 2 * kBins}, b.getI32Type());
+  return memref::AllocOp::create(b, type, b.dim(findings.levels, 0),
+                                 b.getI64IntegerAttr(64));
+}
+
+SmallVector<Value> PickLauncher::launch(Value hostDepths) {
   SmallVector<Value> read;
   if (hasLevels())
     read.append({findings.levels, findings.tileTops, findings.spreads});
@@ -104,8 +113,12 @@ SmallVector<Value> PickLauncher::launch() {
     read.push_back(b.readOnly(hostBefore));
   if (findings.tops)
     read.push_back(findings.tops);
+  if (hostDepths && hostBefore)
+    read.push_back(hostDepths);
   SmallVector<Value> results = allocateResults(op, b, op->getNumResults());
   SmallVector<Value> written = results;
+  if (hostDepths && !hostBefore)
+    written.push_back(hostDepths);
   Value rows = b.dim(read[0], 0);
   Value words =
       b.createOrFold<arith::CeilDivUIOp>(b.dim(read[0], 2), b.index(kWarp));
@@ -139,6 +152,15 @@ SmallVector<Value> PickLauncher::launch() {
       (picksFew() && !areMany() ? 1 : 2) * kMostWarps / warps;
   if (picksFew() && fewOwn > kFewOwn)
     shape.residentBlocks /= 2;
+  // No other block waits for its place; of a later round most end at once.
+  bool isKnown =
+      !cast<RankedTensorType>(op.getScores().getType()).isDynamicDim(0);
+  bool isAlone =
+      op.getAttended()
+          ? group > 1
+          : isKnown && countGroups(op) * clusterBlocks <= kMultiprocessors;
+  if (isProving && isAlone)
+    shape.residentBlocks = 1;
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
   b.launch(
       shape, read, written,
@@ -147,14 +169,15 @@ SmallVector<Value> PickLauncher::launch() {
        b.sharedType(group, f32), b.sharedType(group, hasLevels() ? i32 : f32),
        b.sharedType(group, f32), b.sharedType(group, i32), b.sharedType(4, i32),
        b.sharedType(kTold, i32), b.sharedType(BestScores::kCounters, i32),
-       b.sharedType({group, kFacts}, f32), b.sharedType(group, i32)},
+       b.sharedType({group, kFacts}, f32)},
       [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
-        emit(values, shared);
+        emit(values, hostDepths != nullptr, shared);
       });
   return toTensors(b, results, op->getResultTypes());
 }
 
-void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
+void PickLauncher::emit(ArrayRef<Value> values, bool hasDepths,
+                        ArrayRef<Value> shared) {
   Given given(values);
   (hasLevels() ? levels : scores) = given.take();
   (hasLevels() ? tileTops : bounds) = given.take();
@@ -167,8 +190,12 @@ void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
   attended = given.take(op.getAttended() != nullptr);
   before = given.take(hostBefore != nullptr);
   scanTops = given.take(findings.tops != nullptr);
+  if (hostBefore)
+    depths = given.take(hasDepths);
   for (Value *place : {&ids, &counts, &tails})
     *place = given.take();
+  if (!hostBefore)
+    depths = given.take(hasDepths);
   open = given.take(hasWords() && !picksFew());
   picked = given.take(!picksFew());
   told = given.take(clusterBlocks > 1);
@@ -186,7 +213,6 @@ void PickLauncher::emit(ArrayRef<Value> values, ArrayRef<Value> shared) {
     told = shared[9];
   counters = shared[10];
   facts = shared[11];
-  margins = shared[12];
 
   Value zero = b.index(0);
   row = b.blockId(gpu::Dimension::x);
@@ -250,7 +276,8 @@ void PickLauncher::pick() {
     b.barrier();
   }
   if (isProving || hasTail) {
-    if (scanTops)
+    // A proof by scores looks for the best of these, too.
+    if (scanTops && (hasLevels() || !isProving))
       loadTops();
     else
       findTops();
@@ -403,7 +430,7 @@ bool vashista::picksByLevels(PickOp op) {
 }
 
 LogicalResult vashista::launchPick(PickOp op, int64_t clusterBlocks,
-                                   const Findings &findings,
+                                   Findings &findings,
                                    PatternRewriter &rewriter) {
   if (!hasKernel(op))
     return rewriter.notifyMatchFailure(
@@ -424,7 +451,14 @@ LogicalResult vashista::launchPick(PickOp op, int64_t clusterBlocks,
   ScanFindings found;
   // A scan's are of tokens, without weights, and of the whole list.
   if (op.getUnit() == SlotUnit::tokens)
-    found = findings.lookup(op.getBounds());
-  rewriter.replaceOp(op, PickLauncher(op, blocks, found, b).launch());
+    found = findings.scans.lookup(op.getBounds());
+  PickLauncher launcher(op, blocks, found, b);
+  Value depths = findings.depths.lookup(op);
+  if (PickOp counter = launcher.findCounter()) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(counter);
+    depths = findings.depths[counter] = launcher.allocateDepths();
+  }
+  rewriter.replaceOp(op, launcher.launch(depths));
   return success();
 }

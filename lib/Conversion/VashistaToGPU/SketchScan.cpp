@@ -384,7 +384,7 @@ Value SketchScan::storeLevels(Value start, ArrayRef<Token> tokens,
       Value steps = math::FmaOp::create(
           b, b.subF(top, bound), b.f32(ScanFindings::kPerNat), b.f32(-0x1p-7f));
       steps = b.maxNumber(steps, b.f32(0.0f));
-      steps = arith::MinNumFOp::create(b, steps, b.f32(ScanFindings::kLowest));
+      steps = b.minNumber(steps, b.f32(ScanFindings::kLowest));
       Value level = arith::FPToUIOp::create(b, b.getI32Type(), steps);
       both.push_back(arith::TruncIOp::create(b, b.getI16Type(), level));
     }
@@ -771,7 +771,7 @@ LogicalResult vashista::launchSketchScan(ScoreOp op, Findings &findings,
   SmallVector<Value> tensors = scan.launch();
   Value bounds = tensors.empty() ? op.getBounds() : tensors[1];
   if (scan.findings.tops)
-    findings.insert({bounds, scan.findings});
+    findings.scans.insert({bounds, scan.findings});
   if (!tensors.empty())
     rewriter.replaceOp(op, tensors);
   return success();

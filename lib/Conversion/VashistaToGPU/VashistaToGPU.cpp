@@ -108,7 +108,7 @@ struct ConvertPass
       }
       Value bounds = op.getBounds();
       (void)launchSketchScan(op, findings, rewriter);
-      if (findings.lookup(bounds).levels)
+      if (findings.scans.lookup(bounds).levels)
         picked.push_back(op);
     }
     for (PickOp op : llvm::reverse(picks)) {

@@ -118,9 +118,12 @@ public:
   }
   /// 2^x: within 2^-22 of it, subnormal results are 0.
   Value exp2(Value x);
-  /// The larger, of two numbers; the number, if only one is.
+  /// The larger or smaller, of two numbers; the number, if only one is.
   Value maxNumber(Value x, Value y) {
     return mlir::arith::MaxNumFOp::create(*this, x, y);
+  }
+  Value minNumber(Value x, Value y) {
+    return mlir::arith::MinNumFOp::create(*this, x, y);
   }
   /// 16 consecutive bytes as four i32.
   std::array<Value, 4> load16Bytes(Value memref, ValueRange indices);

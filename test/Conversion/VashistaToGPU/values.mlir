@@ -120,7 +120,7 @@ func.func @score_centred(
 // Eight blocks work together on each of few groups. A later round begins with
 // the tails of the one before, and most groups end there.
 // CHECK-LABEL: func.func @pick(
-// CHECK: gpu.launch_func @kernels::@pick_1 blocks in (%c2{{.*}}, %c3{{.*}}, %c8{{.*}}) threads in (%c1024{{.*}}
+// CHECK: gpu.launch_func @kernels::@pick_1 blocks in (%c2{{.*}}, %c3{{.*}}, %c8{{.*}}) threads in (%c512{{.*}}
 // CHECK: %[[TAIL:.*]] = bufferization.to_tensor {{.*}} : memref<2x6xf32> to tensor<2x6xf32>
 // CHECK: bufferization.to_buffer %[[TAIL]] read_only
 // CHECK: gpu.launch_func @kernels::@pick_0 blocks in (%c2{{.*}}, %c3{{.*}}, %c8{{.*}})
@@ -314,6 +314,27 @@ func.func @certify(%q: tensor<2x6x64xbf16>, %o: tensor<2x6x64xf32>,
 
 // -----
 
+// Of many heads a block has four, whose norms lie in 32 bytes of a page.
+// CHECK-LABEL: func.func @certify_many(
+// CHECK: gpu.launch_func @kernels::@certify_0 blocks in (%c16{{.*}}, %c8{{.*}}, %c1{{.*}})
+// CHECK: gpu.func @certify_0({{.*}}memref<16x8xf32, #gpu.address_space<workgroup>>
+// CHECK-COUNT-16: vector.load {{.*}} {alignment = 8 : i64} : {{.*}}, vector<2xf32>
+// CHECK: gpu.barrier
+func.func @certify_many(%q: tensor<16x32x64xbf16>, %o: tensor<16x32x64xf32>,
+                        %lse: tensor<16x32xf32>, %tail: tensor<16x32xf32>,
+                        %norms: tensor<?x32x2xf32>, %table: tensor<16x?xi32>,
+                        %lens: tensor<16xi32>)
+    -> (tensor<16x32xf32>, tensor<16x32xf32>) {
+  %tau, %error = vashista.certify %q state(%o, %lse) tail(%tail) norms(%norms)
+      table(%table) lens(%lens) page_size 16 scale 0.125
+      : (tensor<16x32x64xbf16>, tensor<16x32x64xf32>, tensor<16x32xf32>,
+         tensor<16x32xf32>, tensor<?x32x2xf32>, tensor<16x?xi32>,
+         tensor<16xi32>) -> (tensor<16x32xf32>, tensor<16x32xf32>)
+  return %tau, %error : tensor<16x32xf32>, tensor<16x32xf32>
+}
+
+// -----
+
 // A dense attend, of which a block looks first whether its group needs it.
 // CHECK-LABEL: func.func @fallback(
 // CHECK: gpu.launch_func @kernels::@attend_0
@@ -362,14 +383,16 @@ func.func @fallback_f32(
 
 // Of what only proofs read a scan keeps two bytes of each bound, the best of 64
 // of them and how far a key may be from its sketch. A group has a block for each
-// multiprocessor, or a share of a cluster.
+// multiprocessor, or a share of a cluster, which no other waits for. What the
+// first pick counts the second one reads.
 // CHECK-LABEL: func.func @prove(
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x1024xi16>
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x16xf32>
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x2x1024xf16>
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x1x4xf32>
 // CHECK: gpu.launch_func @kernels::@sketch_scan_0 {{.*}} : memref<i16>
-// CHECK: gpu.launch_func @kernels::@pick_1 blocks in (%c2{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c1024{{.*}} : memref<i16>
+// CHECK: %[[DEPTHS:.*]] = memref.alloc({{.*}}) {alignment = 64 : i64} : memref<?x4x2048xi32>
+// CHECK: gpu.launch_func @kernels::@pick_1 blocks in (%c2{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c512{{.*}} : memref<i16>
 // CHECK: gpu.launch_func @kernels::@pick_0 blocks in (%c2{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c512{{.*}} : memref<i16>
 // CHECK-NOT: vashista.
 // CHECK: gpu.func @pick_1({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 8>
