@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable
 
-from _shapes import PEERS, Shape
+from _shapes import BETWEEN, OURS, PEERS, Shape
 
 NONE = "-"
 _TITLES = {
@@ -160,6 +160,27 @@ def kernel_table(entries: list[dict[str, Any]], name: str) -> list[str]:
     return _table([f"{name}, us (own floor)", *map(_named, seen)], rows)
 
 
+def bytes_table(entries: list[dict[str, Any]]) -> list[str]:
+    """By stage; in brackets what is in no floor."""
+    names = [n for n in OURS if any(n in e["steps"] for e in entries)]
+    rows = []
+    for entry in entries:
+        row = [_named(entry)]
+        for name in names:
+            parts = entry["steps"].get(name, {}).get("bytes", {})
+            cells = [
+                (
+                    f"({part} {n / 1e6:,.1f})"
+                    if part in BETWEEN
+                    else f"{part} {n / 1e6:,.1f}"
+                )
+                for part, n in parts.items()
+            ]
+            row.append(", ".join(cells) or NONE)
+        rows.append(row)
+    return _table(["B, Hkv, G, T", *names], rows)
+
+
 def error_table(entries: list[dict[str, Any]]) -> list[str]:
     rows = []
     for entry in entries:
@@ -203,6 +224,7 @@ def report(files: list[dict[str, Any]]) -> str:
         some = [e for e in entries if name in e["steps"]]
         if some and any(e["steps"][name].get("kernels") for e in some):
             out += ["", f"**Kernels: {name}**", "", *kernel_table(some, name)]
+    out += ["", "**Bytes, MB**", "", *bytes_table(entries)]
     out += ["", "**Largest differences, of the largest number**", ""]
     out += error_table(entries)
     notes = [f"{_named(e)}: {note}" for e in entries for note in e["notes"]]

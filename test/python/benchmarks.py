@@ -192,6 +192,8 @@ class ProgramTest(unittest.TestCase):
             "| 16, 32, 1, 131,072 | 100.0 % | 8.0 %, 10.0 % | 25.0 % | 0.0 % | 49.0 % "
             "| 5.0 %, 10.0 % | 0 of 512 |",
             "| pick_0 | 1,000 (58.4) | 1,000 (58.4) |",
+            "| 16, 32, 1, 131,072 | keys and values 34,359.7 | sketch 4,630.5, keys and "
+            "values 2,748.8, (scores 536.9), (page norms 33.6) |",
             "* a note",
             "* 16, 32, 1, 131,072: cuDNN: heads as queries",
         ):
