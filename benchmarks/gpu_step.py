@@ -25,6 +25,7 @@ another machine; then that folder, the package and the runtime are enough.
 
 import argparse
 import dataclasses
+import gc
 import json
 import pathlib
 import sys
@@ -198,6 +199,8 @@ class Program:
         if self.device.type == "cuda":
             import torch
 
+            # Others' objects may know each other.
+            gc.collect()
             torch.cuda.empty_cache()
         return entry
 
@@ -211,12 +214,17 @@ class Program:
         # What others are compared with, whether it is timed or not.
         dense = _ours.Ours("dense", inputs, self.artefacts)
         reference, lse = dense(0), dense.results[1]
-        calls, found = {}, {}
+        timed, found = {}, {}
+
+        def add(name, call, says):
+            timed[name] = _timing.Timed(call, inputs.copies, 4, self.device)
+            found[name] = says
+
         for name in self.ours:
-            call = calls[name] = (
-                dense if name == "dense" else _ours.Ours(name, inputs, self.artefacts)
-            )
-            found[name] = {"found": _ours.describe(call, lse, truth)}
+            call = dense
+            if name != "dense":
+                call = _ours.Ours(name, inputs, self.artefacts)
+            add(name, call, {"found": _ours.describe(call, lse, truth)})
         if found.get("certified", {}).get("found", {}).get("false"):
             self.failures.append(f"{shape.name}: a certificate is false")
         for name, make in self.makers.items():
@@ -225,13 +233,12 @@ class Program:
                 call = make(inputs)
                 apart = (call(0).float() - reference).abs().max()
                 difference = float(apart / reference.abs().max())
+                add(name, call, {"difference": difference})
             except Exception as error:  # Of any kind: it is others' code.
                 words = " ".join(f"{type(error).__name__}: {error}".split())
                 notes.append(f"{title}: {words[:300]}; left out")
                 print(f"{shape.name}: {notes[-1]}", file=sys.stderr)
                 continue
-            calls[name] = call
-            found[name] = {"difference": difference}
             if call.how:
                 notes.append(f"{title}: {call.how}")
             if name == "sdpa" and not inputs.even:
@@ -242,12 +249,9 @@ class Program:
                 self.failures.append(
                     f"{shape.name}: {title} differs by {difference:.2g}"
                 )
-        timed = {
-            name: _timing.Timed(call, inputs.copies, 4, self.device)
-            for name, call in calls.items()
-        }
         _timing.in_turns(list(timed.values()), args.rounds, args.replays)
-        seen = _timing.kernels(list(calls.values()), inputs.copies, self.device)
+        runs = [one.run for one in timed.values()]
+        seen = _timing.kernels(runs, inputs.copies, self.device)
         for (name, step), kernels in zip(found.items(), seen):
             step.update(timed[name].result())
             step["replayed"] = timed[name].difference()
