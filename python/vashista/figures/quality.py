@@ -17,6 +17,11 @@ _PARTS = (
     ("tokens", "keys and values of chosen tokens", style.BLUE),
     ("fallback", "dense, of groups that fell back", style.RED),
 )
+_READ = (
+    "Bytes are shares of dense keys and values; perplexity has 95 % intervals over "
+    "windows. A proof bounds the true mass that its own row missed: the most that any row "
+    "missed may exceed the mean that was proved."
+)
 
 
 def entries(results) -> list[dict]:
@@ -163,9 +168,7 @@ def _model(pyplot, result):
     yield Drawn(
         "quality-model",
         figure,
-        sentence + "Bytes are shares of dense keys and values; perplexity has 95 % "
-        "intervals over windows. A proof bounds the true mass that its own row missed: the "
-        "most that any row missed may exceed the mean that was proved.",
+        sentence + _READ,
     )
     noise = r["noise"]
     if noise["type"]:
@@ -199,7 +202,7 @@ def _layers(pyplot, result):
         "quality-sketches",
         _bars(pyplot, result, "Sketches and rounds: bytes read, perplexity and proofs"),
         sentence + "Each line changes the format of the sketch, or the rounds, of the "
-        "first; tau at most 50 % unless it says otherwise.",
+        f"first; tau at most 50 % unless it says otherwise. {_READ}",
     )
     yield drawn
     table = _table(result, drawn.says)
