@@ -90,7 +90,8 @@ def compile(
         content = _store.Store(folder).get(_store.key_of(about), make, about)
     if output is not None:
         try:
-            _store.replace(pathlib.Path(output), content)
+            # As any file that somebody asked for; the cache alone is private.
+            _store.replace(pathlib.Path(output), content, 0o666)
         except OSError as error:
             raise Error(
                 "io error", f"cannot write '{output}': {error.strerror}"

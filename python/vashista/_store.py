@@ -159,10 +159,13 @@ def _open(content: bytes, key: str) -> tuple[str, bytes]:
     return "", artefact
 
 
-def replace(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file that is there as a whole or not at all, whoever is killed."""
+def replace(path: pathlib.Path, content: bytes, mode: int = 0o600) -> None:
+    """Writes a file that is there as a whole or not at all, whoever is killed.
+
+    mode: who may read it, less what the umask takes; by default nobody else.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(8)}.tmp")
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         try:
             view = memoryview(content)

@@ -233,6 +233,11 @@ class CacheTest(unittest.TestCase):
             made = compile(self.folder, output=path)
         self.assertEqual(run.call_count, 0)
         self.assertEqual(vashista.load(path).digest, made.digest)
+        # Others may read it as any file that is written here, but not the cache.
+        (other := path.with_suffix(".txt")).write_text("")
+        self.assertEqual(path.stat().st_mode, other.stat().st_mode)
+        for entry in self.entries():
+            self.assertEqual(entry.stat().st_mode & 0o077, 0)
         with self.assertRaisesRegex(vashista.Error, "cannot write '/nowhere/x'"):
             compile(self.folder, output="/nowhere/x")
 

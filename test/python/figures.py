@@ -189,6 +189,33 @@ class FiguresTest(unittest.TestCase):
         self.assertEqual(run(program.main, results, "--out", again)[0], 0)
         self.assertEqual((out / name).read_bytes(), (again / name).read_bytes())
 
+    def test_nothing_is_cut_off(self):
+        """Titles, labels, legends and origins lie within their picture."""
+        finish, seen = program.finish, []
+
+        def check(figure, result):
+            finish(figure, result)
+            figure.draw_without_rendering()
+            texts = [figure._suptitle, figure._supxlabel]
+            for axes in filter(lambda axes: axes.get_visible(), figure.axes):
+                texts += [axes.title, axes.xaxis.label, axes.yaxis.label]
+                texts += [axes.get_legend()] if axes.get_legend() else []
+            whole = figure.bbox.padded(1)
+            for text in texts:
+                box = text.get_window_extent()
+                if box.width:
+                    seen.append(text)
+                    self.assertTrue(
+                        whole.containsx(box.x0) and whole.containsx(box.x1)
+                        and whole.containsy(box.y0) and whole.containsy(box.y1),
+                        f"{text}: {box} in {whole}",
+                    )  # fmt: skip
+
+        with mock.patch.object(program, "finish", check):
+            code, _, _ = run(program.main, self.results, "--out", self.folder / "cut")
+        self.assertEqual(code, 0)
+        self.assertGreater(len(seen), 5 * len(PICTURES))
+
     def test_several_machines(self):
         """Results of one kind are told apart by the names of their files."""
         results, out = self.folder / "two", self.folder / "two-out"

@@ -52,7 +52,7 @@ class Artefacts:
 def _compile_only(source: str, target: str, path: pathlib.Path) -> None:
     words = [f"--target={target}", "-o", "-", "--", "-"]
     content = _compiler.run("vashista-compile", words, source.encode())
-    _store.replace(path, content)
+    _store.replace(path, content, 0o666)
 
 
 def with_lists(text: str, function: str) -> str:

@@ -15,12 +15,13 @@ from ..theory.report import (
 __all__ = [
     "BLACK", "BLUE", "COLOURS", "DASHES", "GREEN", "GREY", "MARKERS", "ORANGE", "PURPLE",
     "RED", "SEQUENTIAL", "SKY", "above", "annotate", "finish", "load_pyplot", "new",
-    "plain_log", "short", "si",
+    "plain_log", "short", "si", "three",
 ]  # fmt: skip
 
 GREY = "0.45"
 SEQUENTIAL = "cividis"  # Its lightness grows with the value, for every eye.
 _WIDTH = 7.4  # inches
+_TITLE = 78  # wide characters that fit
 
 
 def new(
@@ -31,7 +32,7 @@ def new(
         rows, columns, figsize=(_WIDTH, height), layout="constrained", **more
     )
     figure.suptitle(
-        "\n".join(textwrap.wrap(title, 88)),
+        "\n".join(textwrap.wrap(title, _TITLE)),
         x=0.01,
         ha="left",
         fontsize=10.5,
@@ -42,9 +43,9 @@ def new(
 
 def finish(figure, result) -> None:
     """Says at the bottom where, when and by which command it was measured."""
-    lines = textwrap.wrap(result.origin, 125) + textwrap.wrap(
-        f"$ {result.command}", 118
-    )
+    lines = textwrap.wrap(result.origin, 125)
+    # Options stay whole.
+    lines += textwrap.wrap(f"$ {result.command}", 118, break_on_hyphens=False)
     # matplotlib would read a dollar as mathematics.
     text = "\n".join(lines).replace("$", r"\$")
     figure.supxlabel(
@@ -89,6 +90,11 @@ def short(value: float) -> str:
     if value >= 10:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 1 else f"{value:.2f}".lstrip("0")
+
+
+def three(value: float) -> str:
+    """Three digits, of large numbers all: 0.650, 16.0, 1,234."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def si(value: Any) -> str:

@@ -29,7 +29,10 @@ def _need(pyplot, r):
         axis.set_yticks(range(grid.shape[0]))
         axis.set_xlabel("query head")
     axes[0].set_ylabel("layer")
-    figure.colorbar(image, ax=axes, label="tokens, mean over rows [%]", fraction=0.04)
+    figure.colorbar(
+        image, ax=axes, label="tokens, mean over rows [%]", fraction=0.04,
+        format="%g",
+    )  # fmt: skip
     middle = np.array(r["need_quantiles"])[1] * 100  # of 90 %
     return Drawn(
         "need",
@@ -66,7 +69,7 @@ def _slack(pyplot, r):
             markersize=5, label=None if y else "median of a layer",
         )  # fmt: skip
         axes.text(high * 1.1, y, f"{s['mean']:.2g}", va="center", fontsize=7)
-    labels = [f"{s['name']}   {s['bytes']:.3g} B" for s in found]
+    labels = [f"{s['name']}: {s['bytes']:.3g} B" for s in found]
     axes.set_yticks(range(len(found)), labels, fontsize=7.5)
     axes.set_xscale("log")
     axes.set_xlabel("slack, bound − logit [nats]; the number is the mean")
@@ -112,7 +115,9 @@ def _look(pyplot, r):
     for tick in ticks[1:]:
         axes.axhline(tick - 0.5, color="white", linewidth=1)
     axes.set_ylabel(f"{heads} heads of each layer")
-    figure.colorbar(image, ax=axes, label="share of the mass [%]", fraction=0.04)
+    figure.colorbar(
+        image, ax=axes, label="share of the mass [%]", fraction=0.04, format="%g"
+    )
     first = 100 * np.array(r["first_page"]).mean(1)
     most = int(first.argmax())
     return Drawn(
@@ -152,7 +157,9 @@ def _maps(pyplot, r):
         axis.set_xlabel("position of the key [tokens]")
     for axis in axes[:, 0]:
         axis.set_ylabel("query")
-    figure.colorbar(image, ax=axes, label="mass of a column [%]", fraction=0.04)
+    figure.colorbar(
+        image, ax=axes, label="mass of a column [%]", fraction=0.04, format="%g"
+    )
     return Drawn(
         "maps",
         figure,

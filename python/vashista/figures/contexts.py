@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from . import _style as style
@@ -58,11 +60,15 @@ def _draw(pyplot, result):
     axes.set_ylabel("time of a step [ms], median")
     style.plain_log(axes.yaxis)
     axes.legend(loc="upper left")
-    problem = next(iter(result.results.values()))["problem"].split(",")[0]
+    # Shapes, context and type; then which keys.
+    problems = {k: r["problem"].split(";")[0] for k, r in result.results.items()}
+    shapes, _ = next(iter(problems.values())).split(", ", 1)
+    shapes = re.sub(r" T=\d+", "", shapes)
+    keys = "; ".join(f"{k}: {p.split(', ', 1)[1]}" for k, p in problems.items())
     yield Drawn(
         "decode-time",
         figure,
-        f"Decode time against context, {problem}. A dense step reads everything and "
+        f"Decode time against context, {shapes} ({keys}). A dense step reads everything and "
         "grows with it; a routed one reads a summary of every page and a fixed number of "
         "tokens; a certified one reads a sketch of every key, and what its proof needs.",
     )
@@ -70,7 +76,7 @@ def _draw(pyplot, result):
     rows = []
     for name, (contexts, seconds) in lines.items():
         by = dict(zip(contexts, seconds))
-        cells = [f"{1e3 * by[c]:.3g}" if c in by else "" for c in ticks]
+        cells = [style.three(1e3 * by[c]) if c in by else "" for c in ticks]
         rows.append([name, *cells])
     yield Table(
         "decode-time",

@@ -21,7 +21,7 @@ def _change(r: dict, solvers: dict) -> str:
         column = int(np.flatnonzero(~np.isnan(grid[0]))[-1])
         few, pages = r["candidates"], r["pages"]
         said += (
-            f" {name}: {grid[-1, 0]:.0f} to {grid[-1, -1]:.0f} % from {few[0]} to "
+            f" {_NAMES.get(name, name).capitalize()}: {grid[-1, 0]:.0f} to {grid[-1, -1]:.0f} % from {few[0]} to "
             f"{few[-1]} tokens of {pages[-1]} pages; {grid[0, column]:.0f} to "
             f"{grid[-1, column]:.0f} % from {pages[0]} to {pages[-1]} pages with "
             f"{few[column]} tokens."
@@ -42,7 +42,7 @@ def _draw(pyplot, result):
         )  # fmt: skip
         for line, (key, label, form) in enumerate(
             (
-                ("seconds", f"ms, {rows} rows", lambda v: f"{v:.2g}"),
+                ("seconds", f"ms, {rows} rows", style.short),
                 ("apart", "distance [%]", lambda v: f"{v:.0f}"),
             )
         ):
@@ -72,8 +72,8 @@ def _draw(pyplot, result):
             figure,
             f"Time of a sparse projection step on trained keys, '{trace}' (above), and the "
             "distance of its point from the projection onto all keys, as a share of that "
-            "one's distance from the query (below), over routed pages P and candidates Kc; – where P pages do "
-            f"not hold Kc tokens.{_change(r, solvers)}",
+            "one's distance from the query (below), over routed pages P and candidates Kc; "
+            f"– where P pages do not hold Kc tokens.{_change(r, solvers)}",
         )
 
 

@@ -54,7 +54,7 @@ def _draw(pyplot, result):
     for name, seconds in lines.items():
         row = [name]
         for i, t in enumerate(seconds):
-            row.append(f"{1e3 * t:.3g} ({sdpa[i] / t:.2f}x)")
+            row.append(f"{style.three(1e3 * t)} ({sdpa[i] / t:.2f}x)")
         rows.append(row)
     yield Table(
         "steps",
