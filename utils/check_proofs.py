@@ -175,12 +175,13 @@ def judge_pick(where, case, found, given, counted):
         if count > 1.5 * enough + always.sum() + 64:
             yield f"{where}: {count} are picked where {enough} are enough"
         return
-    # The best of what is needed, which for one head are the best of all; by bounds or
-    # scores, as they are kept, but needed by bounds.
+    # The best of what one head needs: of bounds as high as those picked; by bounds or
+    # scores, as they are kept.
     if len(bounds) > 1:
         return
+    is_needed = always | (bounds[0] >= bounds[0][chosen & ~always].min(initial=INF))
     for x in (bounds[0], scores[0]):
-        rank = np.where(taken, -INF, np.where(always, INF, x))
+        rank = np.where(taken | ~is_needed, -INF, np.where(always, INF, x))
         if (rank > rank[chosen].min() + 5e-3).sum() <= 1.1 * budget:
             return
     yield f"{where}: what is picked is not the best"
@@ -198,11 +199,9 @@ def judge(counted, case, entries, number, rng):
     if number % 4 == 3:
         k[batch.table[2, 0], 0, 0, 5] = (INF, np.nan, 1e30)[number // 4 % 3]
     rows = len(batch.lens)
-    q = (1 + 1.5 * (number % 3)) * rng.standard_normal((rows, heads, dim))
+    is_loud = number % 4 == 2  # logits of hundreds, bounds tens of nats above scores
+    q = (30 if is_loud else 1 + 1.5 * (number % 3)) * rng.standard_normal((rows, heads, dim))
     q *= rng.uniform(0.7, 1.3, (rows, heads, 1))
-    is_loud = number % 4 == 2
-    if is_loud:  # logits of hundreds, and bounds tens of nats above scores
-        q *= 12
     q, k = stored(q, "f32")[0], stored(k, "f32")[0]
     taken = np.full((rows, kv, 256), -1, np.int32)
     for row, head in np.ndindex(rows, kv):
