@@ -128,10 +128,11 @@ def find_enough(scores, bounds, ratio, attended):
 
 
 def judge_pick(where, case, found, given, counted):
-    """Of a group; `given`: scores, bounds, taken slots, the mass attended; `counted`
-    gets how many were picked, and how many are enough."""
+    """Of a group; `given`: scores, bounds, taken slots, the mass attended, what is picked
+    in any case, and how many slots a table has room for; `counted` gets how many were
+    picked, and how many are enough."""
     ids, count, tails = found
-    scores, bounds, taken, attended, always = given
+    scores, bounds, taken, attended, always, num_slots = given
     length, budget = bounds.shape[1], case["budget"]
     ratio = case["tolerance"] / (1 - case["tolerance"])
     if (ids[count:] != -1).any() or (np.diff(ids[:count]) <= 0).any():
@@ -150,7 +151,7 @@ def judge_pick(where, case, found, given, counted):
             yield f"{where}, head {head}: the tail {tail} is below {exact}"
         # Masses too small for f32 beside the highest bound's are not told apart.
         top = bound[np.isfinite(bound)].max(initial=-INF)
-        lost = top - 126 * np.log(2) + np.log(length)
+        lost = top - 126 * np.log(2) + np.log(num_slots)
         most = np.logaddexp(exact, lost) + 1e-2
         if not (tail <= most or exact == -INF == tail):
             yield f"{where}, head {head}: the tail {tail} is above {most}"
@@ -229,7 +230,7 @@ def judge(counted, case, entries, number, rng):
         nothing = np.full(group, -INF)
         for which, ids, count, tails in ((0, *found[:3]), (1, *found[3:])):
             given = [x, y, was if which else was & False, attended[row, own] if which else nothing]
-            given.append(always & ~was if which else always)
+            given += [always & ~was if which else always, scores.shape[2]]
             pick = ids[row, head], count[row, head], tails[row, own].astype(float)
             where = f"row {row}, KV head {head}, pick {which}"
             if length == 0:

@@ -68,7 +68,8 @@ static void buildOutlinePipeline(OpPassManager &pm,
   workspace.tasks = !planWorkspace;
   pm.addNestedPass<func::FuncOp>(createVashistaPlanWorkspacePass(workspace));
   pm.addPass(createConvertLinalgToParallelLoopsPass());
-  pm.addPass(createCanonicalizerPass());
+  // No canonicalisation here: it would leave a loop of one iteration's memory
+  // to the host.
   pm.addPass(createCSEPass());
   pm.addPass(createVashistaApproximateMathPass());
   pm.addPass(createVashistaOutlineKernelsPass());

@@ -237,8 +237,8 @@ SmallVector<Value> SketchScan::launch() {
   shape.gridY = blocks;
   shape.gridZ = b.dim(written[0], 0);
   shape.threads = kWarps * kWarp;
-  // Each lane finishes a tile of its own, or several heads of a tile.
-  shape.residentBlocks = heads == 1 ? 4 : 3;
+  // Registers for one column, or for several.
+  shape.residentBlocks = columns == 1 ? 4 : 3;
   b.launch(
       shape, read, written,
       b.sharedType({kWarps, columns * kColumns, getNumFound()}, b.getF32Type()),
@@ -307,33 +307,34 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
         // Each lane of four loads what goes with the tokens of a tile, and has
         // the others' from them.
         static_assert(kTiles == kColumns);
-        SmallVector<Token> loaded, own;
+        SmallVector<Token> loaded;
         Slots::Tile tile = findTile(within);
         for (int64_t half : {0, 1})
           loaded.push_back(loadToken(tile, getOffset(half)));
-        for (int64_t i = 0; i < kTiles; i += copies)
-          for (int64_t half : {0, 1})
-            own.push_back(
-                getToken(loaded[half], start, b.addI(part, b.index(i)), half));
-
         SmallVector<Value> next(carried);
         for (auto [number, column] : llvm::enumerate(all)) {
-          SmallVector<std::array<SmallVector<Value>, 2>> sums;
-          for (const Codes &codes : tiles)
-            sums.push_back(multiply(codes, column));
+          SmallVector<Token> own;
           SmallVector<std::pair<Value, Value>> finished;
           SmallVector<Value> bounds;
-          for (auto [i, token] : llvm::enumerate(own)) {
-            int64_t firstTile = i / 2 * copies, half = i % 2;
-            SmallVector<Value> mine = sums[firstTile][half];
-            for (int64_t copy = 1; copy < copies; ++copy) {
-              Value is = b.compare(CmpIPredicate::eq, part, b.index(copy));
-              for (auto [sum, other] :
-                   llvm::zip_equal(mine, sums[firstTile + copy][half]))
-                sum = b.select(is, other, sum);
+          // A lane's tile of each few after the other, for each column anew:
+          // what it needs of all of them would take another warp's registers.
+          for (int64_t firstTile = 0; firstTile < kTiles; firstTile += copies) {
+            SmallVector<std::array<SmallVector<Value>, 2>> sums;
+            for (int64_t copy = 0; copy < copies; ++copy)
+              sums.push_back(multiply(tiles[firstTile + copy], column));
+            Value tile = b.addI(part, b.index(firstTile));
+            for (int64_t half : {0, 1}) {
+              own.push_back(getToken(loaded[half], start, tile, half));
+              SmallVector<Value> mine = sums[0][half];
+              for (int64_t copy = 1; copy < copies; ++copy) {
+                Value is = b.compare(CmpIPredicate::eq, part, b.index(copy));
+                for (auto [sum, other] :
+                     llvm::zip_equal(mine, sums[copy][half]))
+                  sum = b.select(is, other, sum);
+              }
+              finished.push_back(finish(own.back(), mine, column));
+              bounds.push_back(finished.back().second);
             }
-            finished.push_back(finish(token, mine, column));
-            bounds.push_back(finished.back().second);
           }
           if (!hasBounds)
             continue;
