@@ -67,6 +67,9 @@ public:
 
 private:
   static constexpr float kLog2E = 1.44269504f;
+  /// The mass of a score is counted in units of what is expected, up to so
+  /// much.
+  static constexpr float kMostShare = 8;
   static constexpr int64_t kMostWarps = 16;
   /// Words of a warp at a time, and slots that a lane has together.
   static constexpr int64_t kAtOnce = 8, kTogether = 4;
@@ -199,7 +202,9 @@ private:
   void findDepthEnd(Value head, Value at, Value taken);
   Value getMassOfDepth(Value depth) {
     Value number = mlir::arith::SIToFPOp::create(b, b.getF32Type(), depth);
-    return b.exp2(b.mulF(number, b.f32(-kLog2E / ScanFindings::kPerNat)));
+    Value factor = b.f32(-kLog2E / ScanFindings::kPerNat);
+    return b.exp2(mlir::math::FmaOp::create(b, number, factor,
+                                            b.f32(kLog2E * kHeadroom)));
   }
 
   // Of ranks.
@@ -340,11 +345,14 @@ private:
   Value notI(Value bit) {
     return mlir::arith::XOrIOp::create(b, bit, b.boolean(true));
   }
-  /// exp must not meet -inf - -inf.
+  /// Masses are in units of exp(this): f32 has room for few times exp(88), and
+  /// for exp(-87), which is what bounds that are far above scores leave of
+  /// them. exp must not meet -inf - -inf.
+  static constexpr float kHeadroom = 40;
   Value getShift(Value head) {
     Value top = b.load(tops, head);
     Value isThere = b.compare(mlir::arith::CmpFPredicate::OGT, top, b.negInf());
-    return b.select(isThere, top, b.f32(0.0f));
+    return b.select(isThere, b.subF(top, b.f32(kHeadroom)), b.f32(0.0f));
   }
 
   PickOp op;

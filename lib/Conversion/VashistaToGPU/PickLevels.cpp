@@ -46,8 +46,6 @@ static constexpr float kOfNat =
 static constexpr float kPromised = 15.0f / 16.0f;
 /// Of what is attended already: bins are not exact.
 static constexpr float kKnown = 31.0f / 32.0f;
-/// The mass of a score is counted in units of what is expected, up to so much.
-static constexpr float kMostShare = 8;
 
 PickLauncher::Levels PickLauncher::loadLevels(Value head,
                                               ArrayRef<Slot> slots) {
@@ -265,7 +263,8 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
     };
     Value depth = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(bin));
     depth = b.addF(depth, b.f32(0.5f));
-    Value mass = estimate(b.mulF(depth, nats));
+    Value mass =
+        estimate(math::FmaOp::create(b, depth, nats, b.f32(kHeadroom)));
     return SmallVector<Value>{b.mulF(load(0), mass),
                               b.mulF(b.mulF(load(1), share), mass)};
   };

@@ -7,13 +7,16 @@
 //===----------------------------------------------------------------------===//
 
 //
-// As ProvingPick.cpp. A bin sums, in integers, what its slots' bounds and
-// scores come to in units of exp(-depth) below the head's highest bound, where
-// its depth is that of the bin's upper end.
+// As ProvingPick.cpp. A bin sums, in integers, what its slots' bounds come to
+// in units of exp(-depth) below the head's highest bound, where its depth is
+// that of the bin's upper end; and what their scores come to, in units that are
+// less by what the best score lacks of that bound.
 //
 //===----------------------------------------------------------------------===//
 
 #include "PickKernels.h"
+
+#include <cmath>
 
 using namespace mlir;
 using namespace vashista;
@@ -48,8 +51,13 @@ void PickLauncher::findTops() {
     largest = reduceAll(largest, {Join::most, Join::either, Join::most});
     storeOnce(largest[0], tops, head);
     storeOnce(largest[1], nans, head);
-    b.ifThen(isFirstThread(),
-             [&] { setWidth(head, b.subF(largest[0], largest[2])); });
+    b.ifThen(isFirstThread(), [&] {
+      // A number, also of nothing.
+      Value lack = b.maxNumber(b.subF(largest[0], largest[2]), b.f32(0.0f));
+      lack = b.minNumber(lack, b.f32(1e3f));
+      setFact(head, Fact::lack, lack);
+      setWidth(head, lack);
+    });
   });
   b.barrier();
 }
@@ -148,7 +156,7 @@ Value PickLauncher::getUnit() {
 std::pair<Value, Value> PickLauncher::fillBins(Value head, Value shift) {
   clearBins(2 * kBins);
   Value unit = getUnit(), zero = b.index(0), none = b.f32(0.0f);
-  Value top = b.load(tops, head);
+  Value top = b.load(tops, head), lack = getFact(head, Fact::lack);
   Value last = b.f32(kBins - 1), perNat = getBinsPerNat(head);
   Value depthOfBin = b.divF(b.f32(-1.0f), perNat);
   Value unsorted = b.addI(b.toI32(lane), b.i32(kRankBins));
@@ -194,8 +202,9 @@ std::pair<Value, Value> PickLauncher::fillBins(Value head, Value shift) {
               b.subF(place, arith::SIToFPOp::create(b, b.getF32Type(), bin));
           Value rest = estimate(b.select(isBelow, b.subF(bound, shift),
                                          b.mulF(within, depthOfBin)));
-          Value lack = b.minF(b.subF(score, bound), none);
-          Value mass = estimate(b.select(taken, b.subF(score, shift), lack));
+          Value share = b.addF(b.subF(score, bound), lack);
+          share = b.minF(share, b.f32(std::log(kMostShare)));
+          Value mass = estimate(b.select(taken, b.subF(score, shift), share));
           mass = b.maxNumber(mass, none); // NaN is no mass
           next[0] = b.addF(next[0], b.select(andOpen(slot, taken), mass, none));
           // What is below is taken only with all others: its mass never counts.
@@ -211,7 +220,7 @@ std::pair<Value, Value> PickLauncher::fillBins(Value head, Value shift) {
             Value at = b.addI(bin, b.i32(first));
             addToBin(b.toIndex(b.select(isSorted, at, unsorted)), amount);
           };
-          sort(b.mulF(rest, mass), 0);
+          sort(b.mulF(b.mulF(rest, mass), b.f32(1.0f / kMostShare)), 0);
           sort(rest, kBins);
         }
         return next;
@@ -230,11 +239,17 @@ void PickLauncher::findEnd(Value head) {
   if (outside)
     rest = b.addF(rest, getMass(b.load(outside, at), shift));
 
+  Value lack = getFact(head, Fact::lack);
   auto load = [&](Value bin, int64_t first) {
     Value fixed = b.load(bins, b.addI(bin, b.index(first)));
     Value number = arith::UIToFPOp::create(b, b.getF32Type(), fixed);
-    Value below = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(bin));
-    Value unit = b.exp(b.divF(b.subF(b.f32(0.0f), below), perNat));
+    Value depth = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(bin));
+    depth = b.divF(depth, perNat);
+    if (first == 0) { // of scores
+      depth = b.addF(depth, lack);
+      number = b.mulF(number, b.f32(kMostShare));
+    }
+    Value unit = b.exp(b.subF(b.f32(kHeadroom), depth));
     return b.mulF(b.divF(number, getUnit()), unit);
   };
   // Masses before each bin; rests from the last bin on.
