@@ -37,6 +37,15 @@ void vashista::buildGraphPipeline(OpPassManager &pm,
   pm.addPass(createCanonicalizerPass());
 }
 
+void vashista::buildScheduledGraphPipeline(OpPassManager &pm) {
+  CpuPipelineOptions whole;
+  whole.split = -1;
+  buildGraphPipeline(pm, whole);
+  VashistaAssignSchedulePassOptions schedules;
+  schedules.cpu = true;
+  pm.addPass(createVashistaAssignSchedulePass(schedules));
+}
+
 void vashista::buildValuePipeline(OpPassManager &pm,
                                   const CpuPipelineOptions &options) {
   ConvertVashistaToLinalgPassOptions values;

@@ -40,11 +40,23 @@ static bool hasClusters(StringRef chip) {
   return !chip.consumeInteger(10, number) && number >= 90;
 }
 
-void vashista::buildCudaBufferPipeline(OpPassManager &pm,
-                                       const CudaPipelineOptions &options) {
+void vashista::buildCudaGraphPipeline(OpPassManager &pm,
+                                      const CudaPipelineOptions &options) {
   CpuPipelineOptions graph;
   setGraphOptions(graph);
   buildGraphPipeline(pm, graph);
+  VashistaAssignSchedulePassOptions schedules;
+  schedules.multiprocessors = options.multiprocessors;
+  if (!hasClusters(options.chip))
+    schedules.clusters = 1;
+  pm.addPass(createVashistaAssignSchedulePass(schedules));
+}
+
+void vashista::buildCudaBufferPipeline(OpPassManager &pm,
+                                       const CudaPipelineOptions &options) {
+  buildCudaGraphPipeline(pm, options);
+  CpuPipelineOptions graph;
+  setGraphOptions(graph);
   // What is a launch is no value op any more.
   ConvertVashistaToGPUPassOptions kernels;
   if (!hasClusters(options.chip))

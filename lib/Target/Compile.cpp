@@ -146,11 +146,34 @@ generate(ModuleOp module, const Target &target, OutputKind output,
   return std::move(*bytes);
 }
 
+/// What a person or a tuner edits: names of arguments are those of locations.
+static LogicalResult printSchedules(ModuleOp module, const Target &target,
+                                    llvm::raw_ostream &os) {
+  if (failed(getEntries(module)))
+    return failure();
+  PassManager pm(module->getName());
+  if (target.device) {
+    CudaPipelineOptions device;
+    setOptions(device, *target.device);
+    buildCudaGraphPipeline(pm, device);
+  } else {
+    buildScheduledGraphPipeline(pm);
+  }
+  if (failed(pm.run(module)))
+    return failure();
+  // Each function stands for itself: there are no aliases.
+  module.print(os, OpPrintingFlags().useLocalScope().printNameLocAsPrefix());
+  os << '\n';
+  return success();
+}
+
 LogicalResult vashista::compile(ModuleOp module, const CompileOptions &options,
                                 llvm::raw_ostream &os) {
   assert(!options.targets.empty() && "expected a target");
   std::vector<ArtefactEntry> entries;
   std::string image;
+  if (options.output == OutputKind::schedule)
+    return printSchedules(module, options.targets.front(), os);
   if (options.output != OutputKind::vso) {
     const Target &target = options.targets.front();
     if (!target.device && (options.output == OutputKind::ptx ||

@@ -16,6 +16,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <spawn.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -106,19 +108,40 @@ static std::string findSibling() {
   return isFile && access(path.c_str(), X_OK) == 0 ? path : "";
 }
 
-static int spawnCompiler(const std::string &input, const std::string &output,
-                         const std::string &target, const sigset_t &mask,
+namespace {
+
+/// What vashista-compile is asked for.
+struct Order {
+  std::string input, shown, output, target;
+  /// Null for an artefact.
+  const char *emit = nullptr;
+  /// Whether it says what is wrong.
+  bool quiet = false;
+};
+
+} // namespace
+
+static int spawnCompiler(const Order &order, const sigset_t &mask,
                          pid_t &child) {
   std::string program = findSibling();
   bool onPath = program.empty();
   if (onPath)
     program = "vashista-compile";
-  std::string option = "--target=" + target;
-  const char *words[] = {program.c_str(), input.c_str(),  "-o",
-                         output.c_str(),  option.c_str(), nullptr};
+  std::string target = "--target=" + order.target;
+  std::string emit = order.emit ? std::string("--emit=") + order.emit : "";
+  const char *words[] = {program.c_str(),
+                         order.input.c_str(),
+                         "-o",
+                         order.output.c_str(),
+                         target.c_str(),
+                         order.emit ? emit.c_str() : nullptr,
+                         nullptr};
   // Standard output is for what the program itself says.
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
+  if (order.quiet)
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null",
+                                     O_WRONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
@@ -137,11 +160,10 @@ static int spawnCompiler(const std::string &input, const std::string &output,
   return problem;
 }
 
-static Error compile(const std::string &input, const std::string &shown,
-                     const std::string &output, const std::string &target,
-                     SignalGuard &signals) {
+static Error compile(const Order &order, SignalGuard &signals) {
   pid_t child = 0;
-  int problem = spawnCompiler(input, output, target, signals.outside(), child);
+  int problem = spawnCompiler(order, signals.outside(), child);
+  const std::string &shown = order.shown;
   if (problem == ENOENT)
     return fail("expected vashista-compile beside this program or on PATH to "
                 "compile %s, got none",
@@ -156,11 +178,18 @@ static Error compile(const std::string &input, const std::string &shown,
                 "signal %d (%s)",
                 quote(shown).c_str(), WTERMSIG(status),
                 strsignal(WTERMSIG(status)));
-  if (access(output.c_str(), F_OK) != 0)
-    return fail("expected vashista-compile to write an artefact of %s, got "
-                "none",
-                quote(shown).c_str());
+  if (access(order.output.c_str(), F_OK) != 0)
+    return fail("expected vashista-compile to write %s of %s, got none",
+                order.emit ? "a module" : "an artefact", quote(shown).c_str());
   return Error::success();
+}
+
+/// A signal that came meanwhile arrives once the folder is gone.
+static Error compileHere(const Order &order, SignalGuard &signals) {
+  Error error = compile(order, signals);
+  if (error && signals.pending)
+    raise(signals.pending);
+  return error;
 }
 
 static Error load(const std::string &path, const std::string &shown,
@@ -178,17 +207,13 @@ static Error load(const std::string &path, const std::string &shown,
   return Error::success();
 }
 
-static Error compileAndLoad(const std::string &path, const std::string &shown,
-                            const std::string &target,
-                            const TemporaryFolder &folder, SignalGuard &signals,
+static Error compileAndLoad(Order order, const TemporaryFolder &folder,
+                            SignalGuard &signals,
                             std::optional<DLDevice> device, Module &module) {
-  std::string output = folder.path + "/out.vso";
-  if (Error error = compile(path, shown, output, target, signals)) {
-    if (signals.pending)
-      raise(signals.pending);
+  order.output = folder.path + "/out.vso";
+  if (Error error = compileHere(order, signals))
     return error;
-  }
-  return load(output, shown, device, module);
+  return load(order.output, order.shown, device, module);
 }
 
 static bool endsWith(const std::string &name, const std::string &end) {
@@ -226,24 +251,56 @@ Error vashista::tool::loadInput(const std::string &path,
   // PTX is for any device, and takes no assembler.
   const char *target =
       device && device->device_type == kDLCUDA ? "cuda:compute_80" : "cpu";
-  return compileAndLoad(path, path, target, folder, signals, device, module);
+  return compileAndLoad({path, path, "", target}, folder, signals, device,
+                        module);
+}
+
+/// A file of the folder with the text.
+static Error writeText(const std::string &text, const TemporaryFolder &folder,
+                       std::string &path) {
+  path = folder.path + "/graph.mlir";
+  FILE *file = fopen(path.c_str(), "we");
+  bool isWritten =
+      file && fwrite(text.data(), 1, text.size(), file) == text.size();
+  if (file)
+    isWritten &= fclose(file) == 0;
+  return isWritten ? Error::success()
+                   : fail("cannot write %s: %s", quote(path).c_str(),
+                          strerror(errno));
 }
 
 Error vashista::tool::compileText(const std::string &text,
                                   const std::string &shown,
                                   const std::string &target, DLDevice device,
-                                  Module &module) {
+                                  Module &module, bool quiet) {
   SignalGuard signals;
   TemporaryFolder folder;
   if (Error error = folder.create())
     return error;
-  std::string input = folder.path + "/graph.mlir";
-  FILE *file = fopen(input.c_str(), "we");
-  bool isWritten =
-      file && fwrite(text.data(), 1, text.size(), file) == text.size();
-  if (file)
-    isWritten &= fclose(file) == 0;
-  if (!isWritten)
-    return fail("cannot write %s: %s", quote(input).c_str(), strerror(errno));
-  return compileAndLoad(input, shown, target, folder, signals, device, module);
+  Order order = {"", shown, "", target};
+  order.quiet = quiet;
+  if (Error error = writeText(text, folder, order.input))
+    return error;
+  return compileAndLoad(order, folder, signals, device, module);
+}
+
+Error vashista::tool::scheduleText(const std::string &text,
+                                   const std::string &shown,
+                                   const std::string &target,
+                                   std::string &scheduled) {
+  SignalGuard signals;
+  TemporaryFolder folder;
+  if (Error error = folder.create())
+    return error;
+  Order order = {"", shown, folder.path + "/scheduled.mlir", target,
+                 "schedule"};
+  if (Error error = writeText(text, folder, order.input))
+    return error;
+  if (Error error = compileHere(order, signals))
+    return error;
+  std::ifstream file(order.output, std::ios::binary);
+  scheduled.assign(std::istreambuf_iterator<char>(file), {});
+  return file.bad() ? fail("cannot read %s: %s", quote(order.output).c_str(),
+                           strerror(errno))
+                    : Error::success();
 }

@@ -35,9 +35,16 @@ Error loadInput(const std::string &path, std::optional<DLDevice> device,
                 Module &module);
 
 /// Compiles a module that is given as text for a target, and loads it on a
-/// device; messages call it `shown`.
+/// device; messages call it `shown`. With `quiet` it fails without a word where
+/// the compiler refuses it.
 Error compileText(const std::string &text, const std::string &shown,
-                  const std::string &target, DLDevice device, Module &module);
+                  const std::string &target, DLDevice device, Module &module,
+                  bool quiet = false);
+
+/// The module that is compiled for a target of what is given as text, with the
+/// schedule of each op (--emit=schedule).
+Error scheduleText(const std::string &text, const std::string &shown,
+                   const std::string &target, std::string &scheduled);
 
 } // namespace vashista::tool
 

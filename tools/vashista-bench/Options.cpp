@@ -86,6 +86,9 @@ The measurement:
   --brief           the steps only, no stages
   --json            print one JSON object
   --print-graph     print the module that is measured, and stop
+  --tune            instead, search for faster schedules of the dense and the
+                    sparse step
+  --tuned=FILE      with --tune: where the module with the best goes
   --help, --version
 )";
 
@@ -168,7 +171,31 @@ static Error verifyCertified(const Options &o) {
   return Error::success();
 }
 
+/// What is searched is compiled, and measured in a way of its own.
+static Error verifyTuning(const Options &o) {
+  if (!o.tune)
+    return o.tuned.empty() ? Error::success()
+                           : fail("expected --tune with --tuned, got none");
+  if (o.tuned.empty())
+    return fail("expected --tuned=FILE with --tune, got none");
+  const std::pair<bool, const char *> others[] = {
+      {!o.artefact.empty(), "--artefact"},
+      {o.printGraph, "--print-graph"},
+      {o.crossover, "--crossover"},
+      {o.isChecked, "--checked"},
+      {o.verify, "--verify"},
+      {o.brief, "--brief"},
+      {o.json, "--json"},
+      {o.uncertified > 0, "--uncertified"}};
+  for (const auto &[isGiven, name] : others)
+    if (isGiven)
+      return fail("expected --tune or %s, got both", name);
+  return Error::success();
+}
+
 static Error verifyOptions(const Options &o) {
+  if (Error error = verifyTuning(o))
+    return error;
   auto number = [](int64_t value) { return static_cast<long long>(value); };
   if (o.heads % o.kvHeads != 0 || o.heads / o.kvHeads > 16)
     return fail("expected --heads to be 1 to 16 times --kv-heads, got %lld and "
@@ -279,7 +306,8 @@ Error bench::parseOptions(int argc, char **argv, Options &options) {
                         {"--crossover", &options.crossover},
                         {"--json", &options.json},
                         {"--brief", &options.brief},
-                        {"--print-graph", &options.printGraph}};
+                        {"--print-graph", &options.printGraph},
+                        {"--tune", &options.tune}};
   if (argc < 2 || strcmp(argv[1], "decode"))
     return fail("expected 'decode' as the first word, got %s",
                 argc < 2 ? "none" : tool::quote(argv[1]).c_str());
@@ -301,7 +329,7 @@ Error bench::parseOptions(int argc, char **argv, Options &options) {
         "--dtype",         "--table",        "--summary",   "--device",
         "--trace",         "--target",       "--tolerance", "--sketch",
         "--sketch-scales", "--sketch-norms", "--data",      "--need",
-        "--artefact"};
+        "--artefact",      "--tuned"};
     for (const char *word : words)
       isKnown |= name == word;
     for (const Number &number : numbers)
@@ -328,6 +356,8 @@ Error bench::parseOptions(int argc, char **argv, Options &options) {
       options.trace = text;
     else if (name == "--artefact")
       options.artefact = text;
+    else if (name == "--tuned")
+      options.tuned = text;
     else if (name == "--data")
       error = parseWord(name, text, {"gauss", "needle"}, options.data);
     else if (name == "--need")

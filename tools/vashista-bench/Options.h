@@ -59,6 +59,8 @@ struct Options {
   bool json = false;
   bool printGraph = false;
   bool brief = false;
+  bool tune = false;
+  std::string tuned; // the file of what was tuned
   bool help = false;
   bool version = false;
 

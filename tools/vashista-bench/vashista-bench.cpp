@@ -8,6 +8,7 @@
 
 #include "Measure.h"
 #include "Report.h"
+#include "Tune.h"
 
 #include "vashista_runtime.h"
 
@@ -70,6 +71,10 @@ int main(int argc, char **argv) {
     return report(error);
   if (Error error = makeProblem(options, problem))
     return report(error);
+  if (options.tune) {
+    Error error = tune(options, *machine, problem);
+    return error ? report(error) : 0;
+  }
   Results results;
   std::vector<CrossoverPoint> crossover;
   if (Error error = measure(options, *machine, problem, results))

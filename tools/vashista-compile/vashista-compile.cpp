@@ -51,8 +51,10 @@ static cl::opt<std::string>
            cl::value_desc("target,..."), cl::init("cpu"), cl::cat(category));
 static cl::opt<std::string> emit(
     "emit",
-    cl::desc("vso (an artefact, the default), mlir (the LLVM dialect), llvm, "
-             "asm or obj; of the kernels of a GPU ptx or cubin"),
+    cl::desc(
+        "vso (an artefact, the default), schedule (the module that is "
+        "compiled, with the schedule of each op), mlir (the LLVM dialect), "
+        "llvm, asm or obj; of the kernels of a GPU ptx or cubin"),
     cl::value_desc("kind"), cl::init("vso"), cl::cat(category));
 
 static int fail(const llvm::Twine &message) {
@@ -66,15 +68,15 @@ static llvm::Expected<OutputKind> parseKind(llvm::StringRef text) {
     OutputKind kind;
   };
   static const Kind kinds[] = {
-      {"vso", OutputKind::vso},    {"mlir", OutputKind::mlir},
-      {"llvm", OutputKind::llvm},  {"asm", OutputKind::assembly},
-      {"obj", OutputKind::object}, {"ptx", OutputKind::ptx},
-      {"cubin", OutputKind::cubin}};
+      {"vso", OutputKind::vso},      {"schedule", OutputKind::schedule},
+      {"mlir", OutputKind::mlir},    {"llvm", OutputKind::llvm},
+      {"asm", OutputKind::assembly}, {"obj", OutputKind::object},
+      {"ptx", OutputKind::ptx},      {"cubin", OutputKind::cubin}};
   for (const Kind &kind : kinds)
     if (kind.name == text)
       return kind.kind;
-  return llvm::createStringError("expected --emit=vso, mlir, llvm, asm, obj, "
-                                 "ptx or cubin, got '" +
+  return llvm::createStringError("expected --emit=vso, schedule, mlir, llvm, "
+                                 "asm, obj, ptx or cubin, got '" +
                                  text + "'");
 }
 

@@ -74,6 +74,66 @@ def ConvertVashistaToVectorPass : Pass<"convert-vashista-to-vector"> {
   ];
 }
 
+def VashistaAssignSchedulePass
+    : Pass<"vashista-assign-schedule", "::mlir::ModuleOp"> {
+  let summary = "chooses how kernels are laid out";
+  let description = [{
+    Gives each `attend`, `score`, `pick` and `fallback` that has a kernel of its own
+    a whole `schedule`, from its shapes and the target: what is written by hand
+    stays, what is 0 or not there is chosen. It can then be read, edited or searched
+    (`vashista-bench --tune`) before `convert-vashista-to-gpu` makes kernels, which
+    chooses the same where this pass did not run.
+
+    | | attend, fallback | score of a summary or keys | of a sketch | pick | attend with `fuse` |
+    |---|---|---|---|---|---|
+    | `warps` | that 48 KiB have room for | any | a thread for each head, and room | from 4 on | a thread for each head and 32 slots, and room |
+    | `vector` | 8 | 8 | 8 | 4 | 8 |
+    | `stages` | tiles of 16 tokens | rows of a lane: 1, 2, 4 or 8 | 4 | 8 | values of a lane |
+    | `split` | a multiple of 16 | a multiple of 32 | a multiple of 64 | 0 | 0 |
+    | `blocks` | any | any | any | any | any |
+    | `cluster` | 1 | 1 | 1 | for tokens any | one that divides the slots |
+
+    Blocks have 64 warps on a multiprocessor at most. With `fuse` an `attend` is one
+    kernel with the `pick` and the `score` that its list is from, which then have no
+    schedule of their own; it is chosen where that can be and neither has one.
+
+    With `cpu` only attends to whole sequences have one, of a `split` of 4096: the
+    parameter that kernels of a CPU honour, and what `vashista-split-tokens` does
+    where nothing is said.
+
+    **Preconditions.** Aggregates are decomposed.
+
+    **Errors.** What a kernel cannot be, at its op. A schedule of an op without a
+    kernel of its own is dropped, with a warning.
+
+    **Numerics.** Sums are in another order with another `split`, `warps` or
+    `cluster`.
+
+    Example:
+
+    ```mlir
+    %o, %lse = vashista.attend %q ... outs(%zero, %ninf) scale 0.125
+        schedule <warps = 8>
+    ```
+
+    becomes
+
+    ```mlir
+    %o, %lse = vashista.attend %q ... outs(%zero, %ninf) scale 0.125
+        schedule <warps = 8, vector = 8, stages = 1, split = 2048, blocks = 4, cluster = 1>
+    ```
+  }];
+  let options = [
+    Option<"multiprocessors", "multiprocessors", "int64_t", "132",
+           "Multiprocessors that blocks are to occupy (default: 132)">,
+    Option<"cpu", "cpu", "bool", "false",
+           "For kernels of a CPU instead of a GPU (default: false)">,
+    Option<"clusters", "clusters", "int64_t", "8",
+           "Blocks that may work together on a sequence: 1, 2, 4 or 8 "
+           "(default: 8). Only 1 before compute capability 9.0">
+  ];
+}
+
 def ConvertVashistaToGPUPass
     : Pass<"convert-vashista-to-gpu", "::mlir::ModuleOp"> {
   let summary = "turns ops into kernels of an NVIDIA GPU";
@@ -107,6 +167,10 @@ def ConvertVashistaToGPUPass
     * On buffers: `append`, in a kernel, and `summarize`, in two, of any summary,
       norms and sketch. A block has a row, or a page that a row sees, and a KV head.
       Head sizes are static, D up to 576, elements of a row consecutive.
+
+    How a kernel is laid out is what the `schedule` of its op says, which is chosen
+    as by `vashista-assign-schedule` where it is not there. One that a kernel cannot
+    have is an error.
 
     Other ops stay: the conversions to linalg and vectors and
     `vashista-outline-kernels` have a kernel of one thread per task for each.

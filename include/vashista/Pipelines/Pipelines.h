@@ -50,6 +50,11 @@ struct CudaPipelineOptions
       *this, "features",
       llvm::cl::desc("The version of PTX, as LLVM names it (default: +ptx80)"),
       llvm::cl::init("+ptx80")};
+  Option<int64_t> multiprocessors{
+      *this, "multiprocessors",
+      llvm::cl::desc("Multiprocessors that schedules are chosen for "
+                     "(default: 132)"),
+      llvm::cl::init(132)};
   Option<std::string> format{
       *this, "format",
       llvm::cl::desc(
@@ -68,8 +73,11 @@ void buildCpuPipeline(mlir::OpPassManager &pm,
 /// Decomposes: smaller ops on tensors.
 void buildGraphPipeline(mlir::OpPassManager &pm,
                         const CpuPipelineOptions &options);
-/// From there to buffers, function boundaries too: value ops become upstream
-/// ops. Leaves destination ops, and buffers that nobody frees.
+/// As that, but whole sequences are not split yet: the schedule of an op says
+/// how they are to be.
+void buildScheduledGraphPipeline(mlir::OpPassManager &pm);
+/// From the graph to buffers, function boundaries too: value ops become
+/// upstream ops. Leaves destination ops, and buffers that nobody frees.
 void buildValuePipeline(mlir::OpPassManager &pm,
                         const CpuPipelineOptions &options);
 /// Both.
@@ -95,6 +103,9 @@ void buildCudaPipeline(mlir::OpPassManager &pm,
 
 /// Its parts.
 ///
+/// As `buildGraphPipeline`; ops that have kernels have schedules.
+void buildCudaGraphPipeline(mlir::OpPassManager &pm,
+                            const CudaPipelineOptions &options);
 /// As `buildBufferPipeline`; value ops that have kernels are launches already.
 void buildCudaBufferPipeline(mlir::OpPassManager &pm,
                              const CudaPipelineOptions &options);

@@ -62,6 +62,7 @@ llvm::Expected<Target> parseTarget(llvm::StringRef text);
 /// What is written.
 enum class OutputKind {
   vso,      // an artefact
+  schedule, // the module, decomposed, with each op's schedule: to be compiled
   mlir,     // the module in the LLVM dialect
   llvm,     // LLVM IR
   assembly, // of the target

@@ -22,8 +22,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "AttendBest.h"
 #include "BestScores.h"
 #include "Kernels.h"
+#include "Schedules.h"
 #include "VectorScan.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -35,11 +37,8 @@ using namespace vashista;
 using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
-/// Static memory of a block, at most.
-static constexpr int64_t kSharedBytes = 48 * 1024;
-/// Channels of values that a lane adds up at once, for all heads, and tokens
-/// whose values it has in flight.
-static constexpr int64_t kMostOwn = 64, kInFlight = 8;
+/// Channels of values that a lane adds up at once, for all heads.
+static constexpr int64_t kMostOwn = 64;
 
 /// Bits of the scores of slots that are picked in any case, and that are not
 /// visible: both NaN.
@@ -51,48 +50,20 @@ namespace {
 
 class AttendBest {
 public:
-  AttendBest(AttendOp op, PickOp pick, ScoreOp score, int64_t mostBlocks,
-             WarpBuilder &b)
-      : op(op), pick(pick), scan(score, b), b(b), group(scan.group),
-        valueDim(
-            cast<RankedTensorType>(op.getVCache().getType()).getDimSize(3)),
-        numSlots(
-            cast<RankedTensorType>(pick.getScores().getType()).getDimSize(2)),
-        budget(pick.getBudget()) {
-    // Clusters, where there are fewer groups than multiprocessors, about;
-    // otherwise as many blocks as wait for different things.
-    constexpr int64_t kManyBlocks = 264, kSlotsOfBlock = 128;
-    int64_t rows =
-        cast<RankedTensorType>(op.getQuery().getType()).getDimSize(0);
-    int64_t groups =
-        ShapedType::isDynamic(rows) ? scan.numKvHeads : rows * scan.numKvHeads;
-    while (2 * blocks <= mostBlocks && 2 * blocks * groups <= kManyBlocks / 2 &&
-           numSlots % (2 * blocks * kWarp) == 0 &&
-           numSlots / (2 * blocks) >= kSlotsOfBlock)
-      blocks *= 2;
-    warps = groups >= kManyBlocks ? 4 : blocks > 1 ? 8 : 16;
-    if (getSharedBytes() > kSharedBytes)
-      warps = 4;
-  }
+  AttendBest(const BestTokens &best, WarpBuilder &b)
+      : op(best.attend), pick(best.pick),
+        scan(best.score, b, chooseRows(best.score)), b(b), best(best),
+        group(best.group), valueDim(best.valueDim), numSlots(best.numSlots),
+        budget(best.budget), schedule(*op.getSchedule()),
+        warps(schedule.getWarps()), blocks(schedule.getCluster()) {}
 
-  /// A thread for each head, among others.
-  bool hasRoom() {
-    return getSharedBytes() <= kSharedBytes && group <= warps * kWarp;
-  }
-  int64_t getSharedBytes() {
-    return 4 * (getNumScores() + (group + 3) * budget + 4 * group +
-                (2 + kWarp) * warps + BestScores::kCounters + 32);
-  }
   /// Yields the tensors of outputs and lse.
   SmallVector<Value> launch();
 
 private:
   /// Slots of a block.
   int64_t getOwnSlots() { return numSlots / blocks; }
-  /// Scores, and then sums of values.
-  int64_t getNumScores() {
-    return std::max(group * getOwnSlots(), warps * group * valueDim);
-  }
+  int64_t getNumScores() { return best.getNumScores(warps, blocks); }
   void emit(Given given);
   void findRefs();
   /// What a slot of the block scores, as bits: NaN of what has no score.
@@ -149,8 +120,10 @@ private:
   PickOp pick;
   VectorScan scan;
   WarpBuilder &b;
+  const BestTokens best;
   const int64_t group, valueDim, numSlots, budget;
-  int64_t warps, blocks = 1;
+  const ScheduleAttr schedule;
+  const int64_t warps, blocks;
 
   // Of the kernel.
   Value values, o, lse;
@@ -203,7 +176,7 @@ SmallVector<Value> AttendBest::launch() {
   shape.gridZ = b.index(blocks);
   shape.clusterBlocks = blocks;
   shape.threads = warps * kWarp;
-  shape.residentBlocks = 16 / warps;
+  shape.residentBlocks = schedule.getBlocks();
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
   b.launch(shape, read, written,
            {b.sharedType(getNumScores(), f32),
@@ -485,7 +458,7 @@ void AttendBest::addValues() {
   Value within = b.remU(lane, b.index(lanes));
   Value member = b.divU(lane, b.index(lanes));
   Value last = b.subI(end, b.index(1));
-  int64_t tile = kInFlight * members;
+  int64_t inFlight = schedule.getStages(), tile = inFlight * members;
   for (int64_t firstOf = 0; firstOf < group; firstOf += heads) {
     int64_t here = std::min(heads, group - firstOf);
     SmallVector<Value> sums(here * own, b.f32(0.0f));
@@ -494,7 +467,7 @@ void AttendBest::addValues() {
         [&](Value start, ValueRange now) {
           SmallVector<Value> next(now), numbers;
           SmallVector<SmallVector<Value>> rows;
-          for (int64_t i = 0; i < kInFlight; ++i) {
+          for (int64_t i = 0; i < inFlight; ++i) {
             Value number = b.addI(b.addI(start, b.index(i * members)), member);
             numbers.push_back(number);
             // In place of what is not there stands what is.
@@ -615,17 +588,25 @@ static bool isEmptyState(ValueRange outs) {
   return true;
 }
 
-LogicalResult vashista::launchAttendBest(AttendOp op, int64_t clusterBlocks,
-                                         PatternRewriter &rewriter) {
+int64_t BestTokens::getNumScores(int64_t warps, int64_t blocks) const {
+  return std::max(group * (numSlots / blocks), warps * group * valueDim);
+}
+
+int64_t BestTokens::getSharedBytes(int64_t warps, int64_t blocks) const {
+  return 4 * (getNumScores(warps, blocks) + (group + 3) * budget + 4 * group +
+              (2 + kWarp) * warps + BestScores::kCounters + 32);
+}
+
+std::optional<BestTokens> vashista::findBestTokens(AttendOp op,
+                                                   const char *&obstacle) {
   auto refuse = [&](const char *why) {
-    return rewriter.notifyMatchFailure(op, why);
+    obstacle = why;
+    return std::nullopt;
   };
   if (!op.hasPureTensorSemantics() || op.getBegin() || !op.getTokens() ||
       op.getSolver().getKind() != SolverKind::softmax ||
       !isEmptyState(op.getOuts()))
     return refuse("expected softmax attention over tokens, from nothing");
-  if (op.getSchedule())
-    return refuse("expected no schedule, which is for a kernel of its own");
   auto pick = op.getTokens().getDefiningOp<PickOp>();
   if (!pick || op.getTokens() != pick.getIds() ||
       op.getTokenCount() != pick.getCount() || !pick.getIds().hasOneUse() ||
@@ -640,6 +621,8 @@ LogicalResult vashista::launchAttendBest(AttendOp op, int64_t clusterBlocks,
       !llvm::all_of(score.getScores().getUsers(),
                     [&](Operation *user) { return user == pick; }))
     return refuse("expected scores that only the pick reads");
+  if (pick.getSchedule() || score.getSchedule())
+    return refuse("expected no schedules of the pick and the score");
   auto keys = dyn_cast<KeysAttr>(score.getFrom());
   if (!keys || keys.getLayout() != op.getLayout() ||
       score.getDirection() != op.getQuery() ||
@@ -664,14 +647,26 @@ LogicalResult vashista::launchAttendBest(AttendOp op, int64_t clusterBlocks,
       ShapedType::isDynamic(slots) || slots == 0 || slots > kMostSlots ||
       pick.getBudget() == 0 || static_cast<int64_t>(pick.getBudget()) > slots)
     return refuse("expected few tokens");
+  auto heads = cast<RankedTensorType>(op.getQuery().getType()).getDimSize(1);
+  int64_t kvHeads = pick.getKvHeads();
+  return BestTokens{
+      op,      pick,     score, heads / kvHeads,
+      kvHeads, valueDim, slots, static_cast<int64_t>(pick.getBudget())};
+}
+
+LogicalResult vashista::launchAttendBest(AttendOp op,
+                                         PatternRewriter &rewriter) {
+  if (!op.getSchedule() || !op.getSchedule()->getFuse())
+    return rewriter.notifyMatchFailure(op, "expected a schedule with fuse");
+  const char *obstacle = nullptr;
+  std::optional<BestTokens> best = findBestTokens(op, obstacle);
+  if (!best)
+    return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
-  AttendBest kernel(op, pick, score, clusterBlocks, b);
-  if (!kernel.hasRoom())
-    return refuse("expected what a block has room for");
   SmallVector<Value> outs(op.getOuts());
-  rewriter.replaceOp(op, kernel.launch());
-  rewriter.eraseOp(pick);
-  rewriter.eraseOp(score);
+  rewriter.replaceOp(op, AttendBest(*best, b).launch());
+  rewriter.eraseOp(best->pick);
+  rewriter.eraseOp(best->score);
   for (Value out : outs)
     if (out.use_empty())
       rewriter.eraseOp(out.getDefiningOp());

@@ -46,8 +46,8 @@ namespace vashista {
 
 /// Tokens of a tile and heads of a block: the sizes of an mma.
 inline constexpr int64_t kTokens = 16, kHeads = 8;
-/// Warps of a block.
-inline constexpr int64_t kWarps = 4;
+/// Warps of a block that merges splits.
+inline constexpr int64_t kMergeWarps = 4;
 inline constexpr double kLog2E = 1.4426950408889634, kLn2 = 0.6931471805599453;
 
 /// Makes the kernels of an attend, and launches them in its place.
@@ -56,8 +56,8 @@ public:
   using Value = mlir::Value;
   using ValueRange = mlir::ValueRange;
 
-  /// `startsEmpty`: nothing is in the destinations yet, not even the empty
-  /// state.
+  /// The op has a whole schedule. `startsEmpty`: nothing is in the destinations
+  /// yet, not even the empty state.
   AttendLauncher(AttendOp op, WarpBuilder &b, bool startsEmpty);
 
   /// Of a `fallback`, buffers: only groups with a head whose measure is not at
@@ -102,7 +102,6 @@ private:
     }
   };
 
-  int64_t getDefaultSplit();
   void launchSplits(bool isWhole);
   void launchMerge();
   void mergeSplits(Value head, Value count, int64_t atOnce, Value sharedOutputs,
@@ -130,8 +129,16 @@ private:
 
   std::pair<Value, Value> findPosition(Value slot);
   llvm::SmallVector<std::array<Value, 4>> loadQuery();
-  State attendTile(const State &state, ValueRange places,
-                   llvm::ArrayRef<std::array<Value, 4>> query);
+  /// What a lane has of the keys and values of a tile: of two keys and of four
+  /// values 16 bytes of each 32 and 64 channels.
+  struct Tile {
+    llvm::SmallVector<std::array<std::array<Value, 4>, 2>> keys;
+    llvm::SmallVector<std::array<std::array<Value, 4>, 4>> values;
+  };
+  Tile loadTile(ValueRange places);
+  /// `isThere`: whether there is anything in it; null if that is known.
+  State attendTile(const State &state, const Tile &tile, ValueRange places,
+                   llvm::ArrayRef<std::array<Value, 4>> query, Value isThere);
   Value toExponent(Value product);
   llvm::SmallVector<Value> getIndices(std::pair<Value, Value> row,
                                       Value channel) {
@@ -143,7 +150,7 @@ private:
   /// Of what the warps of a block found, or the splits of a sequence.
   struct Merged {
     Value maximum, shift, sum;
-    std::array<Value, kWarps> weights; // of warps
+    llvm::SmallVector<Value> weights; // of warps
   };
   Merged mergeExponents(Value head);
   /// Joins a head's state with the one in the destinations: its lse, then a
@@ -177,12 +184,14 @@ private:
   const mlir::Type element;
   const bool inTokens, inPages;
   const int64_t numHeads, headBlocks; // of a block, and blocks of a KV head
-  int64_t split = 0;
+  const ScheduleAttr schedule;
+  const int64_t split;
 
   /// What lies between the kernels.
   Operands host;
   // Of the kernel that is being made.
   Operands its;
+  int64_t warps = 0;
   Value row, kvHead, firstHead, sequence, length, numSlots; // index
   Value splitNumber, last;
   Value warp, lane, quad, within;       // quad = g, within = t

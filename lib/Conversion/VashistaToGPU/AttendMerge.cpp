@@ -26,14 +26,15 @@ void AttendLauncher::launchMerge() {
   shape.gridX = b.dim(op.getQuery(), 0);
   shape.gridY = b.dim(op.getQuery(), 1);
   shape.gridZ = b.index(1);
-  shape.threads = kWarps * kWarp;
+  warps = kMergeWarps;
+  shape.threads = warps * kWarp;
   SmallVector<Value> written(op.getOuts());
   if (condition)
     written.push_back(condition->flags);
   llvm::append_range(written,
                      ValueRange{host.partials, host.exponents, host.numSplits});
   auto shared = [&](int64_t size) {
-    return b.sharedType({kWarps, size}, b.getF32Type());
+    return b.sharedType({warps, size}, b.getF32Type());
   };
   b.launch(shape, getRead(), written, {shared(valueDim), shared(1)},
            [&](ArrayRef<Value> values, ArrayRef<Value> buffers) {
@@ -83,7 +84,7 @@ void AttendLauncher::mergeSplits(Value head, Value count, int64_t atOnce,
   sums.push_back(b.f32(0.0f));
   Value channel = b.mulI(lane, b.index(2));
   sums = b.forLoop(
-      b.mulI(warp, b.index(atOnce)), count, kWarps * atOnce, sums,
+      b.mulI(warp, b.index(atOnce)), count, warps * atOnce, sums,
       [&](Value first, ValueRange carried) -> SmallVector<Value> {
         SmallVector<Value> next(carried);
         for (int64_t i = 0; i < atOnce; ++i) {
@@ -115,14 +116,14 @@ void AttendLauncher::mergeSplits(Value head, Value count, int64_t atOnce,
 
   auto addWarps = [&](function_ref<Value(Value)> load) {
     Value sum = load(zero);
-    for (int64_t i = 1; i < kWarps; ++i)
+    for (int64_t i = 1; i < warps; ++i)
       sum = b.addF(sum, load(b.index(i)));
     return sum;
   };
   merged.sum = addWarps([&](Value at) {
     return b.load(sharedSums, {at, zero});
   });
-  b.forLoop(thread, b.index(valueDim), kWarps * kWarp, [&](Value channel) {
+  b.forLoop(thread, b.index(valueDim), warps * kWarp, [&](Value channel) {
     Value output = addWarps([&](Value at) {
       return b.load(sharedOutputs, {at, channel});
     });
@@ -144,12 +145,12 @@ AttendLauncher::Merged AttendLauncher::mergeExponents(Value head) {
   };
   Merged merged;
   merged.maximum = load(0, 0);
-  for (int64_t i = 1; i < kWarps; ++i)
+  for (int64_t i = 1; i < warps; ++i)
     merged.maximum = b.maxNumber(merged.maximum, load(i, 0));
   merged.shift = getShift(merged.maximum);
   merged.sum = b.f32(0.0f);
-  for (int64_t i = 0; i < kWarps; ++i) {
-    merged.weights[i] = b.exp2(b.subF(load(i, 0), merged.shift));
+  for (int64_t i = 0; i < warps; ++i) {
+    merged.weights.push_back(b.exp2(b.subF(load(i, 0), merged.shift)));
     merged.sum = b.addF(merged.sum, b.mulF(merged.weights[i], load(i, 1)));
   }
   return merged;
@@ -188,7 +189,7 @@ void AttendLauncher::joinOutput(const Merged &merged, Value output,
 
 void AttendLauncher::storeEmpty(Value head, Value count) {
   Value dim = b.index(valueDim), thread = b.threadId();
-  b.forLoop(thread, b.mulI(count, dim), kWarps * kWarp, [&](Value number) {
+  b.forLoop(thread, b.mulI(count, dim), warps * kWarp, [&](Value number) {
     Value at[] = {row, b.addI(head, b.divU(number, dim)), b.remU(number, dim)};
     b.store(b.f32(0.0f), its.o, at);
   });

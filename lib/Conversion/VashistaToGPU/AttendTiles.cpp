@@ -144,37 +144,41 @@ Value AttendLauncher::toExponent(Value product) {
   return times(b.tanh(times(product, scale / cap)), cap / epsilon * kLog2E);
 }
 
-AttendLauncher::State
-AttendLauncher::attendTile(const State &state, ValueRange places,
-                           ArrayRef<std::array<Value, 4>> query) {
-  // All loads first: they are what takes time.
-  SmallVector<std::array<std::array<Value, 4>, 2>> keys;
+AttendLauncher::Tile AttendLauncher::loadTile(ValueRange places) {
+  Tile tile;
   for (int64_t channel = 0; channel < keyDim; channel += 32) {
     Value at = b.addI(b.mulI(within, b.index(8)), b.index(channel));
-    keys.push_back(
+    tile.keys.push_back(
         {b.load16Bytes(its.keys, getIndices(getRow(places, 0), at)),
          b.load16Bytes(its.keys, getIndices(getRow(places, 1), at))});
   }
-  SmallVector<std::array<std::array<Value, 4>, 4>> values;
   for (int64_t channel = 0; channel < valueDim; channel += 64) {
     Value at = b.addI(b.mulI(quad, b.index(8)), b.index(channel));
     std::array<std::array<Value, 4>, 4> tokens;
     for (int64_t i = 0; i < 4; ++i)
       tokens[i] =
           b.load16Bytes(its.values, getIndices(getRow(places, 2 + i), at));
-    values.push_back(tokens);
+    tile.values.push_back(tokens);
   }
+  return tile;
+}
 
+AttendLauncher::State AttendLauncher::attendTile(
+    const State &state, const Tile &tile, ValueRange places,
+    ArrayRef<std::array<Value, 4>> query, Value isThere) {
   // Tokens g and g + 8 of heads 2 t and 2 t + 1.
   Value zero = b.f32(0.0f);
   std::array<Value, 4> scores = {zero, zero, zero, zero};
-  for (auto [key, q] : llvm::zip_equal(keys, query))
+  for (auto [key, q] : llvm::zip_equal(tile.keys, query))
     for (int64_t i : {0, 2})
       scores = b.multiply({key[0][i], key[1][i], key[0][i + 1], key[1][i + 1]},
                           {q[i], q[i + 1]}, scores, element);
-  for (int64_t i = 0; i < 4; ++i)
-    scores[i] =
-        b.select(isVisible(places, i / 2), toExponent(scores[i]), b.negInf());
+  for (int64_t i = 0; i < 4; ++i) {
+    Value visible = isVisible(places, i / 2);
+    if (isThere)
+      visible = b.andI(visible, isThere);
+    scores[i] = b.select(visible, toExponent(scores[i]), b.negInf());
+  }
 
   State next = state;
   std::array<Value, 2> factors;
@@ -197,7 +201,7 @@ AttendLauncher::attendTile(const State &state, ValueRange places,
       b.transpose(b.packPair(scores[0], scores[1], element)),
       b.transpose(b.packPair(scores[2], scores[3], element))};
   auto *output = next.outputs.begin();
-  for (const auto &tokens : values)
+  for (const auto &tokens : tile.values)
     for (int64_t i = 0; i < 4; ++i) {
       constexpr int64_t lows = 0x5410, highs = 0x7632;
       std::array<Value, 4> channels = {
@@ -269,7 +273,7 @@ void AttendLauncher::attendIf(bool isLast, Value head, Value count,
   Value thread = b.threadId(), dim = b.index(valueDim);
   Value isKept = arith::XOrIOp::create(b, isFlagged, b.boolean(true));
   b.ifThen(isKept, [&] {
-    b.forLoop(thread, b.mulI(count, dim), kWarps * kWarp, [&](Value number) {
+    b.forLoop(thread, b.mulI(count, dim), warps * kWarp, [&](Value number) {
       Value at[] = {row, b.addI(head, b.divU(number, dim)),
                     b.remU(number, dim)};
       b.store(b.load(its.condition->o, at), its.o, at);
@@ -315,34 +319,55 @@ void AttendLauncher::emitTiles(Value heads) {
     state.maxima = {b.negInf(), b.negInf()};
     state.sums = {b.f32(0.0f), b.f32(0.0f)};
     state.outputs.assign(valueDim / 4, b.f32(0.0f));
-    // The places of a tile are looked up while the one before is read.
+    // The places of a few tiles are looked up while those before are read.
     Value start = b.addI(first, b.mulI(warp, b.index(kTokens)));
-    int64_t step = kWarps * kTokens;
+    int64_t atOnce = schedule.getStages(), apart = warps * kTokens;
     auto findAhead = [&](Value at) {
-      return findTile(b.minI(at, b.subI(last, b.index(1))));
+      SmallVector<Value> places;
+      for (int64_t i = 0; i < atOnce; ++i) {
+        Value tile = b.addI(at, b.index(i * apart));
+        llvm::append_range(places,
+                           findTile(b.minI(tile, b.subI(last, b.index(1)))));
+      }
+      return places;
     };
     SmallVector<Value> carried = findAhead(start);
     unsigned numPlaces = carried.size();
     llvm::append_range(carried, state.pack());
-    SmallVector<Value> end =
-        b.forLoop(start, last, step, carried, [&](Value tile, ValueRange now) {
-          SmallVector<Value> next = findAhead(b.addI(tile, b.index(step)));
-          State after = attendTile(State::unpack(now.drop_front(numPlaces)),
-                                   now.take_front(numPlaces), query);
-          llvm::append_range(next, after.pack());
-          return next;
-        });
+    int64_t step = atOnce * apart;
+    auto attendTiles = [&](Value at, ValueRange now) {
+      SmallVector<Value> next = findAhead(b.addI(at, b.index(step)));
+      auto getPlaces = [&](int64_t i) {
+        unsigned size = numPlaces / atOnce;
+        return now.slice(i * size, size);
+      };
+      // All loads first: they are what takes time.
+      SmallVector<Tile> tiles;
+      for (int64_t i = 0; i < atOnce; ++i)
+        tiles.push_back(loadTile(getPlaces(i)));
+      State state = State::unpack(now.drop_front(numPlaces));
+      for (int64_t i = 0; i < atOnce; ++i) {
+        Value isThere; // the first always is
+        if (i > 0)
+          isThere = b.compare(CmpIPredicate::slt,
+                              b.addI(at, b.index(i * apart)), last);
+        state = attendTile(state, tiles[i], getPlaces(i), query, isThere);
+      }
+      llvm::append_range(next, state.pack());
+      return next;
+    };
+    SmallVector<Value> end = b.forLoop(start, last, step, carried, attendTiles);
     storeShared(State::unpack(ValueRange(end).drop_front(numPlaces)));
     b.barrier();
 
     // All threads, over the heads' channels.
     Value dim = b.index(valueDim);
 
-    b.forLoop(thread, b.mulI(heads, dim), kWarps * kWarp, [&](Value number) {
+    b.forLoop(thread, b.mulI(heads, dim), warps * kWarp, [&](Value number) {
       Value head = b.divU(number, dim), channel = b.remU(number, dim);
       Merged merged = mergeExponents(head);
       Value output = b.f32(0.0f);
-      for (int64_t i = 0; i < kWarps; ++i) {
+      for (int64_t i = 0; i < warps; ++i) {
         Value found = b.load(sharedOutputs, {b.index(i), head, channel});
         output = b.addF(output, b.mulF(merged.weights[i], found));
       }

@@ -8,6 +8,7 @@
 
 #include "AttendKernels.h"
 #include "Kernels.h"
+#include "Schedules.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -15,13 +16,6 @@
 
 using namespace mlir;
 using namespace vashista;
-
-/// Slots of a split where the schedule does not say: of a sequence, of a list.
-static constexpr int64_t kSequenceSplit = 2048, kListSplit = 256;
-/// Blocks that an attend should have at most, and groups that are many.
-static constexpr int64_t kMostBlocks = 8192, kManyGroups = 256;
-/// Static memory of a block, at most.
-static constexpr int64_t kSharedBytes = 48 * 1024;
 
 static int64_t getDim(Value memref, unsigned position) {
   return cast<MemRefType>(memref.getType()).getDimSize(position);
@@ -34,7 +28,8 @@ AttendLauncher::AttendLauncher(AttendOp op, WarpBuilder &b, bool startsEmpty)
       element(getElementTypeOrSelf(op.getKCache())),
       inTokens(op.getTokens() != nullptr), inPages(op.getPages() != nullptr),
       numHeads(std::min(group, kHeads)),
-      headBlocks(llvm::divideCeil(group, kHeads)) {}
+      headBlocks(llvm::divideCeil(group, kHeads)), schedule(*op.getSchedule()),
+      split(schedule.getSplit()) {}
 
 SmallVector<Value> AttendLauncher::getRead() {
   SmallVector<Value> read = {op.getQuery(), op.getKCache(), op.getVCache(),
@@ -72,34 +67,9 @@ AttendLauncher::Operands AttendLauncher::bind(ArrayRef<Value> values,
   return in;
 }
 
-/// Enough splits to occupy a GPU, and not many more: each is a block, and most
-/// blocks of a list that is not full, or of a condition that does not hold,
-/// find nothing to do.
-int64_t AttendLauncher::getDefaultSplit() {
-  int64_t rows = getDim(op.getQuery(), 0), heads = getDim(op.getQuery(), 1);
-  bool isKnown = !ShapedType::isDynamic(rows) && !ShapedType::isDynamic(heads);
-  int64_t groups = isKnown ? rows * (heads / group) : 1;
-  Value list = inTokens ? op.getTokens() : op.getPages();
-  if (!list)
-    return condition && groups > kManyGroups ? 2 * kSequenceSplit
-                                             : kSequenceSplit;
-  int64_t capacity = getDim(list, 2), split = kListSplit;
-  if (ShapedType::isDynamic(capacity))
-    return split;
-  if (!inTokens)
-    capacity *= pageSize;
-  while (groups * capacity / split > kMostBlocks)
-    split *= 2;
-  return split;
-}
-
 void AttendLauncher::launch() {
   // The grid does not depend on lengths: it has room for the longest.
   Value list = inTokens ? op.getTokens() : op.getPages();
-  split = op.getSchedule() ? op.getSchedule()->getSplit() : 0;
-  if (split == 0)
-    split = getDefaultSplit();
-  split = llvm::alignTo(split, kTokens);
   Value capacity = list ? b.dim(list, 2) : b.dim(op.getPageTable(), 1);
   if (!inTokens)
     capacity = b.mulI(capacity, b.index(pageSize));
@@ -131,8 +101,9 @@ void AttendLauncher::launchSplits(bool isWhole) {
   shape.gridX = b.dim(op.getQuery(), 0);
   shape.gridY = b.mulI(kvHeads, b.index(headBlocks));
   shape.gridZ = host.numSplits;
-  shape.threads = kWarps * kWarp;
-  shape.residentBlocks = valueDim > 128 || keyDim > 128 ? 1 : isPaged() ? 4 : 3;
+  warps = schedule.getWarps();
+  shape.threads = warps * kWarp;
+  shape.residentBlocks = schedule.getBlocks();
   SmallVector<Value> read = getRead(), written(op.getOuts());
   if (condition)
     written.push_back(condition->flags);
@@ -140,7 +111,7 @@ void AttendLauncher::launchSplits(bool isWhole) {
     llvm::append_range(
         written, ValueRange{host.partials, host.exponents, host.numSplits});
   auto shared = [&](int64_t size) {
-    return b.sharedType({kWarps, numHeads, size}, b.getF32Type());
+    return b.sharedType({warps, numHeads, size}, b.getF32Type());
   };
   b.launch(shape, read, written, {shared(valueDim), shared(2)},
            [&](ArrayRef<Value> values, ArrayRef<Value> buffers) {
@@ -195,7 +166,7 @@ static bool takeEmptyState(AttendOp op, PatternRewriter &rewriter) {
 }
 
 /// What of an attend or fallback the kernels cannot do, if anything.
-template <typename OpTy> static const char *getObstacle(OpTy op) {
+template <typename OpTy> static const char *findObstacleOf(OpTy op) {
   if (op->template getParentOfType<LoopLikeOpInterface>())
     return "expected no loop around";
   if (op.getSolver().getKind() != SolverKind::softmax)
@@ -214,16 +185,23 @@ template <typename OpTy> static const char *getObstacle(OpTy op) {
     if (ShapedType::isDynamic(size))
       return "expected static head sizes";
   int64_t numHeads = std::min(heads / kvHeads, kHeads);
+  constexpr int64_t kWarps = 4;
   if (keyDim % 32 || valueDim % 64 ||
       kWarps * numHeads * valueDim * 4 + 1024 > kSharedBytes)
     return "expected head sizes that are multiples of an mma's";
   return nullptr;
 }
 
+const char *vashista::findObstacle(AttendOp op) {
+  return op.getBegin() ? "expected a whole set" : findObstacleOf(op);
+}
+
+const char *vashista::findObstacle(FallbackOp op) { return findObstacleOf(op); }
+
 LogicalResult vashista::launchAttend(AttendOp op, PatternRewriter &rewriter) {
-  if (!op.hasPureBufferSemantics() || op.getBegin())
-    return rewriter.notifyMatchFailure(op, "expected buffers, and a whole set");
-  if (const char *obstacle = getObstacle(op))
+  if (!op.hasPureBufferSemantics())
+    return rewriter.notifyMatchFailure(op, "expected buffers");
+  if (const char *obstacle = findObstacle(op))
     return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
   AttendLauncher(op, b, takeEmptyState(op, rewriter)).launch();
@@ -233,7 +211,7 @@ LogicalResult vashista::launchAttend(AttendOp op, PatternRewriter &rewriter) {
 
 LogicalResult vashista::launchFallback(FallbackOp op,
                                        PatternRewriter &rewriter) {
-  if (const char *obstacle = getObstacle(op))
+  if (const char *obstacle = findObstacle(op))
     return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
   auto allocate = [&](Value like, Type type) -> Value {

@@ -26,8 +26,14 @@ llvm::SmallVector<mlir::Value> toTensors(mlir::ImplicitLocOpBuilder &b,
                                          mlir::ValueRange buffers,
                                          mlir::TypeRange types);
 
-// Each replaces an op by the launches of its kernels. Fails, without an error,
-// where there are none for it.
+// What of an op that has a schedule no kernel can do, if anything.
+const char *findObstacle(AttendOp op);
+const char *findObstacle(FallbackOp op);
+const char *findObstacle(ScoreOp op);
+const char *findObstacle(PickOp op);
+
+// Each replaces an op, which has a whole schedule, by the launches of its
+// kernels. Fails, without an error, where there are none for it.
 
 /// On buffers.
 llvm::LogicalResult launchAttend(AttendOp op, mlir::PatternRewriter &rewriter);
@@ -68,14 +74,14 @@ llvm::LogicalResult launchSketchScan(ScoreOp op, Findings &findings,
                                      mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchVectorScan(ScoreOp op,
                                      mlir::PatternRewriter &rewriter);
-/// An `attend` to the best tokens of few, which scores and picks them, too.
-llvm::LogicalResult launchAttendBest(AttendOp op, int64_t clusterBlocks,
+/// An `attend` to the best tokens of few, which scores and picks them, too:
+/// where its schedule says so.
+llvm::LogicalResult launchAttendBest(AttendOp op,
                                      mlir::PatternRewriter &rewriter);
 /// Whether there is a kernel for a pick that needs no more than levels.
 bool picksByLevels(PickOp op);
 /// A pick that takes up another's list needs this one's tail: the last first.
-llvm::LogicalResult launchPick(PickOp op, int64_t clusterBlocks,
-                               Findings &findings,
+llvm::LogicalResult launchPick(PickOp op, Findings &findings,
                                mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchCertify(CertifyOp op,
                                   mlir::PatternRewriter &rewriter);

@@ -52,8 +52,7 @@ public:
   using ValueRange = mlir::ValueRange;
 
   /// `findings`: of the scan that made the bounds, if any.
-  PickLauncher(PickOp op, int64_t clusterBlocks, const ScanFindings &findings,
-               WarpBuilder &b);
+  PickLauncher(PickOp op, const ScanFindings &findings, WarpBuilder &b);
 
   /// The pick before, which counts depths for this one; or null.
   PickOp findCounter();
@@ -62,14 +61,7 @@ public:
   /// Yields tensors. `depths`: what the pick before counts, or what this one
   /// counts for the pick that follows; or null.
   llvm::SmallVector<Value> launch(Value depths);
-  /// Whether the slots are known to be few.
-  bool picksFew() { return fewOwn > 0 && !isDynamic(); }
 
-private:
-  static constexpr float kLog2E = 1.44269504f;
-  /// The mass of a score is counted in units of what is expected, up to so
-  /// much.
-  static constexpr float kMostShare = 8;
   static constexpr int64_t kMostWarps = 16;
   /// Words of a warp at a time, and slots that a lane has together.
   static constexpr int64_t kAtOnce = 8, kTogether = 4;
@@ -82,6 +74,14 @@ private:
   static constexpr int64_t kTold = 16;
   /// Slots of a thread where few are picked from.
   static constexpr int64_t kFewOwn = 16, kMostOwn = 32;
+  /// How many these are, of so many warps and blocks: 0 if they never are few.
+  static int64_t getOwnOfFew(PickOp op, int64_t warps, int64_t clusterBlocks);
+
+private:
+  static constexpr float kLog2E = 1.44269504f;
+  /// The mass of a score is counted in units of what is expected, up to so
+  /// much.
+  static constexpr float kMostShare = 8;
   /// Bins of a part of a rank.
   static constexpr int64_t kRankBins = 2048;
 
@@ -275,14 +275,8 @@ private:
     return b.compare(mlir::arith::CmpFPredicate::UGE, bound,
                      b.f32(std::numeric_limits<float>::infinity()));
   }
-  /// Whether groups are known to be more than multiprocessors, about.
-  bool areMany() {
-    constexpr int64_t kMany = 128;
-    int64_t rows = mlir::cast<mlir::RankedTensorType>(op.getScores().getType())
-                       .getDimSize(0);
-    return !mlir::ShapedType::isDynamic(rows) &&
-           rows * static_cast<int64_t>(op.getKvHeads()) > kMany;
-  }
+  /// Whether the slots are known to be few.
+  bool picksFew() { return fewOwn > 0 && !isDynamic(); }
   bool isDynamic() {
     return mlir::cast<mlir::RankedTensorType>(op.getScores().getType())
         .isDynamicDim(2);
@@ -357,11 +351,12 @@ private:
 
   PickOp op;
   WarpBuilder &b;
-  const int64_t clusterBlocks, group, unit;
+  const ScheduleAttr schedule;
+  const int64_t clusterBlocks, warps, threads; // of a cluster, of a block
+  const int64_t group, unit;
   const bool isProving, hasTail;
   int64_t numBins = kRankBins;
-  int64_t warps = kMostWarps, threads; // of a block
-  int64_t fewOwn = 0; // slots of a thread where they are few; 0 if never
+  const int64_t fewOwn; // slots of a thread where they are few; 0 if never
   const ScanFindings findings;
   bool hasLevels() const { return findings.levels != nullptr; }
   Value hostBefore; // tails of the pick whose list is taken; or null

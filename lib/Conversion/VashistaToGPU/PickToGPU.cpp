@@ -17,16 +17,6 @@ using namespace vashista;
 
 using arith::CmpIPredicate;
 
-/// Of the smallest that this is for.
-static constexpr int64_t kMultiprocessors = 128;
-
-/// Of one row where that is not known.
-static int64_t countGroups(PickOp op) {
-  int64_t rows = cast<RankedTensorType>(op.getScores().getType()).getDimSize(0);
-  return (ShapedType::isDynamic(rows) ? 1 : rows) *
-         static_cast<int64_t>(op.getKvHeads());
-}
-
 /// The pick whose list is taken, if its tail is what is left of this one.
 static PickOp findPickBefore(PickOp op) {
   auto before = op.getTaken() ? op.getTaken().getDefiningOp<PickOp>() : nullptr;
@@ -42,40 +32,48 @@ static PickOp findPickBefore(PickOp op) {
   return isSame ? before : nullptr;
 }
 
-PickLauncher::PickLauncher(PickOp op, int64_t clusterBlocks,
-                           const ScanFindings &findings, WarpBuilder &b)
-    : op(op), b(b), clusterBlocks(clusterBlocks),
+/// Whether it takes up that pick's list, and needs its tail.
+static bool takesUp(PickOp op, PickOp before) {
+  return op.getMode() == PickMode::proving && op.getAttended() &&
+         op.getSinks() == 0 && op.getWindow() == 0 &&
+         findPickBefore(op) == before;
+}
+
+static bool needsTail(PickOp op) {
+  return !op.getTail().use_empty() || op.getAttended() ||
+         llvm::any_of(op.getIds().getUsers(), [&](Operation *user) {
+           auto pick = dyn_cast<PickOp>(user);
+           return pick && takesUp(pick, op);
+         });
+}
+
+int64_t PickLauncher::getOwnOfFew(PickOp op, int64_t warps,
+                                  int64_t clusterBlocks) {
+  if (op.getMode() == PickMode::proving || needsTail(op) || op.getTaken() ||
+      clusterBlocks > 1)
+    return 0;
+  int64_t slots =
+      cast<RankedTensorType>(op.getScores().getType()).getDimSize(2);
+  if (ShapedType::isDynamic(slots))
+    return kFewOwn;
+  int64_t own = llvm::divideCeil(slots, warps * kWarp);
+  return own <= kMostOwn ? own : 0;
+}
+
+PickLauncher::PickLauncher(PickOp op, const ScanFindings &findings,
+                           WarpBuilder &b)
+    : op(op), b(b), schedule(*op.getSchedule()),
+      clusterBlocks(schedule.getCluster()), warps(schedule.getWarps()),
+      threads(warps * kWarp),
       group(cast<RankedTensorType>(op.getScores().getType()).getDimSize(1) /
             op.getKvHeads()),
       unit(op.getUnit() == SlotUnit::pages ? op.getPageSize() : 1),
-      isProving(op.getMode() == PickMode::proving),
-      hasTail(!op.getTail().use_empty() || op.getAttended()),
-      findings(findings) {
-  bool canBeFew =
-      !isProving && !hasTail && !op.getTaken() && clusterBlocks == 1;
-  auto type = cast<RankedTensorType>(op.getScores().getType());
-  if (canBeFew && isDynamic())
-    fewOwn = kFewOwn;
-  if (canBeFew && !isDynamic()) {
-    // Small blocks wait for each other less; many slots for each thread where
-    // blocks share a multiprocessor.
-    int64_t slots = type.getDimSize(2);
-    int64_t own = areMany() ? kMostOwn : kFewOwn / 2;
-    int64_t number = std::clamp<int64_t>(
-        llvm::bit_ceil<uint64_t>(llvm::divideCeil(slots, own * kWarp)), 4,
-        kMostWarps);
-    own = llvm::divideCeil(slots, number * kWarp);
-    if (own <= kMostOwn) {
-      fewOwn = own;
-      warps = number;
-    }
-  }
+      isProving(op.getMode() == PickMode::proving), hasTail(needsTail(op)),
+      fewOwn(getOwnOfFew(op, warps, clusterBlocks)), findings(findings) {
   if (hasLevels()) // what few heads have together
     numBins = std::max(kRankBins, 2 * getHeadsAtOnce() * kBins);
-  threads = warps * kWarp;
-  if (isProving && op.getAttended() && !hasAlways())
-    if (PickOp before = findPickBefore(op))
-      hostBefore = before.getTail();
+  if (PickOp before = findPickBefore(op); before && takesUp(op, before))
+    hostBefore = before.getTail();
 }
 
 //===----------------------------------------------------------------------===//
@@ -147,20 +145,7 @@ SmallVector<Value> PickLauncher::launch(Value hostDepths) {
   shape.gridZ = b.index(clusterBlocks);
   shape.clusterBlocks = clusterBlocks;
   shape.threads = threads;
-  // Registers for what few blocks have in flight, or room for more of them.
-  shape.residentBlocks =
-      (picksFew() && !areMany() ? 1 : 2) * kMostWarps / warps;
-  if (picksFew() && fewOwn > kFewOwn)
-    shape.residentBlocks /= 2;
-  // No other block waits for its place; of a later round most end at once.
-  bool isKnown =
-      !cast<RankedTensorType>(op.getScores().getType()).isDynamicDim(0);
-  bool isAlone =
-      op.getAttended()
-          ? group > 1
-          : isKnown && countGroups(op) * clusterBlocks <= kMultiprocessors;
-  if (isProving && isAlone)
-    shape.residentBlocks = 1;
+  shape.residentBlocks = schedule.getBlocks();
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
   b.launch(
       shape, read, written,
@@ -416,43 +401,32 @@ void PickLauncher::writePicks(Value numTies) {
   b.barrier();
 }
 
-static bool hasKernel(PickOp op) {
-  return !op->getParentOfType<LoopLikeOpInterface>() &&
-         !cast<RankedTensorType>(op.getScores().getType()).isDynamicDim(1);
+const char *vashista::findObstacle(PickOp op) {
+  if (op->getParentOfType<LoopLikeOpInterface>())
+    return "expected no loop around";
+  if (cast<RankedTensorType>(op.getScores().getType()).isDynamicDim(1))
+    return "expected static heads";
+  return nullptr;
 }
 
 bool vashista::picksByLevels(PickOp op) {
   auto score = op.getScores().getDefiningOp<ScoreOp>();
-  return hasKernel(op) && op.getMode() == PickMode::proving &&
+  return !findObstacle(op) && op.getMode() == PickMode::proving &&
          op.getUnit() == SlotUnit::tokens && score &&
          op.getScores() == score.getScores() &&
          op.getBounds() == score.getBounds();
 }
 
-LogicalResult vashista::launchPick(PickOp op, int64_t clusterBlocks,
-                                   Findings &findings,
+LogicalResult vashista::launchPick(PickOp op, Findings &findings,
                                    PatternRewriter &rewriter) {
-  if (!hasKernel(op))
-    return rewriter.notifyMatchFailure(
-        op, "expected static heads, and no loop around");
+  if (const char *obstacle = findObstacle(op))
+    return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
-  // At most a block for each multiprocessor: clusters that do not fit all at
-  // once would take twice as long.
-  int64_t blocks = 1;
-  int64_t groups = countGroups(op);
-  // Of a later round most groups have nothing to do.
-  constexpr int64_t kLeft = 32;
-  if (op.getAttended())
-    groups = std::min(groups, kLeft);
-  if (op.getUnit() == SlotUnit::tokens &&
-      !PickLauncher(op, 1, {}, b).picksFew())
-    while (blocks < clusterBlocks && 2 * blocks * groups <= kMultiprocessors)
-      blocks *= 2;
   ScanFindings found;
   // A scan's are of tokens, without weights, and of the whole list.
   if (op.getUnit() == SlotUnit::tokens)
     found = findings.scans.lookup(op.getBounds());
-  PickLauncher launcher(op, blocks, found, b);
+  PickLauncher launcher(op, found, b);
   Value depths = findings.depths.lookup(op);
   if (PickOp counter = launcher.findCounter()) {
     OpBuilder::InsertionGuard guard(b);

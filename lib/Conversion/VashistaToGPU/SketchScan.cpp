@@ -21,8 +21,8 @@
 // Fewer heads fill the columns several times, and each of the lanes that then
 // have the same sums finishes a tile of its own.
 //
-// A block has a row, a KV head and kBlock slots; a warp takes kTiles tiles of
-// 16 slots at once, all of whose loads are in flight together.
+// A block has a row, a KV head and a split of the slots; a warp takes kTiles
+// tiles of 16 slots at once, all of whose loads are in flight together.
 //
 // Where only proving picks read them, scores are not written, and of bounds
 // their levels (ScanFindings). A level is rounded down, after 1/128 of a step
@@ -41,6 +41,7 @@
 #include "DirectionWarp.h"
 #include "Kernels.h"
 #include "Slots.h"
+#include "VectorScan.h"
 #include "WarpBuilder.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -54,7 +55,7 @@ using arith::CmpIPredicate;
 
 namespace {
 
-constexpr int64_t kWarps = 4, kTiles = 4, kTokens = 16, kBlock = 1024;
+constexpr int64_t kTiles = 4, kTokens = 16;
 /// Heads whose multiples are the columns of a product.
 constexpr int64_t kColumns = 4;
 /// Channels that a product sums over, and that a lane has of them.
@@ -70,7 +71,9 @@ public:
             cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1)),
         columns(llvm::divideCeil(group, kColumns)),
         heads(llvm::bit_ceil<uint64_t>(std::min(group, kColumns))),
-        hasBounds(!op.getBounds().use_empty()), hasLevels(needsLevels(op)) {}
+        schedule(*op.getSchedule()), numWarps(schedule.getWarps()),
+        block(schedule.getSplit()), hasBounds(!op.getBounds().use_empty()),
+        hasLevels(needsLevels(op)) {}
 
   /// Launches the kernel; yields the tensors of scores and bounds, or none
   /// where levels stand for them.
@@ -151,6 +154,8 @@ private:
   SketchDirection rounded;
   const int64_t group, columns;
   const int64_t heads; // of a product, a power of two
+  const ScheduleAttr schedule;
+  const int64_t numWarps, block; // of a block, and its slots
   const bool hasBounds, hasLevels;
   /// Numbers that are found of a head: of `tops`, with whether a score is NaN
   /// as one of its own.
@@ -218,10 +223,10 @@ SmallVector<Value> SketchScan::launch() {
       allocate(b.getF32Type(), sizes);
   }
   Value blocks =
-      getValueOrCreateConstantIndexOp(b, b.getLoc(), divideUp(kBlock));
+      getValueOrCreateConstantIndexOp(b, b.getLoc(), divideUp(block));
   if (hasBounds)
     findings.tops =
-        allocate(b.getF32Type(), {sizes[0], sizes[1], divideUp(kBlock),
+        allocate(b.getF32Type(), {sizes[0], sizes[1], divideUp(block),
                                   b.getIndexAttr(getNumFound() - 1)});
   SmallVector<Value> read;
   for (Value part : op.getParts())
@@ -236,15 +241,14 @@ SmallVector<Value> SketchScan::launch() {
   shape.gridX = b.dim(read[0], 1);
   shape.gridY = blocks;
   shape.gridZ = b.dim(written[0], 0);
-  shape.threads = kWarps * kWarp;
-  // Registers for one column, or for several.
-  shape.residentBlocks = columns == 1 ? 4 : 3;
-  b.launch(
-      shape, read, written,
-      b.sharedType({kWarps, columns * kColumns, getNumFound()}, b.getF32Type()),
-      [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
-        emit(values, shared[0]);
-      });
+  shape.threads = numWarps * kWarp;
+  shape.residentBlocks = schedule.getBlocks();
+  b.launch(shape, read, written,
+           b.sharedType({numWarps, columns * kColumns, getNumFound()},
+                        b.getF32Type()),
+           [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
+             emit(values, shared[0]);
+           });
   if (hasLevels)
     return {};
   return toTensors(b, {written[0], written[hasBounds ? 1 : 0]},
@@ -278,8 +282,8 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   within = b.remU(lane, b.index(4));
   part = b.divU(within, b.index(heads));
 
-  Value first = b.mulI(b.blockId(gpu::Dimension::y), b.index(kBlock));
-  Value end = b.minI(b.addI(first, b.index(kBlock)), b.dim(written[0], 2));
+  Value first = b.mulI(b.blockId(gpu::Dimension::y), b.index(block));
+  Value end = b.minI(b.addI(first, b.index(block)), b.dim(written[0], 2));
   Value last = b.maxI(b.minI(end, slots->numSlots), first);
   SmallVector<Column> all;
   for (int64_t i = 0; i < columns; ++i)
@@ -292,7 +296,7 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
     found.append(getNumFound() - 1, b.f32(0.0f));
   }
   found = b.forLoop(
-      b.addI(first, b.mulI(warp, b.index(step))), last, kWarps * step, found,
+      b.addI(first, b.mulI(warp, b.index(step))), last, numWarps * step, found,
       [&](Value start, ValueRange carried) {
         auto findTile = [&](Value number) {
           Value first = b.addI(start, b.mulI(number, b.index(kTokens)));
@@ -360,7 +364,7 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   Value rest = b.addI(first, scored);
   b.forLoop(b.index(0), b.index(group), 1, [&](Value number) {
     Value head = b.addI(firstHead, number);
-    b.forLoop(b.addI(rest, thread), end, kWarps * kWarp, [&](Value slot) {
+    b.forLoop(b.addI(rest, thread), end, numWarps * kWarp, [&](Value slot) {
       b.store(b.negInf(), scores, {slots->row, head, slot});
       if (hasBounds)
         b.store(b.negInf(), bounds, {slots->row, head, slot});
@@ -499,7 +503,7 @@ void SketchScan::storeTops(ArrayRef<Value> found, ArrayRef<Column> columns,
     SmallVector<Value> joined;
     for (int64_t which = 0; which < numFound; ++which) {
       Value all = b.load(shared, {zero, thread, b.index(which)});
-      for (int64_t i = 1; i < kWarps; ++i)
+      for (int64_t i = 1; i < numWarps; ++i)
         all = join(which, all,
                    b.load(shared, {b.index(i), thread, b.index(which)}));
       joined.push_back(all);
@@ -747,26 +751,34 @@ std::pair<Value, Value> SketchScan::finish(const Token &token,
   return {score, bound};
 }
 
-LogicalResult vashista::launchSketchScan(ScoreOp op, Findings &findings,
-                                         PatternRewriter &rewriter) {
-  auto refuse = [&](const char *why) {
-    return rewriter.notifyMatchFailure(op, why);
-  };
+const char *vashista::findObstacle(ScoreOp op) {
   auto sketch = dyn_cast<SketchAttr>(op.getFrom());
-  if (!sketch || op->getParentOfType<LoopLikeOpInterface>())
-    return refuse("expected a sketch, and no loop around");
+  if (!sketch)
+    return VectorScan::getObstacle(op);
+  if (op->getParentOfType<LoopLikeOpInterface>())
+    return "expected no loop around";
   auto direction = cast<RankedTensorType>(op.getDirection().getType());
   auto codes = cast<RankedTensorType>(op.getParts()[0].getType());
   if (direction.isDynamicDim(1) || direction.isDynamicDim(2) ||
       codes.isDynamicDim(1) || codes.isDynamicDim(2))
-    return refuse("expected static head and page sizes");
+    return "expected static head and page sizes";
   SketchFormat format(sketch, direction.getDimSize(2));
   if (format.centred || format.group % kChannels || format.group > 128)
-    return refuse("expected no centre, and groups of 32, 64, 96 or 128");
+    return "expected no centre, and groups of 32, 64, 96 or 128";
   for (const SketchFormat::Plane &plane : format.planes)
     if (plane.bytes % kOwn || plane.first % kOwn ||
         (plane.bytes % kChannels && kChannels % plane.bytes))
-      return refuse("expected planes of whole words");
+      return "expected planes of whole words";
+  return nullptr;
+}
+
+LogicalResult vashista::launchSketchScan(ScoreOp op, Findings &findings,
+                                         PatternRewriter &rewriter) {
+  if (const char *obstacle = findObstacle(op))
+    return rewriter.notifyMatchFailure(op, obstacle);
+  SketchFormat format(
+      cast<SketchAttr>(op.getFrom()),
+      cast<RankedTensorType>(op.getDirection().getType()).getDimSize(2));
   WarpBuilder b(op.getLoc(), rewriter);
   SketchScan scan(op, b, format);
   SmallVector<Value> tensors = scan.launch();

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Kernels.h"
+#include "Schedules.h"
 #include "vashista/Conversion/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -77,15 +78,16 @@ struct ConvertPass
   using Base::Base;
 
   void runOnOperation() override {
-    if (!llvm::is_contained({1, 2, 4, 8}, clusters.getValue())) {
-      getOperation().emitError("expected clusters to be 1, 2, 4 or 8, got ")
-          << clusters.getValue();
+    // Of what has a schedule already nothing changes.
+    ScheduleTarget target;
+    target.clusterBlocks = clusters;
+    if (failed(target.verify(getOperation())) ||
+        failed(assignSchedules(getOperation(), target)))
       return signalPassFailure();
-    }
     PatternRewriter rewriter(&getContext());
     getOperation().walk([&](AttendOp op) {
       rewriter.setInsertionPoint(op);
-      (void)launchAttendBest(op, clusters, rewriter);
+      (void)launchAttendBest(op, rewriter);
     });
     SmallVector<ScoreOp> scores;
     SmallVector<PickOp> picks;
@@ -113,7 +115,7 @@ struct ConvertPass
     }
     for (PickOp op : llvm::reverse(picks)) {
       rewriter.setInsertionPoint(op);
-      (void)launchPick(op, clusters, findings, rewriter);
+      (void)launchPick(op, findings, rewriter);
     }
     for (ScoreOp op : picked)
       eraseScore(op, rewriter);

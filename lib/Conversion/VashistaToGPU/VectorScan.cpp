@@ -16,6 +16,7 @@
 #include "VectorScan.h"
 #include "../VashistaToVector/UpperBounds.h"
 #include "Kernels.h"
+#include "Schedules.h"
 
 #include <cmath>
 
@@ -28,8 +29,6 @@ using arith::CmpIPredicate;
 static constexpr float kInfinity = std::numeric_limits<float>::infinity();
 /// Channels that a lane loads together, and has at most for all heads.
 static constexpr int64_t kChannels = 8, kMostOwn = 64;
-/// Registers that a warp's loads go to, each, about.
-static constexpr int64_t kInFlight = 32;
 
 static RankedTensorType getDirectionType(ScoreOp op) {
   return cast<RankedTensorType>(op.getDirection().getType());
@@ -46,10 +45,11 @@ int64_t vashista::getLanesOfRow(int64_t dim) {
   return std::min<int64_t>(chunks & -chunks, kWarp);
 }
 
-VectorScan::VectorScan(ScoreOp op, WarpBuilder &b)
+VectorScan::VectorScan(ScoreOp op, WarpBuilder &b, int64_t rows)
     : dim(getDirectionType(op).getDimSize(2)),
       group(getDirectionType(op).getDimSize(1) / getNumKvHeads(op)),
-      numKvHeads(getNumKvHeads(op)), op(op), b(b), lanes(getLanesOfRow(dim)) {
+      numKvHeads(getNumKvHeads(op)), op(op), b(b), lanes(getLanesOfRow(dim)),
+      rows(rows), tile(rows * (kWarp / lanes)) {
   if (auto from = dyn_cast<SummaryAttr>(op.getFrom()))
     summary = from.getKind();
   int64_t own = dim / lanes;
@@ -57,20 +57,9 @@ VectorScan::VectorScan(ScoreOp op, WarpBuilder &b)
                     : !summary || is(SummaryKind::mean) ? 1
                                                         : 2;
   heads = std::clamp<int64_t>(kMostOwn / (vectors * own), 1, group);
-  numRows = 0;
-  int64_t registers = 0;
-  for (auto [part, tensor] :
-       llvm::zip_equal(op.getFrom().getParts(), op.getParts())) {
-    if (!llvm::is_contained(part.dims, Dim::keyDim))
-      continue;
-    ++numRows;
-    registers +=
-        own * getElementTypeOrSelf(tensor).getIntOrFloatBitWidth() / 32;
-  }
-  rows = std::clamp<int64_t>(llvm::bit_floor<uint64_t>(kInFlight / registers),
-                             1, 8);
-  rows = std::min(rows, lanes);
-  tile = rows * (kWarp / lanes);
+  numRows = llvm::count_if(op.getFrom().getParts(), [](const SourcePart &part) {
+    return llvm::is_contained(part.dims, Dim::keyDim);
+  });
 }
 
 const char *VectorScan::getObstacle(ScoreOp op) {
@@ -347,16 +336,12 @@ LogicalResult vashista::launchVectorScan(ScoreOp op,
   if (const char *obstacle = VectorScan::getObstacle(op))
     return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
-  VectorScan scan(op, b);
+  ScheduleAttr schedule = *op.getSchedule();
+  VectorScan scan(op, b, schedule.getStages());
   bool writesBounds = !op.getFrom().hasBounds() && !op.getBounds().use_empty();
   SmallVector<Value> written = allocateResults(op, b, writesBounds ? 2 : 1);
 
-  // Many slots for a block, where there are many blocks.
-  constexpr int64_t kWarps = 4, kManyGroups = 256;
-  int64_t numRows = getDirectionType(op).getDimSize(0),
-          groups = ShapedType::isDynamic(numRows) ? scan.numKvHeads
-                                                  : numRows * scan.numKvHeads;
-  int64_t block = groups < kManyGroups ? 256 : 1024;
+  int64_t warps = schedule.getWarps(), block = schedule.getSplit();
   int64_t headBlocks = llvm::divideCeil(scan.group, scan.heads);
 
   KernelShape shape;
@@ -367,8 +352,8 @@ LogicalResult vashista::launchVectorScan(ScoreOp op,
   shape.gridY =
       b.createOrFold<arith::CeilDivUIOp>(b.dim(written[0], 2), b.index(block));
   shape.gridZ = b.dim(written[0], 0);
-  shape.threads = kWarps * kWarp;
-  shape.residentBlocks = 4;
+  shape.threads = warps * kWarp;
+  shape.residentBlocks = schedule.getBlocks();
   b.launch(
       shape, scan.getRead(), written, {},
       [&](ArrayRef<Value> values, ArrayRef<Value>) {
@@ -386,7 +371,7 @@ LogicalResult vashista::launchVectorScan(ScoreOp op,
         Value first = b.mulI(b.blockId(gpu::Dimension::y), b.index(block));
         Value end = b.minI(b.addI(first, b.index(block)), b.dim(scores, 2));
         Value firstHead = b.mulI(kvHead, b.index(scan.group));
-        scan.scan(head, first, end, kWarps,
+        scan.scan(head, first, end, warps,
                   [&](Value head, Value slot, Value logit, Value isVisible) {
                     Value at[] = {row, b.addI(firstHead, head), slot};
                     auto store = [&](Value value, Value to) {

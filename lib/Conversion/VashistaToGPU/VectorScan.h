@@ -36,7 +36,9 @@ public:
   using Value = mlir::Value;
   using Numbers = llvm::SmallVector<Value>; // f32, of a lane
 
-  VectorScan(ScoreOp op, WarpBuilder &b);
+  /// `rows`: that a lane loads together, a power of two and at most as many as
+  /// lanes share one (chooseRows).
+  VectorScan(ScoreOp op, WarpBuilder &b, int64_t rows);
   /// What of the op it cannot do, if anything.
   static const char *getObstacle(ScoreOp op);
 

@@ -665,78 +665,57 @@ func.func private @policy_no_parameters() attributes {
 // #vashista.schedule
 //===----------------------------------------------------------------------===//
 
-func.func private @schedule_c1_zero() attributes {
-  // expected-error @+1 {{[schedule_c1] expected warps to be 1, 2, 4, 8, 16 or 32, got 0}}
-  a = #vashista.schedule<warps = 0>
-}
-
-// -----
-
 func.func private @schedule_c1_three() attributes {
-  // expected-error @+1 {{[schedule_c1] expected warps to be 1, 2, 4, 8, 16 or 32, got 3}}
+  // expected-error @+1 {{[schedule_c1] expected warps to be 0, 1, 2, 4, 8, 16 or 32, got 3}}
   a = #vashista.schedule<warps = 3>
 }
 
 // -----
 
 func.func private @schedule_c1_large() attributes {
-  // expected-error @+1 {{[schedule_c1] expected warps to be 1, 2, 4, 8, 16 or 32, got 64}}
+  // expected-error @+1 {{[schedule_c1] expected warps to be 0, 1, 2, 4, 8, 16 or 32, got 64}}
   a = #vashista.schedule<warps = 64>
 }
 
 // -----
 
 func.func private @schedule_c1_negative() attributes {
-  // expected-error @+1 {{[schedule_c1] expected warps to be 1, 2, 4, 8, 16 or 32, got -4}}
+  // expected-error @+1 {{[schedule_c1] expected warps to be 0, 1, 2, 4, 8, 16 or 32, got -4}}
   a = #vashista.schedule<warps = -4>
 }
 
 // -----
 
-func.func private @schedule_c2_zero() attributes {
-  // expected-error @+1 {{[schedule_c2] expected vector to be 1, 2, 4, 8 or 16, got 0}}
-  a = #vashista.schedule<vector = 0>
-}
-
-// -----
-
 func.func private @schedule_c2_three() attributes {
-  // expected-error @+1 {{[schedule_c2] expected vector to be 1, 2, 4, 8 or 16, got 3}}
+  // expected-error @+1 {{[schedule_c2] expected vector to be 0, 1, 2, 4, 8 or 16, got 3}}
   a = #vashista.schedule<vector = 3>
 }
 
 // -----
 
 func.func private @schedule_c2_large() attributes {
-  // expected-error @+1 {{[schedule_c2] expected vector to be 1, 2, 4, 8 or 16, got 32}}
+  // expected-error @+1 {{[schedule_c2] expected vector to be 0, 1, 2, 4, 8 or 16, got 32}}
   a = #vashista.schedule<vector = 32>
 }
 
 // -----
 
 func.func private @schedule_c2_negative() attributes {
-  // expected-error @+1 {{[schedule_c2] expected vector to be 1, 2, 4, 8 or 16, got -8}}
+  // expected-error @+1 {{[schedule_c2] expected vector to be 0, 1, 2, 4, 8 or 16, got -8}}
   a = #vashista.schedule<vector = -8>
 }
 
 // -----
 
-func.func private @schedule_c3_zero() attributes {
-  // expected-error @+1 {{[schedule_c3] expected stages to be 1 to 8, got 0}}
-  a = #vashista.schedule<stages = 0>
-}
-
-// -----
-
 func.func private @schedule_c3_nine() attributes {
-  // expected-error @+1 {{[schedule_c3] expected stages to be 1 to 8, got 9}}
+  // expected-error @+1 {{[schedule_c3] expected stages to be 0 to 8, got 9}}
   a = #vashista.schedule<stages = 9>
 }
 
 // -----
 
 func.func private @schedule_c3_negative() attributes {
-  // expected-error @+1 {{[schedule_c3] expected stages to be 1 to 8, got -1}}
+  // expected-error @+1 {{[schedule_c3] expected stages to be 0 to 8, got -1}}
   a = #vashista.schedule<stages = -1>
 }
 
@@ -745,6 +724,34 @@ func.func private @schedule_c3_negative() attributes {
 func.func private @schedule_c4() attributes {
   // expected-error @+1 {{[schedule_c4] expected split to be at least 0, got -1}}
   a = #vashista.schedule<split = -1>
+}
+
+// -----
+
+func.func private @schedule_c5_many() attributes {
+  // expected-error @+1 {{[schedule_c5] expected blocks to be 0 to 32, got 33}}
+  a = #vashista.schedule<blocks = 33>
+}
+
+// -----
+
+func.func private @schedule_c5_negative() attributes {
+  // expected-error @+1 {{[schedule_c5] expected blocks to be 0 to 32, got -1}}
+  a = #vashista.schedule<blocks = -1>
+}
+
+// -----
+
+func.func private @schedule_c6_three() attributes {
+  // expected-error @+1 {{[schedule_c6] expected cluster to be 0, 1, 2, 4 or 8, got 3}}
+  a = #vashista.schedule<cluster = 3>
+}
+
+// -----
+
+func.func private @schedule_c6_large() attributes {
+  // expected-error @+1 {{[schedule_c6] expected cluster to be 0, 1, 2, 4 or 8, got 16}}
+  a = #vashista.schedule<cluster = 16>
 }
 
 // -----

@@ -118,10 +118,11 @@ func.func @pick_proving_chained(
     %taken: tensor<2x2x7xi32>, %outside: tensor<2x8xf32>,
     %lse: tensor<2x8xf32>)
     -> (tensor<2x2x0xi32>, tensor<2x2xi32>, tensor<2x8xf32>) {
-  // CHECK: %{{tokens.*}}, %{{token_count.*}}, %{{tail.*}} = vashista.pick proving 0 tokens of(%{{.*}}, %{{.*}}) lens(%{{.*}}) within(%{{.*}}, %{{.*}}) taken(%{{.*}}) outside(%{{.*}}) attended(%{{.*}}) kv_heads 2 page_size 16 tolerance 5.000000e-01 :
+  // CHECK: %{{tokens.*}}, %{{token_count.*}}, %{{tail.*}} = vashista.pick proving 0 tokens of(%{{.*}}, %{{.*}}) lens(%{{.*}}) within(%{{.*}}, %{{.*}}) taken(%{{.*}}) outside(%{{.*}}) attended(%{{.*}}) kv_heads 2 page_size 16 tolerance 5.000000e-01 schedule <warps = 32, blocks = 1, cluster = 8> :
   %0:3 = vashista.pick proving 0 tokens of(%scores, %bounds) lens(%lens)
       within(%pages, %n) taken(%taken) outside(%outside) attended(%lse)
       kv_heads 2 page_size 16 tolerance 0.5
+      schedule <blocks = 1, fuse = false, cluster = 8, warps = 32>
       : (tensor<2x8x64xf32>, tensor<2x8x64xf32>, tensor<2xi32>,
          tensor<2x2x4xi32>, tensor<2x2xi32>, tensor<2x2x7xi32>,
          tensor<2x8xf32>, tensor<2x8xf32>)

@@ -52,12 +52,12 @@ func.func @any_length(
 
 // -----
 
-// A schedule decides for its op.
+// A schedule decides for its op: not to split is to split by all there can be.
 // CHECK-LABEL: func.func @scheduled(
 // CHECK: scf.forall (%{{.*}}) in ({{2|%.*}})
 // CHECK: vashista.attend
 // CHECK-NOT: scf.forall (
-// CHECK: vashista.attend {{.*}} schedule <warps = 8>
+// CHECK: vashista.attend {{.*}} schedule <warps = 8, split = 4096>
 func.func @scheduled(
     %q: tensor<4x8x64xbf16>, %k: tensor<?x2x16x64xbf16>,
     %table: tensor<4x256xi32>, %lens: tensor<4xi32>, %o0: tensor<4x8x64xf32>,
@@ -68,7 +68,7 @@ func.func @scheduled(
          tensor<4x256xi32>, tensor<4xi32>, tensor<4x8x64xf32>,
          tensor<4x8xf32>) -> (tensor<4x8x64xf32>, tensor<4x8xf32>)
   %1:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
-      outs(%0#0, %0#1) scale 0.125 schedule <warps = 8, split = 0>
+      outs(%0#0, %0#1) scale 0.125 schedule <warps = 8, split = 4096>
       : (tensor<4x8x64xbf16>, tensor<?x2x16x64xbf16>, tensor<?x2x16x64xbf16>,
          tensor<4x256xi32>, tensor<4xi32>, tensor<4x8x64xf32>,
          tensor<4x8xf32>) -> (tensor<4x8x64xf32>, tensor<4x8xf32>)

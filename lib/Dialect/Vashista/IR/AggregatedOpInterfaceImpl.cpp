@@ -80,7 +80,7 @@ decomposeToScoreAndPick(OpTy op, OpBuilder &b, KeySource source, SlotUnit unit,
       op.getModeAttr(), op.getBudgetAttr(),
       SlotUnitAttr::get(b.getContext(), unit), b.getI64IntegerAttr(*kvHeads),
       b.getI64IntegerAttr(pageSize), op.getSinksAttr(), op.getWindowAttr(),
-      op.getToleranceAttr());
+      op.getToleranceAttr(), /*schedule=*/ScheduleAttr());
   return castToTypes(b, loc, pick->getResults(), op->getResultTypes());
 }
 

@@ -247,20 +247,28 @@ LogicalResult PolicyAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 
 LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t warps, int64_t vector,
-                                   int64_t stages, int64_t split) {
-  if (!llvm::is_contained({1, 2, 4, 8, 16, 32}, warps))
+                                   int64_t stages, int64_t split,
+                                   int64_t blocks, int64_t cluster, bool fuse) {
+  if (!llvm::is_contained({0, 1, 2, 4, 8, 16, 32}, warps))
     return emitError()
-           << "[schedule_c1] expected warps to be 1, 2, 4, 8, 16 or 32, got "
+           << "[schedule_c1] expected warps to be 0, 1, 2, 4, 8, 16 or 32, got "
            << warps;
-  if (!llvm::is_contained({1, 2, 4, 8, 16}, vector))
+  if (!llvm::is_contained({0, 1, 2, 4, 8, 16}, vector))
     return emitError()
-           << "[schedule_c2] expected vector to be 1, 2, 4, 8 or 16, got "
+           << "[schedule_c2] expected vector to be 0, 1, 2, 4, 8 or 16, got "
            << vector;
-  if (stages < 1 || stages > 8)
-    return emitError() << "[schedule_c3] expected stages to be 1 to 8, got "
+  if (stages < 0 || stages > 8)
+    return emitError() << "[schedule_c3] expected stages to be 0 to 8, got "
                        << stages;
   if (split < 0)
     return emitError() << "[schedule_c4] expected split to be at least 0, got "
                        << split;
+  if (blocks < 0 || blocks > 32)
+    return emitError() << "[schedule_c5] expected blocks to be 0 to 32, got "
+                       << blocks;
+  if (!llvm::is_contained({0, 1, 2, 4, 8}, cluster))
+    return emitError()
+           << "[schedule_c6] expected cluster to be 0, 1, 2, 4 or 8, got "
+           << cluster;
   return success();
 }

@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "vashista/Dialect/Vashista/IR/Vashista.h"
+#include "vashista/Dialect/Vashista/Transforms/SplitTokens.h"
 #include "vashista/Dialect/Vashista/Transforms/Passes.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -22,13 +22,18 @@ namespace vashista {
 using namespace mlir;
 using namespace vashista;
 
+bool vashista::canBeSplit(AttendOp op) {
+  return op.hasPureTensorSemantics() && !op.getSolver().isProjection() &&
+         !op.getPages() && !op.getTokens() && !op.getBegin();
+}
+
 /// Tokens per split of an op, 0 where it is not split.
 static int64_t getSplit(AttendOp op, int64_t byDefault) {
-  if (!op.hasPureTensorSemantics() || op.getSolver().isProjection() ||
-      op.getPages() || op.getTokens() || op.getBegin())
+  if (!canBeSplit(op))
     return 0;
   int64_t split = byDefault;
-  if (ScheduleAttr schedule = op.getScheduleAttr())
+  if (ScheduleAttr schedule = op.getScheduleAttr();
+      schedule && schedule.getSplit())
     split = schedule.getSplit();
   NamedDims dims = getNamedDims(op);
   int64_t pages = dims.size(Dim::seqPages), size = dims.size(Dim::pageSize);

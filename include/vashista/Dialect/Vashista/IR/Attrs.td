@@ -239,23 +239,37 @@ def Vashista_PolicyAttr : Vashista_Attr<"Policy", "policy"> {
 def Vashista_ScheduleAttr : Vashista_Attr<"Schedule", "schedule"> {
   let summary = "how a kernel is laid out on a target";
   let description = [{
-    A hint that a person writes or a tuner searches. It never changes what is
-    computed, apart from the split: results are bit-equal for a fixed split.
-    Certificates allow for the rounding of splits of 64 tokens or more.
+    A person writes it, or a tuner does (`vashista-bench --tune`), or
+    `vashista-assign-schedule` chooses it from shapes and target. A parameter that
+    is 0 is left to whoever lowers the op. It never changes what is computed, but
+    for the order of sums: results are bit-equal for a fixed schedule. Certificates
+    allow for the rounding of splits of 64 tokens or more. The schedule of an op
+    that stands for several is that of their scores, attends and fallbacks.
+
+    Kernels of a GPU honour all parameters, each within what it can be, which a
+    table of `vashista-assign-schedule` says; what it cannot be is an error at the
+    op. Kernels of a CPU honour `split`, of an `attend` to whole sequences
+    (`vashista-split-tokens`). The other parameters say nothing there, so that one
+    module serves both.
 
     Constraints:
-    * `schedule_c1`: `warps` is 1, 2, 4, 8, 16 or 32.
-    * `schedule_c2`: `vector` is 1, 2, 4, 8 or 16.
-    * `schedule_c3`: `stages` is 1 to 8.
+    * `schedule_c1`: `warps` is 0, 1, 2, 4, 8, 16 or 32.
+    * `schedule_c2`: `vector` is 0, 1, 2, 4, 8 or 16.
+    * `schedule_c3`: `stages` is 0 to 8.
     * `schedule_c4`: `split` is not negative.
+    * `schedule_c5`: `blocks` is 0 to 32.
+    * `schedule_c6`: `cluster` is 0, 1, 2, 4 or 8.
 
-    Example: `#vashista.schedule<warps = 4, vector = 8, stages = 2, split = 4096>`
+    Example: `#vashista.schedule<warps = 4, vector = 8, stages = 1, split = 2048, blocks = 4, cluster = 1>`
   }];
   let parameters = (ins
-    DefaultValuedParameter<"int64_t", "4", "warps per thread block">:$warps,
-    DefaultValuedParameter<"int64_t", "8", "elements per memory access">:$vector,
-    DefaultValuedParameter<"int64_t", "1", "depth of the software pipeline">:$stages,
-    DefaultValuedParameter<"int64_t", "0", "tokens per split of a sequence; 0: not split">:$split);
+    DefaultValuedParameter<"int64_t", "0", "warps of a thread block">:$warps,
+    DefaultValuedParameter<"int64_t", "0", "elements that a thread loads together">:$vector,
+    DefaultValuedParameter<"int64_t", "0", "such loads of a thread that are in flight together">:$stages,
+    DefaultValuedParameter<"int64_t", "0", "slots of a block: tokens, or pages that are scored by summaries">:$split,
+    DefaultValuedParameter<"int64_t", "0", "blocks that share a multiprocessor, at least">:$blocks,
+    DefaultValuedParameter<"int64_t", "0", "blocks of a cluster, which work on one list together">:$cluster,
+    DefaultValuedParameter<"bool", "false", "whether an attend is one kernel with the pick and score that its list is from">:$fuse);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

@@ -399,7 +399,8 @@ def Vashista_PickOp : Vashista_TensorOp<"pick",
          Arg<I64Attr, "tokens per page S">:$page_size,
          Arg<DefaultValuedAttr<I64Attr, "0">, "first tokens that are always picked">:$sinks,
          Arg<DefaultValuedAttr<I64Attr, "0">, "last tokens that are always picked">:$window,
-         Arg<OptionalAttr<F32Attr>, "share of the mass that may be left out">:$tolerance));
+         Arg<OptionalAttr<F32Attr>, "share of the mass that may be left out">:$tolerance),
+    ScheduleArg);
   let results = (outs
     Res<Vashista_List, "logical pages or tokens, ascending, -1 padded `[R, Hkv, budget]`">:$ids,
     Res<Vashista_PerKvHead, "how many are picked `[R, Hkv]`">:$count,
@@ -411,7 +412,7 @@ def Vashista_PickOp : Vashista_TensorOp<"pick",
     (`attended` `(` $attended^ `)`)?
     `kv_heads` $kv_heads `page_size` $page_size
     (`sinks` $sinks^)? (`window` $window^)? (`tolerance` $tolerance^)?
-    attr-dict `:` functional-type(operands, results)
+    (`schedule` $schedule^)? attr-dict `:` functional-type(operands, results)
   }];
   let hasCanonicalizer = 1;
 }

@@ -1,0 +1,35 @@
+//===- AttendBest.h - What attends to the best of few tokens ----*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ATTENDBEST_H
+#define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ATTENDBEST_H
+
+#include "vashista/Dialect/Vashista/IR/Vashista.h"
+
+namespace vashista {
+
+/// An `attend` to the best tokens of listed pages, with the `pick` that takes
+/// them and the `score` that it takes them by: ops that can be one kernel.
+struct BestTokens {
+  AttendOp attend;
+  PickOp pick;
+  ScoreOp score;
+  int64_t group, kvHeads, valueDim, numSlots, budget;
+
+  /// Static memory of a block, where so many have a row and KV head.
+  int64_t getSharedBytes(int64_t warps, int64_t blocks) const;
+  /// Scores, and then sums of values.
+  int64_t getNumScores(int64_t warps, int64_t blocks) const;
+};
+
+/// What an `attend` is such a kernel with, or what it lacks.
+std::optional<BestTokens> findBestTokens(AttendOp op, const char *&obstacle);
+
+} // namespace vashista
+
+#endif // VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ATTENDBEST_H

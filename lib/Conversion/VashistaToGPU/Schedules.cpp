@@ -1,0 +1,444 @@
+//===- Schedules.cpp - How kernels are laid out on a GPU ------------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// What is chosen was found by measuring, on H100 (docs/performance.md). Groups
+// are rows times KV heads: what has work of its own.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Schedules.h"
+
+#include "AttendBest.h"
+#include "AttendKernels.h"
+#include "Kernels.h"
+#include "PickKernels.h"
+#include "VectorScan.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace vashista;
+
+LogicalResult ScheduleTarget::verify(Operation *at) const {
+  if (!llvm::is_contained({1, 2, 4, 8}, clusterBlocks))
+    return at->emitError("expected clusters to be 1, 2, 4 or 8, got ")
+           << clusterBlocks;
+  if (multiprocessors < 1)
+    return at->emitError("expected multiprocessors to be at least 1, got ")
+           << multiprocessors;
+  return success();
+}
+
+namespace {
+
+/// A schedule as it is made.
+class Draft {
+public:
+  explicit Draft(ScheduleAttr written) {
+    if (!written)
+      return;
+    warps = written.getWarps();
+    vector = written.getVector();
+    stages = written.getStages();
+    split = written.getSplit();
+    blocks = written.getBlocks();
+    cluster = written.getCluster();
+    fuse = written.getFuse();
+  }
+
+  int64_t warps = 0, vector = 0, stages = 0, split = 0, blocks = 0, cluster = 0;
+  bool fuse = false;
+
+  /// What is not written is chosen.
+  static void choose(int64_t &parameter, int64_t value) {
+    if (parameter == 0)
+      parameter = value;
+  }
+  /// Of what is written, what the kernel cannot be is remembered.
+  void expect(bool holds, const Twine &expected, int64_t got) {
+    if (!holds && mistake.empty())
+      mistake = ("expected a schedule with " + expected + ", got " + Twine(got))
+                    .str();
+  }
+  void expectNoFuse() {
+    if (fuse && mistake.empty())
+      mistake = "expected a schedule with fuse = false, got true";
+  }
+  /// What no kernel of a family can be but this.
+  void expectOnly(StringRef name, int64_t &parameter, int64_t value) {
+    choose(parameter, value);
+    expect(parameter == value, name + " = " + Twine(value), parameter);
+  }
+  void expectMultiple(StringRef name, int64_t parameter, int64_t of) {
+    expect(parameter % of == 0, name + " a multiple of " + Twine(of),
+           parameter);
+  }
+  void expectAtMost(StringRef name, int64_t parameter, int64_t most) {
+    expect(parameter <= most, name + " at most " + Twine(most), parameter);
+  }
+  void expectAtLeast(StringRef name, int64_t parameter, int64_t least) {
+    expect(parameter >= least, name + " at least " + Twine(least), parameter);
+  }
+
+  /// What a multiprocessor cannot have is no schedule of any kernel.
+  bool isPossible() {
+    constexpr int64_t kMostWarps = 64;
+    expect(warps * blocks <= kMostWarps,
+           "warps * blocks at most " + Twine(kMostWarps), warps * blocks);
+    return mistake.empty();
+  }
+  /// With an error at the op where that cannot be.
+  LogicalResult assign(Operation *op) {
+    if (!isPossible())
+      return op->emitOpError(mistake);
+    op->setAttr("schedule",
+                ScheduleAttr::get(op->getContext(), warps, vector, stages,
+                                  split, blocks, cluster, fuse));
+    return success();
+  }
+
+private:
+  std::string mistake;
+};
+
+} // namespace
+
+static ShapedType getShape(Value value) {
+  return cast<ShapedType>(value.getType());
+}
+
+/// As a power of two, which blocks and groups mostly are.
+static int64_t getPower(const ScheduleTarget &target) {
+  return llvm::bit_floor<uint64_t>(target.multiprocessors);
+}
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// What the kernels of an attend or fallback follow from.
+struct AttendShape {
+  int64_t groups; // of one row where rows are not known
+  int64_t group, keyDim, valueDim, pageSize;
+  /// Slots of what is listed, if anything is: dynamic where not known.
+  std::optional<int64_t> listed;
+  bool inTokens = false, isConditional = false;
+
+  template <typename OpTy> explicit AttendShape(OpTy op) {
+    ShapedType query = getShape(op.getQuery()), keys = getShape(op.getKCache());
+    bool isHnd = op.getLayout() == Layout::hnd;
+    int64_t rows = query.getDimSize(0),
+            kvHeads = keys.getDimSize(isHnd ? 1 : 2);
+    groups = ShapedType::isDynamic(rows) ? 1 : rows * kvHeads;
+    group = query.getDimSize(1) / kvHeads;
+    pageSize = keys.getDimSize(isHnd ? 2 : 1);
+    keyDim = keys.getDimSize(3);
+    valueDim = getShape(op.getVCache()).getDimSize(3);
+  }
+};
+
+} // namespace
+
+/// Enough splits to occupy a GPU, and not many more: each is a block, and most
+/// blocks of a list that is not full, or of a condition that does not hold,
+/// find nothing to do.
+static int64_t chooseSplit(const AttendShape &shape,
+                           const ScheduleTarget &target) {
+  constexpr int64_t kSequenceSplit = 2048, kListSplit = 256;
+  if (!shape.listed)
+    return shape.isConditional && shape.groups > 2 * getPower(target)
+               ? 2 * kSequenceSplit
+               : kSequenceSplit;
+  int64_t split = kListSplit;
+  if (ShapedType::isDynamic(*shape.listed))
+    return split;
+  while (shape.groups * *shape.listed / split > 64 * getPower(target))
+    split *= 2;
+  return split;
+}
+
+static LogicalResult assign(Operation *op, const AttendShape &shape,
+                            ScheduleAttr written,
+                            const ScheduleTarget &target) {
+  Draft draft(written);
+  draft.expectNoFuse();
+  int64_t heads = std::min(shape.group, kHeads), most = 32;
+  while (most * heads * shape.valueDim * 4 + 1024 > kSharedBytes)
+    most /= 2;
+  draft.choose(draft.warps, 4);
+  draft.expectAtMost("warps", draft.warps, most);
+  draft.expectOnly("vector", draft.vector, 8);
+  draft.choose(draft.stages, 1);
+  draft.choose(draft.split, chooseSplit(shape, target));
+  draft.expectMultiple("split", draft.split, kTokens);
+  bool isPaged = !shape.inTokens && shape.pageSize % kTokens == 0;
+  draft.choose(draft.blocks, shape.valueDim > 128 || shape.keyDim > 128 ? 1
+                             : isPaged                                  ? 4
+                                                                        : 3);
+  draft.expectOnly("cluster", draft.cluster, 1);
+  return draft.assign(op);
+}
+
+static LogicalResult assign(AttendOp op, const ScheduleTarget &target) {
+  AttendShape shape(op);
+  shape.inTokens = op.getTokens() != nullptr;
+  if (Value list = op.getTokens() ? op.getTokens() : op.getPages()) {
+    shape.listed = getShape(list).getDimSize(2);
+    if (!shape.inTokens && !ShapedType::isDynamic(*shape.listed))
+      *shape.listed *= shape.pageSize;
+  }
+  return assign(op, shape, op.getScheduleAttr(), target);
+}
+
+static LogicalResult assign(FallbackOp op, const ScheduleTarget &target) {
+  AttendShape shape(op);
+  shape.isConditional = true;
+  return assign(op, shape, op.getScheduleAttr(), target);
+}
+
+/// One kernel for all three, where that can be.
+static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
+  constexpr int64_t kSlotsOfBlock = 128, kMostOwn = 32;
+  Draft draft(best.attend.getScheduleAttr());
+  draft.fuse = true;
+  int64_t rows = getShape(best.attend.getQuery()).getDimSize(0);
+  int64_t groups =
+      ShapedType::isDynamic(rows) ? best.kvHeads : rows * best.kvHeads;
+  // Clusters, where there are fewer groups than multiprocessors, about;
+  // otherwise as many blocks as wait for different things.
+  int64_t cluster = 1;
+  auto divides = [&](int64_t cluster) {
+    return best.numSlots % (cluster * kWarp) == 0;
+  };
+  while (2 * cluster <= target.clusterBlocks &&
+         2 * cluster * groups <= target.multiprocessors &&
+         divides(2 * cluster) && best.numSlots / (2 * cluster) >= kSlotsOfBlock)
+    cluster *= 2;
+  draft.choose(draft.cluster, cluster);
+  draft.expectAtMost("cluster", draft.cluster, target.clusterBlocks);
+  draft.expect(draft.cluster == 1 || divides(draft.cluster),
+               "32 slots, or a multiple, of " + Twine(best.numSlots) +
+                   " for each block of a cluster",
+               draft.cluster);
+  auto hasRoom = [&](int64_t warps) {
+    return best.getSharedBytes(warps, draft.cluster) <= kSharedBytes;
+  };
+  int64_t warps = groups >= 2 * target.multiprocessors ? 4
+                  : draft.cluster > 1                  ? 8
+                                                       : 16;
+  draft.choose(draft.warps, hasRoom(warps) ? warps : 4);
+  draft.expect(hasRoom(draft.warps), "warps that 48 KiB have room for",
+               draft.warps);
+  // A thread for each head, and bits for the slots of a thread.
+  draft.expectAtLeast(
+      "warps", draft.warps,
+      std::max(llvm::divideCeil(best.group, kWarp),
+               llvm::divideCeil(best.numSlots, kMostOwn * kWarp)));
+  draft.expectOnly("vector", draft.vector, 8);
+  draft.choose(draft.stages, 8);
+  draft.expectOnly("split", draft.split, 0);
+  draft.choose(draft.blocks, std::max<int64_t>(16 / draft.warps, 1));
+  return draft;
+}
+
+//===----------------------------------------------------------------------===//
+// Scores
+//===----------------------------------------------------------------------===//
+
+int64_t vashista::chooseRows(ScoreOp op) {
+  /// Registers that a warp's loads go to, each, about.
+  constexpr int64_t kInFlight = 32;
+  int64_t dim = getShape(op.getDirection()).getDimSize(2);
+  int64_t lanes = getLanesOfRow(dim), registers = 0;
+  for (auto [part, tensor] :
+       llvm::zip_equal(op.getFrom().getParts(), op.getParts()))
+    if (llvm::is_contained(part.dims, Dim::keyDim))
+      registers += dim / lanes *
+                   getElementTypeOrSelf(tensor).getIntOrFloatBitWidth() / 32;
+  int64_t rows = std::clamp<int64_t>(
+      llvm::bit_floor<uint64_t>(kInFlight / registers), 1, 8);
+  return std::min(rows, lanes);
+}
+
+static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
+  Draft draft(op.getScheduleAttr());
+  draft.expectNoFuse();
+  SourcePart part = op.getFrom().getParts().front();
+  auto at = llvm::find(part.dims, Dim::kvHeads) - part.dims.begin();
+  ShapedType direction = getShape(op.getDirection());
+  int64_t kvHeads = getShape(op.getParts().front()).getDimSize(at),
+          group = direction.getDimSize(1) / kvHeads;
+  draft.choose(draft.warps, 4);
+  draft.expectOnly("vector", draft.vector, 8);
+  draft.expectOnly("cluster", draft.cluster, 1);
+  if (isa<SketchAttr>(op.getFrom())) {
+    // A thread for each head, and room for five numbers of a warp's heads.
+    draft.expectAtLeast("warps", draft.warps, llvm::divideCeil(group, kWarp));
+    draft.expectAtMost("warps", draft.warps,
+                       kSharedBytes / (20 * llvm::alignTo(group, 4)));
+    draft.expectOnly("stages", draft.stages, 4);
+    draft.choose(draft.split, 1024);
+    draft.expectMultiple("split", draft.split, ScanFindings::kTile);
+    // Registers for the heads of one product, or of several.
+    constexpr int64_t kColumns = 4;
+    draft.choose(draft.blocks, group <= kColumns ? 4 : 3);
+    return draft.assign(op);
+  }
+  draft.choose(draft.stages, chooseRows(op));
+  int64_t lanes = getLanesOfRow(direction.getDimSize(2));
+  draft.expect(llvm::isPowerOf2_64(draft.stages), "stages a power of two",
+               draft.stages);
+  draft.expectAtMost("stages", draft.stages, lanes);
+  // Many slots for a block, where there are many blocks.
+  int64_t rows = direction.getDimSize(0),
+          groups = ShapedType::isDynamic(rows) ? kvHeads : rows * kvHeads;
+  draft.choose(draft.split, groups < 2 * getPower(target) ? 256 : 1024);
+  draft.expectMultiple("split", draft.split, kWarp);
+  draft.choose(draft.blocks, 4);
+  return draft.assign(op);
+}
+
+//===----------------------------------------------------------------------===//
+// Picks
+//===----------------------------------------------------------------------===//
+
+/// Warps where the slots are few: small blocks wait for each other less; many
+/// slots for each thread where blocks share a multiprocessor.
+static int64_t chooseWarpsOfFew(PickOp op, bool areMany) {
+  int64_t slots = getShape(op.getScores()).getDimSize(2);
+  int64_t own = areMany ? PickLauncher::kMostOwn : PickLauncher::kFewOwn / 2;
+  return std::clamp<int64_t>(
+      llvm::bit_ceil<uint64_t>(llvm::divideCeil(slots, own * kWarp)), 4,
+      PickLauncher::kMostWarps);
+}
+
+static LogicalResult assign(PickOp op, const ScheduleTarget &target) {
+  constexpr int64_t kMostWarps = PickLauncher::kMostWarps;
+  Draft draft(op.getScheduleAttr());
+  draft.expectNoFuse();
+  ShapedType scores = getShape(op.getScores());
+  int64_t kvHeads = op.getKvHeads(), power = getPower(target);
+  bool isKnown = !scores.isDynamicDim(0);
+  int64_t groups = isKnown ? scores.getDimSize(0) * kvHeads : kvHeads;
+  bool areMany = isKnown && groups > power;
+  auto getOwn = [&](int64_t warps, int64_t cluster) {
+    return scores.isDynamicDim(2)
+               ? 0
+               : PickLauncher::getOwnOfFew(op, warps, cluster);
+  };
+
+  int64_t warpsOfFew = draft.warps;
+  if (warpsOfFew == 0 && !scores.isDynamicDim(2))
+    warpsOfFew = chooseWarpsOfFew(op, areMany);
+  // At most a block for each multiprocessor: clusters that do not fit all at
+  // once would take twice as long.
+  int64_t cluster = 1;
+  // Of a later round most groups have nothing to do.
+  constexpr int64_t kLeft = 32;
+  int64_t left = op.getAttended() ? std::min(groups, kLeft) : groups;
+  bool isOfTokens = op.getUnit() == SlotUnit::tokens;
+  if (isOfTokens && getOwn(warpsOfFew, 1) == 0)
+    while (cluster < target.clusterBlocks && 2 * cluster * left <= power)
+      cluster *= 2;
+  draft.choose(draft.cluster, cluster);
+  draft.expectAtMost("cluster", draft.cluster,
+                     isOfTokens ? target.clusterBlocks : 1);
+  draft.choose(draft.warps,
+               getOwn(warpsOfFew, draft.cluster) > 0 ? warpsOfFew : kMostWarps);
+  draft.expectAtLeast("warps", draft.warps, 4);
+  draft.expectOnly("vector", draft.vector, PickLauncher::kTogether);
+  draft.expectOnly("stages", draft.stages, PickLauncher::kAtOnce);
+  draft.expectOnly("split", draft.split, 0);
+  // Registers for what few blocks have in flight, or room for more of them.
+  int64_t own = getOwn(draft.warps, draft.cluster);
+  int64_t blocks = (own > 0 && !areMany ? 1 : 2) * kMostWarps / draft.warps;
+  if (own > PickLauncher::kFewOwn)
+    blocks /= 2;
+  // No other block waits for its place; of a later round most end at once.
+  bool isAlone = op.getAttended() ? scores.getDimSize(1) > kvHeads
+                                  : isKnown && groups * draft.cluster <= power;
+  if (op.getMode() == PickMode::proving && isAlone)
+    blocks = 1;
+  draft.choose(draft.blocks, std::max<int64_t>(blocks, 1));
+  return draft.assign(op);
+}
+
+//===----------------------------------------------------------------------===//
+// All ops
+//===----------------------------------------------------------------------===//
+
+/// Fuses an attend where it is written or chosen; null where it has a kernel of
+/// its own.
+static FailureOr<std::optional<BestTokens>>
+assignFused(AttendOp op, const ScheduleTarget &target) {
+  ScheduleAttr written = op.getScheduleAttr();
+  if (written && !written.getFuse())
+    return std::optional<BestTokens>();
+  const char *obstacle = nullptr;
+  std::optional<BestTokens> best = findBestTokens(op, obstacle);
+  if (!best && written)
+    return op.emitOpError("expected a schedule with fuse = false of what is "
+                          "not one kernel, got true: ")
+           << obstacle;
+  if (!best)
+    return std::optional<BestTokens>();
+  Draft draft = makeDraft(*best, target);
+  if (!written && !draft.isPossible())
+    return std::optional<BestTokens>();
+  if (failed(draft.assign(op)))
+    return failure();
+  return best;
+}
+
+/// What has no kernel has no schedule.
+template <typename OpTy>
+static LogicalResult assignOrDrop(OpTy op, const ScheduleTarget &target) {
+  const char *obstacle = findObstacle(op);
+  if (!obstacle)
+    return assign(op, target);
+  if (op.getScheduleAttr())
+    op.emitWarning("drops the schedule of an op without a kernel of its own: ")
+        << obstacle;
+  op.removeScheduleAttr();
+  return success();
+}
+
+LogicalResult vashista::assignSchedules(ModuleOp module,
+                                        const ScheduleTarget &target) {
+  SmallVector<Operation *> ops;
+  llvm::SmallPtrSet<Operation *, 8> fused;
+  WalkResult result = module.walk([&](Operation *op) {
+    ops.push_back(op);
+    auto attend = dyn_cast<AttendOp>(op);
+    if (!attend)
+      return WalkResult::advance();
+    FailureOr<std::optional<BestTokens>> best = assignFused(attend, target);
+    if (failed(best))
+      return WalkResult::interrupt();
+    if (*best)
+      fused.insert({op, (*best)->pick, (*best)->score});
+    return WalkResult::advance();
+  });
+  if (result.wasInterrupted())
+    return failure();
+  for (Operation *op : ops) {
+    if (fused.contains(op))
+      continue;
+    LogicalResult assigned =
+        llvm::TypeSwitch<Operation *, LogicalResult>(op)
+            .Case<AttendOp, FallbackOp, ScoreOp, PickOp>(
+                [&](auto op) { return assignOrDrop(op, target); })
+            .Default(success());
+    if (failed(assigned))
+      return failure();
+  }
+  return success();
+}

@@ -1,0 +1,40 @@
+//===- Schedules.h - How kernels are laid out on a GPU ----------*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_SCHEDULES_H
+#define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_SCHEDULES_H
+
+#include "vashista/Dialect/Vashista/IR/Vashista.h"
+
+namespace vashista {
+
+/// Static memory of a block, at most.
+inline constexpr int64_t kSharedBytes = 48 * 1024;
+
+/// What schedules are chosen for.
+struct ScheduleTarget {
+  int64_t multiprocessors = 132;
+  /// Blocks of a cluster, at most.
+  int64_t clusterBlocks = 8;
+
+  /// Fails, with an error, for what is no target.
+  llvm::LogicalResult verify(mlir::Operation *at) const;
+};
+
+/// Gives ops that have kernels whole schedules: what is written stays, what is
+/// not is chosen. Fails, with an error at the op, where a kernel cannot be what
+/// is written.
+llvm::LogicalResult assignSchedules(mlir::ModuleOp module,
+                                    const ScheduleTarget &target);
+
+/// Rows that a lane loads together, of a summary or of keys that are scored.
+int64_t chooseRows(ScoreOp op);
+
+} // namespace vashista
+
+#endif // VASHISTA_LIB_CONVERSION_VASHISTATOGPU_SCHEDULES_H

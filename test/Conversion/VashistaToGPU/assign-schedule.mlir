@@ -1,0 +1,172 @@
+// Schedules are chosen from shapes and target, and what is written stays.
+
+// RUN: vashista-opt %s -split-input-file -vashista-decompose -canonicalize \
+// RUN:   -vashista-assign-schedule -verify-diagnostics \
+// RUN:   | FileCheck %s --check-prefixes=CHECK,WIDE
+// What is whole is chosen already: nothing changes.
+// RUN: vashista-opt %s -split-input-file -vashista-decompose -canonicalize \
+// RUN:   -vashista-assign-schedule=clusters=1 \
+// RUN:   -vashista-assign-schedule=multiprocessors=8 2>/dev/null \
+// RUN:   | FileCheck %s --check-prefixes=CHECK,ALONE
+// Few multiprocessors have enough groups, and blocks of splits.
+// RUN: vashista-opt %s -split-input-file -vashista-decompose -canonicalize \
+// RUN:   -vashista-assign-schedule=multiprocessors=8 2>/dev/null \
+// RUN:   | FileCheck %s --check-prefix=SMALL
+// RUN: vashista-opt %s -split-input-file -vashista-decompose -canonicalize \
+// RUN:   -vashista-assign-schedule=cpu | FileCheck %s --check-prefix=CPU
+// RUN: not vashista-opt %s -split-input-file \
+// RUN:   -vashista-assign-schedule=clusters=3 2>&1 \
+// RUN:   | FileCheck %s --check-prefix=THREE
+// RUN: not vashista-opt %s -split-input-file \
+// RUN:   -vashista-assign-schedule=multiprocessors=0 2>&1 \
+// RUN:   | FileCheck %s --check-prefix=NONE
+
+// THREE: error: expected clusters to be 1, 2, 4 or 8, got 3
+// NONE: error: expected multiprocessors to be at least 1, got 0
+
+// 512 groups, of one head each: small blocks, and many of them.
+// CHECK-LABEL: func.func @heads(
+// CHECK: vashista.score {{.*}}#vashista.summary{{.*}} schedule <warps = 4, vector = 8, stages = 8, split = 1024, blocks = 4, cluster = 1> :
+// CHECK: vashista.pick {{.*}} schedule <warps = 4, vector = 4, stages = 8, blocks = 8, cluster = 1> :
+// CHECK: vashista.score {{.*}}#vashista.keys
+// CHECK-NOT: schedule
+// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 8, blocks = 4, cluster = 1, fuse = true> :
+func.func @heads(
+    %q: tensor<16x32x128xbf16>, %k: tensor<?x32x16x128xbf16>,
+    %v: tensor<?x32x16x128xbf16>, %table: tensor<16x512xi32>,
+    %lens: tensor<16xi32>, %mean: tensor<?x32x128xbf16>)
+    -> tensor<16x32x128xf32> {
+  %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q
+      keys(%k) values(%v) table(%table) lens(%lens) summary <mean>(%mean)
+      policy <pages = 64, candidates = 128, sinks = 4, window = 64>
+      scale 0.0883883461
+      : (tensor<16x32x128xbf16>, tensor<?x32x16x128xbf16>,
+         tensor<?x32x16x128xbf16>, tensor<16x512xi32>, tensor<16xi32>,
+         tensor<?x32x128xbf16>)
+      -> (tensor<16x32x128xf32>, tensor<16x32xf32>, tensor<16x32xf32>,
+          tensor<16x32xf32>, tensor<16x32xi32>, tensor<16x32xi1>)
+  return %o : tensor<16x32x128xf32>
+}
+
+// -----
+
+// 64 groups of four heads: blocks of a cluster share the long lists.
+// CHECK-LABEL: func.func @certified(
+// SMALL-LABEL: func.func @certified(
+// CHECK: vashista.score {{.*}}#vashista.sketch{{.*}} schedule <warps = 4, vector = 8, stages = 4, split = 1024, blocks = 3, cluster = 1> :
+// WIDE: vashista.pick {{.*}} schedule <warps = 32, vector = 4, stages = 8, blocks = 1, cluster = 2> :
+// ALONE: vashista.pick {{.*}} schedule <warps = 32, vector = 4, stages = 8, blocks = 1, cluster = 1> :
+// SMALL: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 2, cluster = 1> :
+// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, blocks = 3, cluster = 1> :
+// SMALL: vashista.attend {{.*}} split = 1024,
+// WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 2, cluster = 4> :
+// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, blocks = 3, cluster = 1> :
+// CHECK: vashista.fallback {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 2048, blocks = 4, cluster = 1> :
+// SMALL: vashista.fallback {{.*}} split = 4096,
+func.func @certified(
+    %q: tensor<8x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
+    %v: tensor<?x8x16x128xbf16>, %table: tensor<8x8192xi32>,
+    %lens: tensor<8xi32>, %codes: tensor<?x8x16x64xi8>,
+    %scales: tensor<?x8x16x4xf8E4M3FN>, %residuals: tensor<?x8x16xi8>,
+    %norms: tensor<?x8x2xf32>)
+    -> (tensor<8x32x128xf32>, tensor<8x32xf32>, tensor<8x8xi1>) {
+  %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q
+      keys(%k) values(%v) table(%table) lens(%lens)
+      sketch <bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %residuals)
+      norms(%norms)
+      policy <pages = 0, candidates = 8192, sinks = 4, window = 64,
+              pick = proving, tolerance = 0.5, rounds = 2, fallback = dense>
+      scale 0.0883883461
+      : (tensor<8x32x128xbf16>, tensor<?x8x16x128xbf16>,
+         tensor<?x8x16x128xbf16>, tensor<8x8192xi32>, tensor<8xi32>,
+         tensor<?x8x16x64xi8>, tensor<?x8x16x4xf8E4M3FN>,
+         tensor<?x8x16xi8>, tensor<?x8x2xf32>)
+      -> (tensor<8x32x128xf32>, tensor<8x32xf32>, tensor<8x32xf32>,
+          tensor<8x32xf32>, tensor<8x8xi32>, tensor<8x8xi1>)
+  return %o, %tau, %flag
+      : tensor<8x32x128xf32>, tensor<8x32xf32>, tensor<8x8xi1>
+}
+
+// -----
+
+// 8 groups: as many blocks as a cluster has.
+// CHECK-LABEL: func.func @alone(
+// CHECK: vashista.score {{.*}} stages = 4, split = 256, blocks = 4, cluster = 1> :
+// CHECK: vashista.pick {{.*}} schedule <warps = 4, vector = 4, stages = 8, blocks = 4, cluster = 1> :
+// WIDE: vashista.attend {{.*}} schedule <warps = 8, vector = 8, stages = 8, blocks = 2, cluster = 8, fuse = true> :
+// ALONE: vashista.attend {{.*}} schedule <warps = 16, vector = 8, stages = 8, blocks = 1, cluster = 1, fuse = true> :
+func.func @alone(
+    %q: tensor<1x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
+    %v: tensor<?x8x16x128xbf16>, %table: tensor<1x512xi32>,
+    %lens: tensor<1xi32>, %mean: tensor<?x8x128xbf16>,
+    %std: tensor<?x8x128xbf16>) -> tensor<1x32x128xf32> {
+  %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q
+      keys(%k) values(%v) table(%table) lens(%lens)
+      summary <mean_std>(%mean, %std)
+      policy <pages = 64, candidates = 128, sinks = 4, window = 64>
+      scale 0.0883883461
+      : (tensor<1x32x128xbf16>, tensor<?x8x16x128xbf16>,
+         tensor<?x8x16x128xbf16>, tensor<1x512xi32>, tensor<1xi32>,
+         tensor<?x8x128xbf16>, tensor<?x8x128xbf16>)
+      -> (tensor<1x32x128xf32>, tensor<1x32xf32>, tensor<1x32xf32>,
+          tensor<1x32xf32>, tensor<1x8xi32>, tensor<1x8xi1>)
+  return %o : tensor<1x32x128xf32>
+}
+
+// -----
+
+// Rows that are not known are taken for one. What is written stays, and what is
+// 0 is chosen; heads of 256 channels have a multiprocessor's registers.
+// CHECK-LABEL: func.func @dynamic(
+// CPU-LABEL: func.func @dynamic(
+// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 2048, blocks = 1, cluster = 1> :
+// CPU: vashista.attend {{.*}} schedule <split = 4096> :
+// CHECK: vashista.attend {{.*}} schedule <warps = 2, vector = 8, stages = 2, split = 512, blocks = 1, cluster = 1> :
+// CPU: vashista.attend {{.*}} schedule <warps = 2, stages = 2, split = 512> :
+// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, blocks = 1, cluster = 1> :
+// CPU: vashista.attend
+// CPU-NOT: schedule
+// CPU: return
+func.func @dynamic(
+    %q: tensor<?x8x256xf16>, %k: tensor<?x2x16x256xf16>, %table: tensor<?x?xi32>,
+    %lens: tensor<?xi32>, %pages: tensor<?x2x?xi32>, %o0: tensor<?x8x256xf32>,
+    %lse0: tensor<?x8xf32>) -> (tensor<?x8x256xf32>, tensor<?x8xf32>) {
+  %0:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o0, %lse0) scale 0.125
+      : (tensor<?x8x256xf16>, tensor<?x2x16x256xf16>, tensor<?x2x16x256xf16>,
+         tensor<?x?xi32>, tensor<?xi32>, tensor<?x8x256xf32>,
+         tensor<?x8xf32>) -> (tensor<?x8x256xf32>, tensor<?x8xf32>)
+  %1:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%0#0, %0#1) scale 0.125
+      schedule <warps = 2, split = 512, stages = 2>
+      : (tensor<?x8x256xf16>, tensor<?x2x16x256xf16>, tensor<?x2x16x256xf16>,
+         tensor<?x?xi32>, tensor<?xi32>, tensor<?x8x256xf32>,
+         tensor<?x8xf32>) -> (tensor<?x8x256xf32>, tensor<?x8xf32>)
+  %2:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      pages(%pages) outs(%1#0, %1#1) scale 0.125
+      : (tensor<?x8x256xf16>, tensor<?x2x16x256xf16>, tensor<?x2x16x256xf16>,
+         tensor<?x?xi32>, tensor<?xi32>, tensor<?x2x?xi32>,
+         tensor<?x8x256xf32>, tensor<?x8xf32>)
+      -> (tensor<?x8x256xf32>, tensor<?x8xf32>)
+  return %2#0, %2#1 : tensor<?x8x256xf32>, tensor<?x8xf32>
+}
+
+// -----
+
+// f32 has no tensor cores, and no kernel.
+// CHECK-LABEL: func.func @without_kernel(
+// CHECK: vashista.attend
+// CHECK-NOT: schedule
+// CHECK: return
+func.func @without_kernel(
+    %q: tensor<2x8x64xf32>, %k: tensor<?x2x16x64xf32>, %table: tensor<2x?xi32>,
+    %lens: tensor<2xi32>, %o0: tensor<2x8x64xf32>, %lse0: tensor<2x8xf32>)
+    -> tensor<2x8x64xf32> {
+  // expected-warning @+1 {{drops the schedule of an op without a kernel of its own: expected queries, keys and values of bf16 or f16}}
+  %0:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o0, %lse0) scale 0.125 schedule <split = 512>
+      : (tensor<2x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
+         tensor<2x?xi32>, tensor<2xi32>, tensor<2x8x64xf32>,
+         tensor<2x8xf32>) -> (tensor<2x8x64xf32>, tensor<2x8xf32>)
+  return %0#0 : tensor<2x8x64xf32>
+}

@@ -1,0 +1,334 @@
+// What a kernel cannot be is an error at its op.
+
+// RUN: vashista-opt %s -split-input-file -verify-diagnostics \
+// RUN:   -convert-vashista-to-gpu
+// RUN: vashista-opt %s -split-input-file -verify-diagnostics \
+// RUN:   -vashista-assign-schedule
+
+func.func @attend_warps(%q: memref<2x8x128xbf16>, %k: memref<?x1x16x128xbf16>,
+    %table: memref<2x?xi32>, %lens: memref<2xi32>, %o: memref<2x8x128xf32>,
+    %lse: memref<2x8xf32>) {
+  // expected-error @+1 {{expected a schedule with warps at most 8, got 16}}
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125 schedule <warps = 16>
+      : (memref<2x8x128xbf16>, memref<?x1x16x128xbf16>,
+         memref<?x1x16x128xbf16>, memref<2x?xi32>, memref<2xi32>,
+         memref<2x8x128xf32>, memref<2x8xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @attend_vector(%q: memref<2x8x128xbf16>, %k: memref<?x1x16x128xbf16>,
+    %table: memref<2x?xi32>, %lens: memref<2xi32>, %o: memref<2x8x128xf32>,
+    %lse: memref<2x8xf32>) {
+  // expected-error @+1 {{expected a schedule with vector = 8, got 4}}
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125 schedule <vector = 4>
+      : (memref<2x8x128xbf16>, memref<?x1x16x128xbf16>,
+         memref<?x1x16x128xbf16>, memref<2x?xi32>, memref<2xi32>,
+         memref<2x8x128xf32>, memref<2x8xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @attend_split(%q: memref<2x8x128xbf16>, %k: memref<?x1x16x128xbf16>,
+    %table: memref<2x?xi32>, %lens: memref<2xi32>, %o: memref<2x8x128xf32>,
+    %lse: memref<2x8xf32>) {
+  // expected-error @+1 {{expected a schedule with split a multiple of 16, got 100}}
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125 schedule <split = 100>
+      : (memref<2x8x128xbf16>, memref<?x1x16x128xbf16>,
+         memref<?x1x16x128xbf16>, memref<2x?xi32>, memref<2xi32>,
+         memref<2x8x128xf32>, memref<2x8xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @attend_cluster(%q: memref<2x8x128xbf16>, %k: memref<?x1x16x128xbf16>,
+    %table: memref<2x?xi32>, %lens: memref<2xi32>, %o: memref<2x8x128xf32>,
+    %lse: memref<2x8xf32>) {
+  // expected-error @+1 {{expected a schedule with cluster = 1, got 2}}
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125 schedule <cluster = 2>
+      : (memref<2x8x128xbf16>, memref<?x1x16x128xbf16>,
+         memref<?x1x16x128xbf16>, memref<2x?xi32>, memref<2xi32>,
+         memref<2x8x128xf32>, memref<2x8xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @attend_blocks(%q: memref<2x8x64xbf16>, %k: memref<?x1x16x64xbf16>,
+    %table: memref<2x?xi32>, %lens: memref<2xi32>, %o: memref<2x8x64xf32>,
+    %lse: memref<2x8xf32>) {
+  // expected-error @+1 {{expected a schedule with warps * blocks at most 64, got 80}}
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125 schedule <warps = 16, blocks = 5>
+      : (memref<2x8x64xbf16>, memref<?x1x16x64xbf16>,
+         memref<?x1x16x64xbf16>, memref<2x?xi32>, memref<2xi32>,
+         memref<2x8x64xf32>, memref<2x8xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @attend_fuse(%q: memref<2x8x128xbf16>, %k: memref<?x1x16x128xbf16>,
+    %table: memref<2x?xi32>, %lens: memref<2xi32>, %o: memref<2x8x128xf32>,
+    %lse: memref<2x8xf32>) {
+  // expected-error @+1 {{expected a schedule with fuse = false of what is not one kernel, got true: expected softmax attention over tokens, from nothing}}
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125 schedule <fuse = true>
+      : (memref<2x8x128xbf16>, memref<?x1x16x128xbf16>,
+         memref<?x1x16x128xbf16>, memref<2x?xi32>, memref<2xi32>,
+         memref<2x8x128xf32>, memref<2x8xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @score_split(%q: tensor<4x8x128xbf16>, %mean: tensor<?x2x128xbf16>,
+    %table: tensor<4x?xi32>, %lens: tensor<4xi32>) -> tensor<4x8x?xf32> {
+  // expected-error @+1 {{expected a schedule with split a multiple of 32, got 300}}
+  %s, %b = vashista.score %q from #vashista.summary<mean>(%mean)
+      table(%table) lens(%lens) page_size 16 scale 0.125 schedule <split = 300>
+      : (tensor<4x8x128xbf16>, tensor<?x2x128xbf16>, tensor<4x?xi32>,
+         tensor<4xi32>) -> (tensor<4x8x?xf32>, tensor<4x8x?xf32>)
+  return %s : tensor<4x8x?xf32>
+}
+
+// -----
+
+func.func @score_stages(%q: tensor<4x8x128xbf16>, %mean: tensor<?x2x128xbf16>,
+    %table: tensor<4x?xi32>, %lens: tensor<4xi32>) -> tensor<4x8x?xf32> {
+  // expected-error @+1 {{expected a schedule with stages a power of two, got 3}}
+  %s, %b = vashista.score %q from #vashista.summary<mean>(%mean)
+      table(%table) lens(%lens) page_size 16 scale 0.125 schedule <stages = 3>
+      : (tensor<4x8x128xbf16>, tensor<?x2x128xbf16>, tensor<4x?xi32>,
+         tensor<4xi32>) -> (tensor<4x8x?xf32>, tensor<4x8x?xf32>)
+  return %s : tensor<4x8x?xf32>
+}
+
+// -----
+
+func.func @score_vector(%q: tensor<4x8x128xbf16>, %mean: tensor<?x2x128xbf16>,
+    %table: tensor<4x?xi32>, %lens: tensor<4xi32>) -> tensor<4x8x?xf32> {
+  // expected-error @+1 {{expected a schedule with vector = 8, got 16}}
+  %s, %b = vashista.score %q from #vashista.summary<mean>(%mean)
+      table(%table) lens(%lens) page_size 16 scale 0.125 schedule <vector = 16>
+      : (tensor<4x8x128xbf16>, tensor<?x2x128xbf16>, tensor<4x?xi32>,
+         tensor<4xi32>) -> (tensor<4x8x?xf32>, tensor<4x8x?xf32>)
+  return %s : tensor<4x8x?xf32>
+}
+
+// -----
+
+func.func @score_cluster(%q: tensor<4x8x128xbf16>, %mean: tensor<?x2x128xbf16>,
+    %table: tensor<4x?xi32>, %lens: tensor<4xi32>) -> tensor<4x8x?xf32> {
+  // expected-error @+1 {{expected a schedule with cluster = 1, got 4}}
+  %s, %b = vashista.score %q from #vashista.summary<mean>(%mean)
+      table(%table) lens(%lens) page_size 16 scale 0.125 schedule <cluster = 4>
+      : (tensor<4x8x128xbf16>, tensor<?x2x128xbf16>, tensor<4x?xi32>,
+         tensor<4xi32>) -> (tensor<4x8x?xf32>, tensor<4x8x?xf32>)
+  return %s : tensor<4x8x?xf32>
+}
+
+// -----
+
+func.func @score_fuse(%q: tensor<4x8x128xbf16>, %mean: tensor<?x2x128xbf16>,
+    %table: tensor<4x?xi32>, %lens: tensor<4xi32>) -> tensor<4x8x?xf32> {
+  // expected-error @+1 {{expected a schedule with fuse = false, got true}}
+  %s, %b = vashista.score %q from #vashista.summary<mean>(%mean)
+      table(%table) lens(%lens) page_size 16 scale 0.125 schedule <fuse = true>
+      : (tensor<4x8x128xbf16>, tensor<?x2x128xbf16>, tensor<4x?xi32>,
+         tensor<4xi32>) -> (tensor<4x8x?xf32>, tensor<4x8x?xf32>)
+  return %s : tensor<4x8x?xf32>
+}
+
+// -----
+
+func.func @sketch_split(
+    %q: tensor<3x4x128xbf16>, %codes: tensor<?x2x16x64xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<3x?xi32>, %lens: tensor<3xi32>) -> tensor<3x4x?xf32> {
+  // expected-error @+1 {{expected a schedule with split a multiple of 64, got 96}}
+  %s, %b = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.125 schedule <split = 96>
+      : (tensor<3x4x128xbf16>, tensor<?x2x16x64xi8>, tensor<?x2x16x4xf8E4M3FN>,
+         tensor<?x2x16xi8>, tensor<3x?xi32>, tensor<3xi32>)
+      -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>)
+  return %s : tensor<3x4x?xf32>
+}
+
+// -----
+
+func.func @sketch_stages(
+    %q: tensor<3x4x128xbf16>, %codes: tensor<?x2x16x64xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<3x?xi32>, %lens: tensor<3xi32>) -> tensor<3x4x?xf32> {
+  // expected-error @+1 {{expected a schedule with stages = 4, got 2}}
+  %s, %b = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.125 schedule <stages = 2>
+      : (tensor<3x4x128xbf16>, tensor<?x2x16x64xi8>, tensor<?x2x16x4xf8E4M3FN>,
+         tensor<?x2x16xi8>, tensor<3x?xi32>, tensor<3xi32>)
+      -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>)
+  return %s : tensor<3x4x?xf32>
+}
+
+// -----
+
+func.func @pick_warps(%scores: tensor<2x8x512xf32>, %lens: tensor<2xi32>)
+    -> tensor<2x2x64xi32> {
+  // expected-error @+1 {{expected a schedule with warps at least 4, got 2}}
+  %ids, %count, %tail = vashista.pick top 64 pages of(%scores, %scores)
+      lens(%lens) kv_heads 2 page_size 16 schedule <warps = 2>
+      : (tensor<2x8x512xf32>, tensor<2x8x512xf32>, tensor<2xi32>)
+      -> (tensor<2x2x64xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  return %ids : tensor<2x2x64xi32>
+}
+
+// -----
+
+func.func @pick_vector(%scores: tensor<2x8x512xf32>, %lens: tensor<2xi32>)
+    -> tensor<2x2x64xi32> {
+  // expected-error @+1 {{expected a schedule with vector = 4, got 8}}
+  %ids, %count, %tail = vashista.pick top 64 pages of(%scores, %scores)
+      lens(%lens) kv_heads 2 page_size 16 schedule <vector = 8>
+      : (tensor<2x8x512xf32>, tensor<2x8x512xf32>, tensor<2xi32>)
+      -> (tensor<2x2x64xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  return %ids : tensor<2x2x64xi32>
+}
+
+// -----
+
+func.func @pick_stages(%scores: tensor<2x8x?xf32>, %lens: tensor<2xi32>)
+    -> tensor<2x2x64xi32> {
+  // expected-error @+1 {{expected a schedule with stages = 8, got 1}}
+  %ids, %count, %tail = vashista.pick top 64 tokens of(%scores, %scores)
+      lens(%lens) kv_heads 2 page_size 16 schedule <stages = 1>
+      : (tensor<2x8x?xf32>, tensor<2x8x?xf32>, tensor<2xi32>)
+      -> (tensor<2x2x64xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  return %ids : tensor<2x2x64xi32>
+}
+
+// -----
+
+func.func @pick_split(%scores: tensor<2x8x?xf32>, %lens: tensor<2xi32>)
+    -> tensor<2x2x64xi32> {
+  // expected-error @+1 {{expected a schedule with split = 0, got 1024}}
+  %ids, %count, %tail = vashista.pick top 64 tokens of(%scores, %scores)
+      lens(%lens) kv_heads 2 page_size 16 schedule <split = 1024>
+      : (tensor<2x8x?xf32>, tensor<2x8x?xf32>, tensor<2xi32>)
+      -> (tensor<2x2x64xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  return %ids : tensor<2x2x64xi32>
+}
+
+// -----
+
+func.func @pick_cluster(%scores: tensor<2x8x512xf32>, %lens: tensor<2xi32>)
+    -> tensor<2x2x64xi32> {
+  // expected-error @+1 {{expected a schedule with cluster at most 1, got 2}}
+  %ids, %count, %tail = vashista.pick top 64 pages of(%scores, %scores)
+      lens(%lens) kv_heads 2 page_size 16 schedule <cluster = 2>
+      : (tensor<2x8x512xf32>, tensor<2x8x512xf32>, tensor<2xi32>)
+      -> (tensor<2x2x64xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  return %ids : tensor<2x2x64xi32>
+}
+
+// -----
+
+func.func @best_stands_alone(
+    %q: tensor<2x8x64xbf16>, %k: tensor<?x2x16x64xbf16>, %table: tensor<2x64xi32>,
+    %lens: tensor<2xi32>, %pages: tensor<2x2x32xi32>) -> tensor<2x8x64xf32> {
+  %zero = arith.constant 0.0 : f32
+  %none = arith.constant 0xFF800000 : f32
+  %e0 = tensor.empty() : tensor<2x8x64xf32>
+  %e1 = tensor.empty() : tensor<2x8xf32>
+  %o0 = linalg.fill ins(%zero : f32) outs(%e0 : tensor<2x8x64xf32>) -> tensor<2x8x64xf32>
+  %lse0 = linalg.fill ins(%none : f32) outs(%e1 : tensor<2x8xf32>) -> tensor<2x8xf32>
+  %s, %b = vashista.score %q from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) within(%pages) scale 0.125
+      schedule <warps = 4>
+      : (tensor<2x8x64xbf16>, tensor<?x2x16x64xbf16>, tensor<2x64xi32>,
+         tensor<2xi32>, tensor<2x2x32xi32>)
+      -> (tensor<2x8x512xf32>, tensor<2x8x512xf32>)
+  %ids, %count, %tail = vashista.pick top 128 tokens of(%s, %s) lens(%lens)
+      within(%pages) kv_heads 2 page_size 16
+      : (tensor<2x8x512xf32>, tensor<2x8x512xf32>, tensor<2xi32>,
+         tensor<2x2x32xi32>)
+      -> (tensor<2x2x128xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  // expected-error @+1 {{expected a schedule with fuse = false of what is not one kernel, got true: expected no schedules of the pick and the score}}
+  %0:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      tokens(%ids, %count) outs(%o0, %lse0) scale 0.125 schedule <fuse = true>
+      : (tensor<2x8x64xbf16>, tensor<?x2x16x64xbf16>, tensor<?x2x16x64xbf16>,
+         tensor<2x64xi32>, tensor<2xi32>, tensor<2x2x128xi32>,
+         tensor<2x2xi32>, tensor<2x8x64xf32>, tensor<2x8xf32>)
+      -> (tensor<2x8x64xf32>, tensor<2x8xf32>)
+  return %0#0 : tensor<2x8x64xf32>
+}
+
+// -----
+
+func.func @best_warps(
+    %q: tensor<2x8x128xbf16>, %k: tensor<?x2x16x128xbf16>, %table: tensor<2x64xi32>,
+    %lens: tensor<2xi32>, %pages: tensor<2x2x32xi32>) -> tensor<2x8x128xf32> {
+  %zero = arith.constant 0.0 : f32
+  %none = arith.constant 0xFF800000 : f32
+  %e0 = tensor.empty() : tensor<2x8x128xf32>
+  %e1 = tensor.empty() : tensor<2x8xf32>
+  %o0 = linalg.fill ins(%zero : f32) outs(%e0 : tensor<2x8x128xf32>) -> tensor<2x8x128xf32>
+  %lse0 = linalg.fill ins(%none : f32) outs(%e1 : tensor<2x8xf32>) -> tensor<2x8xf32>
+  %s, %b = vashista.score %q from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) within(%pages) scale 0.125
+      : (tensor<2x8x128xbf16>, tensor<?x2x16x128xbf16>, tensor<2x64xi32>,
+         tensor<2xi32>, tensor<2x2x32xi32>)
+      -> (tensor<2x8x512xf32>, tensor<2x8x512xf32>)
+  %ids, %count, %tail = vashista.pick top 128 tokens of(%s, %s) lens(%lens)
+      within(%pages) kv_heads 2 page_size 16
+      : (tensor<2x8x512xf32>, tensor<2x8x512xf32>, tensor<2xi32>,
+         tensor<2x2x32xi32>)
+      -> (tensor<2x2x128xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  // expected-error @+1 {{expected a schedule with warps that 48 KiB have room for, got 32}}
+  %0:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      tokens(%ids, %count) outs(%o0, %lse0) scale 0.125 schedule <warps = 32, fuse = true>
+      : (tensor<2x8x128xbf16>, tensor<?x2x16x128xbf16>, tensor<?x2x16x128xbf16>,
+         tensor<2x64xi32>, tensor<2xi32>, tensor<2x2x128xi32>,
+         tensor<2x2xi32>, tensor<2x8x128xf32>, tensor<2x8xf32>)
+      -> (tensor<2x8x128xf32>, tensor<2x8xf32>)
+  return %0#0 : tensor<2x8x128xf32>
+}
+
+// -----
+
+func.func @best_split(
+    %q: tensor<2x8x64xbf16>, %k: tensor<?x2x16x64xbf16>, %table: tensor<2x64xi32>,
+    %lens: tensor<2xi32>, %pages: tensor<2x2x32xi32>) -> tensor<2x8x64xf32> {
+  %zero = arith.constant 0.0 : f32
+  %none = arith.constant 0xFF800000 : f32
+  %e0 = tensor.empty() : tensor<2x8x64xf32>
+  %e1 = tensor.empty() : tensor<2x8xf32>
+  %o0 = linalg.fill ins(%zero : f32) outs(%e0 : tensor<2x8x64xf32>) -> tensor<2x8x64xf32>
+  %lse0 = linalg.fill ins(%none : f32) outs(%e1 : tensor<2x8xf32>) -> tensor<2x8xf32>
+  %s, %b = vashista.score %q from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) within(%pages) scale 0.125
+      : (tensor<2x8x64xbf16>, tensor<?x2x16x64xbf16>, tensor<2x64xi32>,
+         tensor<2xi32>, tensor<2x2x32xi32>)
+      -> (tensor<2x8x512xf32>, tensor<2x8x512xf32>)
+  %ids, %count, %tail = vashista.pick top 128 tokens of(%s, %s) lens(%lens)
+      within(%pages) kv_heads 2 page_size 16
+      : (tensor<2x8x512xf32>, tensor<2x8x512xf32>, tensor<2xi32>,
+         tensor<2x2x32xi32>)
+      -> (tensor<2x2x128xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  // expected-error @+1 {{expected a schedule with split = 0, got 256}}
+  %0:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      tokens(%ids, %count) outs(%o0, %lse0) scale 0.125 schedule <split = 256, fuse = true>
+      : (tensor<2x8x64xbf16>, tensor<?x2x16x64xbf16>, tensor<?x2x16x64xbf16>,
+         tensor<2x64xi32>, tensor<2xi32>, tensor<2x2x128xi32>,
+         tensor<2x2xi32>, tensor<2x8x64xf32>, tensor<2x8xf32>)
+      -> (tensor<2x8x64xf32>, tensor<2x8xf32>)
+  return %0#0 : tensor<2x8x64xf32>
+}
