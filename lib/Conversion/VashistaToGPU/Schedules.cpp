@@ -128,7 +128,9 @@ namespace {
 struct AttendShape {
   int64_t groups; // of one row where rows are not known
   int64_t group, keyDim, valueDim, pageSize;
-  /// Slots of what is listed, if anything is: dynamic where not known.
+  /// Slots of a sequence, at most: dynamic where not known.
+  int64_t capacity;
+  /// And of what is listed, if anything is.
   std::optional<int64_t> listed;
   bool inTokens = false, isConditional = false;
 
@@ -140,6 +142,11 @@ struct AttendShape {
     groups = ShapedType::isDynamic(rows) ? 1 : rows * kvHeads;
     group = query.getDimSize(1) / kvHeads;
     pageSize = keys.getDimSize(isHnd ? 2 : 1);
+    capacity = getShape(op.getPageTable()).getDimSize(1);
+    if (!ShapedType::isDynamic(capacity))
+      capacity *= pageSize;
+    if (ShapedType::isDynamic(rows))
+      capacity = rows;
     keyDim = keys.getDimSize(3);
     valueDim = getShape(op.getVCache()).getDimSize(3);
   }
@@ -153,11 +160,20 @@ struct AttendShape {
 static int64_t chooseSplit(const AttendShape &shape,
                            const ScheduleTarget &target) {
   constexpr int64_t kSequenceSplit = 2048, kListSplit = 256;
-  if (!shape.listed)
-    return shape.isConditional && shape.groups > 2 * getPower(target)
-               ? 2 * kSequenceSplit
-               : kSequenceSplit;
-  int64_t split = kListSplit;
+  int64_t split = kSequenceSplit;
+  if (shape.isConditional)
+    return shape.groups > 2 * getPower(target) ? 2 * split : split;
+  if (!shape.listed) {
+    // One short sequence needs many splits, and many long ones few: what is not
+    // known is in between.
+    if (ShapedType::isDynamic(shape.capacity))
+      return split / 2;
+    while (split > kListSplit &&
+           shape.groups * shape.capacity / split < 4 * getPower(target))
+      split /= 2;
+    return split;
+  }
+  split = kListSplit;
   if (ShapedType::isDynamic(*shape.listed))
     return split;
   while (shape.groups * *shape.listed / split > 64 * getPower(target))

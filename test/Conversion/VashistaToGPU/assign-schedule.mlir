@@ -53,13 +53,13 @@ func.func @heads(
 // 64 groups of four heads: blocks of a cluster share the long lists.
 // CHECK-LABEL: func.func @certified(
 // SMALL-LABEL: func.func @certified(
-// CHECK: vashista.score {{.*}}#vashista.sketch{{.*}} schedule <warps = 4, vector = 8, stages = 4, split = 1024, blocks = 3, cluster = 1> :
-// WIDE: vashista.pick {{.*}} schedule <warps = 32, vector = 4, stages = 8, blocks = 1, cluster = 2> :
-// ALONE: vashista.pick {{.*}} schedule <warps = 32, vector = 4, stages = 8, blocks = 1, cluster = 1> :
+// CHECK: vashista.score {{.*}}#vashista.sketch{{.*}} schedule <warps = 4, vector = 8, stages = 4, split = 1024, blocks = 4, cluster = 1> :
+// WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 2> :
+// ALONE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 1> :
 // SMALL: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 2, cluster = 1> :
 // CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, blocks = 3, cluster = 1> :
 // SMALL: vashista.attend {{.*}} split = 1024,
-// WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 2, cluster = 4> :
+// WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 4> :
 // CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, blocks = 3, cluster = 1> :
 // CHECK: vashista.fallback {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 2048, blocks = 4, cluster = 1> :
 // SMALL: vashista.fallback {{.*}} split = 4096,
@@ -119,7 +119,7 @@ func.func @alone(
 // 0 is chosen; heads of 256 channels have a multiprocessor's registers.
 // CHECK-LABEL: func.func @dynamic(
 // CPU-LABEL: func.func @dynamic(
-// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 2048, blocks = 1, cluster = 1> :
+// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 1024, blocks = 1, cluster = 1> :
 // CPU: vashista.attend {{.*}} schedule <split = 4096> :
 // CHECK: vashista.attend {{.*}} schedule <warps = 2, vector = 8, stages = 2, split = 512, blocks = 1, cluster = 1> :
 // CPU: vashista.attend {{.*}} schedule <warps = 2, stages = 2, split = 512> :
@@ -169,4 +169,33 @@ func.func @without_kernel(
          tensor<2x?xi32>, tensor<2xi32>, tensor<2x8x64xf32>,
          tensor<2x8xf32>) -> (tensor<2x8x64xf32>, tensor<2x8xf32>)
   return %0#0 : tensor<2x8x64xf32>
+}
+
+// -----
+
+// One short sequence needs many splits to occupy a GPU, several long ones few.
+// WIDE-LABEL: func.func @short(
+// WIDE: vashista.attend {{.*}} split = 256,
+// WIDE: vashista.attend {{.*}} split = 2048,
+func.func @short(
+    %q: tensor<1x32x128xbf16>, %table: tensor<1x512xi32>, %lens: tensor<1xi32>,
+    %qs: tensor<16x32x128xbf16>, %tables: tensor<16x8192xi32>,
+    %all: tensor<16xi32>, %k: tensor<?x8x16x128xbf16>,
+    %v: tensor<?x8x16x128xbf16>, %o0: tensor<1x32x128xf32>,
+    %lse0: tensor<1x32xf32>, %os: tensor<16x32x128xf32>,
+    %lses: tensor<16x32xf32>)
+    -> (tensor<1x32x128xf32>, tensor<16x32x128xf32>) {
+  %o, %lse = vashista.attend %q keys(%k) values(%v) table(%table) lens(%lens)
+      outs(%o0, %lse0) scale 0.125
+      : (tensor<1x32x128xbf16>, tensor<?x8x16x128xbf16>,
+         tensor<?x8x16x128xbf16>, tensor<1x512xi32>, tensor<1xi32>,
+         tensor<1x32x128xf32>, tensor<1x32xf32>)
+      -> (tensor<1x32x128xf32>, tensor<1x32xf32>)
+  %p, %lse1 = vashista.attend %qs keys(%k) values(%v) table(%tables) lens(%all)
+      outs(%os, %lses) scale 0.125
+      : (tensor<16x32x128xbf16>, tensor<?x8x16x128xbf16>,
+         tensor<?x8x16x128xbf16>, tensor<16x8192xi32>, tensor<16xi32>,
+         tensor<16x32x128xf32>, tensor<16x32xf32>)
+      -> (tensor<16x32x128xf32>, tensor<16x32xf32>)
+  return %o, %p : tensor<1x32x128xf32>, tensor<16x32x128xf32>
 }

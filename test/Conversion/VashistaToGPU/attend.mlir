@@ -2,14 +2,14 @@
 // RUN: vashista-opt %s -split-input-file -convert-vashista-to-gpu \
 // RUN:   -convert-vashista-to-gpu | FileCheck %s
 
-// A sequence in splits of 2048 tokens, as many as the table has room for, and a
+// A sequence in splits of 1024 tokens, as many as the table has room for, and a
 // merge. A tile of 16 tokens: 4 loads of 16 bytes per channel block of 32 of K
 // and of 64 of V, 16 products, no memory between them.
 // CHECK-LABEL: func.func @dense(
 // CHECK-SAME: %{{.*}}: memref<?x8x128xbf16>, %[[K:.*]]: memref<?x2x16x128xbf16>, %{{.*}}, %[[TABLE:.*]]: memref<?x?xi32>
 // CHECK: %[[PAGES:.*]] = memref.dim %[[TABLE]], %c1
 // CHECK: %[[SLOTS:.*]] = arith.muli %[[PAGES]], %c16
-// CHECK: %[[SPLITS:.*]] = arith.ceildivui %[[SLOTS]], %c2048
+// CHECK: %[[SPLITS:.*]] = arith.ceildivui %[[SLOTS]], %c1024
 // CHECK: memref.alloc(%{{.*}}, %{{.*}}, %[[SPLITS]]) {{.*}} : memref<?x?x?x128xf32>
 // CHECK: memref.alloc(%{{.*}}, %{{.*}}, %[[SPLITS]]) {{.*}} : memref<?x?x?x2xf32>
 // CHECK: gpu.launch_func @kernels::@attend_0 blocks in (%{{.*}}, %{{.*}}, %[[SPLITS]]) threads in (%c128{{.*}}, %c1{{.*}}, %c1{{.*}})
