@@ -53,13 +53,13 @@ func.func @heads(
 // 64 groups of four heads: blocks of a cluster share the long lists.
 // CHECK-LABEL: func.func @certified(
 // SMALL-LABEL: func.func @certified(
-// CHECK: vashista.score {{.*}}#vashista.sketch{{.*}} schedule <warps = 4, vector = 8, stages = 4, split = 1024, blocks = 3, cluster = 1> :
-// WIDE: vashista.pick {{.*}} schedule <warps = 32, vector = 4, stages = 8, blocks = 1, cluster = 2> :
-// ALONE: vashista.pick {{.*}} schedule <warps = 32, vector = 4, stages = 8, blocks = 1, cluster = 1> :
+// CHECK: vashista.score {{.*}}#vashista.sketch{{.*}} schedule <warps = 4, vector = 8, stages = 4, split = 1024, blocks = 4, cluster = 1> :
+// WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 2> :
+// ALONE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 1> :
 // SMALL: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 2, cluster = 1> :
 // CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, blocks = 3, cluster = 1> :
 // SMALL: vashista.attend {{.*}} split = 1024,
-// WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 2, cluster = 4> :
+// WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 4> :
 // CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, blocks = 3, cluster = 1> :
 // CHECK: vashista.fallback {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 2048, blocks = 4, cluster = 1> :
 // SMALL: vashista.fallback {{.*}} split = 4096,
