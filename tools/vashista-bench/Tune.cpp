@@ -158,11 +158,12 @@ Error Tuner::compete(const ScheduledFunction &tried, const std::string &what,
   say("  " + what +
       tool::text(": %.4f ms, best %.4f ms%s", time * 1e3, least * 1e3,
                  isBetter ? ", kept" : ""));
-  if (isBetter) {
-    best = std::move(candidate);
-    *function = tried;
-  }
-  return Error::success();
+  if (!isBetter)
+    return Error::success();
+  best = std::move(candidate);
+  *function = tried;
+  // Whoever loses patience has what was found.
+  return write();
 }
 
 Error Tuner::tryApart(size_t number) {
@@ -284,7 +285,7 @@ Error Tuner::run() {
                              machine.getTarget(), text))
     return error;
   module.emplace(text);
-  // What was written before the minutes that this takes can be written after.
+  // What cannot be written is not searched for minutes.
   if (Error error = write())
     return error;
   for (const Entry &entry : entries)
