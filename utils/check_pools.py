@@ -19,18 +19,12 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"))
 
-from vashista import AttentionSpec, Policy, Sketch  # noqa: E402
+from run_shapes import STEPS  # noqa: E402
+from vashista import AttentionSpec  # noqa: E402
 from vashista.eval._artefacts import Artefacts  # noqa: E402
 
 HEADS, KV_HEADS, DIM, SIZE = 32, 8, 128, 16
 LENGTHS = (4000, 77, 0, 1024)
-
-STEPS = {
-    "dense": {},
-    "mean": {"policy": Policy(pages=16, candidates=64), "summary": "mean"},
-    "mean_std": {"policy": Policy(pages=16, candidates=0), "summary": "mean_std"},
-    "certified": {"policy": Policy.certified(0.5, candidates=512), "sketch": Sketch()},
-}
 
 
 def spec_of(name: str) -> AttentionSpec:
