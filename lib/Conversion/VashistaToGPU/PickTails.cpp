@@ -69,13 +69,14 @@ Value PickLauncher::meets(Value tail, ValueRange at) {
 Value PickLauncher::writeTail(Value head, Value sum, Value bits) {
   // Sums of n positive f32 numbers, of each thread and then of threads, are low
   // by less than (n / 4 + 4) 2^-24 of themselves; a term by 2^-21, and as its
-  // exponent of at most 128 is rounded twice, by 128 2^-24; log by a few units,
-  // and the result rounds once more. Twice that is added. Terms below 2^-126
-  // may be lost: as many are added.
+  // distance from the unit, of at most 88, is rounded, multiplied by a constant
+  // that is, and rounded again, by 2.4 * 2^-18; log, of at most 60 here, by two
+  // units of 2^-18, and the result rounds once more. Twice that is added. Terms
+  // below 2^-126 may be lost: as many are added.
   Value number = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
   Value slack = b.mulF(b.addF(b.mulF(number, b.f32(0.25f)), b.f32(32.0f)),
                        b.f32(0x1p-23f));
-  slack = b.addF(slack, b.f32(0x1p-15f));
+  slack = b.addF(slack, b.f32(0x1p-14f));
   Value lost = b.mulF(number, b.f32(0x1p-126f));
   Value tail = b.addF(getShift(head), b.log(b.addF(sum, lost)));
   Value isNothing = b.compare(CmpIPredicate::eq, bits, b.i32(0));
