@@ -24,12 +24,9 @@
 // A block has a row, a KV head and a split of the slots; a warp takes kTiles
 // tiles of 16 slots at once, all of whose loads are in flight together.
 //
-// Where only proving picks read them, scores are not written, and of bounds
-// their levels (ScanFindings). A level is rounded down, after 1/128 of a step
-// is taken off: more than the f32 difference and its product are off by, which
-// is 2^-23 of at most 2^16 steps. So the bound that it stands for is not below
-// the one that was found. Tokens g and g + 8 of the product are then slots 2 g
-// and 2 g + 1 of the tile, whose levels are written together.
+// Where only proving picks read them, levels of bounds are written in their
+// place (SketchFindings.cpp). Tokens g and g + 8 of the product are then slots
+// 2 g and 2 g + 1 of the tile, whose levels are written together.
 //
 // Bytes: codes, scales and norms of each visible token once per KV head; a
 // score and a bound for each head and slot are written, or a level of 2 bytes
@@ -37,12 +34,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "SketchScan.h"
+
 #include "../VashistaToVector/UpperBounds.h"
-#include "DirectionWarp.h"
-#include "Kernels.h"
-#include "Slots.h"
 #include "VectorScan.h"
-#include "WarpBuilder.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "llvm/ADT/MapVector.h"
@@ -52,124 +47,6 @@ using namespace vashista;
 
 using arith::CmpFPredicate;
 using arith::CmpIPredicate;
-
-namespace {
-
-constexpr int64_t kTiles = 4, kTokens = 16;
-/// Heads whose multiples are the columns of a product.
-constexpr int64_t kColumns = 4;
-/// Channels that a product sums over, and that a lane has of them.
-constexpr int64_t kChannels = 32, kOwn = 8;
-
-class SketchScan {
-public:
-  SketchScan(ScoreOp op, WarpBuilder &b, const SketchFormat &format)
-      : op(op), b(b), format(format),
-        rounded(this->format, b, SketchDirection::Packing::bytes),
-        group(
-            cast<RankedTensorType>(op.getDirection().getType()).getDimSize(1) /
-            cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1)),
-        columns(llvm::divideCeil(group, kColumns)),
-        heads(llvm::bit_ceil<uint64_t>(std::min(group, kColumns))),
-        schedule(*op.getSchedule()), numWarps(schedule.getWarps()),
-        block(schedule.getSplit()), hasBounds(!op.getBounds().use_empty()),
-        hasLevels(needsLevels(op)) {}
-
-  /// Launches the kernel; yields the tensors of scores and bounds, or none
-  /// where levels stand for them.
-  SmallVector<Value> launch();
-
-  /// What it leaves beside them; nothing without bounds.
-  ScanFindings findings;
-
-private:
-  /// What a lane has of the directions of the heads of a product.
-  struct Column {
-    Value head;                   // its own
-    SmallVector<Value> factors;   // of its own head, f32
-    SmallVector<Value> low, high; // of each 32 channels, i32: bytes
-  };
-  /// A token that a lane finishes.
-  struct Token {
-    Value slot, isVisible;
-    // f32: of each group of channels, and of what a bound takes a norm of, the
-    // residual's and the scales'.
-    SmallVector<Value> scales, norms, sizes;
-    Value getSpread(WarpBuilder &b) const {
-      Value spread = norms.front();
-      for (Value norm : ArrayRef<Value>(norms).drop_front())
-        spread = b.addF(spread, norm);
-      return spread;
-    }
-  };
-  /// Of a lane, the codes of tokens g and g + 8 of a tile: of each 32 channels
-  /// two i32.
-  using Codes = std::array<SmallVector<Value>, 2>;
-
-  /// Whether all that is read are levels, by picks.
-  static bool needsLevels(ScoreOp op);
-  void emit(ArrayRef<Value> values, Value shared);
-  Column loadColumn(int64_t number);
-  /// Of tokens g and g + 8 of a product: where they are in their tile.
-  Value getOffset(int64_t half) {
-    if (hasLevels)
-      return b.addI(b.mulI(quad, b.index(2)), b.index(half));
-    return b.addI(quad, b.index(8 * half));
-  }
-  Token loadToken(const Slots::Tile &tile, Value offset);
-  /// The token of another tile, from the lane that loaded it.
-  Token getToken(const Token &loaded, Value start, Value tile, int64_t half);
-  SmallVector<Value> loadCodes(const Slots::Tile &tile, Value offset);
-  /// `size` numbers of a row as f32.
-  SmallVector<Value> loadNumbers(Value part, ArrayRef<Value> at, int64_t size);
-  /// Of both tokens, the sums of each group of channels, i32.
-  std::array<SmallVector<Value>, 2> multiply(const Codes &codes,
-                                             const Column &column);
-  /// A token's score and bound, which it writes if they are wanted.
-  std::pair<Value, Value> finish(const Token &token, ArrayRef<Value> sums,
-                                 const Column &column);
-  /// Writes levels of the tokens of this lane, two of each of its tiles, and
-  /// their top, which it yields.
-  Value storeLevels(Value start, ArrayRef<Token> tokens, ArrayRef<Value> bounds,
-                    const Column &column);
-  /// The same of spreads, by lanes of the first head.
-  void storeSpreads(ArrayRef<Token> tokens);
-  /// Writes a number of 16 bits for each of two slots that follow each other.
-  void storePair(ValueRange both, Value to, Value head, const Token &first,
-                 Value isWanted);
-  /// Adds up what finished tokens come to, as `tops` has it.
-  void addFindings(ArrayRef<Token> tokens,
-                   ArrayRef<std::pair<Value, Value>> finished, Value tileTop,
-                   MutableArrayRef<Value> found);
-  /// Lanes of the same head, by bits of their numbers.
-  SmallVector<int64_t> getHeadMasks() const;
-  void storeTops(ArrayRef<Value> found, ArrayRef<Column> columns, Value shared);
-  /// Of numbers as they are stored: residual norms, and norms of the scales.
-  std::pair<SmallVector<Value>, SmallVector<Value>>
-  getNorms(ArrayRef<Value> scales, ArrayRef<Value> norms);
-
-  ScoreOp op;
-  WarpBuilder &b;
-  const SketchFormat format;
-  SketchDirection rounded;
-  const int64_t group, columns;
-  const int64_t heads; // of a product, a power of two
-  const ScheduleAttr schedule;
-  const int64_t numWarps, block; // of a block, and its slots
-  const bool hasBounds, hasLevels;
-  /// Numbers that are found of a head: of `tops`, with whether a score is NaN
-  /// as one of its own.
-  int64_t getNumFound() const { return hasLevels ? 5 : 2; }
-
-  // Of the kernel.
-  std::optional<Slots> slots;
-  Value codes, scales, norms, multiples, factors, scores, bounds;
-  Value tops, levels, tileTops, spreads;
-  Value firstHead, warp, quad, within; // quad = g, within = t
-  Value part; // which of the lanes with the same sums this is
-};
-
-} // namespace
 
 /// Levels of two slots are written together: pages must hold whole tiles.
 bool SketchScan::needsLevels(ScoreOp op) {
@@ -369,152 +246,6 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
       if (hasBounds)
         b.store(b.negInf(), bounds, {slots->row, head, slot});
     });
-  });
-}
-
-Value SketchScan::storeLevels(Value start, ArrayRef<Token> tokens,
-                              ArrayRef<Value> bounds, const Column &column) {
-  Value top = bounds.front();
-  for (Value bound : bounds.drop_front())
-    top = b.maxNumber(top, bound);
-  for (int64_t mask : getHeadMasks())
-    top = b.maxNumber(top, b.shuffleXor(top, mask));
-
-  Value isHead = b.compare(CmpIPredicate::ult, column.head, b.index(group));
-  Value head = b.addI(firstHead, column.head);
-  for (unsigned i = 0; i < tokens.size(); i += 2) {
-    SmallVector<Value> both;
-    for (Value bound : bounds.slice(i, 2)) {
-      // NaN, of two infinities, is no steps: all of the tile are not known.
-      Value steps = math::FmaOp::create(
-          b, b.subF(top, bound), b.f32(ScanFindings::kPerNat), b.f32(-0x1p-7f));
-      steps = b.maxNumber(steps, b.f32(0.0f));
-      steps = b.minNumber(steps, b.f32(ScanFindings::kLowest));
-      Value level = arith::FPToUIOp::create(b, b.getI32Type(), steps);
-      both.push_back(arith::TruncIOp::create(b, b.getI16Type(), level));
-    }
-    storePair(both, levels, head, tokens[i], isHead);
-  }
-  Value isFirst = b.andI(b.compare(CmpIPredicate::eq, quad, b.index(0)),
-                         b.compare(CmpIPredicate::eq, part, b.index(0)));
-  b.ifThen(b.andI(isHead, isFirst), [&] {
-    Value tile = b.divU(start, b.index(ScanFindings::kTile));
-    b.store(top, tileTops, {slots->row, head, tile});
-  });
-  return top;
-}
-
-void SketchScan::storePair(ValueRange both, Value to, Value head,
-                           const Token &first, Value isWanted) {
-  Value isSlot = b.compare(CmpIPredicate::slt, first.slot, b.dim(to, 2));
-  b.ifThen(b.andI(isWanted, isSlot), [&] {
-    auto pair = VectorType::get({2}, getElementTypeOrSelf(to));
-    vector::StoreOp::create(b, vector::FromElementsOp::create(b, pair, both),
-                            to, ValueRange{slots->row, head, first.slot},
-                            /*nontemporal=*/false, llvm::MaybeAlign(4));
-  });
-}
-
-void SketchScan::storeSpreads(ArrayRef<Token> tokens) {
-  Value isFirst =
-      b.compare(CmpIPredicate::eq, b.remU(within, b.index(heads)), b.index(0));
-  for (unsigned i = 0; i < tokens.size(); i += 2) {
-    SmallVector<Value> both;
-    for (const Token &token : tokens.slice(i, 2))
-      both.push_back(
-          arith::TruncFOp::create(b, b.getF16Type(), token.getSpread(b)));
-    storePair(both, spreads, slots->kvHead, tokens[i], isFirst);
-  }
-}
-
-void SketchScan::addFindings(ArrayRef<Token> tokens,
-                             ArrayRef<std::pair<Value, Value>> finished,
-                             Value tileTop, MutableArrayRef<Value> found) {
-  Value inf = b.f32(std::numeric_limits<float>::infinity()), zero = b.f32(0.0f);
-  auto addNaN = [&](const Token &token, Value score, Value known) -> Value {
-    Value isNaN =
-        b.andI(b.compare(CmpFPredicate::UNO, score, score), token.isVisible);
-    return b.select(isNaN, b.f32(1.0f), known);
-  };
-  if (!hasLevels) {
-    for (auto [token, scored] : llvm::zip_equal(tokens, finished)) {
-      auto [score, bound] = scored;
-      Value isFinite = b.compare(CmpFPredicate::OLT, bound, inf);
-      found[0] = b.maxNumber(found[0], b.select(isFinite, bound, b.negInf()));
-      found[1] = addNaN(token, score, found[1]);
-    }
-    return;
-  }
-  // Of a tile with a bound that is not known, none is.
-  Value isKnown = b.compare(CmpFPredicate::OLT, tileTop, inf);
-  found[0] = b.maxNumber(found[0], b.select(isKnown, tileTop, b.negInf()));
-  Value mayBeNaN = b.select(isKnown, b.index(0), b.index(1));
-  found[1] =
-      b.forLoop(b.index(0), mayBeNaN, 1, found[1],
-                [&](Value, ValueRange now) -> SmallVector<Value> {
-                  Value known = now[0];
-                  for (auto [token, scored] : llvm::zip_equal(tokens, finished))
-                    known = addNaN(token, scored.first, known);
-                  return {known};
-                })
-          .front();
-  // What is picked is like the best of each tile.
-  Value lack = zero, spread = zero, isHere = b.boolean(false);
-  for (auto [token, scored] : llvm::zip_equal(tokens, finished)) {
-    auto [score, bound] = scored;
-    Value isBest =
-        b.andI(b.compare(CmpFPredicate::OEQ, bound, tileTop), isKnown);
-    lack = b.select(isBest, b.subF(bound, score), lack);
-    spread = b.select(isBest, token.getSpread(b), spread);
-    isHere = b.orI(isHere, isBest);
-  }
-  Value own[] = {lack, spread, b.select(isHere, b.f32(1.0f), zero)};
-  for (auto [sum, value] : llvm::zip_equal(found.drop_front(2), own))
-    sum = b.addF(sum, value);
-}
-
-SmallVector<int64_t> SketchScan::getHeadMasks() const {
-  SmallVector<int64_t> masks = {4, 8, 16};
-  for (int64_t mask = heads; mask < kColumns; mask *= 2)
-    masks.push_back(mask);
-  return masks;
-}
-
-void SketchScan::storeTops(ArrayRef<Value> found, ArrayRef<Column> columns,
-                           Value shared) {
-  int64_t numFound = getNumFound();
-  // The highest of two, and sums of two.
-  auto join = [&](int64_t which, Value x, Value y) {
-    return which < 2 ? b.maxNumber(x, y) : b.addF(x, y);
-  };
-  Value zero = b.index(0);
-  for (auto [i, column] : llvm::enumerate(columns)) {
-    for (int64_t which = 0; which < numFound; ++which) {
-      Value all = found[numFound * i + which];
-      for (int64_t mask : getHeadMasks())
-        all = join(which, all, b.shuffleXor(all, mask));
-      Value at = b.addI(within, b.index(kColumns * i));
-      b.store(all, shared, {warp, at, b.index(which)});
-    }
-  }
-  b.barrier();
-  Value thread = b.threadId();
-  b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
-    SmallVector<Value> joined;
-    for (int64_t which = 0; which < numFound; ++which) {
-      Value all = b.load(shared, {zero, thread, b.index(which)});
-      for (int64_t i = 1; i < numWarps; ++i)
-        all = join(which, all,
-                   b.load(shared, {b.index(i), thread, b.index(which)}));
-      joined.push_back(all);
-    }
-    Value isNaN = b.compare(CmpFPredicate::OGT, joined[1], b.f32(0.0f));
-    joined[1] = b.select(isNaN, b.f32(std::numeric_limits<float>::quiet_NaN()),
-                         joined[0]);
-    for (int64_t which = 1; which < numFound; ++which)
-      b.store(joined[which], tops,
-              {slots->row, b.addI(firstHead, thread),
-               b.blockId(gpu::Dimension::y), b.index(which - 1)});
   });
 }
 
@@ -763,11 +494,13 @@ const char *vashista::findObstacle(ScoreOp op) {
       codes.isDynamicDim(1) || codes.isDynamicDim(2))
     return "expected static head and page sizes";
   SketchFormat format(sketch, direction.getDimSize(2));
-  if (format.centred || format.group % kChannels || format.group > 128)
-    return "expected no centre, and groups of 32, 64, 96 or 128";
+  if (format.centred || format.group % SketchScan::kChannels ||
+      format.group > 128)
+    return "expected no centre, and groups of 32, 64 or 128";
   for (const SketchFormat::Plane &plane : format.planes)
-    if (plane.bytes % kOwn || plane.first % kOwn ||
-        (plane.bytes % kChannels && kChannels % plane.bytes))
+    if (plane.bytes % SketchScan::kOwn || plane.first % SketchScan::kOwn ||
+        (plane.bytes % SketchScan::kChannels &&
+         SketchScan::kChannels % plane.bytes))
       return "expected planes of whole words";
   return nullptr;
 }

@@ -1,0 +1,171 @@
+//===- SketchFindings.cpp - What a scan of a sketch leaves beside scores --===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// Where only proving picks read them, scores are not written, and of bounds
+// their levels (ScanFindings). A level is rounded down, after 1/128 of a step
+// is taken off: more than the f32 difference and its product are off by, which
+// is 2^-23 of at most 2^16 steps. So the bound that it stands for is not below
+// the one that was found. Tokens g and g + 8 of the product are then slots 2 g
+// and 2 g + 1 of the tile, whose levels are written together.
+//
+//===----------------------------------------------------------------------===//
+
+#include "SketchScan.h"
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpFPredicate;
+using arith::CmpIPredicate;
+
+Value SketchScan::storeLevels(Value start, ArrayRef<Token> tokens,
+                              ArrayRef<Value> bounds, const Column &column) {
+  Value top = bounds.front();
+  for (Value bound : bounds.drop_front())
+    top = b.maxNumber(top, bound);
+  for (int64_t mask : getHeadMasks())
+    top = b.maxNumber(top, b.shuffleXor(top, mask));
+
+  Value isHead = b.compare(CmpIPredicate::ult, column.head, b.index(group));
+  Value head = b.addI(firstHead, column.head);
+  for (unsigned i = 0; i < tokens.size(); i += 2) {
+    SmallVector<Value> both;
+    for (Value bound : bounds.slice(i, 2)) {
+      // NaN, of two infinities, is no steps: all of the tile are not known.
+      Value steps = math::FmaOp::create(
+          b, b.subF(top, bound), b.f32(ScanFindings::kPerNat), b.f32(-0x1p-7f));
+      steps = b.maxNumber(steps, b.f32(0.0f));
+      steps = b.minNumber(steps, b.f32(ScanFindings::kLowest));
+      Value level = arith::FPToUIOp::create(b, b.getI32Type(), steps);
+      both.push_back(arith::TruncIOp::create(b, b.getI16Type(), level));
+    }
+    storePair(both, levels, head, tokens[i], isHead);
+  }
+  Value isFirst = b.andI(b.compare(CmpIPredicate::eq, quad, b.index(0)),
+                         b.compare(CmpIPredicate::eq, part, b.index(0)));
+  b.ifThen(b.andI(isHead, isFirst), [&] {
+    Value tile = b.divU(start, b.index(ScanFindings::kTile));
+    b.store(top, tileTops, {slots->row, head, tile});
+  });
+  return top;
+}
+
+void SketchScan::storePair(ValueRange both, Value to, Value head,
+                           const Token &first, Value isWanted) {
+  Value isSlot = b.compare(CmpIPredicate::slt, first.slot, b.dim(to, 2));
+  b.ifThen(b.andI(isWanted, isSlot), [&] {
+    auto pair = VectorType::get({2}, getElementTypeOrSelf(to));
+    vector::StoreOp::create(b, vector::FromElementsOp::create(b, pair, both),
+                            to, ValueRange{slots->row, head, first.slot},
+                            /*nontemporal=*/false, llvm::MaybeAlign(4));
+  });
+}
+
+void SketchScan::storeSpreads(ArrayRef<Token> tokens) {
+  Value isFirst =
+      b.compare(CmpIPredicate::eq, b.remU(within, b.index(heads)), b.index(0));
+  for (unsigned i = 0; i < tokens.size(); i += 2) {
+    SmallVector<Value> both;
+    for (const Token &token : tokens.slice(i, 2))
+      both.push_back(
+          arith::TruncFOp::create(b, b.getF16Type(), token.getSpread(b)));
+    storePair(both, spreads, slots->kvHead, tokens[i], isFirst);
+  }
+}
+
+void SketchScan::addFindings(ArrayRef<Token> tokens,
+                             ArrayRef<std::pair<Value, Value>> finished,
+                             Value tileTop, MutableArrayRef<Value> found) {
+  Value inf = b.f32(std::numeric_limits<float>::infinity()), zero = b.f32(0.0f);
+  auto addNaN = [&](const Token &token, Value score, Value known) -> Value {
+    Value isNaN =
+        b.andI(b.compare(CmpFPredicate::UNO, score, score), token.isVisible);
+    return b.select(isNaN, b.f32(1.0f), known);
+  };
+  if (!hasLevels) {
+    for (auto [token, scored] : llvm::zip_equal(tokens, finished)) {
+      auto [score, bound] = scored;
+      Value isFinite = b.compare(CmpFPredicate::OLT, bound, inf);
+      found[0] = b.maxNumber(found[0], b.select(isFinite, bound, b.negInf()));
+      found[1] = addNaN(token, score, found[1]);
+    }
+    return;
+  }
+  // Of a tile with a bound that is not known, none is.
+  Value isKnown = b.compare(CmpFPredicate::OLT, tileTop, inf);
+  found[0] = b.maxNumber(found[0], b.select(isKnown, tileTop, b.negInf()));
+  Value mayBeNaN = b.select(isKnown, b.index(0), b.index(1));
+  found[1] =
+      b.forLoop(b.index(0), mayBeNaN, 1, found[1],
+                [&](Value, ValueRange now) -> SmallVector<Value> {
+                  Value known = now[0];
+                  for (auto [token, scored] : llvm::zip_equal(tokens, finished))
+                    known = addNaN(token, scored.first, known);
+                  return {known};
+                })
+          .front();
+  // What is picked is like the best of each tile.
+  Value lack = zero, spread = zero, isHere = b.boolean(false);
+  for (auto [token, scored] : llvm::zip_equal(tokens, finished)) {
+    auto [score, bound] = scored;
+    Value isBest =
+        b.andI(b.compare(CmpFPredicate::OEQ, bound, tileTop), isKnown);
+    lack = b.select(isBest, b.subF(bound, score), lack);
+    spread = b.select(isBest, token.getSpread(b), spread);
+    isHere = b.orI(isHere, isBest);
+  }
+  Value own[] = {lack, spread, b.select(isHere, b.f32(1.0f), zero)};
+  for (auto [sum, value] : llvm::zip_equal(found.drop_front(2), own))
+    sum = b.addF(sum, value);
+}
+
+SmallVector<int64_t> SketchScan::getHeadMasks() const {
+  SmallVector<int64_t> masks = {4, 8, 16};
+  for (int64_t mask = heads; mask < kColumns; mask *= 2)
+    masks.push_back(mask);
+  return masks;
+}
+
+void SketchScan::storeTops(ArrayRef<Value> found, ArrayRef<Column> columns,
+                           Value shared) {
+  int64_t numFound = getNumFound();
+  // The highest of two, and sums of two.
+  auto join = [&](int64_t which, Value x, Value y) {
+    return which < 2 ? b.maxNumber(x, y) : b.addF(x, y);
+  };
+  Value zero = b.index(0);
+  for (auto [i, column] : llvm::enumerate(columns)) {
+    for (int64_t which = 0; which < numFound; ++which) {
+      Value all = found[numFound * i + which];
+      for (int64_t mask : getHeadMasks())
+        all = join(which, all, b.shuffleXor(all, mask));
+      Value at = b.addI(within, b.index(kColumns * i));
+      b.store(all, shared, {warp, at, b.index(which)});
+    }
+  }
+  b.barrier();
+  Value thread = b.threadId();
+  b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
+    SmallVector<Value> joined;
+    for (int64_t which = 0; which < numFound; ++which) {
+      Value all = b.load(shared, {zero, thread, b.index(which)});
+      for (int64_t i = 1; i < numWarps; ++i)
+        all = join(which, all,
+                   b.load(shared, {b.index(i), thread, b.index(which)}));
+      joined.push_back(all);
+    }
+    Value isNaN = b.compare(CmpFPredicate::OGT, joined[1], b.f32(0.0f));
+    joined[1] = b.select(isNaN, b.f32(std::numeric_limits<float>::quiet_NaN()),
+                         joined[0]);
+    for (int64_t which = 1; which < numFound; ++which)
+      b.store(joined[which], tops,
+              {slots->row, b.addI(firstHead, thread),
+               b.blockId(gpu::Dimension::y), b.index(which - 1)});
+  });
+}
