@@ -126,7 +126,11 @@ def main() -> int:
         for name in STEPS:
             artefacts.make(spec_of(name).text)
         return 0
-    import torch
+    try:
+        import torch
+    except ImportError as error:
+        print(f"error: {error}; pools beyond 2^31 elements need PyTorch", file=sys.stderr)
+        return 1
 
     wrong = 0
     for name in STEPS:

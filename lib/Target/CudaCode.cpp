@@ -10,10 +10,29 @@
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Pass/PassManager.h"
+#include "llvm/Config/llvm-config.h"
+#include "llvm/MC/MCSubtargetInfo.h"
+#include "llvm/MC/TargetRegistry.h"
 #include "llvm/Support/Program.h"
+#include "llvm/Support/TargetSelect.h"
 
 using namespace mlir;
 using namespace vashista;
+
+/// LLVM ends the program where it is asked for code of another.
+static bool isKnownChip(StringRef chip) {
+  LLVMInitializeNVPTXTargetInfo();
+  LLVMInitializeNVPTXTargetMC();
+  llvm::Triple triple("nvptx64-nvidia-cuda");
+  std::string error;
+  const llvm::Target *target =
+      llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!target)
+    return false;
+  std::unique_ptr<llvm::MCSubtargetInfo> info(
+      target->createMCSubtargetInfo(triple, /*CPU=*/"", /*Features=*/""));
+  return info && info->isCPUStringValid(chip);
+}
 
 llvm::Expected<CudaTarget> vashista::parseCudaTarget(StringRef architecture) {
   CudaTarget target;
@@ -24,8 +43,7 @@ llvm::Expected<CudaTarget> vashista::parseCudaTarget(StringRef architecture) {
   target.chip = ("sm_" + number).str();
   unsigned digits = 0;
   // Of an architecture alone, or of its family.
-  if (!number.consume_back("a"))
-    number.consume_back("f");
+  bool isFamily = !number.consume_back("a") && number.consume_back("f");
   // Pairs of bf16 and asynchronous copies begin with 80.
   if (!isKnown || number.getAsInteger(10, digits) || digits < 80 ||
       digits > 130)
@@ -33,10 +51,18 @@ llvm::Expected<CudaTarget> vashista::parseCudaTarget(StringRef architecture) {
         "expected an architecture of 80 or more in a target, as in "
         "'cuda:sm_90a' (a cubin) or 'cuda:compute_90' (PTX), got 'cuda:" +
         architecture + "'");
+  if (!isKnownChip(target.chip))
+    return llvm::createStringError(
+        "expected an architecture that LLVM " LLVM_VERSION_STRING
+        " knows in a target, as in 'cuda:sm_90a', got 'cuda:" +
+        architecture + "'");
   // The oldest PTX that knows it: the most drivers take it.
-  target.features = digits <= 90    ? "+ptx80"
-                    : digits <= 101 ? "+ptx86"
-                                    : "+ptx87";
+  bool isLate = digits == 88 || digits == 110;
+  target.features = isLate                                       ? "+ptx90"
+                    : isFamily || digits == 103 || digits == 121 ? "+ptx88"
+                    : digits <= 90                               ? "+ptx80"
+                    : digits <= 101                              ? "+ptx86"
+                                                                 : "+ptx87";
   return target;
 }
 

@@ -6,6 +6,13 @@
 // PTX: .entry copy_0(
 // PTX: .entry twice_0(
 
+// As old a PTX as knows the architecture, or its family.
+// RUN: vashista-compile %s --emit=ptx --target=cuda:compute_88 -o - | FileCheck %s --check-prefix=LATE
+// LATE: .version 9.0
+// RUN: vashista-compile %s --emit=ptx --target=cuda:compute_120f -o - | FileCheck %s --check-prefix=FAMILY
+// FAMILY: .version 8.8
+// RUN: vashista-compile %s --emit=ptx --target=cuda:compute_103a -o - | FileCheck %s --check-prefix=FAMILY
+
 // The host's part knows kernels by their numbers.
 // RUN: vashista-compile %s --emit=mlir --target=cuda:compute_90 -o - | FileCheck %s
 // CHECK-NOT: gpu.

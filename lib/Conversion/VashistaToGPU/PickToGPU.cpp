@@ -82,7 +82,8 @@ PickLauncher::PickLauncher(PickOp op, const ScanFindings &findings,
 
 PickOp PickLauncher::findCounter() {
   PickOp counter = hasLevels() && hostBefore ? findPickBefore(op) : nullptr;
-  bool isSame = counter && picksByLevels(counter) &&
+  // One that was given what is attended may find all proved, and count nothing.
+  bool isSame = counter && picksByLevels(counter) && !counter.getAttended() &&
                 counter.getTolerance() == op.getTolerance();
   return isSame ? counter : nullptr;
 }
