@@ -284,6 +284,17 @@ int64_t vashista::chooseRows(ScoreOp op) {
   return std::min(rows, lanes);
 }
 
+/// Many slots for a block, where there are many blocks.
+static int64_t chooseSplit(int64_t most, int64_t least, int64_t groups,
+                           int64_t slots, const ScheduleTarget &target) {
+  int64_t split = most;
+  if (ShapedType::isDynamic(slots))
+    return split;
+  while (split > least && groups * slots / split < 4 * getPower(target))
+    split /= 2;
+  return split;
+}
+
 static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
   Draft draft(op.getScheduleAttr());
   draft.expectNoFuse();
@@ -291,7 +302,10 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
   auto at = llvm::find(part.dims, Dim::kvHeads) - part.dims.begin();
   ShapedType direction = getShape(op.getDirection());
   int64_t kvHeads = getShape(op.getParts().front()).getDimSize(at),
-          group = direction.getDimSize(1) / kvHeads;
+          group = direction.getDimSize(1) / kvHeads,
+          rows = direction.getDimSize(0),
+          groups = ShapedType::isDynamic(rows) ? kvHeads : rows * kvHeads,
+          slots = getShape(op.getScores()).getDimSize(2);
   draft.choose(draft.warps, 4);
   draft.expectOnly("vector", draft.vector, 8);
   draft.expectOnly("cluster", draft.cluster, 1);
@@ -301,7 +315,7 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
     draft.expectAtMost("warps", draft.warps,
                        kSharedBytes / (20 * llvm::alignTo(group, 4)));
     draft.expectOnly("stages", draft.stages, 4);
-    draft.choose(draft.split, 1024);
+    draft.choose(draft.split, chooseSplit(1024, 128, groups, slots, target));
     draft.expectMultiple("split", draft.split, ScanFindings::kTile);
     // Registers for the heads of one product, or of several.
     constexpr int64_t kColumns = 4;
@@ -313,10 +327,8 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
   draft.expect(llvm::isPowerOf2_64(draft.stages), "stages a power of two",
                draft.stages);
   draft.expectAtMost("stages", draft.stages, lanes);
-  // Many slots for a block, where there are many blocks.
-  int64_t rows = direction.getDimSize(0),
-          groups = ShapedType::isDynamic(rows) ? kvHeads : rows * kvHeads;
-  draft.choose(draft.split, groups < 2 * getPower(target) ? 256 : 1024);
+  int64_t most = groups < 2 * getPower(target) ? 256 : 1024;
+  draft.choose(draft.split, chooseSplit(most, 64, groups, slots, target));
   draft.expectMultiple("split", draft.split, kWarp);
   draft.choose(draft.blocks, 4);
   return draft.assign(op);
@@ -330,7 +342,7 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
 /// slots for each thread where blocks share a multiprocessor.
 static int64_t chooseWarpsOfFew(PickOp op, bool areMany) {
   int64_t slots = getShape(op.getScores()).getDimSize(2);
-  int64_t own = areMany ? PickLauncher::kMostOwn : PickLauncher::kFewOwn / 2;
+  int64_t own = areMany ? PickLauncher::kMostOwn : PickLauncher::kFewOwn;
   return std::clamp<int64_t>(
       llvm::bit_ceil<uint64_t>(llvm::divideCeil(slots, own * kWarp)), 4,
       PickLauncher::kMostWarps);

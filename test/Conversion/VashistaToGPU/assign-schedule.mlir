@@ -26,7 +26,7 @@
 
 // 512 groups, of one head each: small blocks, and many of them.
 // CHECK-LABEL: func.func @heads(
-// CHECK: vashista.score {{.*}}#vashista.summary{{.*}} schedule <warps = 4, vector = 8, stages = 8, split = 1024, blocks = 4, cluster = 1> :
+// CHECK: vashista.score {{.*}}#vashista.summary{{.*}} schedule <warps = 4, vector = 8, stages = 8, split = 512, blocks = 4, cluster = 1> :
 // CHECK: vashista.pick {{.*}} schedule <warps = 4, vector = 4, stages = 8, blocks = 8, cluster = 1> :
 // CHECK: vashista.score {{.*}}#vashista.keys
 // CHECK-NOT: schedule
@@ -89,9 +89,9 @@ func.func @certified(
 
 // -----
 
-// 8 groups: as many blocks as a cluster has.
+// 8 groups: as many blocks as a cluster has, and short ones of the scan.
 // CHECK-LABEL: func.func @alone(
-// CHECK: vashista.score {{.*}} stages = 4, split = 256, blocks = 4, cluster = 1> :
+// CHECK: vashista.score {{.*}} stages = 4, split = 64, blocks = 4, cluster = 1> :
 // CHECK: vashista.pick {{.*}} schedule <warps = 4, vector = 4, stages = 8, blocks = 4, cluster = 1> :
 // WIDE: vashista.attend {{.*}} schedule <warps = 8, vector = 8, stages = 8, blocks = 2, cluster = 8, fuse = true> :
 // ALONE: vashista.attend {{.*}} schedule <warps = 16, vector = 8, stages = 8, blocks = 1, cluster = 1, fuse = true> :
