@@ -538,7 +538,8 @@ def judge_pick(case, entry, number, rng):
                 truth = np.logaddexp(truth, arguments["outside"][row, own][i])
             if unknown[i]:
                 truth = INF
-            got, room = tail[0][row, own][i], 6e-5 + width * 1e-7
+            # What PickTails.cpp adds, and half of it, which rounding may come to.
+            got, room = tail[0][row, own][i], 1e-4 + width * 1e-7
             if not got >= truth or not (got <= truth + room or got == truth):
                 yield f"{where}: head {i} has a tail of {got}, not {truth}"
 
