@@ -285,8 +285,8 @@ int64_t vashista::chooseRows(ScoreOp op) {
 }
 
 /// Many slots for a block, where there are many blocks.
-static int64_t chooseSplit(int64_t most, int64_t least, int64_t groups,
-                           int64_t slots, const ScheduleTarget &target) {
+static int64_t chooseScanSplit(int64_t most, int64_t least, int64_t groups,
+                               int64_t slots, const ScheduleTarget &target) {
   int64_t split = most;
   if (ShapedType::isDynamic(slots))
     return split;
@@ -315,7 +315,8 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
     draft.expectAtMost("warps", draft.warps,
                        kSharedBytes / (20 * llvm::alignTo(group, 4)));
     draft.expectOnly("stages", draft.stages, 4);
-    draft.choose(draft.split, chooseSplit(1024, 128, groups, slots, target));
+    draft.choose(draft.split,
+                 chooseScanSplit(1024, 128, groups, slots, target));
     draft.expectMultiple("split", draft.split, ScanFindings::kTile);
     // Registers for the heads of one product, or of several.
     constexpr int64_t kColumns = 4;
@@ -328,7 +329,7 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
                draft.stages);
   draft.expectAtMost("stages", draft.stages, lanes);
   int64_t most = groups < 2 * getPower(target) ? 256 : 1024;
-  draft.choose(draft.split, chooseSplit(most, 64, groups, slots, target));
+  draft.choose(draft.split, chooseScanSplit(most, 64, groups, slots, target));
   draft.expectMultiple("split", draft.split, kWarp);
   draft.choose(draft.blocks, 4);
   return draft.assign(op);
