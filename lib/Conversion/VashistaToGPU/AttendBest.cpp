@@ -25,7 +25,9 @@
 #include "AttendBest.h"
 #include "BestScores.h"
 #include "Kernels.h"
+#include "RoutePages.h"
 #include "Schedules.h"
+#include "SoftmaxSums.h"
 #include "VectorScan.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -40,9 +42,6 @@ using arith::CmpIPredicate;
 /// Channels of values that a lane adds up at once, for all heads.
 static constexpr int64_t kMostOwn = 64;
 
-/// Bits of the scores of slots that are picked in any case, and that are not
-/// visible: both NaN.
-static constexpr int64_t kAlways = 0x7ffffffe, kNothing = 0x7fffffff;
 /// A logit of -inf of what is visible, until it is weighed.
 static constexpr float kOver = std::numeric_limits<float>::lowest();
 
@@ -55,7 +54,10 @@ public:
         scan(best.score, b, chooseRows(best.score)), b(b), best(best),
         group(best.group), valueDim(best.valueDim), numSlots(best.numSlots),
         budget(best.budget), schedule(*op.getSchedule()),
-        warps(schedule.getWarps()), blocks(schedule.getCluster()) {}
+        warps(schedule.getWarps()), blocks(schedule.getCluster()) {
+    if (best.route)
+      route.emplace(*best.route, b, warps);
+  }
 
   /// Yields the tensors of outputs and lse.
   SmallVector<Value> launch();
@@ -64,7 +66,9 @@ private:
   /// Slots of a block.
   int64_t getOwnSlots() { return numSlots / blocks; }
   int64_t getNumScores() { return best.getNumScores(warps, blocks); }
-  void emit(Given given);
+  void emit(Given read, Given written);
+  /// To the pages that are listed, of which there is one.
+  void attend();
   void findRefs();
   /// What a slot of the block scores, as bits: NaN of what has no score.
   Value getBits(Value slot);
@@ -89,41 +93,32 @@ private:
   Value getAt(Value head, Value slot) {
     return b.addI(b.mulI(head, b.index(getOwnSlots())), slot);
   }
-  /// The highest of some values, and the sum of what they weigh against it.
-  std::pair<Value, Value>
-  addUpWarp(Value begin, Value end, llvm::function_ref<Value(Value)> load,
-            llvm::function_ref<void(Value at, Value weight)> visit);
-  /// The same of what all blocks have told.
-  std::pair<Value, Value> joinBlocks(Value head, int64_t which);
-  /// exp must not meet -inf - -inf.
-  Value toShift(Value most) {
-    Value isNothing = b.compare(CmpFPredicate::OEQ, most, b.negInf());
-    return b.select(isNothing, b.f32(0.0f), most);
-  }
+  /// What all blocks have told of a head.
+  SoftmaxSum joinBlocks(Value head, int64_t which);
   /// What has no weight is 0, and not the quotient.
   void writeOutput(Value output, Value sum, Value head, Value channel) {
     Value isEmpty = b.compare(CmpFPredicate::OEQ, sum, b.f32(0.0f));
     Value mean = b.select(isEmpty, b.f32(0.0f), b.divF(output, sum));
     b.store(mean, o, {row, b.addI(firstHead, head), channel});
   }
-  void writeLse(Value top, Value sum, Value head) {
-    Value isEmpty = b.compare(CmpFPredicate::OEQ, sum, b.f32(0.0f));
-    Value found = b.addF(toShift(top), b.log(sum));
+  void writeLse(const SoftmaxSum &all, Value head) {
+    Value isEmpty = b.compare(CmpFPredicate::OEQ, all.sum, b.f32(0.0f));
+    Value found = b.addF(toShift(b, all.top), b.log(all.sum));
     b.store(b.select(isEmpty, b.negInf(), found), lse,
             {row, b.addI(firstHead, head)});
-  }
-  Value weightOf(Value score, Value shift) {
-    return b.exp2(b.mulF(b.subF(score, shift), b.f32(1.44269504f)));
   }
 
   AttendOp op;
   PickOp pick;
   VectorScan scan;
+  std::optional<RoutePages> route;
   WarpBuilder &b;
   const BestTokens best;
   const int64_t group, valueDim, numSlots, budget;
   const ScheduleAttr schedule;
   const int64_t warps, blocks;
+
+  size_t numReadByScan = 0;
 
   // Of the kernel.
   Value values, o, lse;
@@ -140,18 +135,23 @@ private:
   Value scores, weights, chosen, pages, places, refs, overflows, tops, sums;
   Value range;                  // of picks of the block, [2] i32
   Value counters, perWarp, few; // of BestScores
+  Value list;                   // of pages, i32
 };
 
 } // namespace
 
 SmallVector<Value> AttendBest::launch() {
-  SmallVector<Value> read = scan.getRead(), written;
-  read.push_back(b.readOnly(op.getVCache()));
+  SmallVector<Value> read = {b.readOnly(op.getVCache())}, written;
+  llvm::append_range(read, scan.getRead(/*hasOwnList=*/route.has_value()));
+  numReadByScan = read.size() - 1;
+  Value rows = b.dim(read[1], 0); // of the query
+  if (route)
+    llvm::append_range(read, route->getRead());
   for (Type type : op->getResultTypes()) {
     auto tensor = cast<RankedTensorType>(type);
     SmallVector<Value> sizes;
     if (tensor.isDynamicDim(0))
-      sizes.push_back(b.dim(read[0], 0));
+      sizes.push_back(rows);
     written.push_back(memref::AllocOp::create(
         b, MemRefType::get(tensor.getShape(), tensor.getElementType()), sizes,
         b.getI64IntegerAttr(64)));
@@ -160,9 +160,8 @@ SmallVector<Value> AttendBest::launch() {
   if (blocks > 1) {
     constexpr int64_t dynamic = ShapedType::kDynamic;
     auto allocate = [&](ArrayRef<int64_t> shape, Type element) {
-      written.push_back(
-          memref::AllocOp::create(b, MemRefType::get(shape, element),
-                                  b.dim(read[0], 0), b.getI64IntegerAttr(64)));
+      written.push_back(memref::AllocOp::create(
+          b, MemRefType::get(shape, element), rows, b.getI64IntegerAttr(64)));
     };
     int64_t kvHeads = scan.numKvHeads;
     allocate({dynamic, kvHeads, numSlots}, b.getI32Type());
@@ -170,94 +169,120 @@ SmallVector<Value> AttendBest::launch() {
     allocate({dynamic, kvHeads, blocks, group, 5}, b.getF32Type());
   }
   KernelShape shape;
-  shape.name = "attend_best";
+  shape.name = route ? "route_attend_best" : "attend_best";
   shape.gridX = b.index(scan.numKvHeads);
-  shape.gridY = b.dim(read[0], 0);
+  shape.gridY = rows;
   shape.gridZ = b.index(blocks);
   shape.clusterBlocks = blocks;
   shape.threads = warps * kWarp;
   shape.residentBlocks = schedule.getBlocks();
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
-  b.launch(shape, read, written,
-           {b.sharedType(getNumScores(), f32),
-            b.sharedType({group, budget}, f32), b.sharedType(budget, i32),
-            b.sharedType(budget, i32), b.sharedType(budget, i32),
-            b.sharedType(group, f32), b.sharedType(group, i32),
-            b.sharedType(group, f32), b.sharedType(group, f32),
-            b.sharedType(BestScores::kCounters, i32),
-            b.sharedType({warps, 2}, i32), b.sharedType(warps * kWarp, i32),
-            b.sharedType(2, i32)},
+  SmallVector<MemRefType> shared = {
+      b.sharedType(getNumScores(), f32),
+      b.sharedType({group, budget}, f32),
+      b.sharedType(budget, i32),
+      b.sharedType(budget, i32),
+      b.sharedType(budget, i32),
+      b.sharedType(group, f32),
+      b.sharedType(group, i32),
+      b.sharedType(group, f32),
+      b.sharedType(group, f32),
+      b.sharedType(BestScores::kCounters, i32),
+      b.sharedType({warps, BestScores::kColumns}, i32),
+      b.sharedType(BestScores::kFew * warps * kWarp, i32),
+      b.sharedType(2, i32)};
+  if (route)
+    shared.push_back(b.sharedType(best.route->budget, i32));
+  b.launch(shape, read, written, shared,
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              Given buffers(shared);
              for (Value *place :
                   {&scores, &weights, &chosen, &pages, &places, &refs,
                    &overflows, &tops, &sums, &counters, &perWarp, &few, &range})
                *place = buffers.take();
-             emit(Given(values));
+             list = buffers.take(route.has_value());
+             emit(Given(values.take_front(read.size())),
+                  Given(values.drop_front(read.size())));
            });
   return toTensors(b, ArrayRef<Value>(written).take_front(numResults),
                    op->getResultTypes());
 }
 
-void AttendBest::emit(Given given) {
+void AttendBest::emit(Given read, Given written) {
   kvHead = b.blockId(gpu::Dimension::x);
   row = b.blockId(gpu::Dimension::y);
   block = b.blockId(gpu::Dimension::z);
-  scan.begin(given, row, kvHead);
-  values = given.take();
-  o = given.take();
-  lse = given.take();
-  allScores = given.take(blocks > 1);
-  partials = given.take(blocks > 1);
-  told = given.take(blocks > 1);
+  values = read.take();
+  o = written.take();
+  lse = written.take();
+  allScores = written.take(blocks > 1);
+  partials = written.take(blocks > 1);
+  told = written.take(blocks > 1);
   firstHead = b.mulI(kvHead, b.index(group));
   firstSlot = b.mulI(block, b.index(getOwnSlots()));
   thread = b.threadId();
   warp = b.divU(thread, b.index(kWarp));
   lane = b.remU(thread, b.index(kWarp));
 
-  Value any = b.compare(CmpIPredicate::sgt, scan.slots->numSlots, b.index(0));
-  b.ifThen(any, [&] {
-    b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)),
-             [&] { b.store(b.i32(0), overflows, thread); });
-    b.ifThen(b.compare(CmpIPredicate::eq, thread, b.index(0)), [&] {
-      b.store(b.i32(budget), range, b.index(0));
-      b.store(b.i32(0), range, b.index(1));
+  Value any;
+  if (route) {
+    // What the scan of tokens is given comes first.
+    Given ofScan = read;
+    read.values = read.values.drop_front(numReadByScan);
+    route->begin(read, row, kvHead);
+    any = route->hasPages();
+    b.ifThen(any, [&] {
+      Slots::OwnList pages =
+          route->route({scores, refs, list, counters, perWarp, few});
+      scan.begin(ofScan, row, kvHead, pages);
+      attend();
     });
-    b.barrier();
-    int64_t last = group - scan.heads;
-    for (int64_t head = 0; head < group; head += scan.heads)
-      scan.scan(b.index(std::min(head, last)), firstSlot,
-                b.addI(firstSlot, b.index(getOwnSlots())), warps,
-                [&](Value head, Value slot, Value logit, Value isVisible) {
-                  // Of what is visible -inf is told apart.
-                  Value isOver =
-                      b.compare(CmpFPredicate::OEQ, logit, b.negInf());
-                  Value score = b.select(isOver, b.f32(kOver), logit);
-                  score = b.select(isVisible, score, b.negInf());
-                  b.store(score, scores, getAt(head, b.subI(slot, firstSlot)));
-                  b.ifThen(b.andI(isVisible, isOver),
-                           [&] { b.store(b.i32(1), overflows, head); });
-                });
-    b.barrier();
-    findRefs();
-    pickBest();
-    b.barrier();
-    first = b.index(0);
-    end = b.toIndex(b.load(range, b.index(1)));
-    if (blocks > 1)
-      first = b.minI(b.toIndex(b.load(range, b.index(0))), end);
-    findPlaces();
-    weigh();
-    b.barrier();
-    addValues();
-    b.barrier();
-    writeOutputs();
-    if (blocks > 1)
-      mergeBlocks();
-  });
+  } else {
+    scan.begin(read, row, kvHead);
+    any = b.compare(CmpIPredicate::sgt, scan.slots->numSlots, b.index(0));
+    b.ifThen(any, [&] { attend(); });
+  }
   b.ifThen(arith::XOrIOp::create(b, any, b.boolean(true)),
            [&] { writeEmpty(); });
+}
+
+void AttendBest::attend() {
+  b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)),
+           [&] { b.store(b.i32(0), overflows, thread); });
+  b.ifThen(b.compare(CmpIPredicate::eq, thread, b.index(0)), [&] {
+    b.store(b.i32(budget), range, b.index(0));
+    b.store(b.i32(0), range, b.index(1));
+  });
+  b.barrier();
+  int64_t last = group - scan.heads;
+  for (int64_t head = 0; head < group; head += scan.heads)
+    scan.scan(b.index(std::min(head, last)), firstSlot,
+              b.addI(firstSlot, b.index(getOwnSlots())), warps,
+              [&](Value head, Value slot, Value logit, Value isVisible) {
+                // Of what is visible -inf is told apart.
+                Value isOver = b.compare(CmpFPredicate::OEQ, logit, b.negInf());
+                Value score = b.select(isOver, b.f32(kOver), logit);
+                score = b.select(isVisible, score, b.negInf());
+                b.store(score, scores, getAt(head, b.subI(slot, firstSlot)));
+                b.ifThen(b.andI(isVisible, isOver),
+                         [&] { b.store(b.i32(1), overflows, head); });
+              });
+  b.barrier();
+  findRefs();
+  pickBest();
+  b.barrier();
+  first = b.index(0);
+  end = b.toIndex(b.load(range, b.index(1)));
+  if (blocks > 1)
+    first = b.minI(b.toIndex(b.load(range, b.index(0))), end);
+  findPlaces();
+  weigh();
+  b.barrier();
+  addValues();
+  b.barrier();
+  writeOutputs();
+  if (blocks > 1)
+    mergeBlocks();
 }
 
 /// As PickRanks.cpp; a warp for each head.
@@ -270,25 +295,21 @@ void AttendBest::findRefs() {
   auto isSet = [&](Value overflow) {
     return b.compare(CmpIPredicate::ne, overflow, b.i32(0));
   };
-  // 0 where infinite, as with what has overflowed.
-  auto write = [&](Value most, Value sum, Value isOver, Value head) {
-    Value isInf = b.compare(CmpFPredicate::OEQ, b.absF(most),
-                            b.f32(std::numeric_limits<float>::infinity()));
-    Value ref = b.addF(most, b.log(sum));
-    b.store(b.select(b.orI(isOver, isInf), b.f32(0.0f), ref), refs, head);
+  // 0, too, with what has overflowed.
+  auto write = [&](const SoftmaxSum &all, Value isOver, Value head) {
+    b.store(b.select(isOver, b.f32(0.0f), toRef(b, all)), refs, head);
   };
   b.forLoop(warp, b.index(group), warps, [&](Value head) {
     auto load = [&](Value slot) { // NaN is -inf
       return b.maxNumber(b.load(scores, getAt(head, slot)), b.negInf());
     };
-    auto [most, sum] = addUpWarp(b.index(0), b.index(getOwnSlots()), load,
-                                 [](Value, Value) {});
+    SoftmaxSum all = sumByWarp(b, b.index(0), b.index(getOwnSlots()), load);
     Value over = b.load(overflows, head);
-    b.ifThen(isWarpsFirst(), [&, most = most, sum = sum] {
+    b.ifThen(isWarpsFirst(), [&] {
       if (blocks == 1)
-        return write(most, sum, isSet(over), head);
-      tell(most, head, 0);
-      tell(sum, head, 1);
+        return write(all, isSet(over), head);
+      tell(all.top, head, 0);
+      tell(all.sum, head, 1);
       tell(arith::SIToFPOp::create(b, b.getF32Type(), over), head, 2);
     });
   });
@@ -296,48 +317,25 @@ void AttendBest::findRefs() {
   if (blocks == 1)
     return;
   b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
-    auto [top, sum] = joinBlocks(thread, 0);
     Value over = b.f32(0.0f);
     for (int64_t i = 0; i < blocks; ++i)
       over = b.addF(
           over, b.load(told, {row, kvHead, b.index(i), thread, b.index(2)}));
-    write(top, sum, b.compare(CmpFPredicate::OGT, over, b.f32(0.0f)), thread);
+    write(joinBlocks(thread, 0),
+          b.compare(CmpFPredicate::OGT, over, b.f32(0.0f)), thread);
   });
   b.barrier();
 }
 
-std::pair<Value, Value>
-AttendBest::addUpWarp(Value begin, Value end, function_ref<Value(Value)> load,
-                      function_ref<void(Value, Value)> visit) {
-  Value most = b.forLoop(b.addI(begin, lane), end, kWarp, b.negInf(),
-                         [&](Value at, ValueRange now) -> SmallVector<Value> {
-                           return {b.maxNumber(now[0], load(at))};
-                         })
-                   .front();
-  most = b.combine(most, [&](Value x, Value y) { return b.maxNumber(x, y); });
-  Value shift = toShift(most);
-  Value sum = b.forLoop(b.addI(begin, lane), end, kWarp, b.f32(0.0f),
-                        [&](Value at, ValueRange now) -> SmallVector<Value> {
-                          Value weight = weightOf(load(at), shift);
-                          visit(at, weight);
-                          return {b.addF(now[0], weight)};
-                        })
-                  .front();
-  sum = b.combine(sum, [&](Value x, Value y) { return b.addF(x, y); });
-  return {most, sum};
-}
-
-std::pair<Value, Value> AttendBest::joinBlocks(Value head, int64_t which) {
-  auto load = [&](int64_t block, int64_t which) {
-    return b.load(told, {row, kvHead, b.index(block), head, b.index(which)});
-  };
-  Value top = load(0, which), sum = b.f32(0.0f);
-  for (int64_t i = 1; i < blocks; ++i)
-    top = b.maxNumber(top, load(i, which));
-  for (int64_t i = 0; i < blocks; ++i)
-    sum = b.addF(sum, b.mulF(weightOf(load(i, which), toShift(top)),
-                             load(i, which + 1)));
-  return {top, sum};
+SoftmaxSum AttendBest::joinBlocks(Value head, int64_t which) {
+  SmallVector<SoftmaxSum> sums;
+  for (int64_t i = 0; i < blocks; ++i) {
+    auto load = [&](int64_t which) {
+      return b.load(told, {row, kvHead, b.index(i), head, b.index(which)});
+    };
+    sums.push_back({load(which), load(which + 1)});
+  }
+  return joinSums(b, sums);
 }
 
 /// Of a slot of the block.
@@ -364,9 +362,9 @@ Value AttendBest::getBits(Value slot) {
       isAlways =
           b.orI(isAlways, b.compare(CmpIPredicate::sge, position, recent));
     }
-    bits = b.select(isAlways, b.i32(kAlways), bits);
+    bits = b.select(isAlways, b.i32(Candidates::kAlways), bits);
   }
-  return b.select(isVisible, bits, b.i32(kNothing));
+  return b.select(isVisible, bits, b.i32(Candidates::kNothing));
 }
 
 void AttendBest::pickBest() {
@@ -379,44 +377,40 @@ void AttendBest::pickBest() {
     });
     waitCluster();
   }
-  SmallVector<Value> found;
-  Value always = b.i32(0), number = b.i32(0);
+  Candidates all(b, hasAlways());
   for (int64_t i = 0; i < own; ++i) {
     Value slot = best.getSlot(i);
     Value isThere = b.compare(CmpIPredicate::slt, slot, b.index(numSlots));
     Value there = b.minI(slot, b.index(numSlots - 1));
     Value bits =
         blocks > 1 ? b.load(allScores, {row, kvHead, there}) : getBits(there);
-    bits = b.select(isThere, bits, b.i32(kNothing));
-    found.push_back(arith::BitcastOp::create(b, b.getF32Type(), bits));
-    Value isFree = b.compare(CmpFPredicate::ORD, found[i], found[i]);
-    number = b.addI(number, b.select(isFree, b.i32(1), b.i32(0)));
-    if (!hasAlways())
-      continue;
-    Value isAlways = b.compare(CmpIPredicate::eq, bits, b.i32(kAlways));
-    Value bit = b.i32(static_cast<int64_t>(uint32_t(1) << i));
-    always = b.orI(always, b.select(isAlways, bit, b.i32(0)));
+    all.add(b.select(isThere, bits, b.i32(Candidates::kNothing)));
   }
   Value need = b.i32(budget);
   if (hasAlways())
-    need = b.subI(need, best.addUp(math::CtPopOp::create(b, always)));
-  best.find(found, best.addUp(number), need, budget);
-  Value count = best.forEachPick(found, always, [&](Value i, Value number) {
-    Value slot = b.subI(best.getSlot(i), firstSlot);
-    auto write = [&] { b.store(b.toI32(slot), chosen, b.toIndex(number)); };
-    if (blocks == 1)
-      return write();
-    Value isOwn =
-        b.andI(b.compare(CmpIPredicate::sge, slot, b.index(0)),
-               b.compare(CmpIPredicate::slt, slot, b.index(getOwnSlots())));
-    b.ifThen(isOwn, [&] {
-      write();
-      memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::mins, number, range,
-                                  b.index(0));
-      memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::maxs,
-                                  b.addI(number, b.i32(1)), range, b.index(1));
-    });
-  });
+    need = b.subI(need, best.addUp(math::CtPopOp::create(b, all.always)));
+  best.find(
+      all.scores, best.addUp(all.number), need,
+      BestScores::getUsualNeed(budget, pick.getSinks() + pick.getWindow()),
+      budget);
+  Value count =
+      best.forEachPick(all.scores, all.always, [&](Value i, Value number) {
+        Value slot = b.subI(best.getSlot(i), firstSlot);
+        auto write = [&] { b.store(b.toI32(slot), chosen, b.toIndex(number)); };
+        if (blocks == 1)
+          return write();
+        Value isOwn =
+            b.andI(b.compare(CmpIPredicate::sge, slot, b.index(0)),
+                   b.compare(CmpIPredicate::slt, slot, b.index(getOwnSlots())));
+        b.ifThen(isOwn, [&] {
+          write();
+          memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::mins, number,
+                                      range, b.index(0));
+          memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::maxs,
+                                      b.addI(number, b.i32(1)), range,
+                                      b.index(1));
+        });
+      });
   if (blocks == 1)
     b.ifThen(b.compare(CmpIPredicate::eq, thread, b.index(0)),
              [&] { b.store(count, range, b.index(1)); });
@@ -441,12 +435,13 @@ void AttendBest::weigh() {
       Value isOver = b.compare(CmpFPredicate::OEQ, score, b.f32(kOver));
       return b.select(isOver, b.negInf(), score);
     };
-    auto [most, sum] = addUpWarp(first, end, load, [&](Value at, Value weight) {
-      b.store(weight, weights, {head, at});
-    });
-    b.ifThen(isWarpsFirst(), [&, most = most, sum = sum] {
-      b.store(most, tops, head);
-      b.store(sum, sums, head);
+    SoftmaxSum all =
+        sumByWarp(b, first, end, load, [&](Value at, Value weight) {
+          b.store(weight, weights, {head, at});
+        });
+    b.ifThen(isWarpsFirst(), [&] {
+      b.store(all.top, tops, head);
+      b.store(all.sum, sums, head);
     });
   });
 }
@@ -532,7 +527,7 @@ void AttendBest::writeOutputs() {
   b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
     Value top = b.load(tops, thread), sum = b.load(sums, thread);
     if (blocks == 1)
-      return writeLse(top, sum, thread);
+      return writeLse({top, sum}, thread);
     b.store(top, told, {row, kvHead, block, thread, b.index(3)});
     b.store(sum, told, {row, kvHead, block, thread, b.index(4)});
   });
@@ -545,18 +540,19 @@ void AttendBest::mergeBlocks() {
   Value own = b.addI(b.mulI(block, b.index(threads)), thread);
   b.forLoop(own, b.index(group * valueDim), blocks * threads, [&](Value at) {
     Value head = b.divU(at, dim), channel = b.remU(at, dim);
-    auto [top, sum] = joinBlocks(head, 3);
+    SoftmaxSum all = joinBlocks(head, 3);
+    Value shift = toShift(b, all.top);
     Value output = b.f32(0.0f);
     for (int64_t i = 0; i < blocks; ++i) {
       Value from = b.index(i);
-      Value weight = weightOf(
-          b.load(told, {row, kvHead, from, head, b.index(3)}), toShift(top));
+      Value weight = toWeight(
+          b, b.load(told, {row, kvHead, from, head, b.index(3)}), shift);
       Value part = b.load(partials, {row, kvHead, from, head, channel});
       output = b.addF(output, b.mulF(weight, part));
     }
-    writeOutput(output, sum, head, channel);
+    writeOutput(output, all.sum, head, channel);
     b.ifThen(b.compare(CmpIPredicate::eq, channel, b.index(0)),
-             [&, top = top, sum = sum] { writeLse(top, sum, head); });
+             [&] { writeLse(all, head); });
   });
 }
 
@@ -589,12 +585,15 @@ static bool isEmptyState(ValueRange outs) {
 }
 
 int64_t BestTokens::getNumScores(int64_t warps, int64_t blocks) const {
-  return std::max(group * (numSlots / blocks), warps * group * valueDim);
+  int64_t tokens = group * (numSlots / blocks);
+  return std::max({tokens, warps * group * valueDim,
+                   route ? route->getNumScores(warps) : 0});
 }
 
 int64_t BestTokens::getSharedBytes(int64_t warps, int64_t blocks) const {
   return 4 * (getNumScores(warps, blocks) + (group + 3) * budget + 4 * group +
-              (2 + kWarp) * warps + BestScores::kCounters + 32);
+              (BestScores::kColumns + BestScores::kFew * kWarp) * warps +
+              BestScores::kCounters + 32 + (route ? route->budget : 0));
 }
 
 std::optional<BestTokens> vashista::findBestTokens(AttendOp op,
@@ -649,9 +648,17 @@ std::optional<BestTokens> vashista::findBestTokens(AttendOp op,
     return refuse("expected few tokens");
   auto heads = cast<RankedTensorType>(op.getQuery().getType()).getDimSize(1);
   int64_t kvHeads = pick.getKvHeads();
+  auto pages = pick.getPages().getDefiningOp<PickOp>();
+  std::optional<PageRoute> route;
+  if (pages && pages.getIds() == pick.getPages() &&
+      pages.getCount() == pick.getPageCount() &&
+      pages.getSeqLens() == pick.getSeqLens() &&
+      static_cast<int64_t>(pages.getKvHeads()) == kvHeads)
+    route = findPageRoute(pages, {pick, score});
   return BestTokens{
       op,      pick,     score, heads / kvHeads,
-      kvHeads, valueDim, slots, static_cast<int64_t>(pick.getBudget())};
+      kvHeads, valueDim, slots, static_cast<int64_t>(pick.getBudget()),
+      route};
 }
 
 LogicalResult vashista::launchAttendBest(AttendOp op,
@@ -667,6 +674,10 @@ LogicalResult vashista::launchAttendBest(AttendOp op,
   rewriter.replaceOp(op, AttendBest(*best, b).launch());
   rewriter.eraseOp(best->pick);
   rewriter.eraseOp(best->score);
+  if (best->route) {
+    rewriter.eraseOp(best->route->pick);
+    rewriter.eraseOp(best->route->score);
+  }
   for (Value out : outs)
     if (out.use_empty())
       rewriter.eraseOp(out.getDefiningOp());

@@ -9,7 +9,7 @@
 #ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ATTENDBEST_H
 #define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ATTENDBEST_H
 
-#include "vashista/Dialect/Vashista/IR/Vashista.h"
+#include "RoutePages.h"
 
 namespace vashista {
 
@@ -20,6 +20,8 @@ struct BestTokens {
   PickOp pick;
   ScoreOp score;
   int64_t group, kvHeads, valueDim, numSlots, budget;
+  /// Of the pages, if that is done, too.
+  std::optional<PageRoute> route;
 
   /// Static memory of a block, where so many have a row and KV head.
   int64_t getSharedBytes(int64_t warps, int64_t blocks) const;

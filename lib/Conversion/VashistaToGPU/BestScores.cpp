@@ -27,6 +27,18 @@ Value vashista::toRank(WarpBuilder &b, Value score) {
   return arith::XOrIOp::create(b, bits, flip);
 }
 
+void Candidates::add(Value bits) {
+  Value score = arith::BitcastOp::create(b, b.getF32Type(), bits);
+  Value isFree = b.compare(CmpFPredicate::ORD, score, score);
+  number = b.addI(number, b.select(isFree, b.i32(1), b.i32(0)));
+  if (hasAlways) {
+    Value isAlways = b.compare(CmpIPredicate::eq, bits, b.i32(kAlways));
+    Value bit = b.i32(static_cast<int64_t>(uint32_t(1) << scores.size()));
+    always = b.orI(always, b.select(isAlways, bit, b.i32(0)));
+  }
+  scores.push_back(score);
+}
+
 Value BestScores::toScore(Value rank) {
   constexpr int64_t kLowest = 0x007fffff; // of -inf; below is NaN
   rank = arith::MaxUIOp::create(b, rank, b.i32(kLowest));
@@ -82,11 +94,10 @@ SmallVector<Value> BestScores::count(ArrayRef<Value> scores,
 }
 
 BestScores::Found BestScores::search(ArrayRef<Value> scores, Value need,
-                                     Found known, Value first, int64_t last,
-                                     int64_t counter) {
+                                     Value isExact) {
   Type types[] = {b.getIndexType(), b.getI32Type(), b.getI32Type(),
                   b.getI1Type()};
-  Value start[] = {first, known.prefix, known.above, known.isExact};
+  Value start[] = {b.index(kDigits), b.i32(0), b.i32(0), isExact};
   auto within = [&](OpBuilder &inner, function_ref<void()> body) {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPoint(inner.getInsertionBlock(), inner.getInsertionPoint());
@@ -97,7 +108,7 @@ BestScores::Found BestScores::search(ArrayRef<Value> scores, Value need,
       [&](OpBuilder &inner, Location, ValueRange now) {
         within(inner, [&] {
           Value goesOn =
-              b.andI(b.compare(CmpIPredicate::ugt, now[0], b.index(last)),
+              b.andI(b.compare(CmpIPredicate::ugt, now[0], b.index(0)),
                      arith::XOrIOp::create(b, now[3], b.boolean(true)));
           scf::ConditionOp::create(b, goesOn, now);
         });
@@ -110,9 +121,8 @@ BestScores::Found BestScores::search(ArrayRef<Value> scores, Value need,
           for (int64_t value = 1; value < 1 << kBits; ++value)
             limits.push_back(
                 b.orI(now[1], arith::ShLIOp::create(b, b.i32(value), shift)));
-          SmallVector<Value> numbers = count(
-              scores, limits,
-              b.addI(b.mulI(digit, b.index(limits.size())), b.index(counter)));
+          SmallVector<Value> numbers =
+              count(scores, limits, b.mulI(digit, b.index(limits.size())));
           // The largest value that as many reach; they are fewer for larger
           // ones.
           Value prefix = now[1], above = now[2], isExact = b.boolean(false);
@@ -132,86 +142,173 @@ BestScores::Found BestScores::search(ArrayRef<Value> scores, Value need,
   return {loop.getResult(1), loop.getResult(2), loop.getResult(3)};
 }
 
-BestScores::Found BestScores::searchFew(ArrayRef<Value> scores, Value need,
-                                        Found unknown) {
-  // As many as are needed reach the need-th of the threads' highest scores,
-  // which need not be known to the last bit.
-  constexpr int64_t kHalf = kDigits / 2;
-  Value zero = b.i32(0), one = b.i32(1);
-  Found rough = search(highest, need, unknown, b.index(kDigits), kHalf, 0);
-  Value lowest = rough.prefix, least = toScore(lowest);
-  Value threads = b.index(warps * kWarp), numberAt = b.index(2 * kSearch);
-  Value isIn = b.compare(CmpFPredicate::OGE, highest, least);
-  Value topAt = b.index(2 * kSearch + 1);
-  b.ifThen(isIn, [&] {
-    memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::maxu,
-                                toRank(b, highest), counters, topAt);
-    for (Value score : scores) {
-      Value isIn = b.compare(CmpFPredicate::OGE, score, least);
-      b.ifThen(isIn, [&] {
-        Value at = b.toIndex(memref::AtomicRMWOp::create(
-            b, arith::AtomicRMWKind::addi, one, counters, numberAt));
-        b.ifThen(b.compare(CmpIPredicate::ult, at, threads), [&] {
-          b.store(arith::BitcastOp::create(b, b.getI32Type(), score), few, at);
-        });
+BestScores::Nth BestScores::findNth(int64_t first, Value number, Value need) {
+  constexpr int64_t kTogether = 4;
+  Value thread = b.threadId(), none = b.i32(-1);
+  auto toFloat = [&](Value bits) -> Value {
+    return arith::BitcastOp::create(b, b.getF32Type(), bits);
+  };
+  // Of the thread's values the lowest with fewer than `need` above it.
+  SmallVector<Value> own = b.forLoop(
+      thread, number, warps * kWarp, ValueRange{none, b.f32(kNaN)},
+      [&](Value at, ValueRange now) -> SmallVector<Value> {
+        Value mine = toFloat(b.load(few, b.addI(at, b.index(first))));
+        Value above =
+            b.forLoop(b.index(0), number, kStride, ValueRange{b.i32(0)},
+                      [&](Value from, ValueRange sum) -> SmallVector<Value> {
+                        SmallVector<Value> bits; // added up in pairs
+                        for (int64_t i = 0; i < kStride; i += kTogether) {
+                          Value values = vector::LoadOp::create(
+                              b, VectorType::get({kTogether}, b.getI32Type()),
+                              few, b.addI(from, b.index(first + i)),
+                              /*nontemporal=*/false, llvm::MaybeAlign(16));
+                          for (int64_t j = 0; j < kTogether; ++j) {
+                            Value other = toFloat(vector::ExtractOp::create(
+                                b, values, ArrayRef<int64_t>{j}));
+                            Value is =
+                                b.compare(CmpFPredicate::OGT, other, mine);
+                            bits.push_back(b.select(is, b.i32(1), b.i32(0)));
+                          }
+                        }
+                        for (int64_t size = kStride / 2; size > 0; size /= 2)
+                          for (int64_t i = 0; i < size; ++i)
+                            bits[i] = b.addI(bits[i], bits[size + i]);
+                        return {b.addI(sum[0], bits[0])};
+                      })
+                .front();
+        Value isLower = b.compare(CmpIPredicate::slt, above, need);
+        isLower = b.andI(isLower, b.compare(CmpIPredicate::sgt, above, now[0]));
+        isLower = b.andI(isLower, b.compare(CmpFPredicate::ORD, mine, mine));
+        return {b.select(isLower, above, now[0]),
+                b.select(isLower, mine, now[1])};
       });
+  // And of all threads'.
+  Value most = b.getMostOfWarp(own[0]);
+  Value lanes = b.ballot(b.compare(CmpIPredicate::eq, own[0], most));
+  Value from = math::CountTrailingZerosOp::create(b, lanes);
+  Value value = b.shuffle(own[1], from);
+  b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)), [&] {
+    b.store(most, perWarp, {warp, b.index(1)});
+    b.store(arith::BitcastOp::create(b, b.getI32Type(), value), perWarp,
+            {warp, b.index(2)});
+  });
+  b.barrier();
+  Nth nth = {b.f32(kNaN), none};
+  for (int64_t i = 0; i < warps; ++i) {
+    Value above = b.load(perWarp, {b.index(i), b.index(1)});
+    Value value = toFloat(b.load(perWarp, {b.index(i), b.index(2)}));
+    Value isMore = b.compare(CmpIPredicate::sgt, above, nth.above);
+    nth = {b.select(isMore, value, nth.value),
+           b.select(isMore, above, nth.above)};
+  }
+  return nth;
+}
+
+std::pair<BestScores::Nth, Value> BestScores::findOfFew(ArrayRef<Value> scores,
+                                                        Value available,
+                                                        Value need,
+                                                        int64_t members) {
+  int64_t threads = warps * kWarp, groups = threads / members;
+  int64_t room = 2 * groups, end = room + llvm::alignTo(groups, kStride);
+  Value thread = b.threadId(), numberAt = b.index(kSearch);
+  auto toBits = [&](Value score) -> Value {
+    return arith::BitcastOp::create(b, b.getI32Type(), score);
+  };
+  // The groups' highest scores, after the room for what reaches the need-th of
+  // them.
+  auto clear = [&](int64_t first, int64_t end) {
+    b.forLoop(b.addI(thread, b.index(first)), b.index(end), threads,
+              [&](Value at) { b.store(toBits(b.f32(kNaN)), few, at); });
+  };
+  clear(0, room);
+  if (room + groups < end)
+    clear(room + groups, end);
+  Value top = highest;
+  for (int64_t mask = 1; mask < members; mask *= 2)
+    top = b.maxNumber(top, b.shuffleXor(top, mask));
+  Value isFirst = b.compare(CmpIPredicate::eq, b.remU(thread, b.index(members)),
+                            b.index(0));
+  b.ifThen(isFirst, [&] {
+    Value group = b.divU(thread, b.index(members));
+    b.store(toBits(top), few, b.addI(group, b.index(room)));
+  });
+  b.barrier();
+  Nth ofGroups = findNth(room, b.index(groups), need);
+  // Where groups are too few, as of a short sequence, so may be all slots.
+  Value isNone = b.andI(
+      b.compare(CmpIPredicate::slt, ofGroups.above, b.subI(need, b.i32(1))),
+      b.compare(CmpIPredicate::sle, available, b.i32(room)));
+  Value least = b.select(isNone, b.negInf(), ofGroups.value);
+
+  // What reaches it, in any order.
+  SmallVector<Value> isIn;
+  Value here = b.i32(0);
+  for (Value score : scores) {
+    isIn.push_back(b.compare(CmpFPredicate::OGE, score, least));
+    here = b.addI(here, b.select(isIn.back(), b.i32(1), b.i32(0)));
+  }
+  Value upTo = here;
+  for (int64_t distance = 1; distance < kWarp; distance *= 2) {
+    Value isFrom = b.compare(CmpIPredicate::uge, lane, b.index(distance));
+    Value below = b.shuffleUp(upTo, distance);
+    upTo = b.addI(upTo, b.select(isFrom, below, b.i32(0)));
+  }
+  Value isLast = b.compare(CmpIPredicate::eq, lane, b.index(kWarp - 1));
+  b.ifThen(isLast, [&] {
+    Value start = memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::addi,
+                                              upTo, counters, numberAt);
+    b.store(start, perWarp, {warp, b.index(0)});
+  });
+  b.warpBarrier();
+  Value start = b.load(perWarp, {warp, b.index(0)});
+  Value at = b.addI(start, b.subI(upTo, here));
+  b.ifThen(b.compare(CmpIPredicate::sgt, here, b.i32(0)), [&] {
+    for (auto [score, is] : llvm::zip_equal(scores, isIn)) {
+      Value hasRoom = b.compare(CmpIPredicate::slt, at, b.i32(room));
+      b.ifThen(b.andI(is, hasRoom), [&, score = score] {
+        b.store(toBits(score), few, b.toIndex(at));
+      });
+      at = b.addI(at, b.select(is, b.i32(1), b.i32(0)));
     }
   });
   b.barrier();
   Value number = b.load(counters, numberAt);
-  Value isFew = b.compare(CmpIPredicate::sle, number, b.toI32(threads));
-  Value isMany = arith::XOrIOp::create(b, isFew, b.boolean(true));
-  Value thread = b.threadId();
-  Value mine = arith::BitcastOp::create(b, b.getF32Type(), b.load(few, thread));
-  Value isThere = b.compare(CmpIPredicate::slt, b.toI32(thread), number);
-  mine = b.select(isThere, mine, b.f32(kNaN));
-  // What all of the few begin with is known.
-  Value differs = arith::XOrIOp::create(b, b.load(counters, topAt), lowest);
-  Value bits = b.subI(b.i32(kDigits * kBits),
-                      math::CountLeadingZerosOp::create(b, differs));
-  Value digits =
-      b.divU(b.toIndex(b.addI(bits, b.i32(kBits - 1))), b.index(kBits));
-  Value shift = b.toI32(b.mulI(digits, b.index(kBits)));
-  Value isWhole = b.compare(CmpIPredicate::eq, digits, b.index(kDigits));
-  // No shift by all bits there are.
-  Value mask =
-      b.select(isWhole, zero, arith::ShLIOp::create(b, b.i32(-1), shift));
-  Value prefix =
-      b.select(unknown.isExact, unknown.prefix, b.andI(lowest, mask));
-  // Of the few or, where many are alike, of all.
-  Found ofFew =
-      search(mine, need, {prefix, zero, b.orI(unknown.isExact, isMany)}, digits,
-             0, kSearch);
-  Found ofAll = search(scores, need,
-                       {unknown.prefix, zero, b.orI(unknown.isExact, isFew)},
-                       b.index(kDigits), 0, kSearch);
-  // Where exactly as many are left as are needed, any limit seems to do.
-  Value limit = arith::MaxUIOp::create(b, ofFew.prefix, lowest);
-  return {b.select(isFew, limit, ofAll.prefix),
-          b.select(isFew, ofFew.above, ofAll.above),
-          b.select(isFew, ofFew.isExact, ofAll.isExact)};
+  Value areFew = b.andI(b.compare(CmpIPredicate::sge, number, need),
+                        b.compare(CmpIPredicate::sle, number, b.i32(room)));
+  Value those = b.select(areFew, number, b.i32(0));
+  return {findNth(0, b.toIndex(those), need), areFew};
 }
 
 void BestScores::find(ArrayRef<Value> scores, Value available, Value need,
-                      int64_t most) {
+                      int64_t usual, int64_t most) {
   Value zero = b.i32(0), one = b.i32(1);
   room = b.i32(most);
   int64_t threads = warps * kWarp;
   b.forLoop(b.threadId(), b.index(kCounters), threads,
             [&](Value at) { b.store(zero, counters, at); });
-  b.barrier();
   highest = scores.front();
   for (Value score : scores.drop_front())
     highest = b.maxNumber(highest, score);
   Value isAll = b.compare(CmpIPredicate::sle, available, need);
-  Found found = {b.select(isAll, one, zero), zero, isAll};
-  constexpr int64_t kMany = 8;
-  if (static_cast<int64_t>(scores.size()) < kMany || 2 * most > threads)
-    found = search(scores, need, found, b.index(kDigits), 0, kSearch);
-  else
-    found = searchFew(scores, need, found);
-  limit = toScore(found.prefix);
-  ties = b.select(found.isExact, b.i32(kAllTies), b.subI(need, found.above));
+  int64_t members = llvm::bit_floor<uint64_t>(
+      std::min(threads / (2 * std::max<int64_t>(usual, 16)), kWarp));
+  if (members == 0) { // too many to compare all with all
+    b.barrier();
+    Found found = search(scores, need, isAll);
+    limit = toScore(b.select(isAll, one, found.prefix));
+    ties = b.select(found.isExact, b.i32(kAllTies), b.subI(need, found.above));
+    return;
+  }
+  Value areFew;
+  Nth nth;
+  std::tie(nth, areFew) = findOfFew(scores, available, need, members);
+  Found found = search(scores, need, b.orI(isAll, areFew));
+  limit = b.select(areFew, nth.value, toScore(found.prefix));
+  limit = b.select(isAll, b.negInf(), limit);
+  Value above = b.select(areFew, nth.above, found.above);
+  Value isExact = b.select(areFew, b.boolean(false), found.isExact);
+  isExact = b.orI(isExact, isAll);
+  ties = b.select(isExact, b.i32(kAllTies), b.subI(need, above));
 }
 
 Value BestScores::forEachPick(ArrayRef<Value> scores, Value always,

@@ -16,26 +16,53 @@ namespace vashista {
 /// A score as an unsigned number of the same order, above 0; NaN as -inf.
 mlir::Value toRank(WarpBuilder &b, mlir::Value score);
 
+/// What a thread has of slots to pick from: scores, of which some are picked in
+/// any case.
+class Candidates {
+public:
+  /// Bits in place of the score of what is picked in any case, and of what is
+  /// not there: both NaN, of which nothing is compared.
+  static constexpr int64_t kAlways = 0x7ffffffe, kNothing = 0x7fffffff;
+
+  Candidates(WarpBuilder &b, bool hasAlways)
+      : b(b), hasAlways(hasAlways), always(b.i32(0)), number(b.i32(0)) {}
+  /// The next slot, by the bits of its score, i32.
+  void add(mlir::Value bits);
+
+private:
+  WarpBuilder &b;
+  const bool hasAlways;
+
+public:
+  llvm::SmallVector<mlir::Value> scores;
+  mlir::Value always; // a bit of each, i32
+  mlir::Value number; // of those that have a score, i32
+};
+
 /// Picks the best of slots whose scores the threads of a block hold in
-/// registers, consecutive ones each. The score that decides is found two bits
-/// of its rank at a time, with a barrier for each: its time does not depend on
-/// how scores are spread, as that of bins does. Where a thread has many, those
-/// of most threads' highest scores come first: what lies below the need-th of
-/// them is out, which leaves few for the rest of the search. Of equal scores
-/// the first are picked.
+/// registers, consecutive ones each. What decides is the need-th best score.
+/// Each of M groups of slots, M at least twice what is needed, has a highest
+/// score; the need-th of these, by comparing all with all, has as many slots
+/// above it as are needed, and mostly not many more: these are compared with
+/// each other then. Where they are many, as of equal scores, or many are
+/// needed, the score is found two bits of its rank at a time, with a barrier
+/// for each. Neither depends on how scores are spread, as bins do, whose
+/// additions wait for each other. Of equal scores the first are picked.
 class BestScores {
 public:
   using Value = mlir::Value;
 
   /// `own`: slots of a thread. `counters`: [kCounters] i32 of the block.
-  /// `perWarp`: [warps, 1 or more] i32. `few`: [threads or more] i32.
+  /// `perWarp`: [warps, kColumns or more] i32. `few`: [kFew * threads or more]
+  /// i32, of 16 bytes' alignment.
   BestScores(WarpBuilder &b, int64_t warps, int64_t own, Value counters,
              Value perWarp, Value few);
   /// Bits of a digit, and digits of a rank.
   static constexpr int64_t kBits = 2, kDigits = 32 / kBits;
   static constexpr int64_t kSearch = kDigits * ((1 << kBits) - 1);
-  /// Of two searches, of few, and the highest rank.
-  static constexpr int64_t kCounters = 2 * kSearch + 2;
+  /// Of a search, and of few.
+  static constexpr int64_t kCounters = kSearch + 1;
+  static constexpr int64_t kColumns = 3, kFew = 4;
 
   /// A slot of this thread, index.
   Value getSlot(int64_t number) { return b.addI(firstSlot, b.index(number)); }
@@ -43,10 +70,14 @@ public:
   /// The sum of all threads' i32.
   Value addUp(Value value);
   /// Finds the best `need` of the `available` scores that are not NaN, or all,
-  /// if these are fewer (both i32). `most`: picks that there is room for, which
-  /// is no less than `need`.
+  /// if these are fewer (both i32). `usual`: what `need` is most often. `most`:
+  /// picks that there is room for, which is no less than `need`.
   void find(llvm::ArrayRef<Value> scores, Value available, Value need,
-            int64_t most);
+            int64_t usual, int64_t most);
+  /// What is needed of a budget beside what is always picked, in slots.
+  static int64_t getUsualNeed(int64_t budget, int64_t always) {
+    return std::max(budget - always, budget / 4);
+  }
   /// body(number, at), both i32, for each of the thread's slots that is picked
   /// or whose bit of `always` (i32) is set, in the order of slots; yields how
   /// many there are, i32. What is always picked has no score.
@@ -66,9 +97,19 @@ private:
   llvm::SmallVector<Value> count(llvm::ArrayRef<Value> scores,
                                  llvm::ArrayRef<Value> ranks, Value counter);
   /// Narrows down the need-th best by digits [last, first).
-  Found search(llvm::ArrayRef<Value> scores, Value need, Found known,
-               Value first, int64_t last, int64_t counter);
-  Found searchFew(llvm::ArrayRef<Value> scores, Value need, Found unknown);
+  Found search(llvm::ArrayRef<Value> scores, Value need, Value isExact);
+  /// What a value is the need-th of: NaN, if they are fewer.
+  struct Nth {
+    Value value, above; // f32, and how many are above it, i32
+  };
+  /// Of `number` values (index) of `few` from `first` on, NaN up to a multiple
+  /// of kStride.
+  Nth findNth(int64_t first, Value number, Value need);
+  static constexpr int64_t kStride = 16;
+  /// The need-th score, where those above some score are few enough; yields
+  /// whether they are. So many threads are a group.
+  std::pair<Nth, Value> findOfFew(llvm::ArrayRef<Value> scores, Value available,
+                                  Value need, int64_t members);
 
   WarpBuilder &b;
   const int64_t warps;

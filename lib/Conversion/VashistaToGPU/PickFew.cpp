@@ -14,6 +14,7 @@
 
 #include "BestScores.h"
 #include "PickKernels.h"
+#include "SoftmaxSums.h"
 
 using namespace mlir;
 using namespace vashista;
@@ -90,22 +91,41 @@ void PickLauncher::pickFew() {
     }
     return found;
   };
+  // Those of few heads stay in registers.
+  constexpr int64_t kMostKept = 64;
+  int64_t room = kMostKept * PickLauncher::kMostWarps /
+                 (warps * std::max<int64_t>(schedule.getBlocks(), 1));
+  bool areKept = group > 1 && group * own <= room;
+  SmallVector<SmallVector<Value>> kept;
+  for (int64_t head = 0; areKept && head < group; ++head)
+    kept.push_back(getScores(b.index(head)));
   SmallVector<Value> values;
   if (group == 1) {
     // NaN is -inf.
     for (Value score : getScores(b.index(0)))
       values.push_back(b.maxNumber(score, b.negInf()));
   } else {
-    findRefsOfFew(getScores, [&](int64_t i) { return isIn(open, i); });
-    values = b.forLoop(
-        b.index(0), b.index(group), 1, SmallVector<Value>(own, b.negInf()),
-        [&](Value head, ValueRange carried) {
-          SmallVector<Value> next(carried);
-          Value ref = b.load(refs, head);
-          for (auto [value, score] : llvm::zip_equal(next, getScores(head)))
-            value = b.maxNumber(value, b.subF(score, ref));
-          return next;
-        });
+    findRefsOfFew(
+        [&](int64_t head) {
+          return areKept ? kept[head] : getScores(b.index(head));
+        },
+        [&](int64_t i) { return isIn(open, i); });
+    auto join = [&](Value head, ArrayRef<Value> scores,
+                    MutableArrayRef<Value> values) {
+      Value ref = b.load(refs, head);
+      for (auto [value, score] : llvm::zip_equal(values, scores))
+        value = b.maxNumber(value, b.subF(score, ref));
+    };
+    values.assign(own, b.negInf());
+    for (auto [head, scores] : llvm::enumerate(kept))
+      join(b.index(head), scores, values);
+    if (!areKept)
+      values = b.forLoop(b.index(0), b.index(group), 1, values,
+                         [&](Value head, ValueRange carried) {
+                           SmallVector<Value> next(carried);
+                           join(head, getScores(head), next);
+                           return next;
+                         });
   }
   // What is not there, or picked in any case, has no score.
   auto countAll = [&](Value bits) {
@@ -117,7 +137,11 @@ void PickLauncher::pickFew() {
   for (auto [i, value] : llvm::enumerate(values))
     value = b.select(isIn(free, i), value,
                      b.f32(std::numeric_limits<float>::quiet_NaN()));
-  best.find(values, countAll(free), need, op.getBudget());
+  int64_t numAlways = llvm::divideCeil(op.getSinks(), unit) +
+                      llvm::divideCeil(op.getWindow(), unit);
+  best.find(values, countAll(free), need,
+            BestScores::getUsualNeed(op.getBudget(), numAlways),
+            op.getBudget());
   Value total = best.forEachPick(values, always, [&](Value i, Value at) {
     Value slot = best.getSlot(i);
     Value id = op.getUnit() == SlotUnit::pages ? slot : getPosition(slot);
@@ -127,45 +151,61 @@ void PickLauncher::pickFew() {
   b.ifThen(isFirstThread(), [&] { b.store(total, counts, {row, kvHead}); });
 }
 
-/// As findRefs, of a few heads together.
+/// As findRefs, of a few heads together: each warp's sums, and then a warp for
+/// each head.
 void PickLauncher::findRefsOfFew(
-    function_ref<SmallVector<Value>(Value)> getScores,
+    function_ref<SmallVector<Value>(int64_t)> getScores,
     function_ref<Value(int64_t)> isOpen) {
-
   constexpr int64_t kHeads = 4;
-  auto toFinite = [&](Value most) {
-    return b.select(isInf(b.absF(most)), b.f32(0.0f), most);
+  static_assert(2 * kHeads <= kTold);
+  auto toBits = [&](Value number) -> Value {
+    return arith::BitcastOp::create(b, b.getI32Type(), number);
+  };
+  auto joinWarp = [&](SoftmaxSum own) -> SoftmaxSum {
+    Value top =
+        b.combine(own.top, [&](Value x, Value y) { return b.maxNumber(x, y); });
+    // NaN weighs nothing.
+    Value weight = toWeight(b, own.top, toShift(b, top));
+    Value sum = b.mulF(own.sum, b.maxNumber(weight, b.f32(0.0f)));
+    return {top,
+            b.combine(sum, [&](Value x, Value y) { return b.addF(x, y); })};
   };
   for (int64_t first = 0; first < group; first += kHeads) {
-    SmallVector<Value> own, sums, scaled;
-    for (int64_t head = first; head < std::min(first + kHeads, group); ++head) {
-      SmallVector<Value> found = getScores(b.index(head));
-      Value most = b.negInf(), sum = b.f32(0.0f);
-      for (auto [i, score] : llvm::enumerate(found)) {
-        score = b.select(isOpen(i), score, b.negInf());
-        most = b.maxNumber(most, score);
+    int64_t heads = std::min(kHeads, group - first);
+    for (int64_t i = 0; i < heads; ++i) {
+      SmallVector<Value> scores = getScores(first + i);
+      SoftmaxSum own = {b.negInf(), b.f32(0.0f)};
+      for (auto [slot, score] : llvm::enumerate(scores)) {
+        score = b.select(isOpen(slot), score, b.negInf());
+        own.top = b.maxNumber(own.top, score);
       }
-      Value shift = b.mulF(toFinite(most), b.f32(-kLog2E));
-      for (Value score : found) {
-        Value weight =
-            b.exp2(math::FmaOp::create(b, score, b.f32(kLog2E), shift));
-        // NaN weighs nothing.
-        sum = b.addF(sum, b.maxNumber(weight, b.f32(0.0f)));
-      }
-      own.push_back(most);
-      sums.push_back(sum);
+      Value shift = toShift(b, own.top);
+      for (Value score : scores)
+        own.sum = b.addF(own.sum,
+                         b.maxNumber(toWeight(b, score, shift), b.f32(0.0f)));
+      SoftmaxSum ofWarp = joinWarp(own);
+      b.ifThen(isFirstLane(), [&] {
+        b.store(toBits(ofWarp.top), perWarp, {warp, b.index(2 * i)});
+        b.store(toBits(ofWarp.sum), perWarp, {warp, b.index(2 * i + 1)});
+      });
     }
-    SmallVector<Value> tops =
-        reduceAll(own, SmallVector<Join>(own.size(), Join::most));
-    for (auto [most, sum, top] : llvm::zip_equal(own, sums, tops))
-      scaled.push_back(
-          b.mulF(sum, estimate(b.subF(toFinite(most), toFinite(top)))));
-    scaled = reduceAll(scaled, SmallVector<Join>(own.size(), Join::sum));
-    for (auto [i, top, sum] : llvm::enumerate(tops, scaled)) {
-      Value ref = b.addF(toFinite(top), b.log(sum));
-      ref = b.select(isInf(b.absF(top)), b.f32(0.0f), ref);
-      storeOnce(ref, refs, b.index(first + i));
-    }
+    b.barrier();
+    b.forLoop(warp, b.index(heads), warps, [&](Value i) {
+      Value isThere = b.compare(CmpIPredicate::slt, lane, b.index(warps));
+      Value from = b.minI(lane, b.index(warps - 1));
+      Value column = b.mulI(i, b.index(2));
+      auto load = [&](Value column, Value otherwise) -> Value {
+        Value number = arith::BitcastOp::create(
+            b, b.getF32Type(), b.load(perWarp, {from, column}));
+        return b.select(isThere, number, otherwise);
+      };
+      SoftmaxSum all =
+          joinWarp({load(column, b.negInf()),
+                    load(b.addI(column, b.index(1)), b.f32(0.0f))});
+      b.ifThen(isFirstLane(), [&] {
+        b.store(toRef(b, all), refs, b.addI(i, b.index(first)));
+      });
+    });
+    b.barrier();
   }
-  b.barrier();
 }

@@ -104,7 +104,7 @@ private:
   /// The same of a budget of the best of slots that a block's threads can hold.
   void pickFew();
   void findRefsOfFew(
-      llvm::function_ref<llvm::SmallVector<Value>(Value head)> getScores,
+      llvm::function_ref<llvm::SmallVector<Value>(int64_t head)> getScores,
       llvm::function_ref<Value(int64_t slot)> isOpen);
   /// Writes ids of what is marked, of those that may be picked as well so many.
   void writePicks(Value numTies);
@@ -335,6 +335,9 @@ private:
   Value isInf(Value x) {
     return b.compare(mlir::arith::CmpFPredicate::OEQ, x,
                      b.f32(std::numeric_limits<float>::infinity()));
+  }
+  Value isFirstLane() {
+    return b.compare(mlir::arith::CmpIPredicate::eq, lane, b.index(0));
   }
   Value notI(Value bit) {
     return mlir::arith::XOrIOp::create(b, bit, b.boolean(true));

@@ -220,21 +220,24 @@ static LogicalResult assign(FallbackOp op, const ScheduleTarget &target) {
   return assign(op, shape, op.getScheduleAttr(), target);
 }
 
-/// One kernel for all three, where that can be.
+static int64_t getGroups(BestTokens best) {
+  int64_t rows = getShape(best.attend.getQuery()).getDimSize(0);
+  return ShapedType::isDynamic(rows) ? best.kvHeads : rows * best.kvHeads;
+}
+
+/// One kernel for all three or, with a route, for all five, where that can be.
 static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
   constexpr int64_t kSlotsOfBlock = 128, kMostOwn = 32;
   Draft draft(best.attend.getScheduleAttr());
   draft.fuse = true;
-  int64_t rows = getShape(best.attend.getQuery()).getDimSize(0);
-  int64_t groups =
-      ShapedType::isDynamic(rows) ? best.kvHeads : rows * best.kvHeads;
+  int64_t groups = getGroups(best);
   // Clusters, where there are fewer groups than multiprocessors, about;
   // otherwise as many blocks as wait for different things.
   int64_t cluster = 1;
   auto divides = [&](int64_t cluster) {
     return best.numSlots % (cluster * kWarp) == 0;
   };
-  while (2 * cluster <= target.clusterBlocks &&
+  while (!best.route && 2 * cluster <= target.clusterBlocks &&
          2 * cluster * groups <= target.multiprocessors &&
          divides(2 * cluster) && best.numSlots / (2 * cluster) >= kSlotsOfBlock)
     cluster *= 2;
@@ -250,14 +253,20 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
   int64_t warps = groups >= 2 * target.multiprocessors ? 4
                   : draft.cluster > 1                  ? 8
                                                        : 16;
+  int64_t slots = best.numSlots;
+  if (best.route) {
+    slots = std::max(slots, best.route->numPages);
+    draft.expectOnly("cluster", draft.cluster, 1);
+  }
+  while (slots > kMostOwn * kWarp * warps)
+    warps *= 2;
   draft.choose(draft.warps, hasRoom(warps) ? warps : 4);
   draft.expect(hasRoom(draft.warps), "warps that 48 KiB have room for",
                draft.warps);
   // A thread for each head, and bits for the slots of a thread.
-  draft.expectAtLeast(
-      "warps", draft.warps,
-      std::max(llvm::divideCeil(best.group, kWarp),
-               llvm::divideCeil(best.numSlots, kMostOwn * kWarp)));
+  draft.expectAtLeast("warps", draft.warps,
+                      std::max(llvm::divideCeil(best.group, kWarp),
+                               llvm::divideCeil(slots, kMostOwn * kWarp)));
   draft.expectOnly("vector", draft.vector, 8);
   draft.choose(draft.stages, 8);
   draft.expectOnly("split", draft.split, 0);
@@ -328,8 +337,7 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
   draft.expect(llvm::isPowerOf2_64(draft.stages), "stages a power of two",
                draft.stages);
   draft.expectAtMost("stages", draft.stages, lanes);
-  int64_t most = groups < 2 * getPower(target) ? 256 : 1024;
-  draft.choose(draft.split, chooseScanSplit(most, 64, groups, slots, target));
+  draft.choose(draft.split, chooseScanSplit(1024, 64, groups, slots, target));
   draft.expectMultiple("split", draft.split, kWarp);
   draft.choose(draft.blocks, 4);
   return draft.assign(op);
@@ -419,7 +427,14 @@ assignFused(AttendOp op, const ScheduleTarget &target) {
            << obstacle;
   if (!best)
     return std::optional<BestTokens>();
+  // A block for each group reads too little of few.
+  if (!written && getGroups(*best) < getPower(target))
+    best->route.reset();
   Draft draft = makeDraft(*best, target);
+  if (best->route && !draft.isPossible()) {
+    best->route.reset();
+    draft = makeDraft(*best, target);
+  }
   if (!written && !draft.isPossible())
     return std::optional<BestTokens>();
   if (failed(draft.assign(op)))
@@ -452,8 +467,11 @@ LogicalResult vashista::assignSchedules(ModuleOp module,
     FailureOr<std::optional<BestTokens>> best = assignFused(attend, target);
     if (failed(best))
       return WalkResult::interrupt();
-    if (*best)
-      fused.insert({op, (*best)->pick, (*best)->score});
+    if (!*best)
+      return WalkResult::advance();
+    fused.insert({op, (*best)->pick, (*best)->score});
+    if ((*best)->route)
+      fused.insert({(*best)->route->pick, (*best)->route->score});
     return WalkResult::advance();
   });
   if (result.wasInterrupted())

@@ -21,24 +21,27 @@ static int64_t getPageSize(ScoreOp op) {
   return cast<RankedTensorType>(op.getParts().front().getType()).getDimSize(at);
 }
 
-SmallVector<Value> Slots::getRead(ScoreOp op, WarpBuilder &b) {
+SmallVector<Value> Slots::getRead(ScoreOp op, WarpBuilder &b, bool hasOwnList) {
+  SmallVector<Value> values = {op.getPageTable(), op.getSeqLens(),
+                               op.getRowToSeq()};
+  if (!hasOwnList)
+    values.append({op.getPages(), op.getPageCount()});
   SmallVector<Value> read;
-  for (Value value : {Value(op.getPageTable()), Value(op.getSeqLens()),
-                      Value(op.getRowToSeq()), Value(op.getPages()),
-                      Value(op.getPageCount())})
+  for (Value value : values)
     if (value)
       read.push_back(b.readOnly(value));
   return read;
 }
 
-Slots::Slots(ScoreOp op, WarpBuilder &b, Given &given)
+Slots::Slots(ScoreOp op, WarpBuilder &b, Given &given,
+             std::optional<OwnList> ownList)
     : op(op), b(b), pageSize(getPageSize(op)),
-      inPages(op.getFrom().scoresPages()) {
+      inPages(op.getFrom().scoresPages()), ownList(ownList) {
   table = given.take(op.getPageTable() != nullptr);
   lengths = given.take(op.getSeqLens() != nullptr);
   rowToSeq = given.take(op.getRowToSeq() != nullptr);
-  list = given.take(op.getPages() != nullptr);
-  count = given.take(op.getPageCount() != nullptr);
+  list = given.take(!ownList && op.getPages());
+  count = given.take(!ownList && op.getPageCount());
 }
 
 void Slots::begin(Value row, Value kvHead) {
@@ -47,8 +50,8 @@ void Slots::begin(Value row, Value kvHead) {
   Value zero = b.index(0), size = b.index(pageSize);
   length = b.maxI(b.loadIndex(lengths, row), zero);
   sequence = rowToSeq ? b.loadIndex(rowToSeq, row) : row;
-  if (list) {
-    numSlots = b.dim(list, 2);
+  if (isListed()) {
+    numSlots = ownList ? ownList->count : b.dim(list, 2);
     if (count)
       numSlots = b.minI(numSlots, b.loadIndex(count, {row, kvHead}));
     numSlots = b.mulI(numSlots, size);
@@ -62,6 +65,11 @@ void Slots::begin(Value row, Value kvHead) {
   }
 }
 
+Value Slots::loadPage(Value entry) {
+  return ownList ? b.loadIndex(ownList->pages, entry)
+                 : b.loadIndex(list, {row, kvHead, entry});
+}
+
 // What counts slots fits in 32 bits, which are half the instructions of an
 // index; what a list says need not.
 Slots::Tile Slots::findTile(Value first, int64_t size) {
@@ -72,9 +80,8 @@ Slots::Tile Slots::findTile(Value first, int64_t size) {
   Value number = b.toI32(first), rest = b.subI(b.toI32(numSlots), number);
   Value isThere = b.compare(CmpIPredicate::sgt, rest, zero);
   Value slot = b.select(isThere, number, zero), position = slot;
-  if (list) {
-    Value entry = b.toIndex(b.divU(slot, pageTokens));
-    Value page = b.loadIndex(list, {row, kvHead, entry});
+  if (isListed()) {
+    Value page = loadPage(b.toIndex(b.divU(slot, pageTokens)));
     Value wide = b.addI(b.mulI(page, b.index(pageSize)),
                         b.toIndex(b.remU(slot, pageTokens)));
     isThere =
@@ -104,9 +111,9 @@ Value Slots::getPosition(Value slot) {
   Value size = b.index(pageSize);
   if (inPages)
     return b.mulI(slot, size);
-  if (!list)
+  if (!isListed())
     return slot;
-  Value page = b.loadIndex(list, {row, kvHead, b.divU(slot, size)});
+  Value page = loadPage(b.divU(slot, size));
   return b.addI(b.mulI(page, size), b.remU(slot, size));
 }
 
@@ -117,7 +124,7 @@ std::pair<Slots::Place, Value> Slots::find(Value slot) {
   if (inPages)
     return {{b.loadIndex(table, {sequence, slot}), zero}, isVisible};
   Value position = slot;
-  if (list) {
+  if (isListed()) {
     position = getPosition(slot);
     Value listed = b.compare(CmpIPredicate::sge, position, zero);
     listed = b.andI(listed, b.compare(CmpIPredicate::slt, position, length));

@@ -21,11 +21,19 @@ class Slots {
 public:
   using Value = mlir::Value;
 
+  /// A list that the block makes itself, in place of the op's: [P] i32, and how
+  /// many pages it holds, index.
+  struct OwnList {
+    Value pages, count;
+  };
+
   /// What a kernel is to be given, on the host: buffers.
-  static llvm::SmallVector<Value> getRead(ScoreOp op, WarpBuilder &b);
+  static llvm::SmallVector<Value> getRead(ScoreOp op, WarpBuilder &b,
+                                          bool hasOwnList = false);
 
   /// `given` begins with the same, within the kernel.
-  Slots(ScoreOp op, WarpBuilder &b, Given &given);
+  Slots(ScoreOp op, WarpBuilder &b, Given &given,
+        std::optional<OwnList> ownList = std::nullopt);
 
   /// The slots of a row and KV head.
   void begin(Value row, Value kvHead);
@@ -61,11 +69,16 @@ public:
   Value numSlots;
 
 private:
+  bool isListed() const { return list || ownList; }
+  /// A page of the list, index.
+  Value loadPage(Value entry);
+
   ScoreOp op;
   WarpBuilder &b;
   const int64_t pageSize;
   const bool inPages; // a slot is a page
   Value table, lengths, rowToSeq, list, count;
+  std::optional<OwnList> ownList;
   Value sequence, length;
 };
 

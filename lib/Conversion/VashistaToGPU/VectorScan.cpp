@@ -76,20 +76,21 @@ const char *VectorScan::getObstacle(ScoreOp op) {
   return nullptr;
 }
 
-SmallVector<Value> VectorScan::getRead() {
+SmallVector<Value> VectorScan::getRead(bool hasOwnList) {
   SmallVector<Value> read = {b.readOnly(op.getDirection())};
   for (Value part : op.getParts())
     read.push_back(b.readOnly(part));
-  llvm::append_range(read, Slots::getRead(op, b));
+  llvm::append_range(read, Slots::getRead(op, b, hasOwnList));
   return read;
 }
 
-void VectorScan::begin(Given &given, Value row, Value kvHead) {
+void VectorScan::begin(Given &given, Value row, Value kvHead,
+                       std::optional<Slots::OwnList> ownList) {
   direction = given.take();
   parts.clear();
   for (unsigned i = 0; i < op.getParts().size(); ++i)
     parts.push_back(given.take());
-  slots.emplace(op, b, given);
+  slots.emplace(op, b, given, ownList);
   slots->begin(row, kvHead);
   lane = b.remU(b.threadId(), b.index(kWarp));
   member = b.divU(lane, b.index(lanes));

@@ -43,9 +43,10 @@ public:
   static const char *getObstacle(ScoreOp op);
 
   /// What a kernel is to be given, on the host: buffers.
-  llvm::SmallVector<Value> getRead();
-  /// `given` begins with the same, within the kernel.
-  void begin(Given &given, Value row, Value kvHead);
+  llvm::SmallVector<Value> getRead(bool hasOwnList = false);
+  /// `given` begins with the same, within the kernel. `ownList`: as of Slots.
+  void begin(Given &given, Value row, Value kvHead,
+             std::optional<Slots::OwnList> ownList = std::nullopt);
 
   /// `first`: a multiple of kWarp, or 0.
   /// store(head, slot, logit, isVisible) by a lane, for each slot from `first`

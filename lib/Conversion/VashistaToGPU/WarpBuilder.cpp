@@ -113,6 +113,12 @@ Value WarpBuilder::getLeastOfWarp(Value value) {
                                        /*uniform=*/true);
 }
 
+Value WarpBuilder::getMostOfWarp(Value value) {
+  return gpu::SubgroupReduceOp::create(*this, value,
+                                       gpu::AllReduceOperation::MAXSI,
+                                       /*uniform=*/true);
+}
+
 void WarpBuilder::warpBarrier() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
 
 Value WarpBuilder::ballot(Value bit) {

@@ -96,8 +96,9 @@ public:
   }
   /// The sum of a warp's i32, which each lane has.
   Value addUpWarp(Value value);
-  /// The least of a warp's i32, which each lane has.
+  /// The least and the most of a warp's i32, which each lane has.
   Value getLeastOfWarp(Value value);
+  Value getMostOfWarp(Value value);
   /// Waits for the lanes of a warp, and lets each see what others wrote.
   void warpBarrier();
   /// A bit of each lane, as i32.

@@ -1,0 +1,102 @@
+//===- RoutePages.h - The best pages, by those who read them ----*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// A block scores the summaries of all pages of a row and KV head, and finds the
+// best: scores and the list stay in its memory. While it looks for these, other
+// blocks read. Several blocks of a cluster would wait for each other longer
+// than they read (docs/performance.md).
+//
+// Bytes: the summaries.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ROUTEPAGES_H
+#define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ROUTEPAGES_H
+
+#include "VectorScan.h"
+
+namespace vashista {
+
+/// A `pick` of the best pages, and the `score` of their summaries that it takes
+/// them by.
+struct PageRoute {
+  PickOp pick;
+  ScoreOp score;
+  int64_t group, kvHeads, numPages, budget;
+
+  /// Consecutive pages of a thread, whole vectors of scores.
+  int64_t getOwn(int64_t warps) const {
+    return llvm::alignTo(llvm::divideCeil(numPages, warps * kWarp), kTogether);
+  }
+  /// How far these lie from the next thread's, so that threads that load
+  /// together have banks of their own.
+  int64_t getStride(int64_t warps) const {
+    int64_t own = getOwn(warps);
+    return own / kTogether % 2 == 0 ? own + kTogether : own;
+  }
+  int64_t getNumScores(int64_t warps) const {
+    return group * warps * kWarp * getStride(warps);
+  }
+  static constexpr int64_t kTogether = 4;
+};
+
+/// The route of the pages of a pick, where only `users` read them and it can be
+/// a part of their kernel.
+std::optional<PageRoute> findPageRoute(PickOp pick,
+                                       llvm::ArrayRef<mlir::Operation *> users);
+
+class RoutePages {
+public:
+  using Value = mlir::Value;
+
+  RoutePages(const PageRoute &route, WarpBuilder &b, int64_t warps);
+
+  /// What a kernel is to be given, on the host: buffers.
+  llvm::SmallVector<Value> getRead() { return scan.getRead(); }
+  /// `given` begins with the same, within the kernel.
+  void begin(Given &given, Value row, Value kvHead);
+
+  /// Whether there is a page at all.
+  Value hasPages();
+  /// Memory of the block.
+  struct Shared {
+    Value scores;                 // [getNumScores or more] f32
+    Value refs;                   // [group] f32
+    Value list;                   // [budget] i32
+    Value counters, perWarp, few; // of BestScores
+  };
+  /// The list. Ends with a barrier.
+  Slots::OwnList route(const Shared &shared);
+
+private:
+  void scorePages();
+  void findRefs();
+  /// Yields how many, i32.
+  Value pickBest();
+  /// Where the score of a head and of a page is.
+  Value getAt(Value head, Value page) {
+    Value thread = b.divU(page, b.index(own)),
+          rest = b.remU(page, b.index(own));
+    Value threads = b.addI(b.mulI(head, b.index(warps * kWarp)), thread);
+    return b.addI(b.mulI(threads, b.index(of.getStride(warps))), rest);
+  }
+
+  PickOp pick;
+  VectorScan scan;
+  WarpBuilder &b;
+  const PageRoute of;
+  const int64_t warps, own;
+
+  Value used; // pages, index
+  Shared shared;
+};
+
+} // namespace vashista
+
+#endif // VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ROUTEPAGES_H

@@ -1,0 +1,88 @@
+//===- SoftmaxSums.cpp - Sums of what scores weigh ------------------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "SoftmaxSums.h"
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpFPredicate;
+
+Value vashista::toShift(WarpBuilder &b, Value top) {
+  Value isNothing = b.compare(CmpFPredicate::OEQ, top, b.negInf());
+  return b.select(isNothing, b.f32(0.0f), top);
+}
+
+Value vashista::toWeight(WarpBuilder &b, Value score, Value shift) {
+  constexpr float kLog2E = 1.44269504f;
+  return b.exp2(b.mulF(b.subF(score, shift), b.f32(kLog2E)));
+}
+
+SoftmaxSum vashista::sumByWarp(WarpBuilder &b, Value begin, Value end,
+                               function_ref<Value(Value)> load,
+                               function_ref<void(Value, Value)> visit) {
+  /// Loads of a lane that do not wait for each other.
+  constexpr int64_t kAtOnce = 4;
+  Value lane = b.remU(b.threadId(), b.index(kWarp));
+  Value first = b.addI(begin, lane), last = b.subI(end, b.index(1));
+  auto forEach =
+      [&](Value start,
+          function_ref<void(Value at, Value isThere, Value score)> body) {
+        SmallVector<Value> places, scores;
+        for (int64_t i = 0; i < kAtOnce; ++i) {
+          places.push_back(b.addI(start, b.index(i * kWarp)));
+          scores.push_back(load(b.minI(places[i], last)));
+        }
+        for (auto [at, score] : llvm::zip_equal(places, scores)) {
+          Value isThere = b.compare(arith::CmpIPredicate::slt, at, end);
+          body(at, isThere, b.select(isThere, score, b.negInf()));
+        }
+      };
+  Value top = b.forLoop(first, end, kAtOnce * kWarp, b.negInf(),
+                        [&](Value start, ValueRange now) -> SmallVector<Value> {
+                          Value top = now[0];
+                          forEach(start, [&](Value, Value, Value score) {
+                            top = b.maxNumber(top, score);
+                          });
+                          return {top};
+                        })
+                  .front();
+  top = b.combine(top, [&](Value x, Value y) { return b.maxNumber(x, y); });
+  Value shift = toShift(b, top);
+  Value sum =
+      b.forLoop(first, end, kAtOnce * kWarp, b.f32(0.0f),
+                [&](Value start, ValueRange now) -> SmallVector<Value> {
+                  Value sum = now[0];
+                  forEach(start, [&](Value at, Value isThere, Value score) {
+                    Value weight = toWeight(b, score, shift);
+                    if (visit)
+                      b.ifThen(isThere, [&] { visit(at, weight); });
+                    sum = b.addF(sum, weight);
+                  });
+                  return {sum};
+                })
+          .front();
+  sum = b.combine(sum, [&](Value x, Value y) { return b.addF(x, y); });
+  return {top, sum};
+}
+
+SoftmaxSum vashista::joinSums(WarpBuilder &b, ArrayRef<SoftmaxSum> parts) {
+  Value top = parts.front().top, sum = b.f32(0.0f);
+  for (const SoftmaxSum &part : parts.drop_front())
+    top = b.maxNumber(top, part.top);
+  Value shift = toShift(b, top);
+  for (const SoftmaxSum &part : parts)
+    sum = b.addF(sum, b.mulF(toWeight(b, part.top, shift), part.sum));
+  return {top, sum};
+}
+
+Value vashista::toRef(WarpBuilder &b, const SoftmaxSum &all) {
+  Value isInf = b.compare(CmpFPredicate::OEQ, b.absF(all.top),
+                          b.f32(std::numeric_limits<float>::infinity()));
+  return b.select(isInf, b.f32(0.0f), b.addF(all.top, b.log(all.sum)));
+}

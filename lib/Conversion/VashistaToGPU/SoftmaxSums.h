@@ -1,0 +1,42 @@
+//===- SoftmaxSums.h - Sums of what scores weigh ----------------*- C++ -*-===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_SOFTMAXSUMS_H
+#define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_SOFTMAXSUMS_H
+
+#include "WarpBuilder.h"
+
+namespace vashista {
+
+/// What some scores come to: the highest, which is no NaN, and the sum of what
+/// they weigh against it. f32.
+struct SoftmaxSum {
+  mlir::Value top, sum;
+};
+
+/// What is subtracted from scores before they are weighed: exp must not meet
+/// -inf - -inf.
+mlir::Value toShift(WarpBuilder &b, mlir::Value top);
+/// e^(score - shift), within 2^-22 of it and more by what the difference is
+/// rounded.
+mlir::Value toWeight(WarpBuilder &b, mlir::Value score, mlir::Value shift);
+/// By the lanes of a warp, of load(at) for each `at` from `begin` to `end`;
+/// visit(at, weight) of each, if anything is to be done with it.
+SoftmaxSum
+sumByWarp(WarpBuilder &b, mlir::Value begin, mlir::Value end,
+          llvm::function_ref<mlir::Value(mlir::Value at)> load,
+          llvm::function_ref<void(mlir::Value at, mlir::Value weight)> visit =
+              nullptr);
+/// The same of sums of parts.
+SoftmaxSum joinSums(WarpBuilder &b, llvm::ArrayRef<SoftmaxSum> parts);
+/// The log-sum-exp that heads are compared by: 0 where it is infinite.
+mlir::Value toRef(WarpBuilder &b, const SoftmaxSum &all);
+
+} // namespace vashista
+
+#endif // VASHISTA_LIB_CONVERSION_VASHISTATOGPU_SOFTMAXSUMS_H
