@@ -33,8 +33,8 @@ static void setGraphOptions(CpuPipelineOptions &graph) {
   graph.split = -1;
 }
 
-/// Clusters came with compute capability 9.0.
-static bool hasClusters(StringRef chip) {
+/// Clusters and launches that overlap came with compute capability 9.0.
+static bool isHopperOrLater(StringRef chip) {
   unsigned number = 0;
   chip.consume_front("sm_");
   return !chip.consumeInteger(10, number) && number >= 90;
@@ -47,7 +47,7 @@ void vashista::buildCudaGraphPipeline(OpPassManager &pm,
   buildGraphPipeline(pm, graph);
   VashistaAssignSchedulePassOptions schedules;
   schedules.multiprocessors = options.multiprocessors;
-  if (!hasClusters(options.chip))
+  if (!isHopperOrLater(options.chip))
     schedules.clusters = 1;
   pm.addPass(createVashistaAssignSchedulePass(schedules));
 }
@@ -59,7 +59,7 @@ void vashista::buildCudaBufferPipeline(OpPassManager &pm,
   setGraphOptions(graph);
   // What is a launch is no value op any more.
   ConvertVashistaToGPUPassOptions kernels;
-  if (!hasClusters(options.chip))
+  if (!isHopperOrLater(options.chip))
     kernels.clusters = 1;
   pm.addPass(createConvertVashistaToGPUPass(kernels));
   buildValuePipeline(pm, graph);
@@ -121,6 +121,8 @@ static void buildDevicePipeline(OpPassManager &pm,
                                 const CudaPipelineOptions &options,
                                 bool planWorkspace) {
   buildOutlinePipeline(pm, options, planWorkspace);
+  if (isHopperOrLater(options.chip))
+    pm.addPass(createVashistaOverlapLaunchesPass());
   buildNVVMPipeline(pm.nest<gpu::GPUModuleOp>());
   GpuNVVMAttachTargetOptions target;
   target.chip = options.chip;

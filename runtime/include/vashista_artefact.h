@@ -91,7 +91,8 @@ enum {
   // An ELF shared object for x86-64 Linux, see "The host interface".
   VSO_PAYLOAD_ELF_X86_64 = 1,
   // The same, and an image of the kernels that it launches on a CUDA device. It
-  // exports their names, the object VSO_KERNELS_SYMBOL.
+  // exports their names, the object VSO_KERNELS_SYMBOL, and which of them wait,
+  // VSO_WAITS_SYMBOL.
   VSO_PAYLOAD_CUDA = 2
 };
 
@@ -243,6 +244,11 @@ typedef struct vashista_host {
 #define VSO_BIND_SYMBOL "vashista_bind"
 // char[]: each name ends with NUL, the last one is empty.
 #define VSO_KERNELS_SYMBOL "vashista_kernels"
+// char[], one for each kernel: 1 if all of its threads wait for the kernel
+// before it in the stream (griddepcontrol.wait) before they touch memory, so
+// that it may start while that one ends; else 0. A payload without it has none
+// that waits.
+#define VSO_WAITS_SYMBOL "vashista_waits"
 
 typedef void vashista_bind_fn(const vashista_host *host);
 typedef void vashista_entry_fn(void **descriptors);

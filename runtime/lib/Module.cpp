@@ -134,7 +134,15 @@ vashista_status vashista_module::load(Allocation<uint8_t> file, size_t size,
   if (namesBytes == 0 || names[namesBytes - 1] != '\0')
     return fail(VASHISTA_LOAD_FAILED,
                 "expected names of kernels that end with NUL, got others");
-  return device.load(bytes.get() + chosen->image_offset, names, namesBytes);
+  // Payloads from before any kernel waited have no such object.
+  const char *waits = nullptr;
+  uint64_t waitsBytes = 0;
+  if (payload.exports(VSO_WAITS_SYMBOL))
+    if (vashista_status status =
+            payload.findObject(VSO_WAITS_SYMBOL, waits, waitsBytes))
+      return status;
+  return device.load(bytes.get() + chosen->image_offset, names, namesBytes,
+                     waits, waitsBytes);
 }
 
 static vashista_status checkLoad(const vashista_load_options *options,

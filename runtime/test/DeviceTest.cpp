@@ -229,6 +229,54 @@ TEST_F(DeviceTest, Calls) {
   EXPECT_EQ(cuda->waits, 0);
 }
 
+TEST_F(DeviceTest, EarlyStarts) {
+  // A payload that says nothing of waits: from before there were any.
+  ASSERT_OK(load());
+  ASSERT_OK(call());
+  EXPECT_EQ(cuda->launches, 5);
+  EXPECT_EQ(cuda->early, 0);
+  // Only the second kernel, which is launched four times, waits.
+  artefact = makeArtefact({{"sm_90a", false}}, VASHISTA_WAITING_DEVICE_PAYLOAD);
+  ASSERT_OK(load());
+  ASSERT_OK(call());
+  EXPECT_EQ(cuda->launches, 10);
+  EXPECT_EQ(cuda->early, 4);
+  EXPECT_EQ(x[0], 82);
+  // Not where it is unknown what a graph makes of it.
+  cuda->version = 12020;
+  ASSERT_OK(load());
+  ASSERT_OK(call());
+  EXPECT_EQ(cuda->launches, 15);
+  EXPECT_EQ(cuda->early, 4);
+}
+
+TEST_F(DeviceTest, EarlyStartsAreOfTheImageThatIsLoaded) {
+  artefact = makeArtefact({{"sm_80", false}});
+  artefact.payloads.push_back(
+      makeArtefact({{"sm_90a", false}}, VASHISTA_WAITING_DEVICE_PAYLOAD)
+          .payloads[0]);
+  ASSERT_OK(load());
+  ASSERT_OK(call());
+  EXPECT_EQ(cuda->early, 4);
+  cuda->major = 8;
+  ASSERT_OK(load());
+  ASSERT_OK(call());
+  EXPECT_EQ(cuda->launches, 10);
+  EXPECT_EQ(cuda->early, 4);
+}
+
+TEST_F(DeviceTest, MalformedWaits) {
+  artefact =
+      makeArtefact({{"sm_90a", false}}, VASHISTA_ODDLY_WAITING_DEVICE_PAYLOAD);
+  EXPECT_FAILS(load(), VASHISTA_LOAD_FAILED,
+               "expected 0 or 1 for whether the kernel number 1 waits, got 2");
+  artefact =
+      makeArtefact({{"sm_90a", false}}, VASHISTA_PARTLY_WAITING_DEVICE_PAYLOAD);
+  EXPECT_FAILS(load(), VASHISTA_LOAD_FAILED,
+               "expected of each of 2 kernels whether it waits, got it of 1");
+  EXPECT_EQ(cuda->image, nullptr);
+}
+
 TEST_F(DeviceTest, Workspaces) {
   ASSERT_OK(load());
   DLTensor *arguments[] = {x, table, lens};

@@ -18,7 +18,10 @@
 // CHECK-NOT: gpu.
 // CHECK-DAG: llvm.func @vashista_entry_copy(
 // CHECK-DAG: llvm.mlir.global external constant @vashista_kernels("copy_0\00twice_0\00\00")
+// CHECK-DAG: llvm.mlir.global external constant @vashista_waits("\01\01")
 // CHECK-NOT: gpu.
+// RUN: vashista-compile %s --emit=mlir --target=cuda:compute_80 -o - | FileCheck %s --check-prefix=OLD
+// OLD: llvm.mlir.global external constant @vashista_waits("\00\00")
 
 // RUN: vashista-compile %s --target=cuda:compute_90,cpu:x86-64-v3 -o %t.vso
 // RUN: vashista-run %t.vso --list | FileCheck %s --check-prefix=LIST

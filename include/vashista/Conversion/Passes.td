@@ -318,6 +318,45 @@ def VashistaOutlineKernelsPass
   ];
 }
 
+def VashistaOverlapLaunchesPass
+    : Pass<"vashista-overlap-launches", "::mlir::ModuleOp"> {
+  let summary = "lets kernels start while those before them end";
+  let description = [{
+    At its entry each kernel lets the next one start, and then waits until the one
+    before it has completed and what that wrote is visible. Its launches get the
+    attribute `vashista.waits`, by which the host may ask for an early start: a
+    kernel is launched and makes its first indices while the one before it ends. It
+    is what the CUDA programming guide calls programmatic dependent launch.
+
+    ```mlir
+    gpu.func @fill(%x: memref<f32>, %value: f32) kernel {
+      memref.store %value, %x[] : memref<f32>
+      gpu.return
+    }
+    ```
+
+    becomes
+
+    ```mlir
+    gpu.func @fill(%x: memref<f32>, %value: f32) kernel {
+      nvvm.griddepcontrol launch_dependents
+      nvvm.griddepcontrol wait
+      memref.store %value, %x[] : memref<f32>
+      gpu.return
+    }
+    ```
+
+    The order of memory stays that of the stream: nothing is touched before the
+    wait, and the kernel that is waited for has waited for those before it. A kernel
+    starts early only when every block of the one before it runs or has ended, so
+    what waits takes no place from what it waits for. A foreign kernel before ours
+    that lets nothing start just completes first.
+
+    **Preconditions.** The target has compute capability 9.0 or later.
+  }];
+  let dependentDialects = ["::mlir::NVVM::NVVMDialect"];
+}
+
 def VashistaExactMathPass : Pass<"vashista-exact-math"> {
   let summary = "picks the correctly rounded instructions of NVIDIA GPUs";
   let description = [{
@@ -337,8 +376,9 @@ def VashistaLaunchKernelsPass
     A `gpu.launch_func` becomes a call of the host's `launch(kernel, grid, block,
     shared_bytes, arguments)`, with the kernel's number among the names that the
     module then exports as `vashista_kernels`: each ends with NUL, the last is
-    empty. Kernels themselves are taken out of the module: their code travels
-    beside it.
+    empty. It exports as `vashista_waits` a byte for each of them, 1 where its
+    launches say that it waits at its entry (`vashista-overlap-launches`), else 0.
+    Kernels themselves are taken out of the module: their code travels beside it.
 
     **Preconditions.** Kernels take pointers (memrefs of rank 0), index, integers
     and floats. Launches are synchronous ops without dependencies.

@@ -113,7 +113,7 @@ struct ArtefactImage {
 };
 
 /// An ELF shared object for x86-64 that exports VSO_BIND_SYMBOL and, with an
-/// image, VSO_KERNELS_SYMBOL.
+/// image, VSO_KERNELS_SYMBOL and VSO_WAITS_SYMBOL.
 struct ArtefactPayload {
   /// CPU features that it needs: "avx2,fma".
   std::string features;

@@ -31,6 +31,9 @@ void flattenArgument(mlir::ImplicitLocOpBuilder &b, mlir::Value value,
 mlir::Value restoreArgument(mlir::ImplicitLocOpBuilder &b, mlir::Type type,
                             llvm::ArrayRef<mlir::BlockArgument> &arguments);
 
+/// Of a launch whose kernel waits at its entry for those before it.
+constexpr llvm::StringLiteral kWaits = "vashista.waits";
+
 /// The module's kernels, made where there are none yet.
 mlir::gpu::GPUModuleOp getKernelModule(mlir::ModuleOp module);
 

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "../HostInterface/HostTable.h"
+#include "KernelArguments.h"
 #include "vashista/Conversion/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -33,7 +34,7 @@ public:
         pointer(LLVM::LLVMPointerType::get(module.getContext())) {}
 
   LogicalResult lower(gpu::LaunchFuncOp launch);
-  void exportNames();
+  void exportKernels();
 
 private:
   Value i64(Value index) {
@@ -43,6 +44,7 @@ private:
     return arith::ConstantOp::create(
         b, b.getI32IntegerAttr(static_cast<int32_t>(value)));
   }
+  void exportBytes(StringRef name, StringRef bytes);
   /// Memory of the function, allocated once.
   Value allocate(Type type, FunctionOpInterface function);
   FailureOr<Value> toParameter(Value operand, gpu::LaunchFuncOp launch);
@@ -50,8 +52,12 @@ private:
   ModuleOp module;
   ImplicitLocOpBuilder b;
   Type pointer;
-  /// The numbers of kernels.
-  llvm::MapVector<StringAttr, int64_t> numbers;
+  struct Kernel {
+    int64_t number;
+    /// Each time that it is launched.
+    bool waits;
+  };
+  llvm::MapVector<StringAttr, Kernel> kernels;
 };
 
 } // namespace
@@ -105,12 +111,13 @@ LogicalResult Launcher::lower(gpu::LaunchFuncOp launch) {
     LLVM::StoreOp::create(b, place, slot);
   }
 
-  auto [it, isNew] = numbers.insert(
-      {launch.getKernelName(), static_cast<int64_t>(numbers.size())});
+  auto [it, isNew] = kernels.insert(
+      {launch.getKernelName(), {static_cast<int64_t>(kernels.size()), true}});
+  it->second.waits &= launch->hasAttr(kWaits);
   Type i32Type = b.getI32Type(), i64Type = b.getI64Type();
   Value shared = launch.getDynamicSharedMemorySize();
   SmallVector<Value> operands = {loadHostFunction(b, HostField::launch),
-                                 i32(it->second),
+                                 i32(it->second.number),
                                  i64(launch.getGridSizeX()),
                                  i64(launch.getGridSizeY()),
                                  i64(launch.getGridSizeZ()),
@@ -128,16 +135,23 @@ LogicalResult Launcher::lower(gpu::LaunchFuncOp launch) {
   return success();
 }
 
-void Launcher::exportNames() {
-  std::string names;
-  for (auto [name, number] : numbers)
+void Launcher::exportBytes(StringRef name, StringRef bytes) {
+  auto type = LLVM::LLVMArrayType::get(b.getI8Type(), bytes.size());
+  LLVM::GlobalOp::create(b, type, /*isConstant=*/true, LLVM::Linkage::External,
+                         name, b.getStringAttr(bytes));
+}
+
+void Launcher::exportKernels() {
+  std::string names, waits;
+  for (const auto &[name, kernel] : kernels) {
     (names += name.getValue()) += '\0';
+    waits += kernel.waits ? '\1' : '\0';
+  }
   names += '\0';
   b.setLoc(module.getLoc());
   b.setInsertionPointToEnd(module.getBody());
-  auto type = LLVM::LLVMArrayType::get(b.getI8Type(), names.size());
-  LLVM::GlobalOp::create(b, type, /*isConstant=*/true, LLVM::Linkage::External,
-                         "vashista_kernels", b.getStringAttr(names));
+  exportBytes("vashista_kernels", names);
+  exportBytes("vashista_waits", waits);
 }
 
 namespace {
@@ -155,7 +169,7 @@ struct LaunchKernelsPass
     for (gpu::LaunchFuncOp launch : launches)
       if (failed(launcher.lower(launch)))
         return signalPassFailure();
-    launcher.exportNames();
+    launcher.exportKernels();
     for (Operation &op : llvm::make_early_inc_range(*module.getBody()))
       if (isa<gpu::GPUModuleOp, gpu::BinaryOp>(op))
         op.erase();

@@ -180,6 +180,11 @@ vashista_status Payload::find(const char *symbol, void *&function) const {
   return VASHISTA_OK;
 }
 
+bool Payload::exports(const char *symbol) const {
+  void *found = nullptr;
+  return findOwn(handle, symbol, found);
+}
+
 vashista_status Payload::findObject(const char *symbol, const char *&bytes,
                                     uint64_t &size) const {
   void *found = nullptr;

@@ -28,6 +28,9 @@ public:
   /// A function that the payload itself exports: not one of its libraries'.
   vashista_status find(const char *symbol, void *&function) const;
 
+  /// Whether the payload itself exports a symbol.
+  bool exports(const char *symbol) const;
+
   /// The bytes of an object that the payload itself exports.
   vashista_status findObject(const char *symbol, const char *&bytes,
                              uint64_t &size) const;

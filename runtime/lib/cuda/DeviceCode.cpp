@@ -113,28 +113,58 @@ DeviceCode::~DeviceCode() {
   releaseContext(device);
 }
 
-vashista_status DeviceCode::load(const void *image, const char *names,
-                                 uint64_t namesBytes) {
-  ContextScope scope(context);
-  if (scope.status)
-    return scope.status;
-  const Driver &driver = *getDriver();
-  if (vashista_status status = check(driver.moduleLoadData(&module, image),
-                                     "a device that loads the kernels"))
-    return status;
+/// One byte for each kernel: a byte that is wrong would be a race.
+static vashista_status checkWaits(const char *waits, uint64_t bytes,
+                                  uint32_t count) {
+  if (!waits)
+    return VASHISTA_OK;
+  if (bytes != count)
+    return fail(VASHISTA_LOAD_FAILED,
+                "expected of each of %" PRIu32 " kernels whether it waits, got "
+                "it of %" PRIu64,
+                count, bytes);
+  for (uint32_t i = 0; i < count; ++i)
+    if (waits[i] != 0 && waits[i] != 1)
+      return fail(VASHISTA_LOAD_FAILED,
+                  "expected 0 or 1 for whether the kernel number %" PRIu32
+                  " waits, got %d",
+                  i, waits[i]);
+  return VASHISTA_OK;
+}
 
+vashista_status DeviceCode::load(const void *image, const char *names,
+                                 uint64_t namesBytes, const char *waits,
+                                 uint64_t waitsBytes) {
   uint32_t count = 0;
   const char *end = names + namesBytes;
   for (const char *name = names; name < end && *name;
        name += strnlen(name, static_cast<size_t>(end - name)) + 1)
     ++count;
+  if (vashista_status status = checkWaits(waits, waitsBytes, count))
+    return status;
+
+  ContextScope scope(context);
+  if (scope.status)
+    return scope.status;
+  const Driver &driver = *getDriver();
+  int version = 0;
+  if (vashista_status status =
+          check(driver.getVersion(&version), "the version of the CUDA driver"))
+    return status;
+  if (vashista_status status = check(driver.moduleLoadData(&module, image),
+                                     "a device that loads the kernels"))
+    return status;
+
   kernels = static_cast<Kernel *>(calloc(count ? count : 1, sizeof(Kernel)));
   if (!kernels)
     return fail(VASHISTA_OUT_OF_MEMORY,
                 "expected memory for %" PRIu32 " kernels, got none", count);
   for (const char *name = names; numKernels < count; name += strlen(name) + 1) {
-    Kernel &kernel = kernels[numKernels++];
+    Kernel &kernel = kernels[numKernels];
     kernel.name = name;
+    kernel.startsEarly =
+        waits && waits[numKernels] && version >= kEarlyStartsInGraphs;
+    ++numKernels;
     char what[256];
     snprintf(what, sizeof(what), "the kernel '%.160s' in the artefact's image",
              name);
@@ -211,6 +241,11 @@ void DeviceCall::launch(uint32_t number, const int64_t grid[3],
   LaunchConfig config = {
       u(grid[0]),  u(grid[1]),     u(grid[2]), u(block[0]), u(block[1]),
       u(block[2]), u(sharedBytes), stream,     nullptr,     0};
+  LaunchAttribute early = {kProgrammaticStreamSerialization, {1}};
+  if (kernel.startsEarly) {
+    config.attributes = &early;
+    config.numAttributes = 1;
+  }
   int error =
       getDriver()->launchKernel(&config, kernel.function, parameters, nullptr);
   if (!error)

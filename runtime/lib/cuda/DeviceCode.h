@@ -52,9 +52,11 @@ public:
   vashista_status choose(const Manifest &manifest,
                          const vso_payload *&chosen) const;
   /// Loads an image and finds its kernels: names that each end with NUL, the
-  /// last of which is empty.
+  /// last of which is empty. Of each, whether it waits at its entry; null if
+  /// none does.
   vashista_status load(const void *image, const char *names,
-                       uint64_t namesBytes);
+                       uint64_t namesBytes, const char *waits,
+                       uint64_t waitsBytes);
 
   bool isOpen() const { return context; }
   int32_t getDevice() const { return device; }
@@ -70,6 +72,7 @@ private:
   struct Kernel {
     const char *name; // of the image's payload
     Function function;
+    bool startsEarly; // while the one before it in the stream ends
   } *kernels = nullptr;
   uint32_t numKernels = 0;
 };

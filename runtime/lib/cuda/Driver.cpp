@@ -35,6 +35,7 @@ static void find() {
     void *place;
   } functions[] = {
       {"cuInit", &driver.init},
+      {"cuDriverGetVersion", &driver.getVersion},
       {"cuGetErrorName", &driver.getErrorName},
       {"cuGetErrorString", &driver.getErrorString},
       {"cuDeviceGetCount", &driver.deviceGetCount},

@@ -21,19 +21,32 @@ using Function = struct FunctionStorage *;
 using Stream = struct StreamStorage *;
 using Pointer = uint64_t;
 
+struct LaunchAttribute {
+  int id;
+  alignas(8) int value[16]; // a union of 64 bytes
+};
+static_assert(sizeof(LaunchAttribute) == 72, "as the driver has it");
+
 struct LaunchConfig {
   unsigned gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes;
   Stream stream;
-  void *attributes;
+  LaunchAttribute *attributes;
   unsigned numAttributes;
 };
 
+/// With the value 1: the kernel may start before those before it have
+/// completed, if they let it.
+enum { kProgrammaticStreamSerialization = 6 };
+/// The first driver whose graphs know it, 12.3: what an older one captures of
+/// it is not documented.
+enum { kEarlyStartsInGraphs = 12030 };
 enum { kOutOfMemory = 2 };
 enum DeviceAttribute { kComputeMajor = 75, kComputeMinor = 76 };
 
 /// The functions that the runtime uses; each returns 0 for success.
 struct Driver {
   int (*init)(unsigned flags);
+  int (*getVersion)(int *version);
   int (*getErrorName)(int error, const char **name);
   int (*getErrorString)(int error, const char **text);
   int (*deviceGetCount)(int *count);

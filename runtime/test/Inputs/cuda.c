@@ -46,11 +46,13 @@ __attribute__((destructor)) static void end(void) {
   if (!log)
     return;
   fprintf(log,
-          "captures %d, replays %d\nleft: contexts %d, pushed %d, modules %d, "
-          "allocations %d, streams %d, events %d, graphs %d\n",
-          fake_cuda.captures, fake_cuda.replays, fake_cuda.contexts,
-          fake_cuda.pushed, fake_cuda.modules, fake_cuda.allocations,
-          fake_cuda.streams, fake_cuda.events, fake_cuda.graphs);
+          "captures %d, replays %d, early launches %d\nleft: contexts %d, "
+          "pushed %d, modules %d, allocations %d, streams %d, events %d, "
+          "graphs %d\n",
+          fake_cuda.captures, fake_cuda.replays, fake_cuda.early,
+          fake_cuda.contexts, fake_cuda.pushed, fake_cuda.modules,
+          fake_cuda.allocations, fake_cuda.streams, fake_cuda.events,
+          fake_cuda.graphs);
   fclose(log);
 }
 
@@ -61,6 +63,10 @@ static int fails(const char *function) {
 }
 
 int cuInit(unsigned flags) { return 0; }
+int cuDriverGetVersion(int *version) {
+  *version = fake_cuda.version ? fake_cuda.version : 12030;
+  return 0;
+}
 int cuGetErrorName(int error, const char **name) {
   *name = error == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_UNKNOWN";
   return 0;
@@ -103,17 +109,33 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
   return fake_cuda.serves || strncmp(name, "add_", 4) == 0 ? 0 : 500;
 }
 
+struct attribute {
+  unsigned id;
+  char pad[4];
+  union {
+    char pad[64];
+    int number;
+  } value;
+};
 struct config {
   unsigned grid[3], block[3], shared;
   void *stream;
+  const struct attribute *attributes;
+  unsigned numAttributes;
 };
 
 int cuLaunchKernelEx(const void *given, void *function, void **parameters,
                      void **extra) {
   const struct config *config = given;
+  enum { programmaticStreamSerialization = 6 };
   int error = fails("cuLaunchKernelEx");
   if (error)
     return error;
+  for (unsigned i = 0; i < config->numAttributes; ++i) {
+    if (config->attributes[i].id != programmaticStreamSerialization)
+      return 1;
+    fake_cuda.early += config->attributes[i].value.number == 1;
+  }
   ++fake_cuda.launches;
   fake_cuda.kernel = function;
   fake_cuda.grid = config->grid[0];

@@ -11,6 +11,8 @@
 
 struct fake_cuda {
   int major, minor;
+  /// Of the driver; 0 for 12.3, the first whose graphs know early starts.
+  int version;
   /// A function that returns an error.
   const char *failing;
   int error;
@@ -19,6 +21,8 @@ struct fake_cuda {
   int devices[2];
   // What there was.
   int launches, ofStream, waits, captures, replays;
+  /// Launches that may start while the kernel before them ends.
+  int early;
   const void *image;
   // Of the last launch.
   const char *kernel;

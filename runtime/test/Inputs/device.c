@@ -15,6 +15,9 @@ static const vashista_host *host;
 void vashista_bind(const vashista_host *given) { host = given; }
 
 const char vashista_kernels[] = KERNELS "\0";
+#ifdef WAITS
+const char vashista_waits[] = {WAITS};
+#endif
 
 typedef struct {
   void *allocated;

@@ -17,7 +17,9 @@
 // CHECK: %[[AGAIN:.*]] = arith.constant 0 : i32
 // CHECK: llvm.call %{{.*}}(%[[AGAIN]], {{.*}})
 // CHECK-NOT: gpu.
-// CHECK: llvm.mlir.global external constant @vashista_kernels("first\00second\00\00")
+// CHECK: llvm.mlir.global external constant @vashista_kernels("first\00second\00third\00\00")
+// What waits does so each time that it is launched.
+// CHECK: llvm.mlir.global external constant @vashista_waits("\00\01\00")
 module attributes {gpu.container_module} {
   func.func @entry(%a: memref<f32>, %n: index, %flag: i1) {
     %c1 = arith.constant 1 : index
@@ -25,10 +27,14 @@ module attributes {gpu.container_module} {
         threads in (%c1, %c1, %c1)
         args(%a : memref<f32>, %n : index, %flag : i1)
     gpu.launch_func @kernels::@second blocks in (%n, %c1, %c1)
-        threads in (%c1, %c1, %c1) args(%a : memref<f32>)
+        threads in (%c1, %c1, %c1) args(%a : memref<f32>) {vashista.waits}
     gpu.launch_func @kernels::@first blocks in (%n, %c1, %c1)
         threads in (%c1, %c1, %c1)
         args(%a : memref<f32>, %n : index, %flag : i1)
+    gpu.launch_func @kernels::@third blocks in (%n, %c1, %c1)
+        threads in (%c1, %c1, %c1) {vashista.waits}
+    gpu.launch_func @kernels::@third blocks in (%n, %c1, %c1)
+        threads in (%c1, %c1, %c1)
     return
   }
   gpu.module @kernels {
@@ -36,6 +42,9 @@ module attributes {gpu.container_module} {
       gpu.return
     }
     gpu.func @second(%a: memref<f32>) kernel {
+      gpu.return
+    }
+    gpu.func @third() kernel {
       gpu.return
     }
   }
