@@ -9,8 +9,7 @@ no further from these than from their bounds. Of one from summaries or keys: sco
 must be what the stored numbers come to, but for rounding, and bounds not below. Of a
 `pick`: lists must be what float64
 picks, but for slots that rounding could rank either way, and tails must bound what is
-left, by no more than rounding. An attend to what is picked of listed pages must be
-that of float64. Whatever is not visible is NaN. Every call is repeated
+left, by no more than rounding. Whatever is not visible is NaN. Every call is repeated
 and must give the same bits. Exits with 1 after a failure.
 
 Needs NumPy, a CUDA device, and ptxas for a target such as cuda:sm_90a; with
@@ -52,6 +51,11 @@ class Batch:
     """Sequences in pages in any order, and the rows and lists of a case. Table and
     lists say nothing of what is not visible."""
 
+    @staticmethod
+    def width(size):
+        """Of the table, for pages of a size."""
+        return -(-3000 // size) + 1
+
     def __init__(self, case, number, rng):
         (_, kv), self.size = case["heads"], case["page_size"]
         lens = rng.integers(1, 3000, 3).astype(np.int32)
@@ -59,7 +63,7 @@ class Batch:
             lens[:2] = 0, rng.integers(1, 40)
         self.seq_lens, need = lens, -(-lens // self.size)
         self.num_pages = need.sum() + 1
-        self.table = np.full((3, -(-3000 // self.size) + 1), 2**31 - 1, np.int32)
+        self.table = np.full((3, self.width(self.size)), 2**31 - 1, np.int32)
         order = iter(rng.permutation(self.num_pages))
         for b in range(3):
             for p in range(need[b]):
@@ -630,155 +634,11 @@ def find_needed(
     return needed & is_open, marginal
 
 
-# ===----------------------------------------------------------------------===#
-# Attention to the best tokens of listed pages
-# ===----------------------------------------------------------------------===#
-
-
-def draw_steps():
-    base = {
-        "heads": (8, 2),
-        "dims": (128, 128),
-        "page_size": 16,
-        "dtype": "bf16",
-        "layout": "hnd",
-        "cap": "",
-        "budget": 40,
-        "always": "",
-        "within": True,
-        "rows": False,
-    }
-    for heads in ((2, 2), (8, 2), (6, 2), (16, 2), (24, 2)):
-        yield {**base, "heads": heads}
-    for dims in ((64, 64), (96, 64), (192, 128), (256, 256), (128, 40), (576, 512)):
-        yield {**base, "dims": dims}
-    for size in (1, 5, 64, 256):
-        yield {**base, "page_size": size, "budget": min(9 * size, 128)}
-    yield {**base, "dtype": "f16", "layout": "nhd", "always": "sinks 20"}
-    yield {**base, "dtype": "f32", "cap": "soft_cap 20.0", "always": "sinks 3 window 21"}
-    yield {**base, "rows": True, "always": "window 17"}
-    yield {**base, "budget": 144}
-    yield {**base, "budget": 1, "heads": (2, 2)}
-
-
-def step_text(name, case):
-    (heads, kv), (dim, value_dim), size = case["heads"], case["dims"], case["page_size"]
-    order = (kv, size) if case["layout"] == "hnd" else (size, kv)
-    pool = f"tensor<?x{order[0]}x{order[1]}x"
-    dtype, budget = case["dtype"], case["budget"]
-    types = {
-        "q": f"tensor<?x{heads}x{dim}x{dtype}>",
-        "k": f"{pool}{dim}x{dtype}>",
-        "v": f"{pool}{value_dim}x{dtype}>",
-        "table": "tensor<?x?xi32>",
-        "lens": "tensor<?xi32>",
-    }
-    lists, clauses = list_clauses(case, kv)
-    types.update(lists)
-    rows = " rows(%rows)" if case["rows"] else ""
-    row_type = ["tensor<?xi32>"] if case["rows"] else []
-    arguments = ", ".join(f'%{n}: {of} loc("{n}")' for n, of in types.items())
-    score = f"tensor<?x{heads}x{LISTED * size}xf32>"
-    ids, counts = f"tensor<?x{kv}x{budget}xi32>", f"tensor<?x{kv}xi32>"
-    state = f"tensor<?x{heads}x{value_dim}xf32>, tensor<?x{heads}xf32>"
-    o, lse = state.split(", ")
-    listed = ", ".join(lists[n] for n in ("pages", "n"))
-    read = ", ".join([types[n] for n in ("q", "k", "v", "table", "lens")] + row_type)
-    scored = ", ".join([types[n] for n in ("q", "k", "table", "lens")] + row_type)
-    return f"""
-func.func @{name}({arguments}) -> ({state}) {{
-  %x:2 = vashista.score %q from #vashista.keys<{case["layout"]}>(%k) table(%table)
-      lens(%lens){clauses} scale {dim**-0.5:.9e} {case["cap"]}
-      : ({scored}, {listed}) -> ({score}, {score})
-  %p:3 = vashista.pick top {budget} tokens of(%x#0, %x#1) lens(%lens)
-      within(%pages, %n) kv_heads {kv} page_size {size} {case["always"]}
-      : ({score}, {score}, {types["lens"]}, {listed}) -> ({ids}, {counts}, {lse})
-  %c0 = arith.constant 0 : index
-  %r = tensor.dim %q, %c0 : {types["q"]}
-  %zero = arith.constant 0.0 : f32
-  %none = arith.constant 0xFF800000 : f32
-  %o_any = tensor.empty(%r) : {o}
-  %lse_any = tensor.empty(%r) : {lse}
-  %o0 = linalg.fill ins(%zero : f32) outs(%o_any : {o}) -> {o}
-  %l0 = linalg.fill ins(%none : f32) outs(%lse_any : {lse}) -> {lse}
-  %s:2 = vashista.attend %q keys(%k) values(%v) table(%table) lens(%lens){rows}
-      tokens(%p#0, %p#1) outs(%o0, %l0) scale {dim**-0.5:.9e} {case["cap"]}
-      layout {case["layout"]}
-      : ({read}, {ids}, {counts}, {state}) -> ({state})
-  return %s#0, %s#1 : {state}
-}}"""
-
-
-def judge_step(case, entry, number, rng):
-    """Yields what is wrong."""
-    (heads, kv), (dim, value_dim) = case["heads"], case["dims"]
-    batch, group = Batch(case, number, rng), heads // kv
-    size, lens, table = batch.size, batch.lens, batch.table
-    hidden = np.ones((batch.num_pages, kv, size), bool)
-    for b, length in enumerate(batch.seq_lens):
-        for p in range(-(-length // size)):
-            hidden[table[b, p], :, : length - p * size] = False
-    drawn = [rng.standard_normal((*hidden.shape, n)) for n in (dim, value_dim)]
-    for x in drawn:
-        x[hidden] = np.nan
-    q = (1 + 3 * (number % 3)) * rng.standard_normal((len(lens), heads, dim))
-    (q, exact_q), dtype = stored(q, case["dtype"]), case["dtype"]
-    exact_k, exact_v = (stored(x, dtype)[1] for x in drawn)
-    if case["layout"] == "nhd":
-        drawn = [np.ascontiguousarray(x.transpose(0, 2, 1, 3)) for x in drawn]
-    k, v = (stored(x, dtype)[0] for x in drawn)
-    (o, lse), is_same = is_repeatable(entry, [q, k, v, table, lens, *batch.lists])
-    if not is_same:
-        yield "another result when repeated"
-    sinks, window = option(case["always"], "sinks"), option(case["always"], "window")
-    slots = np.arange(LISTED * size)
-    for row, kv_head in np.ndindex(len(lens), kv):
-        own = slice(kv_head * group, (kv_head + 1) * group)
-        visible, page, slot = batch.place(row, kv_head, slots)
-        listed = batch.pages[row, kv_head][slots // size].astype(np.int64)
-        at = (listed * size + slots % size)[visible]
-        keys, values = exact_k[page, kv_head, slot], exact_v[page, kv_head, slot]
-        logits = exact_q[row, own] @ keys.T * np.float64(np.float32(dim**-0.5))
-        sizes = np.abs(exact_q[row, own]) @ np.abs(keys).T * dim**-0.5
-        if case["cap"]:
-            logits = 20 * np.tanh(logits / 20)
-        chosen = np.ones(len(at), bool)
-        if len(at) > case["budget"]:
-            refs = np.array([log_sum_exp(x) for x in logits])
-            rank = (logits - refs[:, None]).max(0)
-            always = at < sinks
-            if window:
-                always |= at >= lens[row] - window
-            rank[always] = INF
-            order = np.argsort(-rank, kind="stable")
-            edge = rank[order[case["budget"] - 1 : case["budget"] + 1]]
-            if edge[0] - edge[1] < 1e-4:
-                continue
-            chosen[order[case["budget"] :]] = False
-        for i in range(group):
-            x, where = logits[i][chosen], f"row {row}, head {kv_head * group + i}"
-            got, got_lse = o[row, own][i], lse[row, own][i]
-            if not chosen.any():
-                if (got != 0).any() or got_lse != -INF:
-                    yield f"{where}: a state that is not empty"
-                continue
-            weights = np.exp(x - log_sum_exp(x))
-            # Logits are sums of f32; weights may be rounded to the values' type.
-            room = 2 * (dim + 8) * 2.0**-24 * sizes[i][chosen].max() + 2e-5
-            unit = {"bf16": 2.0**-8, "f16": 2.0**-11, "f32": 0}[dtype]
-            most = weights @ np.abs(values[chosen])
-            if not (np.abs(got - weights @ values[chosen]) <= (2 * room + unit) * most).all():
-                yield f"{where}: an output is wrong"
-            if not abs(got_lse - log_sum_exp(x)) <= room:
-                yield f"{where}: lse is {got_lse}, not {log_sum_exp(x)}"
-
-
 def main():
     cases = [(f"scan{i}", c, scan_text, judge_scan) for i, c in enumerate(draw_scans())]
     cases += [
         (f"source{i}", c, source_text, judge_source) for i, c in enumerate(draw_sources())
     ]
-    cases += [(f"step{i}", c, step_text, judge_step) for i, c in enumerate(draw_steps())]
     cases += [(f"pick{i}", c, pick_text, judge_pick) for i, c in enumerate(draw_picks())]
     return judge_all(__doc__.splitlines()[0], cases)
 

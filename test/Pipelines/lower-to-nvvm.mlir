@@ -44,6 +44,22 @@
 // STEP: max.f32
 // STEP: redux.sync.add
 
+// Of many sequences it is one kernel, a block for each KV head.
+// RUN: sed 's/tensor<8x/tensor<16x/g; s/16x?xi32/16x1024xi32/g' \
+// RUN:   %source_dir/examples/decode.mlir \
+// RUN:   | vashista-opt -vashista-lower-to-nvvm='format=isa' \
+// RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --check-prefix=ROUTE
+
+// ROUTE-NOT: gpu.launch_func
+// ROUTE: gpu.launch_func @kernels::@route_attend_best_0 blocks in (%c8{{.*}}, %c16{{.*}}, %c1{{.*}}) threads in (%c512
+// ROUTE-NOT: gpu.launch_func
+// ROUTE: .entry route_attend_best_0(
+// ROUTE-NOT: .local
+// ROUTE: ld.global.nc.v4.b32
+// ROUTE: fma.rn.f32
+// ROUTE-NOT: barrier.cluster
+// ROUTE-NOT: .entry
+
 // Every op has become a launch of a kernel of its own; the host holds buffers and
 // nothing of the dialect or of a loop over them.
 // CHECK-LABEL: func.func @certified(

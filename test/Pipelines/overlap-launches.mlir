@@ -8,16 +8,19 @@
 // CHECK: .target sm_90a
 // CHECK: .entry sketch_scan_0(
 // CHECK-NOT: {{ld|st}}.global
-// CHECK: griddepcontrol.launch_dependents;
-// CHECK-NEXT: griddepcontrol.wait;
+// CHECK: griddepcontrol.wait;
+// CHECK-NOT: launch_dependents
 // CHECK: ld.global.nc
+// CHECK: .entry certify_0(
+// CHECK-NOT: {{ld|st}}.global
+// CHECK: griddepcontrol.wait;
+// CHECK-NEXT: griddepcontrol.launch_dependents;
 
-// As many kernels as do both before another access.
+// As many kernels as wait before another access.
 // RUN: grep -oE '\.entry|griddepcontrol\.\w+|\<(ld|st|atom|red|cp|prefetch)\.\w+' %t.ptx \
-// RUN:   | grep -vx ld.param | grep -xA2 '\.entry' | sort | uniq -c \
+// RUN:   | grep -vx ld.param | grep -xA1 '\.entry' | sort | uniq -c \
 // RUN:   | FileCheck %s --check-prefix=FIRST --implicit-check-not={{[a-z]}}
 // FIRST: [[#KERNELS:]] .entry
-// FIRST-NEXT: [[#KERNELS]] griddepcontrol.launch_dependents
 // FIRST-NEXT: [[#KERNELS]] griddepcontrol.wait
 
 // Older ones cannot, and do not say so.

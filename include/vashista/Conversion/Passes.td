@@ -91,11 +91,14 @@ def VashistaAssignSchedulePass
     | `stages` | tiles of 16 tokens | rows of a lane: 1, 2, 4 or 8 | 4 | 8 | values of a lane |
     | `split` | a multiple of 16 | a multiple of 32 | a multiple of 64 | 0 | 0 |
     | `blocks` | any | any | any | any | any |
-    | `cluster` | 1 | 1 | 1 | for tokens any | one that divides the slots |
+    | `cluster` | 1 | 1 | 1 | for tokens any | one that divides the slots; 1 with pages |
 
     Blocks have 64 warps on a multiprocessor at most. With `fuse` an `attend` is one
     kernel with the `pick` and the `score` that its list is from, which then have no
-    schedule of their own; it is chosen where that can be and neither has one.
+    schedule of their own; it is chosen where that can be and neither has one. So
+    are the `pick` of the pages and the `score` of their summaries: of a known number
+    of pages, in one block for each row and KV head, where these are as many as
+    multiprocessors, about, or the `attend` has a written schedule.
 
     With `cpu` only attends to whole sequences have one, of a `split` of 4096: the
     parameter that kernels of a CPU honour, and what `vashista-split-tokens` does
@@ -322,14 +325,16 @@ def VashistaOverlapLaunchesPass
     : Pass<"vashista-overlap-launches", "::mlir::ModuleOp"> {
   let summary = "lets kernels start while those before them end";
   let description = [{
-    At its entry each kernel lets the next one start, and then waits until the one
-    before it has completed and what that wrote is visible. Its launches get the
-    attribute `vashista.waits`, by which the host may ask for an early start: a
-    kernel is launched and makes its first indices while the one before it ends. It
-    is what the CUDA programming guide calls programmatic dependent launch.
+    At its entry each kernel waits until the one before it has completed and what
+    that wrote is visible. Its launches get the attribute `vashista.waits`, by which
+    the host may ask for an early start: a kernel is launched and makes its first
+    indices while the one before it ends or, if that has the attribute
+    `vashista.is_short`, while it runs: that one lets it start. It is what the CUDA
+    programming guide calls programmatic dependent launch.
 
     ```mlir
-    gpu.func @fill(%x: memref<f32>, %value: f32) kernel {
+    gpu.func @fill(%x: memref<f32>, %value: f32) kernel
+        attributes {vashista.is_short} {
       memref.store %value, %x[] : memref<f32>
       gpu.return
     }
@@ -338,9 +343,10 @@ def VashistaOverlapLaunchesPass
     becomes
 
     ```mlir
-    gpu.func @fill(%x: memref<f32>, %value: f32) kernel {
-      nvvm.griddepcontrol launch_dependents
+    gpu.func @fill(%x: memref<f32>, %value: f32) kernel
+        attributes {vashista.is_short} {
       nvvm.griddepcontrol wait
+      nvvm.griddepcontrol launch_dependents
       memref.store %value, %x[] : memref<f32>
       gpu.return
     }
@@ -348,8 +354,10 @@ def VashistaOverlapLaunchesPass
 
     The order of memory stays that of the stream: nothing is touched before the
     wait, and the kernel that is waited for has waited for those before it. A kernel
-    starts early only when every block of the one before it runs or has ended, so
-    what waits takes no place from what it waits for. A foreign kernel before ours
+    starts early only when every block of the one before it runs or has ended and
+    all kernels before that have completed, so what waits takes no place from what
+    it waits for. Not all kernels let the next one start: its blocks come to lie
+    where there is room at that time, two on one multiprocessor and none on another. A foreign kernel before ours
     that lets nothing start just completes first.
 
     **Preconditions.** The target has compute capability 9.0 or later.

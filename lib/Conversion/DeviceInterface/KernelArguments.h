@@ -33,6 +33,8 @@ mlir::Value restoreArgument(mlir::ImplicitLocOpBuilder &b, mlir::Type type,
 
 /// Of a launch whose kernel waits at its entry for those before it.
 constexpr llvm::StringLiteral kWaits = "vashista.waits";
+/// Of a kernel whose blocks mostly end soon: the next one may start beside it.
+constexpr llvm::StringLiteral kIsShort = "vashista.is_short";
 
 /// The module's kernels, made where there are none yet.
 mlir::gpu::GPUModuleOp getKernelModule(mlir::ModuleOp module);

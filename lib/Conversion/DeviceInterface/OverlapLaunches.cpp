@@ -23,10 +23,12 @@ using namespace vashista;
 static void waitAtEntry(gpu::GPUFuncOp kernel) {
   auto b = ImplicitLocOpBuilder::atBlockBegin(kernel.getLoc(),
                                               &kernel.getBody().front());
-  // First, or the next kernel could not start while this one waits.
-  for (auto kind : {NVVM::GridDepActionKind::launch_dependents,
-                    NVVM::GridDepActionKind::wait})
-    NVVM::GriddepcontrolOp::create(b, kind);
+  NVVM::GriddepcontrolOp::create(b, NVVM::GridDepActionKind::wait);
+  // Where most blocks work to the end, those of the next kernel would come to
+  // lie where there is room first, and not evenly: it starts when these end.
+  if (kernel->hasAttr(kIsShort))
+    NVVM::GriddepcontrolOp::create(b,
+                                   NVVM::GridDepActionKind::launch_dependents);
 }
 
 namespace {

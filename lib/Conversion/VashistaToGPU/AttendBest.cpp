@@ -45,16 +45,33 @@ static constexpr int64_t kMostOwn = 64;
 /// A logit of -inf of what is visible, until it is weighed.
 static constexpr float kOver = std::numeric_limits<float>::lowest();
 
+/// Keys that a lane has in flight: few warps have registers for more, and a
+/// block of few groups waits for memory as often as it goes round.
+static int64_t getRows(BestTokens best) {
+  constexpr int64_t kMost = 16, kFewWarps = 8;
+  ScheduleAttr schedule = *best.attend.getSchedule();
+  int64_t rows = chooseRows(best.score), warps = schedule.getWarps();
+  int64_t lanes =
+      getLanesOfRow(cast<RankedTensorType>(best.score.getDirection().getType())
+                        .getDimSize(2));
+  int64_t ofWarp = best.numSlots / (schedule.getCluster() * warps);
+  if (schedule.getBlocks() * warps <= kFewWarps)
+    while (2 * rows <= std::min(lanes, kMost) &&
+           2 * rows * (kWarp / lanes) <= ofWarp)
+      rows *= 2;
+  return rows;
+}
+
 namespace {
 
 class AttendBest {
 public:
   AttendBest(const BestTokens &best, WarpBuilder &b)
-      : op(best.attend), pick(best.pick),
-        scan(best.score, b, chooseRows(best.score)), b(b), best(best),
-        group(best.group), valueDim(best.valueDim), numSlots(best.numSlots),
-        budget(best.budget), schedule(*op.getSchedule()),
-        warps(schedule.getWarps()), blocks(schedule.getCluster()) {
+      : op(best.attend), pick(best.pick), scan(best.score, b, getRows(best)),
+        b(b), best(best), group(best.group), valueDim(best.valueDim),
+        numSlots(best.numSlots), budget(best.budget),
+        schedule(*op.getSchedule()), warps(schedule.getWarps()),
+        blocks(schedule.getCluster()) {
     if (best.route)
       route.emplace(*best.route, b, warps);
   }
@@ -386,31 +403,24 @@ void AttendBest::pickBest() {
         blocks > 1 ? b.load(allScores, {row, kvHead, there}) : getBits(there);
     all.add(b.select(isThere, bits, b.i32(Candidates::kNothing)));
   }
-  Value need = b.i32(budget);
-  if (hasAlways())
-    need = b.subI(need, best.addUp(math::CtPopOp::create(b, all.always)));
-  best.find(
-      all.scores, best.addUp(all.number), need,
-      BestScores::getUsualNeed(budget, pick.getSinks() + pick.getWindow()),
-      budget);
-  Value count =
-      best.forEachPick(all.scores, all.always, [&](Value i, Value number) {
-        Value slot = b.subI(best.getSlot(i), firstSlot);
-        auto write = [&] { b.store(b.toI32(slot), chosen, b.toIndex(number)); };
-        if (blocks == 1)
-          return write();
-        Value isOwn =
-            b.andI(b.compare(CmpIPredicate::sge, slot, b.index(0)),
-                   b.compare(CmpIPredicate::slt, slot, b.index(getOwnSlots())));
-        b.ifThen(isOwn, [&] {
-          write();
-          memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::mins, number,
-                                      range, b.index(0));
-          memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::maxs,
-                                      b.addI(number, b.i32(1)), range,
-                                      b.index(1));
-        });
-      });
+  int64_t always = pick.getSinks() + pick.getWindow();
+  best.find(all, budget, budget - always);
+  Value count = best.forEachPick(all, [&](Value i, Value number) {
+    Value slot = b.subI(best.getSlot(i), firstSlot);
+    auto write = [&] { b.store(b.toI32(slot), chosen, b.toIndex(number)); };
+    if (blocks == 1)
+      return write();
+    Value isOwn =
+        b.andI(b.compare(CmpIPredicate::sge, slot, b.index(0)),
+               b.compare(CmpIPredicate::slt, slot, b.index(getOwnSlots())));
+    b.ifThen(isOwn, [&] {
+      write();
+      memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::mins, number, range,
+                                  b.index(0));
+      memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::maxs,
+                                  b.addI(number, b.i32(1)), range, b.index(1));
+    });
+  });
   if (blocks == 1)
     b.ifThen(b.compare(CmpIPredicate::eq, thread, b.index(0)),
              [&] { b.store(count, range, b.index(1)); });

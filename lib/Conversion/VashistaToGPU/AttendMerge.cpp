@@ -28,6 +28,7 @@ void AttendLauncher::launchMerge() {
   shape.gridZ = b.index(1);
   warps = kMergeWarps;
   shape.threads = warps * kWarp;
+  shape.isShort = true;
   SmallVector<Value> written(op.getOuts());
   if (condition)
     written.push_back(condition->flags);

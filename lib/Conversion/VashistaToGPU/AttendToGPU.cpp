@@ -104,6 +104,8 @@ void AttendLauncher::launchSplits(bool isWhole) {
   warps = schedule.getWarps();
   shape.threads = warps * kWarp;
   shape.residentBlocks = schedule.getBlocks();
+  // Of a later round, or of what was not certified, most blocks have nothing.
+  shape.isShort = !startsEmpty || condition;
   SmallVector<Value> read = getRead(), written(op.getOuts());
   if (condition)
     written.push_back(condition->flags);

@@ -58,6 +58,7 @@ BestScores::BestScores(WarpBuilder &b, int64_t warps, int64_t own,
   firstSlot = b.mulI(thread, b.index(own));
 }
 
+// Each step has columns of its own: a barrier less, before the next one writes.
 Value BestScores::addUp(Value value) {
   value = b.addUpWarp(value);
   b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)), [&] {
@@ -67,7 +68,6 @@ Value BestScores::addUp(Value value) {
   Value sum = b.i32(0);
   for (int64_t i = 0; i < warps; ++i)
     sum = b.addI(sum, b.load(perWarp, {b.index(i), b.index(0)}));
-  b.barrier();
   return sum;
 }
 
@@ -257,10 +257,10 @@ std::pair<BestScores::Nth, Value> BestScores::findOfFew(ArrayRef<Value> scores,
   b.ifThen(isLast, [&] {
     Value start = memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::addi,
                                               upTo, counters, numberAt);
-    b.store(start, perWarp, {warp, b.index(0)});
+    b.store(start, perWarp, {warp, b.index(3)});
   });
   b.warpBarrier();
-  Value start = b.load(perWarp, {warp, b.index(0)});
+  Value start = b.load(perWarp, {warp, b.index(3)});
   Value at = b.addI(start, b.subI(upTo, here));
   b.ifThen(b.compare(CmpIPredicate::sgt, here, b.i32(0)), [&] {
     for (auto [score, is] : llvm::zip_equal(scores, isIn)) {
@@ -279,11 +279,18 @@ std::pair<BestScores::Nth, Value> BestScores::findOfFew(ArrayRef<Value> scores,
   return {findNth(0, b.toIndex(those), need), areFew};
 }
 
-void BestScores::find(ArrayRef<Value> scores, Value available, Value need,
-                      int64_t usual, int64_t most) {
+void BestScores::find(const Candidates &all, int64_t budget, int64_t usual) {
   Value zero = b.i32(0), one = b.i32(1);
-  room = b.i32(most);
+  ArrayRef<Value> scores = all.scores;
   int64_t threads = warps * kWarp;
+  room = b.i32(budget);
+  // Both are less than 2^15, together.
+  constexpr int64_t kHigh = 16;
+  Value numAlways = math::CtPopOp::create(b, all.always);
+  Value both = addUp(
+      b.orI(all.number, arith::ShLIOp::create(b, numAlways, b.i32(kHigh))));
+  Value available = b.andI(both, b.i32(0xffff));
+  Value need = b.subI(room, arith::ShRUIOp::create(b, both, b.i32(kHigh)));
   b.forLoop(b.threadId(), b.index(kCounters), threads,
             [&](Value at) { b.store(zero, counters, at); });
   highest = scores.front();
@@ -311,8 +318,9 @@ void BestScores::find(ArrayRef<Value> scores, Value available, Value need,
   ties = b.select(isExact, b.i32(kAllTies), b.subI(need, above));
 }
 
-Value BestScores::forEachPick(ArrayRef<Value> scores, Value always,
+Value BestScores::forEachPick(const Candidates &all,
                               function_ref<void(Value, Value)> body) {
+  ArrayRef<Value> scores = all.scores;
   assert(scores.size() <= kWarp && "a bit for each");
   Value zero = b.i32(0), one = b.i32(1);
   auto clamp = [&](Value number) { return b.minI(number, ties); };
@@ -346,7 +354,8 @@ Value BestScores::forEachPick(ArrayRef<Value> scores, Value always,
       [&](OpBuilder &inner, Location) {
         emit(inner, [&]() -> SmallVector<Value> { return {zero, zero}; });
       });
-  Value better = b.orI(marks.getResult(0), always), equal = marks.getResult(1);
+  Value better = b.orI(marks.getResult(0), all.always),
+        equal = marks.getResult(1);
   // How many are better and, in the high half, equal: fewer than 2^15 each.
   constexpr int64_t kHigh = 16;
   auto getBetter = [&](Value both) { return b.andI(both, b.i32(0xffff)); };
@@ -361,12 +370,12 @@ Value BestScores::forEachPick(ArrayRef<Value> scores, Value always,
     sum = b.addI(sum, b.select(isFrom, b.shuffleUp(sum, distance), zero));
   }
   b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(kWarp - 1)), [&] {
-    b.store(sum, perWarp, {warp, b.index(0)});
+    b.store(sum, perWarp, {warp, b.index(4)});
   });
   b.barrier();
   Value before = b.subI(sum, own), total = zero;
   for (int64_t i = 0; i < warps; ++i) {
-    Value number = b.load(perWarp, {b.index(i), b.index(0)});
+    Value number = b.load(perWarp, {b.index(i), b.index(4)});
     Value isBefore = b.compare(CmpIPredicate::ult, b.index(i), warp);
     total = b.addI(total, number);
     before = b.addI(before, b.select(isBefore, number, zero));

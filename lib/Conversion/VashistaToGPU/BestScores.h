@@ -18,8 +18,7 @@ mlir::Value toRank(WarpBuilder &b, mlir::Value score);
 
 /// What a thread has of slots to pick from: scores, of which some are picked in
 /// any case.
-class Candidates {
-public:
+struct Candidates {
   /// Bits in place of the score of what is picked in any case, and of what is
   /// not there: both NaN, of which nothing is compared.
   static constexpr int64_t kAlways = 0x7ffffffe, kNothing = 0x7fffffff;
@@ -29,14 +28,11 @@ public:
   /// The next slot, by the bits of its score, i32.
   void add(mlir::Value bits);
 
-private:
   WarpBuilder &b;
   const bool hasAlways;
-
-public:
-  llvm::SmallVector<mlir::Value> scores;
-  mlir::Value always; // a bit of each, i32
-  mlir::Value number; // of those that have a score, i32
+  llvm::SmallVector<mlir::Value> scores; // f32
+  mlir::Value always;                    // a bit of each, i32
+  mlir::Value number;                    // of those that have a score, i32
 };
 
 /// Picks the best of slots whose scores the threads of a block hold in
@@ -62,26 +58,17 @@ public:
   static constexpr int64_t kSearch = kDigits * ((1 << kBits) - 1);
   /// Of a search, and of few.
   static constexpr int64_t kCounters = kSearch + 1;
-  static constexpr int64_t kColumns = 3, kFew = 4;
+  static constexpr int64_t kColumns = 5, kFew = 4;
 
   /// A slot of this thread, index.
   Value getSlot(int64_t number) { return b.addI(firstSlot, b.index(number)); }
   Value getSlot(Value number) { return b.addI(firstSlot, b.toIndex(number)); }
-  /// The sum of all threads' i32.
-  Value addUp(Value value);
-  /// Finds the best `need` of the `available` scores that are not NaN, or all,
-  /// if these are fewer (both i32). `usual`: what `need` is most often. `most`:
-  /// picks that there is room for, which is no less than `need`.
-  void find(llvm::ArrayRef<Value> scores, Value available, Value need,
-            int64_t usual, int64_t most);
-  /// What is needed of a budget beside what is always picked, in slots.
-  static int64_t getUsualNeed(int64_t budget, int64_t always) {
-    return std::max(budget - always, budget / 4);
-  }
-  /// body(number, at), both i32, for each of the thread's slots that is picked
-  /// or whose bit of `always` (i32) is set, in the order of slots; yields how
-  /// many there are, i32. What is always picked has no score.
-  Value forEachPick(llvm::ArrayRef<Value> scores, Value always,
+  /// Finds the best of `all` that a budget leaves room for beside what is
+  /// always picked: `usual` slots, mostly.
+  void find(const Candidates &all, int64_t budget, int64_t usual);
+  /// body(number, at), both i32, for each of the thread's slots that is picked,
+  /// in the order of slots; yields how many there are, i32.
+  Value forEachPick(const Candidates &all,
                     llvm::function_ref<void(Value number, Value at)> body);
 
 private:
@@ -91,12 +78,14 @@ private:
     Value above;   // how many are above all that begins so, i32
     Value isExact; // whether all that begins so is needed
   };
+  /// The sum of all threads' i32.
+  Value addUp(Value value);
   /// The score of a rank, or of the lowest one above.
   Value toScore(Value rank);
   /// How many scores are at least those of each rank, with counters of its own.
   llvm::SmallVector<Value> count(llvm::ArrayRef<Value> scores,
                                  llvm::ArrayRef<Value> ranks, Value counter);
-  /// Narrows down the need-th best by digits [last, first).
+  /// The need-th best, digit by digit, unless nothing is left to find.
   Found search(llvm::ArrayRef<Value> scores, Value need, Value isExact);
   /// What a value is the need-th of: NaN, if they are fewer.
   struct Nth {

@@ -86,6 +86,7 @@ SmallVector<Value> CertifyLauncher::launch() {
   shape.gridY = b.divU(b.dim(read[4], 1), b.index(kvHeads));
   shape.gridZ = b.index(1);
   shape.threads = kThreads;
+  shape.isShort = true;
   b.launch(shape, read, written,
            b.sharedType({kWarps, 2 * kvHeads}, b.getF32Type()),
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {

@@ -128,21 +128,17 @@ void PickLauncher::pickFew() {
                          });
   }
   // What is not there, or picked in any case, has no score.
-  auto countAll = [&](Value bits) {
-    return best.addUp(math::CtPopOp::create(b, bits));
-  };
-  Value need = b.i32(op.getBudget());
-  if (hasAlways())
-    need = b.subI(need, countAll(always));
+  Candidates all(b, hasAlways());
+  all.always = always;
+  all.number = math::CtPopOp::create(b, free);
   for (auto [i, value] : llvm::enumerate(values))
-    value = b.select(isIn(free, i), value,
-                     b.f32(std::numeric_limits<float>::quiet_NaN()));
+    all.scores.push_back(b.select(
+        isIn(free, i), value, b.f32(std::numeric_limits<float>::quiet_NaN())));
   int64_t numAlways = llvm::divideCeil(op.getSinks(), unit) +
                       llvm::divideCeil(op.getWindow(), unit);
-  best.find(values, countAll(free), need,
-            BestScores::getUsualNeed(op.getBudget(), numAlways),
-            op.getBudget());
-  Value total = best.forEachPick(values, always, [&](Value i, Value at) {
+  best.find(all, op.getBudget(),
+            static_cast<int64_t>(op.getBudget()) - numAlways);
+  Value total = best.forEachPick(all, [&](Value i, Value at) {
     Value slot = best.getSlot(i);
     Value id = op.getUnit() == SlotUnit::pages ? slot : getPosition(slot);
     b.store(b.toI32(id), ids, {row, kvHead, b.toIndex(at)});

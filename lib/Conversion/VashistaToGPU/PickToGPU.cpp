@@ -147,6 +147,7 @@ SmallVector<Value> PickLauncher::launch(Value hostDepths) {
   shape.clusterBlocks = clusterBlocks;
   shape.threads = threads;
   shape.residentBlocks = schedule.getBlocks();
+  shape.isShort = op.getAttended() != nullptr;
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
   b.launch(
       shape, read, written,

@@ -129,12 +129,9 @@ Value RoutePages::pickBest() {
     Value isThere = b.compare(CmpIPredicate::slt, page, used);
     all.add(b.select(isThere, bits, b.i32(Candidates::kNothing)));
   }
-  Value available = b.toI32(b.subI(window, afterSinks));
-  Value need = b.subI(b.addI(b.i32(of.budget), available), b.toI32(used));
   int64_t always = sinks + llvm::divideCeil(pick.getWindow(), size);
-  best.find(all.scores, available, need,
-            BestScores::getUsualNeed(of.budget, always), of.budget);
-  return best.forEachPick(all.scores, all.always, [&](Value i, Value at) {
+  best.find(all, of.budget, of.budget - always);
+  return best.forEachPick(all, [&](Value i, Value at) {
     b.store(b.toI32(best.getSlot(i)), shared.list, b.toIndex(at));
   });
 }

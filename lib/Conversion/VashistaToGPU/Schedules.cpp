@@ -270,7 +270,9 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
   draft.expectOnly("vector", draft.vector, 8);
   draft.choose(draft.stages, 8);
   draft.expectOnly("split", draft.split, 0);
-  draft.choose(draft.blocks, std::max<int64_t>(16 / draft.warps, 1));
+  // Of a cluster each block has a multiprocessor, and its registers.
+  draft.choose(draft.blocks,
+               draft.cluster > 1 ? 1 : std::max<int64_t>(16 / draft.warps, 1));
   return draft;
 }
 
@@ -296,10 +298,15 @@ int64_t vashista::chooseRows(ScoreOp op) {
 /// Many slots for a block, where there are many blocks.
 static int64_t chooseScanSplit(int64_t most, int64_t least, int64_t groups,
                                int64_t slots, const ScheduleTarget &target) {
-  int64_t split = most;
+  constexpr int64_t kUnknown = 1024;
   if (ShapedType::isDynamic(slots))
-    return split;
-  while (split > least && groups * slots / split < 4 * getPower(target))
+    return kUnknown;
+  // A block more costs less than a multiprocessor without one.
+  auto getFewest = [&](int64_t split) {
+    return (split > kUnknown ? 16 : 4) * getPower(target);
+  };
+  int64_t split = most;
+  while (split > least && groups * slots / split < getFewest(split))
     split /= 2;
   return split;
 }
@@ -325,7 +332,7 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
                        kSharedBytes / (20 * llvm::alignTo(group, 4)));
     draft.expectOnly("stages", draft.stages, 4);
     draft.choose(draft.split,
-                 chooseScanSplit(1024, 128, groups, slots, target));
+                 chooseScanSplit(4096, 128, groups, slots, target));
     draft.expectMultiple("split", draft.split, ScanFindings::kTile);
     // Registers for the heads of one product, or of several.
     constexpr int64_t kColumns = 4;

@@ -33,6 +33,8 @@ void WarpBuilder::launch(
                    shape.threads);
   if (shape.residentBlocks)
     kernel->setAttr("nvvm.minctasm", getI32IntegerAttr(shape.residentBlocks));
+  if (shape.isShort)
+    kernel->setAttr(kIsShort, getUnitAttr());
   if (shape.clusterBlocks > 1)
     kernel->setAttr("nvvm.cluster_dim",
                     getDenseI32ArrayAttr(

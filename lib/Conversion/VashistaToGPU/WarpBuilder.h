@@ -26,6 +26,9 @@ struct KernelShape {
   /// Blocks that share a multiprocessor, at least; 0: as it comes. Without it
   /// the assembler saves registers where loads should be in flight.
   int64_t residentBlocks = 0;
+  /// Whether most blocks end soon, as where few have anything to do: the next
+  /// kernel may start beside them.
+  bool isShort = false;
   /// Blocks of a cluster, along z.
   int64_t clusterBlocks = 1;
   /// Whether threads read what others have written: a barrier says nothing of

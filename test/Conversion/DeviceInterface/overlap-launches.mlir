@@ -19,7 +19,6 @@ module attributes {gpu.container_module} {
   // Before anything else, a load that could go anywhere too.
   // CHECK-LABEL: gpu.func @store(
   // CHECK-SAME: workgroup(
-  // CHECK-NEXT: nvvm.griddepcontrol launch_dependents
   // CHECK-NEXT: nvvm.griddepcontrol wait
   // CHECK-NEXT: memref.load
   // CHECK-NEXT: func.call @helper
@@ -28,6 +27,15 @@ module attributes {gpu.container_module} {
     gpu.func @store(%a: memref<f32>) workgroup(%s: memref<4xf32, #gpu.address_space<workgroup>>) kernel {
       %x = memref.load %a[] : memref<f32>
       func.call @helper(%a, %x) : (memref<f32>, f32) -> ()
+      gpu.return
+    }
+
+    // The next one may start beside this one.
+    // CHECK-LABEL: gpu.func @short(
+    // CHECK-NEXT: nvvm.griddepcontrol wait
+    // CHECK-NEXT: nvvm.griddepcontrol launch_dependents
+    // CHECK-NEXT: gpu.return
+    gpu.func @short() kernel attributes {vashista.is_short} {
       gpu.return
     }
 

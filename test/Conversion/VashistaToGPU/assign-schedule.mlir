@@ -24,10 +24,13 @@
 // THREE: error: expected clusters to be 1, 2, 4 or 8, got 3
 // NONE: error: expected multiprocessors to be at least 1, got 0
 
-// 512 groups, of one head each: small blocks, and many of them.
+// 512 groups, of one head each: small blocks, and many of them. Each picks its
+// pages itself.
 // CHECK-LABEL: func.func @heads(
-// CHECK: vashista.score {{.*}}#vashista.summary{{.*}} schedule <warps = 4, vector = 8, stages = 8, split = 512, blocks = 4, cluster = 1> :
-// CHECK: vashista.pick {{.*}} schedule <warps = 4, vector = 4, stages = 8, blocks = 8, cluster = 1> :
+// CHECK: vashista.score {{.*}}#vashista.summary
+// CHECK-NOT: schedule
+// CHECK: vashista.pick {{.*}} pages
+// CHECK-NOT: schedule
 // CHECK: vashista.score {{.*}}#vashista.keys
 // CHECK-NOT: schedule
 // CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 8, blocks = 4, cluster = 1, fuse = true> :
@@ -53,7 +56,7 @@ func.func @heads(
 // 64 groups of four heads: blocks of a cluster share the long lists.
 // CHECK-LABEL: func.func @certified(
 // SMALL-LABEL: func.func @certified(
-// CHECK: vashista.score {{.*}}#vashista.sketch{{.*}} schedule <warps = 4, vector = 8, stages = 4, split = 1024, blocks = 4, cluster = 1> :
+// CHECK: vashista.score {{.*}}#vashista.sketch{{.*}} schedule <warps = 4, vector = 8, stages = 4, split = 4096, blocks = 4, cluster = 1> :
 // WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 2> :
 // ALONE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 1> :
 // SMALL: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 2, cluster = 1> :
@@ -93,7 +96,7 @@ func.func @certified(
 // CHECK-LABEL: func.func @alone(
 // CHECK: vashista.score {{.*}} stages = 4, split = 64, blocks = 4, cluster = 1> :
 // CHECK: vashista.pick {{.*}} schedule <warps = 4, vector = 4, stages = 8, blocks = 4, cluster = 1> :
-// WIDE: vashista.attend {{.*}} schedule <warps = 8, vector = 8, stages = 8, blocks = 2, cluster = 8, fuse = true> :
+// WIDE: vashista.attend {{.*}} schedule <warps = 8, vector = 8, stages = 8, blocks = 1, cluster = 8, fuse = true> :
 // ALONE: vashista.attend {{.*}} schedule <warps = 16, vector = 8, stages = 8, blocks = 1, cluster = 1, fuse = true> :
 func.func @alone(
     %q: tensor<1x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,

@@ -394,7 +394,7 @@ func.func @fallback_f32(
 // CHECK: %[[DEPTHS:.*]] = memref.alloc({{.*}}) {alignment = 64 : i64} : memref<?x4x2048xi32>
 // CHECK: gpu.launch_func @kernels::@pick_1 blocks in (%c2{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c512{{.*}} : memref<i16>
 // CHECK: gpu.launch_func @kernels::@pick_0 blocks in (%c2{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c512{{.*}} : memref<i16>
-// CHECK-NOT: vashista.
+// CHECK-NOT: = vashista.
 // CHECK: gpu.func @pick_1({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 8>
 func.func @prove(
     %q: tensor<2x4x128xf32>, %codes: tensor<?x2x16x64xi8>,

@@ -62,3 +62,20 @@ func.func @box(
       -> (tensor<2x8x4xf32>, tensor<2x8x4xf32>)
   return %s, %b : tensor<2x8x4xf32>, tensor<2x8x4xf32>
 }
+
+// -----
+
+// A size is as known as its result's type says, whoever knows more.
+// CHECK-LABEL: func @rows_of_some
+// CHECK: %[[SCORES:.*]] = memref.cast {{.*}} to memref<?x8x4xf32>
+// CHECK: bufferization.to_tensor %[[SCORES]] {{.*}} : memref<?x8x4xf32> to tensor<?x8x4xf32>
+func.func @rows_of_some(
+    %w: tensor<?x8x64xf32>, %mean: tensor<?x2x64xf32>, %table: tensor<2x4xi32>,
+    %lens: tensor<?xi32>) -> tensor<?x8x4xf32> {
+  %s, %b = vashista.score %w from #vashista.summary<mean>(%mean)
+      table(%table) lens(%lens) page_size 16 scale 0.125
+      : (tensor<?x8x64xf32>, tensor<?x2x64xf32>, tensor<2x4xi32>,
+         tensor<?xi32>)
+      -> (tensor<?x8x4xf32>, tensor<?x8x4xf32>)
+  return %s : tensor<?x8x4xf32>
+}

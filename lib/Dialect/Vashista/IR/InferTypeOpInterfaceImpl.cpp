@@ -28,10 +28,20 @@ template <typename Shape, typename OpTy>
 static LogicalResult reifyShapes(OpTy op, OpBuilder &b,
                                  ReifiedRankedShapedTypeDims &shapes) {
   NamedDims dims = getDims<Shape>(op);
-  for (const ResultSpec &spec : Shape::results(op, b))
-    shapes.push_back(llvm::map_to_vector(spec.shape, [&](const Extent &extent) {
-      return dims.reify(b, op.getLoc(), extent);
-    }));
+  for (auto [spec, type] :
+       llvm::zip_equal(Shape::results(op, b), op->getResultTypes())) {
+    SmallVector<OpFoldResult> shape;
+    for (auto [extent, size] :
+         llvm::zip_equal(spec.shape, cast<ShapedType>(type).getShape())) {
+      // A size is an attribute where the type knows it, and nowhere else.
+      if (ShapedType::isDynamic(size))
+        shape.push_back(getValueOrCreateConstantIndexOp(
+            b, op.getLoc(), dims.reify(b, op.getLoc(), extent)));
+      else
+        shape.push_back(b.getIndexAttr(size));
+    }
+    shapes.push_back(shape);
+  }
   return success();
 }
 
