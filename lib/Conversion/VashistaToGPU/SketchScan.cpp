@@ -42,6 +42,8 @@
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "llvm/ADT/MapVector.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace vashista;
 
@@ -172,64 +174,77 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
     found.push_back(b.negInf());
     found.append(getNumFound() - 1, b.f32(0.0f));
   }
-  found = b.forLoop(
-      b.addI(first, b.mulI(warp, b.index(step))), last, numWarps * step, found,
-      [&](Value start, ValueRange carried) {
-        auto findTile = [&](Value number) {
-          Value first = b.addI(start, b.mulI(number, b.index(kTokens)));
-          return slots->findTile(first, kTokens);
-        };
-        SmallVector<Codes> tiles(kTiles);
-        for (int64_t i = 0; i < kTiles; ++i) {
-          Slots::Tile tile = findTile(b.index(i));
-          for (int64_t half : {0, 1})
-            tiles[i][half] = loadCodes(tile, getOffset(half));
-        }
-        // Each lane of four loads what goes with the tokens of a tile, and has
-        // the others' from them.
-        static_assert(kTiles == kColumns);
-        SmallVector<Token> loaded;
-        Slots::Tile tile = findTile(within);
-        for (int64_t half : {0, 1})
-          loaded.push_back(loadToken(tile, getOffset(half)));
-        SmallVector<Value> next(carried);
-        for (auto [number, column] : llvm::enumerate(all)) {
-          SmallVector<Token> own;
-          SmallVector<std::pair<Value, Value>> finished;
-          SmallVector<Value> bounds;
-          // A lane's tile of each few after the other, for each column anew:
-          // what it needs of all of them would take another warp's registers.
-          for (int64_t firstTile = 0; firstTile < kTiles; firstTile += copies) {
-            SmallVector<std::array<SmallVector<Value>, 2>> sums;
-            for (int64_t copy = 0; copy < copies; ++copy)
-              sums.push_back(multiply(tiles[firstTile + copy], column));
-            Value tile = b.addI(part, b.index(firstTile));
-            for (int64_t half : {0, 1}) {
-              own.push_back(getToken(loaded[half], start, tile, half));
-              SmallVector<Value> mine = sums[0][half];
-              for (int64_t copy = 1; copy < copies; ++copy) {
-                Value is = b.compare(CmpIPredicate::eq, part, b.index(copy));
-                for (auto [sum, other] :
-                     llvm::zip_equal(mine, sums[copy][half]))
-                  sum = b.select(is, other, sum);
-              }
-              finished.push_back(finish(own.back(), mine, column));
-              bounds.push_back(finished.back().second);
-            }
+  auto scan = [&](Value from, Value to, bool areWhole) {
+    found = b.forLoop(
+        from, to, numWarps * step, found, [&](Value start, ValueRange carried) {
+          auto findTile = [&](Value number) {
+            Value first = b.addI(start, b.mulI(number, b.index(kTokens)));
+            return areWhole ? slots->findWholeTile(first, kTokens)
+                            : slots->findTile(first, kTokens);
+          };
+          SmallVector<Codes> tiles(kTiles);
+          for (int64_t i = 0; i < kTiles; ++i) {
+            Slots::Tile tile = findTile(b.index(i));
+            for (int64_t half : {0, 1})
+              tiles[i][half] = loadCodes(tile, getOffset(half));
           }
-          if (!hasBounds)
-            continue;
-          Value tileTop;
-          if (hasLevels)
-            tileTop = storeLevels(start, own, bounds, column);
-          if (hasLevels && number == 0)
-            storeSpreads(own);
-          addFindings(own, finished, tileTop,
-                      MutableArrayRef<Value>(next).slice(number * getNumFound(),
-                                                         getNumFound()));
-        }
-        return next;
-      });
+          // Each lane of four loads what goes with the tokens of a tile, and
+          // has the others' from them.
+          static_assert(kTiles == kColumns);
+          SmallVector<Token> loaded;
+          Slots::Tile tile = findTile(within);
+          for (int64_t half : {0, 1})
+            loaded.push_back(loadToken(tile, getOffset(half)));
+          SmallVector<Value> next(carried);
+          for (auto [number, column] : llvm::enumerate(all)) {
+            SmallVector<Token> own;
+            SmallVector<std::pair<Value, Value>> finished;
+            SmallVector<Value> bounds;
+            // A lane's tile of each few after the other, for each column anew:
+            // what it needs of all of them would take another warp's registers.
+            for (int64_t firstTile = 0; firstTile < kTiles;
+                 firstTile += copies) {
+              SmallVector<std::array<SmallVector<Value>, 2>> sums;
+              for (int64_t copy = 0; copy < copies; ++copy)
+                sums.push_back(multiply(tiles[firstTile + copy], column));
+              Value tile = b.addI(part, b.index(firstTile));
+              for (int64_t half : {0, 1}) {
+                own.push_back(getToken(loaded[half], start, tile, half));
+                SmallVector<Value> mine = sums[0][half];
+                for (int64_t copy = 1; copy < copies; ++copy) {
+                  Value is = b.compare(CmpIPredicate::eq, part, b.index(copy));
+                  for (auto [sum, other] :
+                       llvm::zip_equal(mine, sums[copy][half]))
+                    sum = b.select(is, other, sum);
+                }
+                finished.push_back(finish(own.back(), mine, column));
+                bounds.push_back(finished.back().second);
+              }
+            }
+            if (!hasBounds)
+              continue;
+            Value tileTop;
+            if (hasLevels)
+              tileTop = storeLevels(start, own, bounds, column);
+            if (hasLevels && number == 0)
+              storeSpreads(own);
+            addFindings(own, finished, tileTop,
+                        MutableArrayRef<Value>(next).slice(
+                            number * getNumFound(), getNumFound()));
+          }
+          return next;
+        });
+  };
+  Value start = b.addI(first, b.mulI(warp, b.index(step)));
+  if (slots->hasWholeTiles(kTokens)) {
+    // As long as all of a step is visible, nothing is looked at.
+    Value whole = b.maxI(b.subI(last, b.index(step - 1)), start);
+    scan(start, whole, /*areWhole=*/true);
+    Value times = b.createOrFold<arith::CeilDivUIOp>(b.subI(whole, start),
+                                                     b.index(numWarps * step));
+    start = b.addI(start, b.mulI(times, b.index(numWarps * step)));
+  }
+  scan(start, last, /*areWhole=*/false);
   if (hasBounds)
     storeTops(found, all, shared);
   if (hasLevels)
@@ -337,6 +352,12 @@ SmallVector<Value> SketchScan::loadCodes(const Slots::Tile &tile,
       }
       Value shift = b.mulI(part, b.i32(plane.bits));
       int64_t ones = (int64_t(1) << plane.bits) - 1;
+      if (int64_t below = getBitsBelow(channel)) {
+        Value mask = b.i32((ones << below) * 0x01010101);
+        low = b.andI(bytes.first, mask);
+        high = b.andI(bytes.second, mask);
+        continue;
+      }
       auto take = [&](Value word, Value &code) {
         Value bits = b.andI(b.createOrFold<arith::ShRUIOp>(word, shift),
                             b.i32(ones * 0x01010101));
@@ -349,6 +370,12 @@ SmallVector<Value> SketchScan::loadCodes(const Slots::Tile &tile,
     result.append({low, high});
   }
   return result;
+}
+
+int64_t SketchScan::getBitsBelow(int64_t channel) const {
+  const SketchFormat::Plane &plane = format.planes.front();
+  bool isAlone = format.planes.size() == 1 && plane.bytes % format.group == 0;
+  return isAlone ? channel / plane.bytes * plane.bits : 0;
 }
 
 SmallVector<Value> SketchScan::loadNumbers(Value part, ArrayRef<Value> at,
@@ -444,7 +471,8 @@ std::pair<Value, Value> SketchScan::finish(const Token &token,
   Value total = b.f32(0.0f);
   for (auto [number, sum] : llvm::enumerate(sums)) {
     Value exact = arith::SIToFPOp::create(b, b.getF32Type(), sum);
-    exact = fma(exact, b.f32(2.0f),
+    int64_t below = getBitsBelow(static_cast<int64_t>(number) * format.group);
+    exact = fma(exact, b.f32(std::ldexp(2.0f, -below)),
                 column.factors[rounded.getCorrection() + number]);
     total = fma(exact, token.scales[number], total);
   }

@@ -88,6 +88,10 @@ private:
   /// The token of another tile, from the lane that loaded it.
   Token getToken(const Token &loaded, Value start, Value tile, int64_t half);
   llvm::SmallVector<Value> loadCodes(const Slots::Tile &tile, Value offset);
+  /// How many bits of a byte lie below a channel's code and are not shifted
+  /// out, where all channels of a group have as many: sums are 2^bits times as
+  /// large then, and exact still, below 2^31.
+  int64_t getBitsBelow(int64_t channel) const;
   /// `size` numbers of a row as f32.
   llvm::SmallVector<Value> loadNumbers(Value part, llvm::ArrayRef<Value> at,
                                        int64_t size);

@@ -97,10 +97,23 @@ Slots::Tile Slots::findTile(Value first, int64_t size) {
   return tile;
 }
 
+Slots::Tile Slots::findWholeTile(Value first, int64_t size) {
+  Value number = b.toI32(first), pageTokens = b.i32(pageSize);
+  Value page =
+      b.loadIndex(table, {sequence, b.toIndex(b.divU(number, pageTokens))});
+  Value slot =
+      pageSize == size ? b.index(0) : b.toIndex(b.remU(number, pageTokens));
+  return {first, Place{page, slot}, Value()};
+}
+
 std::pair<Slots::Place, Value> Slots::find(const Tile &tile, Value offset) {
   if (!tile.place)
     return find(b.addI(tile.first, offset));
   Place place = *tile.place;
+  if (!tile.count) {
+    place.slot = b.addI(place.slot, offset);
+    return {place, b.boolean(true)};
+  }
   Value number = b.toI32(offset), one = b.i32(1);
   Value last = b.subI(b.maxI(tile.count, one), one);
   place.slot = b.addI(place.slot, b.toIndex(b.minI(number, last)));

@@ -54,9 +54,15 @@ public:
   struct Tile {
     Value first;
     std::optional<Place> place; // of the first, if they are in one page
-    Value count;                // i32: how many are visible
+    Value count;                // i32: how many are visible; null for all
   };
   Tile findTile(Value first, int64_t size);
+  /// The same, where all are known to be visible.
+  Tile findWholeTile(Value first, int64_t size);
+  /// Whether that may be known: all slots before the last one are visible.
+  bool hasWholeTiles(int64_t size) const {
+    return hasTiles(size) && !isListed();
+  }
   /// Whether they are in one page.
   bool hasTiles(int64_t size) const { return !inPages && pageSize % size == 0; }
   std::pair<Place, Value> find(const Tile &tile, Value offset);
