@@ -211,6 +211,7 @@ _KERNELS = {
     "pick": (("scores", 0.5),),
     "attend": (("keys and values", 1.0),),
     "attend_best": (("keys", 1.0), ("values", 1.0)),
+    "route_attend_best": (("summaries", 1.0), ("keys", 1.0), ("values", 1.0)),
 }
 
 

@@ -139,21 +139,15 @@ def kernel_table(entries: list[dict[str, Any]], name: str) -> list[str]:
     seen = [e for e in entries if e["steps"][name].get("kernels")]
     if not seen:
         return ["No kernels were seen by the profiler."]
-    names: list[str] = []
-    for entry in seen:
-        kernels = [k["name"] for k in entry["steps"][name]["kernels"]]
-        names = kernels if len(kernels) > len(names) else names
+    # Of other shapes other ops may be one kernel.
+    columns = [{k["name"]: k for k in e["steps"][name]["kernels"]} for e in seen]
     rows = []
-    for i, kernel in enumerate(names):
+    for kernel in dict.fromkeys(n for column in columns for n in column):
         row = [kernel]
-        for entry in seen:
-            kernels = entry["steps"][name]["kernels"]
-            if [k["name"] for k in kernels] != names:
-                row.append(NONE)
-                continue
-            own = kernels[i]
-            cell = _us(own["seconds"])
-            if own["bytes"]:
+        for entry, column in zip(seen, columns):
+            own = column.get(kernel)
+            cell = _us(own["seconds"]) if own else NONE
+            if own and own["bytes"]:
                 cell += f" ({_us(own['bytes'] / entry['bandwidth'])})"
             row.append(cell)
         rows.append(row)
