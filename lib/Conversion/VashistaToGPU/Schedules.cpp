@@ -295,15 +295,17 @@ int64_t vashista::chooseRows(ScoreOp op) {
   return std::min(rows, lanes);
 }
 
-/// Many slots for a block, where there are many blocks.
-static int64_t chooseScanSplit(int64_t most, int64_t least, int64_t groups,
-                               int64_t slots, const ScheduleTarget &target) {
-  constexpr int64_t kUnknown = 1024;
+/// Many slots for a block, where there are many blocks; `unknown` of slots that
+/// are not known.
+static int64_t chooseScanSplit(int64_t most, int64_t least, int64_t unknown,
+                               int64_t groups, int64_t slots,
+                               const ScheduleTarget &target) {
   if (ShapedType::isDynamic(slots))
-    return kUnknown;
+    return unknown;
   // A block more costs less than a multiprocessor without one.
+  constexpr int64_t kMany = 1024;
   auto getFewest = [&](int64_t split) {
-    return (split > kUnknown ? 16 : 4) * getPower(target);
+    return (split > kMany ? 16 : 4) * getPower(target);
   };
   int64_t split = most;
   while (split > least && groups * slots / split < getFewest(split))
@@ -332,7 +334,7 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
                        kSharedBytes / (20 * llvm::alignTo(group, 4)));
     draft.expectOnly("stages", draft.stages, 4);
     draft.choose(draft.split,
-                 chooseScanSplit(4096, 128, groups, slots, target));
+                 chooseScanSplit(4096, 128, 1024, groups, slots, target));
     draft.expectMultiple("split", draft.split, ScanFindings::kTile);
     // Registers for the heads of one product, or of several.
     constexpr int64_t kColumns = 4;
@@ -344,7 +346,9 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
   draft.expect(llvm::isPowerOf2_64(draft.stages), "stages a power of two",
                draft.stages);
   draft.expectAtMost("stages", draft.stages, lanes);
-  draft.choose(draft.split, chooseScanSplit(1024, 64, groups, slots, target));
+  int64_t unknown = groups < 2 * getPower(target) ? 256 : 1024;
+  draft.choose(draft.split,
+               chooseScanSplit(1024, 64, unknown, groups, slots, target));
   draft.expectMultiple("split", draft.split, kWarp);
   draft.choose(draft.blocks, 4);
   return draft.assign(op);
