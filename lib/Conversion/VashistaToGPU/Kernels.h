@@ -14,6 +14,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
 
 namespace vashista {
 
@@ -61,12 +62,22 @@ struct ScanFindings {
   /// Steps of a level for a nat, and the largest level: that or more.
   static constexpr int64_t kPerNat = 512, kLowest = 65535;
 };
+/// What a pick leaves beside its results: buffers, or null.
+struct PickFindings {
+  /// [R, H, bins] i32: how many slots there are at each depth, and their mass.
+  mlir::Value depths;
+  /// [R, Hkv, words, 2] i32: bits of 32 slots each, which are picked; the
+  /// second is the pick's own.
+  mlir::Value picked;
+};
 /// What those that were launched leave for others.
 struct Findings {
   /// Of scans, by their bounds.
   llvm::DenseMap<mlir::Value, ScanFindings> scans;
-  /// Buffers for what a pick counts, by the pick.
-  llvm::DenseMap<mlir::Operation *, mlir::Value> depths;
+  /// Of picks whose list another one takes up, for that.
+  llvm::DenseMap<mlir::Operation *, PickFindings> picks;
+  /// Picks of whose list nobody reads what follows its count.
+  llvm::DenseSet<mlir::Operation *> shortLists;
 };
 
 /// With levels, the op is left as it is, for its picks.
@@ -80,6 +91,9 @@ llvm::LogicalResult launchAttendBest(AttendOp op,
                                      mlir::PatternRewriter &rewriter);
 /// Whether there is a kernel for a pick that needs no more than levels.
 bool picksByLevels(PickOp op);
+/// Notes of a pick, while all who use it are as they were, whether its list may
+/// end with its count.
+void noteList(PickOp op, Findings &findings);
 /// A pick that takes up another's list needs this one's tail: the last first.
 llvm::LogicalResult launchPick(PickOp op, Findings &findings,
                                mlir::PatternRewriter &rewriter);

@@ -60,17 +60,22 @@ Value PickLauncher::reduce(Value value, Join how) {
   return joined;
 }
 
+Value PickLauncher::addUpLanes(Value sum) {
+  for (int64_t distance = 1; distance < kWarp; distance *= 2) {
+    Value other = b.shuffleUp(sum, distance);
+    Value isThere = b.compare(CmpIPredicate::uge, lane, b.index(distance));
+    sum = b.select(isThere, addAny(sum, other), sum);
+  }
+  return sum;
+}
+
 std::pair<Value, Value> PickLauncher::scan(Value value) {
   Type type = value.getType();
   Value zero = type.isF32() ? b.f32(0.0f) : b.i32(0);
   auto isFrom = [&](int64_t distance) {
     return b.compare(CmpIPredicate::uge, lane, b.index(distance));
   };
-  Value sum = value;
-  for (int64_t distance = 1; distance < kWarp; distance *= 2) {
-    Value other = b.shuffleUp(sum, distance);
-    sum = b.select(isFrom(distance), addAny(sum, other), sum);
-  }
+  Value sum = addUpLanes(value);
   Value before = b.select(isFrom(1), b.shuffleUp(sum, 1), zero);
   b.ifThen(isFrom(kWarp - 1), [&] {
     b.store(toBits(b, sum), perWarp, {warp, b.index(0)});

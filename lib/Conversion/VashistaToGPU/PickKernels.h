@@ -54,13 +54,17 @@ public:
   /// `findings`: of the scan that made the bounds, if any.
   PickLauncher(PickOp op, const ScanFindings &findings, WarpBuilder &b);
 
-  /// The pick before, which counts depths for this one; or null.
+  /// The pick before, if it counts depths for this one, or marks what it picks.
   PickOp findCounter();
-  /// Here, and of no values yet.
+  PickOp findMarker();
+  /// Buffers for what these leave: here, and of no values yet.
   Value allocateDepths();
-  /// Yields tensors. `depths`: what the pick before counts, or what this one
-  /// counts for the pick that follows; or null.
-  llvm::SmallVector<Value> launch(Value depths);
+  Value allocatePicked();
+  /// Yields tensors. `its`: what the pick before leaves, or what this one
+  /// leaves for the pick that follows.
+  llvm::SmallVector<Value> launch(const PickFindings &its);
+  /// Whether what follows the count of a list is written, too.
+  bool padsList = true;
 
   static constexpr int64_t kMostWarps = 16;
   /// Words of a warp at a time, and slots that a lane has together.
@@ -93,13 +97,14 @@ private:
     Value isThere, isOpen, isAlways;
   };
 
-  void emit(llvm::ArrayRef<Value> values, bool hasDepths,
+  void emit(llvm::ArrayRef<Value> values, const PickFindings &its,
             llvm::ArrayRef<Value> shared);
   void pick();
   /// Whether the tails of the pick before prove the group, as they are.
   Value isProvedBefore();
   void openSlots();
   void excludeTaken();
+  Value closePicked(Value bits, Value word);
   void pickAndWrite();
   /// The same of a budget of the best of slots that a block's threads can hold.
   void pickFew();
@@ -153,8 +158,19 @@ private:
   /// kTogether the top of their tile.
   struct Levels {
     llvm::SmallVector<Value> packed, tops;
+
+    llvm::SmallVector<Value> pack() const {
+      llvm::SmallVector<Value> all(packed);
+      llvm::append_range(all, tops);
+      return all;
+    }
+    /// Of so many slots, from the first of `all` on, which it drops.
+    static Levels unpack(ValueRange &all, size_t slots);
   };
+  /// Of slots: f16, in pairs as i32 or one.
   llvm::SmallVector<Value> loadSpreads(llvm::ArrayRef<Slot> slots);
+  /// As f32.
+  llvm::SmallVector<Value> getSpreads(ValueRange loaded);
   /// What a score stands for: what its bound does, less what it lacks.
   Value getMassOfScore(Value massOfBound, Value head, Value spread) {
     Value lack = b.mulF(getFact(head, Fact::slope), spread);
@@ -185,7 +201,9 @@ private:
   static constexpr int64_t kMostTogether = 8;
   Value loadEnd(Value head);
   llvm::SmallVector<Value> getMarginRanks(llvm::ArrayRef<Slot> slots);
+  /// Of the lanes before this one, and with it: f32 or i32.
   Value addUpLanes(Value sum);
+  Value getShareUnit();
   Value selectOfWarp(llvm::ArrayRef<Value> values);
   Value getRest(Value head);
   /// What is known of a head: what a score lacks of its bound, on average and
@@ -240,6 +258,15 @@ private:
                                                           ValueRange)>
                   body,
               bool ofMarked = false);
+  /// The same, and what `load` makes of slots is there when they come, as it
+  /// was loaded while those before were looked at.
+  llvm::SmallVector<Value> forEachSlot(
+      ValueRange carried,
+      llvm::function_ref<llvm::SmallVector<Value>(llvm::ArrayRef<Slot>)> load,
+      llvm::function_ref<llvm::SmallVector<Value>(
+          llvm::ArrayRef<Slot>, ValueRange loaded, ValueRange carried)>
+          body,
+      bool ofMarked = false);
   static bool areTogether(llvm::ArrayRef<Slot> slots) {
     return slots.size() == kAtOnce;
   }
@@ -248,6 +275,13 @@ private:
                                     llvm::ArrayRef<Slot> slots);
   void storeBits(llvm::ArrayRef<Value> bits, Value buffer, ValueRange which,
                  llvm::ArrayRef<Slot> slots);
+  /// Leaves bits as what is picked, and nothing as what may be picked as well.
+  void storeMarked(llvm::ArrayRef<Value> bits, llvm::ArrayRef<Slot> slots);
+  /// Bits of the slots of a lane, as i32, the first lowest.
+  Value getOwnBits(llvm::ArrayRef<Value> bits);
+  /// body(word, slot of it), in one of the lanes that share the word.
+  void forEachWord(llvm::ArrayRef<Value> bits, llvm::ArrayRef<Slot> slots,
+                   llvm::function_ref<void(Value word, Value slot)> body);
   /// A head's scores or bounds + weights; -inf of slots that are not open.
   llvm::SmallVector<Value> weighted(Value from, Value head,
                                     llvm::ArrayRef<Slot> slots);
@@ -370,6 +404,7 @@ private:
 
   // Of the kernel. Buffers of operands, results, and between blocks.
   Value scores, bounds, lengths, pages, pageCount, taken, outside, attended;
+  Value pickedBefore; // as `picked`, of the pick whose list is taken
   Value before, scanTops, levels, tileTops, spreads;
   Value depths; // [R, H, 2 * kBins] i32: how many slots, and their scores' mass
   Value ids, counts, tails;

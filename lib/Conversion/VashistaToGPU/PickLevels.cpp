@@ -31,6 +31,8 @@
 
 #include "PickKernels.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
 using namespace mlir;
 using namespace vashista;
 
@@ -71,23 +73,45 @@ PickLauncher::Levels PickLauncher::loadLevels(Value head,
   return found;
 }
 
+PickLauncher::Levels PickLauncher::Levels::unpack(ValueRange &all,
+                                                  size_t slots) {
+  size_t packed = slots == 1 ? 1 : slots / 2,
+         tops = slots == 1 ? 1 : slots / kTogether;
+  Levels levels;
+  llvm::append_range(levels.packed, all.take_front(packed));
+  llvm::append_range(levels.tops, all.slice(packed, tops));
+  all = all.drop_front(packed + tops);
+  return levels;
+}
+
 SmallVector<Value> PickLauncher::loadSpreads(ArrayRef<Slot> slots) {
+  if (!areTogether(slots)) {
+    Value slot = b.minI(slots[0].number, b.subI(numSlots, b.index(1)));
+    return {b.load(spreads, {row, kvHead, slot})};
+  }
+  SmallVector<Value> pairs;
+  for (int64_t i = 0; i < kAtOnce; i += kTogether) {
+    static_assert(kTogether == 4, "as many are 8 bytes");
+    auto [low, high] = b.load8Bytes(spreads, {row, kvHead, slots[i].number});
+    pairs.append({low, high});
+  }
+  return pairs;
+}
+
+SmallVector<Value> PickLauncher::getSpreads(ValueRange loaded) {
   SmallVector<Value> found;
   auto extend = [&](Value spread) {
     found.push_back(arith::ExtFOp::create(b, b.getF32Type(), spread));
   };
-  if (!areTogether(slots)) {
-    Value slot = b.minI(slots[0].number, b.subI(numSlots, b.index(1)));
-    extend(b.load(spreads, {row, kvHead, slot}));
-    return found;
-  }
-  auto type = VectorType::get({kTogether}, b.getF16Type());
-  for (int64_t i = 0; i < kAtOnce; i += kTogether) {
-    Value vector = vector::LoadOp::create(
-        b, type, spreads, ValueRange{row, kvHead, slots[i].number},
-        /*nontemporal=*/false, llvm::MaybeAlign(2 * kTogether));
-    for (int64_t j = 0; j < kTogether; ++j)
-      extend(vector::ExtractOp::create(b, vector, ArrayRef<int64_t>{j}));
+  for (Value value : loaded) {
+    if (value.getType().isF16()) {
+      extend(value);
+      continue;
+    }
+    Value pair =
+        LLVM::BitcastOp::create(b, VectorType::get({2}, b.getF16Type()), value);
+    for (int64_t i = 0; i < 2; ++i)
+      extend(vector::ExtractOp::create(b, pair, ArrayRef<int64_t>{i}));
   }
   return found;
 }
@@ -176,10 +200,21 @@ void PickLauncher::moveDepths(Value first) {
   b.barrier();
 }
 
+/// f32 numbers from 2^23 on are 2^23 and an integer, which their last bits are:
+/// to round to it takes no conversion. What is above these bits is added up
+/// with them, once for each that is counted.
+static constexpr float kInteger = 0x1p23f;
+static constexpr int64_t kBitsOfInteger = 0x4b000000;
+
+/// No share has more than its bits have room for.
+Value PickLauncher::getShareUnit() {
+  return b.minNumber(getUnit(), b.f32(0x1p22f));
+}
+
 SmallVector<Value> PickLauncher::countDepths(Value first) {
   int64_t heads = getHeadsAtOnce();
   Value none = b.f32(0.0f), last = b.i32(kBins - 1);
-  Value unit = b.mulF(getUnit(), b.f32(1.0f / kMostShare));
+  Value unit = b.mulF(getShareUnit(), b.f32(1.0f / kMostShare));
   // What is not counted has a bin of its lane's own, behind all others.
   Value uncounted = b.addI(b.toI32(lane), b.i32(numBins));
   clearBins(2 * heads * kBins);
@@ -196,14 +231,21 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
     lacks.push_back(b.mulF(getFact(numbers[i], Fact::lack), b.f32(kLog2E)));
     slopes.push_back(b.mulF(getFact(numbers[i], Fact::slope), b.f32(-kLog2E)));
   }
-  SmallVector<Value> sums =
-      forEachSlot(SmallVector<Value>(heads, none), [&](ArrayRef<Slot> slots,
-                                                       ValueRange now) {
+  auto load = [&](ArrayRef<Slot> slots) {
+    SmallVector<Value> loaded;
+    for (int64_t i = 0; i < heads; ++i)
+      llvm::append_range(loaded, loadLevels(numbers[i], slots).pack());
+    llvm::append_range(loaded, loadSpreads(slots));
+    return loaded;
+  };
+  SmallVector<Value> sums = forEachSlot(
+      SmallVector<Value>(heads, none), load,
+      [&](ArrayRef<Slot> slots, ValueRange loaded, ValueRange now) {
         SmallVector<Value> next(now);
         SmallVector<Levels> all;
-        SmallVector<Value> spreads = loadSpreads(slots);
         for (int64_t i = 0; i < heads; ++i)
-          all.push_back(loadLevels(numbers[i], slots));
+          all.push_back(Levels::unpack(loaded, slots.size()));
+        SmallVector<Value> spreads = getSpreads(loaded);
         for (int64_t i = 0; i < heads; ++i) {
           SmallVector<Value> below = getBelow(headTops[i], all[i]);
           for (auto [j, slot] : llvm::enumerate(slots)) {
@@ -224,8 +266,9 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
             Value share =
                 b.exp2(math::FmaOp::create(b, slopes[i], spreads[j], lacks[i]));
             share = b.minNumber(share, b.f32(kMostShare));
-            Value number = math::FmaOp::create(b, share, unit, b.f32(0.5f));
-            number = arith::FPToUIOp::create(b, b.getI32Type(), number);
+            Value number = arith::BitcastOp::create(
+                b, b.getI32Type(),
+                math::FmaOp::create(b, share, unit, b.f32(kInteger)));
             auto count = [&, &slot = slot](Value bin, Value amount) {
               if (slot.isAlways)
                 bin = b.select(slot.isAlways, uncounted, bin);
@@ -253,20 +296,24 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
   Value nats = b.mulF(width, b.f32(-1.0f / kOfNat)); // of a bin
   Value firstBin = b.mulI(at, b.index(2 * kBins));
   Value share = estimate(b.subF(none, getFact(head, Fact::lack)));
-  share = b.divF(b.mulF(share, b.f32(kMostShare)), getUnit());
+  share = b.divF(b.mulF(share, b.f32(kMostShare)), getShareUnit());
   // Of bounds, and of scores.
   auto getMasses = [&](Value bin) {
     auto load = [&](int64_t which) {
       Value there = b.addI(bin, b.index(which * kBins));
-      return arith::UIToFPOp::create(b, b.getF32Type(),
-                                     b.load(bins, b.addI(firstBin, there)));
+      return b.load(bins, b.addI(firstBin, there));
     };
+    auto toFloat = [&](Value number) -> Value {
+      return arith::UIToFPOp::create(b, b.getF32Type(), number);
+    };
+    Value count = load(0);
+    Value shares = b.subI(load(1), b.mulI(count, b.i32(kBitsOfInteger)));
     Value depth = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(bin));
     depth = b.addF(depth, b.f32(0.5f));
     Value mass =
         estimate(math::FmaOp::create(b, depth, nats, b.f32(kHeadroom)));
-    return SmallVector<Value>{b.mulF(load(0), mass),
-                              b.mulF(b.mulF(load(1), share), mass)};
+    return SmallVector<Value>{b.mulF(toFloat(count), mass),
+                              b.mulF(b.mulF(toFloat(shares), share), mass)};
   };
   // The last chunk first. No two lanes read from one bank.
   Value chunk = b.subI(b.index(kWarp - 1), lane);
@@ -329,16 +376,6 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
            [&] { b.store(end, ends, head); });
 }
 
-/// Of the lanes before this one, and with it.
-Value PickLauncher::addUpLanes(Value sum) {
-  for (int64_t distance = 1; distance < kWarp; distance *= 2) {
-    Value other = b.shuffleUp(sum, distance);
-    Value isThere = b.compare(CmpIPredicate::uge, lane, b.index(distance));
-    sum = b.addF(sum, b.select(isThere, other, b.f32(0.0f)));
-  }
-  return sum;
-}
-
 /// What is left in any case, in units of the highest bound.
 Value PickLauncher::getRest(Value head) {
   if (!outside)
@@ -384,35 +421,45 @@ SmallVector<Value> PickLauncher::markDeep() {
   sums.append(group, none);
   SmallVector<Join> joins = {Join::sum, Join::either};
   joins.append(group, Join::sum);
-  sums = forEachSlot(sums, [&](ArrayRef<Slot> slots, ValueRange now) {
-    SmallVector<Value> next(now), needed(slots.size());
-    SmallVector<Levels> all;
-    SmallVector<SmallVector<Value>> below;
+  auto load = [&](ArrayRef<Slot> slots) {
+    SmallVector<Value> loaded;
     for (int64_t head = 0; head < group; ++head)
-      all.push_back(loadLevels(b.index(head), slots));
-    for (int64_t head = 0; head < group; ++head)
-      below.push_back(getBelow(headTops[head], all[head]));
-    for (auto [i, slot] : llvm::enumerate(slots)) {
-      SmallVector<Value> depths;
-      Value is = no;
-      for (int64_t head = 0; head < group; ++head) {
-        depths.push_back(getDepth(all[head], below[head], i));
-        is = b.orI(is,
-                   b.compare(CmpIPredicate::slt, depths[head], headEnds[head]));
-      }
-      // Sinks and window are picked, needed or not.
-      is = needed[i] = andOpen(slot, orAlways(slot, is));
-      Value isLeft = andOpen(slot, notI(is));
-      next[0] = b.addI(next[0], b.select(is, b.i32(1), b.i32(0)));
-      next[1] = b.orI(next[1], b.select(isLeft, b.i32(1), b.i32(0)));
-      for (auto [sum, depth] :
-           llvm::zip_equal(MutableArrayRef<Value>(next).drop_front(2), depths))
-        sum = b.addF(sum, b.select(isLeft, getMassOfDepth(depth), none));
-    }
-    storeBits(needed, picked, b.index(0), slots);
-    storeBits(SmallVector<Value>(slots.size(), no), picked, b.index(1), slots);
-    return next;
-  });
+      llvm::append_range(loaded, loadLevels(b.index(head), slots).pack());
+    return loaded;
+  };
+  sums = forEachSlot(
+      sums, load, [&](ArrayRef<Slot> slots, ValueRange loaded, ValueRange now) {
+        SmallVector<Value> next(now), needed(slots.size()), left(slots.size());
+        SmallVector<Levels> all;
+        SmallVector<SmallVector<Value>> below;
+        for (int64_t head = 0; head < group; ++head)
+          all.push_back(Levels::unpack(loaded, slots.size()));
+        for (int64_t head = 0; head < group; ++head)
+          below.push_back(getBelow(headTops[head], all[head]));
+        for (auto [i, slot] : llvm::enumerate(slots)) {
+          SmallVector<Value> depths;
+          Value is = no;
+          for (int64_t head = 0; head < group; ++head) {
+            depths.push_back(getDepth(all[head], below[head], i));
+            is = b.orI(is, b.compare(CmpIPredicate::slt, depths[head],
+                                     headEnds[head]));
+          }
+          // Sinks and window are picked, needed or not.
+          is = needed[i] = andOpen(slot, orAlways(slot, is));
+          Value isLeft = left[i] = andOpen(slot, notI(is));
+          for (auto [sum, depth] : llvm::zip_equal(
+                   MutableArrayRef<Value>(next).drop_front(2), depths))
+            sum = b.addF(sum, b.select(isLeft, getMassOfDepth(depth), none));
+        }
+        Value number = math::CtPopOp::create(b, getOwnBits(needed));
+        next[0] = b.addI(next[0], number);
+        next[1] = b.orI(next[1], getOwnBits(left));
+        storeMarked(needed, slots);
+        return next;
+      });
+  // Whether any is left, as bits of a tail are.
+  Value isLeft = b.compare(CmpIPredicate::ne, sums[1], b.i32(0));
+  sums[1] = b.select(isLeft, b.i32(1), b.i32(0));
   sums = reduceAll(sums, joins);
   SmallVector<Value> marked = {sums[0]};
   for (Value sum : ArrayRef<Value>(sums).drop_front(2))
@@ -441,15 +488,11 @@ SmallVector<Value> PickLauncher::markDeepOfMany() {
                                              getDepth(found, below, i), end));
                   return taken;
                 });
-            Value number = now[0];
-            for (auto [is, slot] : llvm::zip_equal(needed, slots)) {
+            for (auto [is, slot] : llvm::zip_equal(needed, slots))
               is = andOpen(slot, orAlways(slot, is));
-              number = b.addI(number, b.select(is, b.i32(1), b.i32(0)));
-            }
-            storeBits(needed, picked, zero, slots);
-            storeBits(SmallVector<Value>(slots.size(), no), picked, b.index(1),
-                      slots);
-            return {number};
+            storeMarked(needed, slots);
+            Value number = math::CtPopOp::create(b, getOwnBits(needed));
+            return {b.addI(now[0], number)};
           })
           .front();
   return reduceAll(count, Join::sum);

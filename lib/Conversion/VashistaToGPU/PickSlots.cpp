@@ -16,17 +16,39 @@ using namespace vashista;
 using arith::CmpIPredicate;
 
 void PickLauncher::openSlots() {
+  // What is visible without a list is known by the length: a thread for each
+  // word.
+  if (!pages) {
+    b.forLoop(b.addI(firstWord, thread), lastWord, threads, [&](Value word) {
+      Value first = b.mulI(word, b.index(kWarp));
+      Value number = b.toI32(b.minI(b.subI(used, first), b.index(kWarp)));
+      // The lowest so many, of which there is one at least.
+      Value bits =
+          arith::ShRUIOp::create(b, b.i32(-1), b.subI(b.i32(kWarp), number));
+      b.store(closePicked(bits, word), open, {row, kvHead, word});
+    });
+    return;
+  }
   b.forLoop(b.addI(firstWord, warp), lastWord, warps, [&](Value word) {
     Value slot = b.addI(b.mulI(word, b.index(kWarp)), lane);
     Value inside = b.compare(CmpIPredicate::slt, slot, numSlots);
     slot = b.minI(slot, b.subI(numSlots, b.index(1)));
     Value bits = b.ballot(b.andI(inside, isVisible(slot)));
+    bits = closePicked(bits, word);
     Value isFirst = b.compare(CmpIPredicate::eq, lane, b.index(0));
     b.ifThen(isFirst, [&] { b.store(bits, open, {row, kvHead, word}); });
   });
 }
 
-/// A taken slot is neither picked nor in the tail.
+/// What the pick before has picked is neither picked again nor in the tail.
+Value PickLauncher::closePicked(Value bits, Value word) {
+  if (!pickedBefore)
+    return bits;
+  Value gone = b.load(pickedBefore, {row, kvHead, word, b.index(0)});
+  return b.andI(bits, arith::XOrIOp::create(b, gone, b.i32(-1)));
+}
+
+/// The same of a list.
 void PickLauncher::excludeTaken() {
   Value zero = b.index(0);
   b.barrier();
@@ -81,6 +103,19 @@ SmallVector<Value> PickLauncher::forEachSlot(
     ValueRange carried,
     function_ref<SmallVector<Value>(ArrayRef<Slot>, ValueRange)> body,
     bool ofMarked) {
+  return forEachSlot(
+      carried, [](ArrayRef<Slot>) { return SmallVector<Value>(); },
+      [&](ArrayRef<Slot> slots, ValueRange, ValueRange now) {
+        return body(slots, now);
+      },
+      ofMarked);
+}
+
+SmallVector<Value> PickLauncher::forEachSlot(
+    ValueRange carried, function_ref<SmallVector<Value>(ArrayRef<Slot>)> load,
+    function_ref<SmallVector<Value>(ArrayRef<Slot>, ValueRange, ValueRange)>
+        body,
+    bool ofMarked) {
   Value size = b.index(kWarp), atOnce = b.index(kAtOnce);
   auto open = [&](MutableArrayRef<Slot> slots) {
     SmallVector<Value> bits;
@@ -108,18 +143,35 @@ SmallVector<Value> PickLauncher::forEachSlot(
   if (hasAlways() && pages)
     last = first;
   Value chunks = b.divU(b.maxI(b.subI(last, first), b.index(0)), atOnce);
-  SmallVector<Value> found =
-      b.forLoop(warp, chunks, warps, carried, [&](Value chunk, ValueRange now) {
-        Value word = b.addI(first, b.mulI(chunk, atOnce));
-        Value base =
-            b.addI(b.mulI(word, size), b.mulI(lane, b.index(kTogether)));
-        SmallVector<Slot> slots(kAtOnce);
-        for (auto [i, slot] : llvm::enumerate(slots))
-          slot.number = b.addI(
-              base, b.index(i / kTogether * kTogether * kWarp + i % kTogether));
-        open(slots);
-        return body(slots, now);
-      });
+  auto getSlots = [&](Value chunk) {
+    Value word = b.addI(first, b.mulI(chunk, atOnce));
+    Value base = b.addI(b.mulI(word, size), b.mulI(lane, b.index(kTogether)));
+    SmallVector<Slot> slots(kAtOnce);
+    for (auto [i, slot] : llvm::enumerate(slots))
+      slot.number = b.addI(
+          base, b.index(i / kTogether * kTogether * kWarp + i % kTogether));
+    return slots;
+  };
+  // What the next chunk needs is loaded while this one is looked at.
+  Value any = b.compare(CmpIPredicate::slt, warp, chunks);
+  auto walk = [&] {
+    SmallVector<Value> state = load(getSlots(warp));
+    unsigned numLoaded = state.size();
+    llvm::append_range(state, carried);
+    state =
+        b.forLoop(warp, chunks, warps, state, [&](Value chunk, ValueRange now) {
+          Value next =
+              b.minI(b.addI(chunk, b.index(warps)), b.subI(chunks, b.index(1)));
+          SmallVector<Value> loaded = load(getSlots(next));
+          SmallVector<Slot> slots = getSlots(chunk);
+          open(slots);
+          llvm::append_range(loaded, body(slots, now.take_front(numLoaded),
+                                          now.drop_front(numLoaded)));
+          return loaded;
+        });
+    return SmallVector<Value>(llvm::drop_begin(state, numLoaded));
+  };
+  SmallVector<Value> found = b.ifThen(any, carried, walk);
   // The words before these, and after them.
   Value before = b.subI(first, firstWord);
   Value done = b.mulI(chunks, atOnce);
@@ -136,7 +188,7 @@ SmallVector<Value> PickLauncher::forEachSlot(
       slot.isAlways =
           isAlways(b.minI(slot.number, b.subI(numSlots, b.index(1))));
     open(slot);
-    return body(slot, now);
+    return body(slot, load(slot), now);
   });
 }
 
@@ -162,33 +214,54 @@ SmallVector<Value> PickLauncher::loadBits(Value buffer, ValueRange which,
   return bits;
 }
 
-void PickLauncher::storeBits(ArrayRef<Value> bits, Value buffer,
-                             ValueRange which, ArrayRef<Slot> slots) {
-  auto store = [&](Value word, Value slot) {
-    SmallVector<Value> at = {row, kvHead, b.divU(slot, b.index(kWarp))};
-    llvm::append_range(at, which);
-    b.store(word, buffer, at);
-  };
+Value PickLauncher::getOwnBits(ArrayRef<Value> bits) {
+  Value all;
+  for (auto [i, bit] : llvm::enumerate(bits)) {
+    Value own = b.select(bit, b.i32(int64_t(1) << i), b.i32(0));
+    all = all ? b.orI(all, own) : own;
+  }
+  return all;
+}
+
+void PickLauncher::forEachWord(ArrayRef<Value> bits, ArrayRef<Slot> slots,
+                               function_ref<void(Value, Value)> body) {
   if (!areTogether(slots)) {
     Value word = b.ballot(bits[0]);
     b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)),
-             [&] { store(word, slots[0].number); });
+             [&] { body(word, slots[0].number); });
     return;
   }
   // Each lane's bits, joined by the lanes that share a word.
   Value within = b.remU(lane, b.index(kWarp / kTogether));
   Value first = b.toI32(b.mulI(within, b.index(kTogether)));
   for (int64_t i = 0; i < kAtOnce; i += kTogether) {
-    Value word = b.i32(0);
-    for (int64_t bit = 0; bit < kTogether; ++bit)
-      word = b.orI(word,
-                   b.select(bits[i + bit], b.i32(int64_t(1) << bit), b.i32(0)));
-    word = arith::ShLIOp::create(b, word, first);
+    Value word =
+        arith::ShLIOp::create(b, getOwnBits(bits.slice(i, kTogether)), first);
     for (int64_t mask = 1; mask < kWarp / kTogether; mask *= 2)
       word = b.orI(word, b.shuffleXor(word, mask));
     b.ifThen(b.compare(CmpIPredicate::eq, within, b.index(0)),
-             [&] { store(word, slots[i].number); });
+             [&] { body(word, slots[i].number); });
   }
+}
+
+void PickLauncher::storeBits(ArrayRef<Value> bits, Value buffer,
+                             ValueRange which, ArrayRef<Slot> slots) {
+  forEachWord(bits, slots, [&](Value word, Value slot) {
+    SmallVector<Value> at = {row, kvHead, b.divU(slot, b.index(kWarp))};
+    llvm::append_range(at, which);
+    b.store(word, buffer, at);
+  });
+}
+
+void PickLauncher::storeMarked(ArrayRef<Value> bits, ArrayRef<Slot> slots) {
+  forEachWord(bits, slots, [&](Value word, Value slot) {
+    Value both = vector::FromElementsOp::create(
+        b, VectorType::get({2}, b.getI32Type()), ValueRange{word, b.i32(0)});
+    vector::StoreOp::create(
+        b, both, picked,
+        ValueRange{row, kvHead, b.divU(slot, b.index(kWarp)), b.index(0)},
+        /*nontemporal=*/false, llvm::MaybeAlign(8));
+  });
 }
 
 SmallVector<Value> PickLauncher::weighted(Value from, Value head,

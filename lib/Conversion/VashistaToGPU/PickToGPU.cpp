@@ -11,6 +11,7 @@
 #include "PickKernels.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace vashista;
@@ -37,6 +38,27 @@ static bool takesUp(PickOp op, PickOp before) {
   return op.getMode() == PickMode::proving && op.getAttended() &&
          op.getSinks() == 0 && op.getWindow() == 0 &&
          findPickBefore(op) == before;
+}
+
+/// Whether it can read which slots that pick has picked, in place of its list:
+/// one that was given what is attended may have found all proved, and picked
+/// nothing.
+static bool takesBits(PickOp op, PickOp before) {
+  return takesUp(op, before) && !before.getAttended();
+}
+
+void vashista::noteList(PickOp op, Findings &findings) {
+  bool isShort = llvm::all_of(op.getIds().getUsers(), [&](Operation *user) {
+    if (auto attend = dyn_cast<AttendOp>(user))
+      return !findObstacle(attend) &&
+             (attend.getTokens() == op.getIds()
+                  ? attend.getTokenCount() == op.getCount()
+                  : attend.getPageCount() == op.getCount());
+    auto pick = dyn_cast<PickOp>(user);
+    return pick && pick.getPages() != op.getIds() && takesBits(pick, op);
+  });
+  if (isShort)
+    findings.shortLists.insert(op);
 }
 
 static bool needsTail(PickOp op) {
@@ -96,28 +118,52 @@ Value PickLauncher::allocateDepths() {
                                  b.getI64IntegerAttr(64));
 }
 
-SmallVector<Value> PickLauncher::launch(Value hostDepths) {
+PickOp PickLauncher::findMarker() {
+  PickOp before = hostBefore ? findPickBefore(op) : nullptr;
+  return before && takesBits(op, before) ? before : nullptr;
+}
+
+Value PickLauncher::allocatePicked() {
+  auto getSize = [&](int64_t dim) {
+    return hasLevels() ? b.dim(findings.levels, dim)
+                       : b.createOrFold<tensor::DimOp>(op.getScores(), dim);
+  };
+  constexpr int64_t dynamic = ShapedType::kDynamic;
+  auto type = MemRefType::get(
+      {dynamic, static_cast<int64_t>(op.getKvHeads()), dynamic, 2},
+      b.getI32Type());
+  Value words = b.createOrFold<arith::CeilDivUIOp>(getSize(2), b.index(kWarp));
+  return memref::AllocOp::create(b, type, ValueRange{getSize(0), words},
+                                 b.getI64IntegerAttr(64));
+}
+
+SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
   SmallVector<Value> read;
   if (hasLevels())
     read.append({findings.levels, findings.tileTops, findings.spreads});
   else
     for (Value value : {op.getScores(), op.getBounds()})
       read.push_back(b.readOnly(value));
+  const bool isFollowing = hostBefore != nullptr,
+             readsBits = isFollowing && its.picked;
+  Value list = readsBits ? Value() : op.getTaken();
   for (Value value :
        {Value(op.getSeqLens()), Value(op.getPages()), Value(op.getPageCount()),
-        Value(op.getTaken()), Value(op.getOutside()), Value(op.getAttended())})
+        list, Value(op.getOutside()), Value(op.getAttended())})
     if (value)
       read.push_back(b.readOnly(value));
+  if (readsBits)
+    read.push_back(its.picked);
   if (hostBefore)
     read.push_back(b.readOnly(hostBefore));
   if (findings.tops)
     read.push_back(findings.tops);
-  if (hostDepths && hostBefore)
-    read.push_back(hostDepths);
+  if (its.depths && isFollowing)
+    read.push_back(its.depths);
   SmallVector<Value> results = allocateResults(op, b, op->getNumResults());
   SmallVector<Value> written = results;
-  if (hostDepths && !hostBefore)
-    written.push_back(hostDepths);
+  if (its.depths && !isFollowing)
+    written.push_back(its.depths);
   Value rows = b.dim(read[0], 0);
   Value words =
       b.createOrFold<arith::CeilDivUIOp>(b.dim(read[0], 2), b.index(kWarp));
@@ -132,7 +178,9 @@ SmallVector<Value> PickLauncher::launch(Value hostDepths) {
   };
   if (hasWords() && !picksFew())
     allocate({dynamic, kvHeads, dynamic}, b.getI32Type());
-  if (!picksFew())
+  if (its.picked && !isFollowing)
+    written.push_back(its.picked);
+  else if (!picksFew())
     allocate({dynamic, kvHeads, dynamic, 2}, b.getI32Type());
   if (clusterBlocks > 1) {
     allocate({dynamic, kvHeads, clusterBlocks, kTold}, b.getI32Type());
@@ -158,23 +206,26 @@ SmallVector<Value> PickLauncher::launch(Value hostDepths) {
        b.sharedType(kTold, i32), b.sharedType(BestScores::kCounters, i32),
        b.sharedType({group, kFacts}, f32)},
       [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
-        emit(values, hostDepths != nullptr, shared);
+        emit(values, its, shared);
       });
   return toTensors(b, results, op->getResultTypes());
 }
 
-void PickLauncher::emit(ArrayRef<Value> values, bool hasDepths,
+void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
                         ArrayRef<Value> shared) {
   Given given(values);
+  const bool hasDepths = its.depths != nullptr,
+             readsBits = hostBefore && its.picked;
   (hasLevels() ? levels : scores) = given.take();
   (hasLevels() ? tileTops : bounds) = given.take();
   spreads = given.take(hasLevels());
   lengths = given.take();
   pages = given.take(op.getPages() != nullptr);
   pageCount = given.take(op.getPageCount() != nullptr);
-  taken = given.take(op.getTaken() != nullptr);
+  taken = given.take(op.getTaken() && !readsBits);
   outside = given.take(op.getOutside() != nullptr);
   attended = given.take(op.getAttended() != nullptr);
+  pickedBefore = given.take(readsBits);
   before = given.take(hostBefore != nullptr);
   scanTops = given.take(findings.tops != nullptr);
   if (hostBefore)
@@ -315,6 +366,8 @@ void PickLauncher::writeNothing() {
 }
 
 void PickLauncher::pad(Value first) {
+  if (!padsList)
+    return;
   Value own = b.addI(b.mulI(block, b.index(threads)), thread);
   b.forLoop(b.addI(first, own), b.index(op.getBudget()),
             threads * clusterBlocks, [&](Value at) {
@@ -322,9 +375,10 @@ void PickLauncher::pad(Value first) {
             });
 }
 
-/// In the order of slots, a thread for each word.
+/// In the order of slots: a warp has consecutive words, 32 at a time, and a
+/// lane each of these.
 void PickLauncher::writePicks(Value numTies) {
-  Value zero = b.i32(0), one = b.i32(1);
+  Value zero = b.i32(0), one = b.i32(1), last = b.i32(kWarp - 1);
   auto countBits = [&](Value word) -> Value {
     return math::CtPopOp::create(b, word);
   };
@@ -334,53 +388,69 @@ void PickLauncher::writePicks(Value numTies) {
   auto clamp = [&](Value count, Value most) {
     return b.maxI(b.minI(count, most), zero);
   };
-  // Where this block's picks and ties begin.
-  SmallVector<Value> counted = b.forLoop(
-      b.addI(firstWord, thread), lastWord, threads, ValueRange{zero, zero},
-      [&](Value word, ValueRange carried) -> SmallVector<Value> {
-        return {b.addI(carried[0], countBits(load(word, 0))),
-                b.addI(carried[1], countBits(load(word, 1)))};
-      });
+  Value ofWarp = arith::CeilDivUIOp::create(b, b.subI(lastWord, firstWord),
+                                            b.index(warps));
+  Value begin = b.minI(b.addI(firstWord, b.mulI(warp, ofWarp)), lastWord);
+  Value end = b.minI(b.addI(begin, ofWarp), lastWord);
+  SmallVector<Value> counted =
+      b.forLoop(b.addI(begin, lane), end, kWarp, ValueRange{zero, zero},
+                [&](Value word, ValueRange carried) -> SmallVector<Value> {
+                  return {b.addI(carried[0], countBits(load(word, 0))),
+                          b.addI(carried[1], countBits(load(word, 1)))};
+                });
   leave(counted, {Join::sum, Join::sum});
   waitCluster();
-  SmallVector<Value> allBetter = collectEach(0, b.getI32Type());
-  SmallVector<Value> allTies = collectEach(1, b.getI32Type());
-  waitCluster();
-  Value first = zero, total = zero, tiesBefore = zero, ties = zero;
-  for (auto [i, better, tie] : llvm::enumerate(allBetter, allTies)) {
-    Value isBefore = b.compare(CmpIPredicate::ult, b.index(i), block);
+  // Where this warp's picks and ties begin: behind those of other blocks, and
+  // of the warps before.
+  Value total = zero, ties = zero, first = zero, tiesBefore = zero;
+  auto pass = [&](Value better, Value tie, Value isBefore) {
     Value kept = clamp(b.subI(numTies, ties), tie);
     total = b.addI(total, b.addI(better, kept));
     ties = b.addI(ties, tie);
     first = b.select(isBefore, total, first);
     tiesBefore = b.select(isBefore, ties, tiesBefore);
-  }
+  };
+  for (auto [i, better, tie] : llvm::enumerate(collectEach(0, b.getI32Type()),
+                                               collectEach(1, b.getI32Type())))
+    pass(better, tie, b.compare(CmpIPredicate::ult, b.index(i), block));
+  Value all = total;
+  total = first;
+  ties = tiesBefore;
+  for (int64_t i = 0; i < warps; ++i)
+    pass(b.load(perWarp, {b.index(i), b.index(0)}),
+         b.load(perWarp, {b.index(i), b.index(1)}),
+         b.compare(CmpIPredicate::ult, b.index(i), warp));
+  waitCluster();
 
   b.forLoop(
-      firstWord, lastWord, threads, ValueRange{first, tiesBefore},
+      begin, end, kWarp, ValueRange{first, tiesBefore},
       [&](Value start, ValueRange carried) -> SmallVector<Value> {
-        Value word = b.addI(start, thread);
-        Value isThere = b.compare(CmpIPredicate::slt, word, lastWord);
-        Value last = b.subI(lastWord, b.index(1));
-        word = b.minI(word, last);
+        Value word = b.addI(start, lane);
+        Value isThere = b.compare(CmpIPredicate::slt, word, end);
+        word = b.minI(word, b.subI(end, b.index(1)));
         Value sure = b.select(isThere, load(word, 0), zero);
-        Value maybe = b.select(isThere, load(word, 1), zero);
-        Value number = countBits(maybe);
-        auto [before, tiesHere] = scan(number);
-        Value left = b.subI(numTies, b.addI(carried[1], before));
-        // The lowest bits, one after the other.
+        // Mostly there are no ties.
+        Value hasTies = b.compare(CmpIPredicate::sgt, numTies, zero);
         SmallVector<Value> chosen =
-            b.forLoop(b.index(0), b.toIndex(clamp(left, number)), 1,
-                      ValueRange{maybe, sure},
-                      [&](Value, ValueRange now) -> SmallVector<Value> {
-                        Value rest = b.andI(now[0], b.subI(now[0], one));
-                        Value lowest = arith::XOrIOp::create(b, now[0], rest);
-                        return {rest, b.orI(now[1], lowest)};
-                      });
-        Value all = chosen[1];
-        auto [offset, picksHere] = scan(countBits(all));
-        Value to = b.toIndex(b.addI(carried[0], offset));
-        b.forLoop(b.index(0), b.toIndex(countBits(all)), 1, ValueRange{all},
+            b.ifThen(hasTies, {sure, carried[1]}, [&]() -> SmallVector<Value> {
+              Value maybe = b.select(isThere, load(word, 1), zero);
+              Value number = countBits(maybe), upTo = addUpLanes(number);
+              Value before = b.addI(carried[1], b.subI(upTo, number));
+              // The lowest bits, one after the other.
+              Value most = clamp(b.subI(numTies, before), number);
+              SmallVector<Value> taken = b.forLoop(
+                  b.index(0), b.toIndex(most), 1, ValueRange{maybe, sure},
+                  [&](Value, ValueRange now) -> SmallVector<Value> {
+                    Value rest = b.andI(now[0], b.subI(now[0], one));
+                    Value lowest = arith::XOrIOp::create(b, now[0], rest);
+                    return {rest, b.orI(now[1], lowest)};
+                  });
+              return {taken[1], b.addI(carried[1], b.shuffle(upTo, last))};
+            });
+        Value bits = chosen[0], number = countBits(bits);
+        Value upTo = addUpLanes(number);
+        Value to = b.toIndex(b.addI(carried[0], b.subI(upTo, number)));
+        b.forLoop(b.index(0), b.toIndex(number), 1, ValueRange{bits},
                   [&](Value i, ValueRange now) -> SmallVector<Value> {
                     Value bit = math::CountTrailingZerosOp::create(b, now[0]);
                     Value slot =
@@ -392,14 +462,14 @@ void PickLauncher::writePicks(Value numTies) {
                     return {b.andI(now[0], b.subI(now[0], one))};
                   });
         b.ifThen(isThere, [&] {
-          b.store(all, picked, {row, kvHead, word, b.index(0)});
+          b.store(bits, picked, {row, kvHead, word, b.index(0)});
         });
-        return {b.addI(carried[0], picksHere), b.addI(carried[1], tiesHere)};
+        return {b.addI(carried[0], b.shuffle(upTo, last)), chosen[1]};
       });
-  pad(b.toIndex(total));
+  pad(b.toIndex(all));
   Value isFirst =
       b.andI(isFirstThread(), b.compare(CmpIPredicate::eq, block, b.index(0)));
-  b.ifThen(isFirst, [&] { b.store(total, counts, {row, kvHead}); });
+  b.ifThen(isFirst, [&] { b.store(all, counts, {row, kvHead}); });
   b.barrier();
 }
 
@@ -429,12 +499,23 @@ LogicalResult vashista::launchPick(PickOp op, Findings &findings,
   if (op.getUnit() == SlotUnit::tokens)
     found = findings.scans.lookup(op.getBounds());
   PickLauncher launcher(op, found, b);
-  Value depths = findings.depths.lookup(op);
-  if (PickOp counter = launcher.findCounter()) {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPoint(counter);
-    depths = findings.depths[counter] = launcher.allocateDepths();
-  }
-  rewriter.replaceOp(op, launcher.launch(depths));
+  launcher.padsList = !findings.shortLists.contains(op);
+  PickFindings its = findings.picks.lookup(op);
+  auto getOf = [&](PickOp before, Value PickFindings::*what, auto allocate) {
+    if (!before)
+      return;
+    Value &buffer = findings.picks[before].*what;
+    if (!buffer) {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPoint(before);
+      buffer = (launcher.*allocate)();
+    }
+    its.*what = buffer;
+  };
+  getOf(launcher.findCounter(), &PickFindings::depths,
+        &PickLauncher::allocateDepths);
+  getOf(launcher.findMarker(), &PickFindings::picked,
+        &PickLauncher::allocatePicked);
+  rewriter.replaceOp(op, launcher.launch(its));
   return success();
 }

@@ -113,6 +113,8 @@ struct ConvertPass
       if (findings.scans.lookup(bounds).levels)
         picked.push_back(op);
     }
+    for (PickOp op : picks)
+      noteList(op, findings);
     for (PickOp op : llvm::reverse(picks)) {
       rewriter.setInsertionPoint(op);
       (void)launchPick(op, findings, rewriter);

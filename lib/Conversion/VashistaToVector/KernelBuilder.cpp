@@ -154,3 +154,20 @@ void KernelBuilder::ifThen(Value condition, function_ref<void()> body) {
     scf::YieldOp::create(*this);
   });
 }
+
+SmallVector<Value>
+KernelBuilder::ifThen(Value condition, ValueRange otherwise,
+                      function_ref<SmallVector<Value>()> body) {
+  auto make = [&](OpBuilder &b, function_ref<SmallVector<Value>()> get) {
+    OpBuilder::InsertionGuard guard(*this);
+    setInsertionPoint(b.getInsertionBlock(), b.getInsertionPoint());
+    SmallVector<Value> values = get();
+    scf::YieldOp::create(*this, values);
+  };
+  auto ifOp = scf::IfOp::create(
+      *this, condition, [&](OpBuilder &b, Location) { make(b, body); },
+      [&](OpBuilder &b, Location) {
+        make(b, [&] { return SmallVector<Value>(otherwise); });
+      });
+  return llvm::to_vector_of<Value>(ifOp.getResults());
+}

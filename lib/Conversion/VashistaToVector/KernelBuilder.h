@@ -226,6 +226,10 @@ public:
   void forLoop(Value begin, Value end, int64_t step,
                llvm::function_ref<void(Value)> body);
   void ifThen(Value condition, llvm::function_ref<void()> body);
+  /// What the body yields; where the condition does not hold, `otherwise`.
+  llvm::SmallVector<Value>
+  ifThen(Value condition, ValueRange otherwise,
+         llvm::function_ref<llvm::SmallVector<Value>()> body);
 };
 
 } // namespace vashista
