@@ -48,11 +48,10 @@ struct Parameter {
   bool doubles;
 };
 
-const Parameter parameters[] = {{"split", 64, 1 << 24, true},
-                                {"warps", 1, 32, true},
-                                {"cluster", 1, 8, true},
-                                {"stages", 1, 8, true},
-                                {"blocks", 1, 32, false}};
+const Parameter parameters[] = {
+    {"split", 64, 1 << 24, true}, {"splits", 1, 1 << 16, true},
+    {"warps", 1, 32, true},       {"cluster", 1, 8, true},
+    {"stages", 1, 8, true},       {"blocks", 1, 32, false}};
 
 class Tuner {
 public:

@@ -90,6 +90,7 @@ def VashistaAssignSchedulePass
     | `vector` | 8 | 8 | 8 | 4 | 8 |
     | `stages` | tiles of 16 tokens | rows of a lane: 1, 2, 4 or 8 | 4 | 8 | values of a lane |
     | `split` | a multiple of 16 | a multiple of 32 | a multiple of 64 | 0 | 0 |
+    | `splits` | any; 0: as many as there is room for | 0 | 0 | 0 | 0 |
     | `blocks` | any | any | any | any | any |
     | `cluster` | 1 | 1 | 1 | for tokens any | one that divides the slots; 1 with pages |
 
@@ -109,8 +110,8 @@ def VashistaAssignSchedulePass
     **Errors.** What a kernel cannot be, at its op. A schedule of an op without a
     kernel of its own is dropped, with a warning.
 
-    **Numerics.** Sums are in another order with another `split`, `warps` or
-    `cluster`.
+    **Numerics.** Sums are in another order with another `split`, `splits`, `warps`
+    or `cluster`.
 
     Example:
 

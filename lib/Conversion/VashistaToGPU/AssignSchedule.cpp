@@ -45,9 +45,10 @@ struct AssignSchedulePass
         return;
       op.setScheduleAttr(
           s ? ScheduleAttr::get(&getContext(), s.getWarps(), s.getVector(),
-                                s.getStages(), kSplit, s.getBlocks(),
-                                s.getCluster(), s.getFuse())
-            : ScheduleAttr::get(&getContext(), 0, 0, 0, kSplit, 0, 0, false));
+                                s.getStages(), kSplit, s.getSplits(),
+                                s.getBlocks(), s.getCluster(), s.getFuse())
+            : ScheduleAttr::get(&getContext(), 0, 0, 0, kSplit, 0, 0, 0,
+                                false));
     });
   }
 };

@@ -46,6 +46,9 @@ namespace vashista {
 
 /// Tokens of a tile and heads of a block: the sizes of an mma.
 inline constexpr int64_t kTokens = 16, kHeads = 8;
+/// Blocks, about, that occupy a GPU: with nothing to do they are gone in a
+/// microsecond or two.
+inline constexpr int64_t kFewBlocks = 1024;
 /// Warps of a block that merges splits.
 inline constexpr int64_t kMergeWarps = 4;
 inline constexpr double kLog2E = 1.4426950408889634, kLn2 = 0.6931471805599453;
@@ -111,10 +114,17 @@ private:
 
   // Within a kernel.
   void findSlots();
+  /// Slots of a block of the row: `split`, or more where there are too many.
+  Value getSlotsOfSplit();
   /// Attends where the condition holds; elsewhere, and if `isLast`, copies the
   /// states of consecutive heads, and writes the flag.
   void attendIf(bool isLast, Value head, Value count,
                 llvm::function_ref<void()> attend);
+  /// Whether the condition, if there is one, holds for the row and KV head.
+  Value isFlagged();
+  /// A block's rows, of which mostly few have anything to do.
+  void forEachRow(llvm::function_ref<void()> body);
+  Value getRowsOfBlock(Value numRows, Value numSplits);
   void emitSplit(bool isWhole);
   void emitTiles(Value heads);
   /// Where the tokens of a tile are, as i32: of one in a page the page, its
@@ -185,7 +195,9 @@ private:
   const bool inTokens, inPages;
   const int64_t numHeads, headBlocks; // of a block, and blocks of a KV head
   const ScheduleAttr schedule;
-  const int64_t split;
+  const int64_t split, mostSplits;
+  /// Whether blocks take rows by turns.
+  bool takesTurns = false;
 
   /// What lies between the kernels.
   Operands host;
@@ -193,7 +205,7 @@ private:
   Operands its;
   int64_t warps = 0;
   Value row, kvHead, firstHead, sequence, length, numSlots; // index
-  Value splitNumber, last;
+  Value splitNumber, first, last;
   Value warp, lane, quad, within;       // quad = g, within = t
   Value sharedOutputs, sharedExponents; // [warps, heads, Dv], [warps, heads, 2]
 };

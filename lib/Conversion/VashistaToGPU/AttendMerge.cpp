@@ -48,7 +48,7 @@ void AttendLauncher::launchMerge() {
              kvHead = b.divU(head, b.index(group));
              findSlots();
              Value count =
-                 b.divU(b.addI(numSlots, b.index(split - 1)), b.index(split));
+                 arith::CeilDivUIOp::create(b, numSlots, getSlotsOfSplit());
              attendIf(/*isLast=*/true, head, b.index(1), [&] {
                Value some = b.compare(CmpIPredicate::sgt, count, zero);
                b.ifThen(some, [&] {

@@ -35,6 +35,16 @@ void AttendLauncher::findSlots() {
       b.select(b.compare(CmpIPredicate::sgt, length, zero), numSlots, zero);
 }
 
+Value AttendLauncher::getSlotsOfSplit() {
+  if (mostSplits == 0 || !its.partials)
+    return b.index(split);
+  // Whole tiles of all warps.
+  Value least = b.index(split), tiles = b.index(4 * kTokens);
+  Value share = arith::CeilDivUIOp::create(b, numSlots, its.numSplits);
+  share = b.mulI(b.divU(b.addI(share, b.index(4 * kTokens - 1)), tiles), tiles);
+  return b.maxI(share, least);
+}
+
 /// The position of a slot, and whether it is visible.
 std::pair<Value, Value> AttendLauncher::findPosition(Value slot) {
   Value inside = b.compare(CmpIPredicate::slt, slot, last);
@@ -252,21 +262,61 @@ void AttendLauncher::storeShared(const State &state) {
   }
 }
 
+Value AttendLauncher::isFlagged() {
+  Value begin = b.mulI(kvHead, b.index(group));
+  return b
+      .forLoop(begin, b.addI(begin, b.index(group)), 1,
+               ValueRange{b.boolean(false)},
+               [&](Value other, ValueRange carried) -> SmallVector<Value> {
+                 Value measure = b.load(its.condition->measure, {row, other});
+                 Value misses = b.compare(arith::CmpFPredicate::UGT, measure,
+                                          b.f32(its.condition->limit));
+                 return {b.orI(carried[0], misses)};
+               })
+      .front();
+}
+
+/// So many that there are few blocks, and no more than a warp can look at.
+Value AttendLauncher::getRowsOfBlock(Value numRows, Value numSplits) {
+  int64_t heads = cast<MemRefType>(op.getQuery().getType()).getDimSize(1);
+  Value blocks =
+      b.mulI(b.mulI(numRows, numSplits), b.index(heads / group * headBlocks));
+  blocks = b.createOrFold<arith::CeilDivUIOp>(blocks, b.index(kFewBlocks));
+  return b.createOrFold<arith::MinUIOp>(blocks, b.index(kWarp));
+}
+
+void AttendLauncher::forEachRow(function_ref<void()> body) {
+  Value numRows = b.dim(its.query, 0);
+  Value ofBlock = getRowsOfBlock(numRows, its.numSplits);
+  Value firstRow = b.mulI(row, ofBlock), zero = b.index(0);
+  // A lane looks at each.
+  Value lane = b.remU(b.threadId(), b.index(kWarp));
+  row = b.addI(firstRow, lane);
+  Value isRow = b.andI(b.compare(CmpIPredicate::ult, lane, ofBlock),
+                       b.compare(CmpIPredicate::ult, row, numRows));
+  row = b.minI(row, b.subI(numRows, b.index(1)));
+  Value hasWork = its.condition ? isFlagged() : b.boolean(true);
+  if (its.count)
+    hasWork = b.compare(CmpIPredicate::sgt,
+                        b.loadIndex(its.count, {row, kvHead}), zero);
+  Value rows = b.ballot(b.andI(isRow, hasWork));
+  Value number = b.toIndex(math::CtPopOp::create(b, rows));
+  b.forLoop(zero, number, 1, ValueRange{rows},
+            [&](Value, ValueRange left) -> SmallVector<Value> {
+              Value lowest = math::CountTrailingZerosOp::create(b, left[0]);
+              row = b.addI(firstRow, b.toIndex(lowest));
+              body();
+              // Others read what this block shares.
+              b.barrier();
+              return {b.andI(left[0], b.subI(left[0], b.i32(1)))};
+            });
+}
+
 void AttendLauncher::attendIf(bool isLast, Value head, Value count,
                               function_ref<void()> attend) {
   if (!its.condition)
     return attend();
-  Value begin = b.mulI(kvHead, b.index(group));
-  Value isFlagged =
-      b.forLoop(begin, b.addI(begin, b.index(group)), 1,
-                ValueRange{b.boolean(false)},
-                [&](Value other, ValueRange carried) -> SmallVector<Value> {
-                  Value measure = b.load(its.condition->measure, {row, other});
-                  Value misses = b.compare(arith::CmpFPredicate::UGT, measure,
-                                           b.f32(its.condition->limit));
-                  return {b.orI(carried[0], misses)};
-                })
-          .front();
+  Value begin = b.mulI(kvHead, b.index(group)), isFlagged = this->isFlagged();
   b.ifThen(isFlagged, attend);
   if (!isLast)
     return;
@@ -297,18 +347,20 @@ void AttendLauncher::emitSplit(bool isWhole) {
   quad = b.divU(lane, b.index(4));
   within = b.remU(lane, b.index(4));
   findSlots();
-  Value first = b.mulI(splitNumber, b.index(split));
-  last = b.minI(b.addI(first, b.index(split)), numSlots);
+  Value ofSplit = getSlotsOfSplit();
+  first = b.mulI(splitNumber, ofSplit);
+  last = b.minI(b.addI(first, ofSplit), numSlots);
   // The last block of a KV head may have fewer heads.
   Value heads = b.minI(
       b.subI(b.mulI(b.addI(kvHead, b.index(1)), b.index(group)), firstHead),
       b.index(numHeads));
+  if (takesTurns)
+    return emitTiles(heads);
   attendIf(isWhole, firstHead, heads, [&] { emitTiles(heads); });
 }
 
 void AttendLauncher::emitTiles(Value heads) {
   Value zero = b.index(0), thread = b.threadId();
-  Value first = b.mulI(splitNumber, b.index(split));
   if (startsEmpty && !its.partials)
     b.ifThen(b.compare(CmpIPredicate::sge, first, last),
              [&] { storeEmpty(firstHead, heads); });

@@ -29,7 +29,7 @@ AttendLauncher::AttendLauncher(AttendOp op, WarpBuilder &b, bool startsEmpty)
       inTokens(op.getTokens() != nullptr), inPages(op.getPages() != nullptr),
       numHeads(std::min(group, kHeads)),
       headBlocks(llvm::divideCeil(group, kHeads)), schedule(*op.getSchedule()),
-      split(schedule.getSplit()) {}
+      split(schedule.getSplit()), mostSplits(schedule.getSplits()) {}
 
 SmallVector<Value> AttendLauncher::getRead() {
   SmallVector<Value> read = {op.getQuery(), op.getKCache(), op.getVCache(),
@@ -74,6 +74,9 @@ void AttendLauncher::launch() {
   if (!inTokens)
     capacity = b.mulI(capacity, b.index(pageSize));
   host.numSplits = b.createOrFold<arith::CeilDivUIOp>(capacity, b.index(split));
+  if (mostSplits > 0)
+    host.numSplits =
+        b.createOrFold<arith::MinUIOp>(host.numSplits, b.index(mostSplits));
   bool isWhole = getConstantIntValue(host.numSplits) == 1;
   if (!isWhole) {
     auto allocate = [&](int64_t size) -> Value {
@@ -98,14 +101,18 @@ void AttendLauncher::launchSplits(bool isWhole) {
   Value kvHeads = b.dim(op.getKCache(), op.getLayout() == Layout::hnd ? 1 : 2);
   KernelShape shape;
   shape.name = "attend";
+  // Of a later round, or of what was not certified, most rows have nothing.
+  shape.isShort = !startsEmpty || condition;
+  takesTurns = shape.isShort && !isWhole;
   shape.gridX = b.dim(op.getQuery(), 0);
+  if (takesTurns)
+    shape.gridX = b.createOrFold<arith::CeilDivUIOp>(
+        shape.gridX, getRowsOfBlock(shape.gridX, host.numSplits));
   shape.gridY = b.mulI(kvHeads, b.index(headBlocks));
   shape.gridZ = host.numSplits;
   warps = schedule.getWarps();
   shape.threads = warps * kWarp;
   shape.residentBlocks = schedule.getBlocks();
-  // Of a later round, or of what was not certified, most blocks have nothing.
-  shape.isShort = !startsEmpty || condition;
   SmallVector<Value> read = getRead(), written(op.getOuts());
   if (condition)
     written.push_back(condition->flags);
@@ -127,7 +134,10 @@ void AttendLauncher::launchSplits(bool isWhole) {
              firstHead = b.addI(
                  b.mulI(kvHead, b.index(group)),
                  b.mulI(b.remU(heads, b.index(headBlocks)), b.index(kHeads)));
-             emitSplit(isWhole);
+             if (takesTurns)
+               forEachRow([&] { emitSplit(isWhole); });
+             else
+               emitSplit(isWhole);
            });
 }
 

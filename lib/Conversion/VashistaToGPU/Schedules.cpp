@@ -47,12 +47,14 @@ public:
     vector = written.getVector();
     stages = written.getStages();
     split = written.getSplit();
+    splits = written.getSplits();
     blocks = written.getBlocks();
     cluster = written.getCluster();
     fuse = written.getFuse();
   }
 
-  int64_t warps = 0, vector = 0, stages = 0, split = 0, blocks = 0, cluster = 0;
+  int64_t warps = 0, vector = 0, stages = 0, split = 0, splits = 0, blocks = 0,
+          cluster = 0;
   bool fuse = false;
 
   /// What is not written is chosen.
@@ -70,6 +72,7 @@ public:
     if (fuse && mistake.empty())
       mistake = "expected a schedule with fuse = false, got true";
   }
+  void expectNoSplits() { expectOnly("splits", splits, 0); }
   /// What no kernel of a family can be but this.
   void expectOnly(StringRef name, int64_t &parameter, int64_t value) {
     choose(parameter, value);
@@ -99,7 +102,7 @@ public:
       return op->emitOpError(mistake);
     op->setAttr("schedule",
                 ScheduleAttr::get(op->getContext(), warps, vector, stages,
-                                  split, blocks, cluster, fuse));
+                                  split, splits, blocks, cluster, fuse));
     return success();
   }
 
@@ -132,7 +135,10 @@ struct AttendShape {
   int64_t capacity;
   /// And of what is listed, if anything is.
   std::optional<int64_t> listed;
-  bool inTokens = false, isConditional = false;
+  bool inTokens = false;
+  /// Whether most rows have nothing to do.
+  bool isSeldom = false;
+  int64_t headBlocks; // of a row and split
 
   template <typename OpTy> explicit AttendShape(OpTy op) {
     ShapedType query = getShape(op.getQuery()), keys = getShape(op.getKCache());
@@ -141,6 +147,7 @@ struct AttendShape {
             kvHeads = keys.getDimSize(isHnd ? 1 : 2);
     groups = ShapedType::isDynamic(rows) ? 1 : rows * kvHeads;
     group = query.getDimSize(1) / kvHeads;
+    headBlocks = kvHeads * llvm::divideCeil(group, kHeads);
     pageSize = keys.getDimSize(isHnd ? 2 : 1);
     capacity = getShape(op.getPageTable()).getDimSize(1);
     if (!ShapedType::isDynamic(capacity))
@@ -154,31 +161,48 @@ struct AttendShape {
 
 } // namespace
 
-/// Enough splits to occupy a GPU, and not many more: each is a block, and most
-/// blocks of a list that is not full, or of a condition that does not hold,
-/// find nothing to do.
-static int64_t chooseSplit(const AttendShape &shape,
-                           const ScheduleTarget &target) {
-  constexpr int64_t kSequenceSplit = 2048, kListSplit = 256;
-  int64_t split = kSequenceSplit;
-  if (shape.isConditional)
-    return shape.groups > 2 * getPower(target) ? 2 * split : split;
-  if (!shape.listed) {
-    // One short sequence needs many splits, and many long ones few: what is not
-    // known is in between.
-    if (ShapedType::isDynamic(shape.capacity))
-      return split / 2;
-    while (split > kListSplit &&
-           shape.groups * shape.capacity / split < 4 * getPower(target))
-      split /= 2;
-    return split;
+/// Enough blocks to occupy a GPU, and not many more: most of those of a list
+/// that is not full, or of a sequence that is shorter than its table, find
+/// nothing to do.
+static void chooseSplits(Draft &draft, const AttendShape &shape,
+                         const ScheduleTarget &target) {
+  if (draft.split > 0)
+    return;
+  constexpr int64_t kLong = 2048, kShort = 256;
+  const int64_t power = getPower(target), groups = shape.groups,
+                slots = shape.listed.value_or(shape.capacity);
+  const bool isKnown = !ShapedType::isDynamic(slots);
+  // At most so many splits, of so many slots or more.
+  auto choose = [&](int64_t splits, int64_t split) {
+    draft.split = split;
+    if (!isKnown || slots > splits * split)
+      draft.choose(draft.splits, splits);
+  };
+  auto getPowerWithin = [](int64_t number, int64_t least, int64_t most) {
+    return std::clamp<int64_t>(llvm::bit_floor<uint64_t>(number), least, most);
+  };
+  // The few rows that have something to do are shared by all blocks; lists of a
+  // later round are short.
+  if (shape.isSeldom)
+    return choose(getPowerWithin(8 * power / shape.headBlocks, 8,
+                                 shape.listed ? 32 : 128),
+                  kShort);
+  // One short sequence needs many splits, and many long ones few: what is not
+  // known is in between.
+  if (!isKnown) {
+    draft.split = shape.listed ? kShort : kLong / 2;
+    return;
   }
-  split = kListSplit;
-  if (ShapedType::isDynamic(*shape.listed))
-    return split;
-  while (shape.groups * *shape.listed / split > 64 * getPower(target))
-    split *= 2;
-  return split;
+  // As many as what is full is best read by; others share it among as many,
+  // down to what is worth a block.
+  if (shape.listed)
+    return choose(std::max<int64_t>(16 * power / groups, 8),
+                  getPowerWithin(2 * groups, kShort, 2 * kShort));
+  int64_t ofLong = kLong;
+  while (ofLong > kShort && groups * slots / ofLong < 4 * power)
+    ofLong /= 2;
+  choose(llvm::divideCeil(slots, ofLong),
+         getPowerWithin(8 * groups, kShort, ofLong));
 }
 
 static LogicalResult assign(Operation *op, const AttendShape &shape,
@@ -193,7 +217,7 @@ static LogicalResult assign(Operation *op, const AttendShape &shape,
   draft.expectAtMost("warps", draft.warps, most);
   draft.expectOnly("vector", draft.vector, 8);
   draft.choose(draft.stages, 1);
-  draft.choose(draft.split, chooseSplit(shape, target));
+  chooseSplits(draft, shape, target);
   draft.expectMultiple("split", draft.split, kTokens);
   bool isPaged = !shape.inTokens && shape.pageSize % kTokens == 0;
   draft.choose(draft.blocks, shape.valueDim > 128 || shape.keyDim > 128 ? 1
@@ -207,6 +231,8 @@ static LogicalResult assign(AttendOp op, const ScheduleTarget &target) {
   AttendShape shape(op);
   shape.inTokens = op.getTokens() != nullptr;
   if (Value list = op.getTokens() ? op.getTokens() : op.getPages()) {
+    auto pick = list.getDefiningOp<PickOp>();
+    shape.isSeldom = pick && pick.getAttended();
     shape.listed = getShape(list).getDimSize(2);
     if (!shape.inTokens && !ShapedType::isDynamic(*shape.listed))
       *shape.listed *= shape.pageSize;
@@ -216,7 +242,7 @@ static LogicalResult assign(AttendOp op, const ScheduleTarget &target) {
 
 static LogicalResult assign(FallbackOp op, const ScheduleTarget &target) {
   AttendShape shape(op);
-  shape.isConditional = true;
+  shape.isSeldom = true;
   return assign(op, shape, op.getScheduleAttr(), target);
 }
 
@@ -270,6 +296,7 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
   draft.expectOnly("vector", draft.vector, 8);
   draft.choose(draft.stages, 8);
   draft.expectOnly("split", draft.split, 0);
+  draft.expectNoSplits();
   // Of a cluster each block has a multiprocessor, and its registers.
   draft.choose(draft.blocks,
                draft.cluster > 1 ? 1 : std::max<int64_t>(16 / draft.warps, 1));
@@ -316,6 +343,7 @@ static int64_t chooseScanSplit(int64_t most, int64_t least, int64_t unknown,
 static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
   Draft draft(op.getScheduleAttr());
   draft.expectNoFuse();
+  draft.expectNoSplits();
   SourcePart part = op.getFrom().getParts().front();
   auto at = llvm::find(part.dims, Dim::kvHeads) - part.dims.begin();
   ShapedType direction = getShape(op.getDirection());
@@ -372,6 +400,7 @@ static LogicalResult assign(PickOp op, const ScheduleTarget &target) {
   constexpr int64_t kMostWarps = PickLauncher::kMostWarps;
   Draft draft(op.getScheduleAttr());
   draft.expectNoFuse();
+  draft.expectNoSplits();
   ShapedType scores = getShape(op.getScores());
   int64_t kvHeads = op.getKvHeads(), power = getPower(target);
   bool isKnown = !scores.isDynamicDim(0);

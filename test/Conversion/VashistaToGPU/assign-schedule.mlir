@@ -61,11 +61,12 @@ func.func @heads(
 // ALONE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 1> :
 // SMALL: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 2, cluster = 1> :
 // CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, blocks = 3, cluster = 1> :
-// SMALL: vashista.attend {{.*}} split = 1024,
+// SMALL: vashista.attend {{.*}} split = 256, splits = 8,
 // WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 4> :
 // CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, blocks = 3, cluster = 1> :
-// CHECK: vashista.fallback {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 2048, blocks = 4, cluster = 1> :
-// SMALL: vashista.fallback {{.*}} split = 4096,
+// Who falls back is read by many blocks, which are few if nobody does.
+// CHECK: vashista.fallback {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, splits = 128, blocks = 4, cluster = 1> :
+// SMALL: vashista.fallback {{.*}} split = 256, splits = 8,
 func.func @certified(
     %q: tensor<8x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
     %v: tensor<?x8x16x128xbf16>, %table: tensor<8x8192xi32>,
@@ -176,10 +177,11 @@ func.func @without_kernel(
 
 // -----
 
-// One short sequence needs many splits to occupy a GPU, several long ones few.
+// One short sequence needs many splits to occupy a GPU, several long ones few:
+// as many as are good for a full table, which shorter sequences share.
 // WIDE-LABEL: func.func @short(
-// WIDE: vashista.attend {{.*}} split = 256,
-// WIDE: vashista.attend {{.*}} split = 2048,
+// WIDE: vashista.attend {{.*}} split = 256, blocks
+// WIDE: vashista.attend {{.*}} split = 1024, splits = 64, blocks
 func.func @short(
     %q: tensor<1x32x128xbf16>, %table: tensor<1x512xi32>, %lens: tensor<1xi32>,
     %qs: tensor<16x32x128xbf16>, %tables: tensor<16x8192xi32>,

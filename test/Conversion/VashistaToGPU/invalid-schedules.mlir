@@ -332,3 +332,16 @@ func.func @best_split(
       -> (tensor<2x8x64xf32>, tensor<2x8xf32>)
   return %0#0 : tensor<2x8x64xf32>
 }
+
+// -----
+
+func.func @splits_of_pick(
+    %scores: tensor<2x8x128xf32>, %bounds: tensor<2x8x128xf32>,
+    %lens: tensor<2xi32>) -> tensor<2x2x16xi32> {
+  // expected-error @+1 {{expected a schedule with splits = 0, got 4}}
+  %ids, %count, %tail = vashista.pick top 16 tokens of(%scores, %bounds)
+      lens(%lens) kv_heads 2 page_size 16 schedule <splits = 4>
+      : (tensor<2x8x128xf32>, tensor<2x8x128xf32>, tensor<2xi32>)
+      -> (tensor<2x2x16xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  return %ids : tensor<2x2x16xi32>
+}

@@ -30,6 +30,25 @@ func.func @attend(%q: memref<?x8x128xbf16>, %k: memref<?x2x16x128xbf16>,
 
 // -----
 
+// Four blocks share a row's slots, more than 64 for each where there are many.
+// CHECK-LABEL: func.func @share(
+// CHECK: gpu.launch_func @kernels::@attend_0 blocks in ({{[^,]+}}, %c2{{[^,]*}}, %c4{{[^,]*}}) threads in (%c128
+// CHECK: gpu.func @attend_0(
+// CHECK: arith.ceildivui %{{.*}}, %arg
+// CHECK: arith.maxsi
+func.func @share(%q: memref<2x8x128xbf16>, %k: memref<?x2x16x128xbf16>,
+                 %table: memref<2x64xi32>, %lens: memref<2xi32>,
+                 %o: memref<2x8x128xf32>, %lse: memref<2x8xf32>) {
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125 schedule <split = 64, splits = 4>
+      : (memref<2x8x128xbf16>, memref<?x2x16x128xbf16>,
+         memref<?x2x16x128xbf16>, memref<2x64xi32>, memref<2xi32>,
+         memref<2x8x128xf32>, memref<2x8xf32>) -> ()
+  return
+}
+
+// -----
+
 // A fallback is such an attend.
 // CHECK-LABEL: func.func @fallback(
 // CHECK: gpu.launch_func @kernels::@attend_0 {{.*}} threads in (%c64{{.*}}, %c1{{.*}}, %c1{{.*}})

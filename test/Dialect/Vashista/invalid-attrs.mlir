@@ -756,6 +756,13 @@ func.func private @schedule_c6_large() attributes {
 
 // -----
 
+func.func private @schedule_c7() attributes {
+  // expected-error @+1 {{[schedule_c7] expected splits to be at least 0, got -1}}
+  a = #vashista.schedule<splits = -1>
+}
+
+// -----
+
 func.func private @schedule_unknown_parameter() attributes {
   // expected-error @+1 {{duplicate or unknown struct parameter name: threads}}
   a = #vashista.schedule<threads = 128>

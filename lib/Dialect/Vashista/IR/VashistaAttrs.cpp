@@ -248,7 +248,8 @@ LogicalResult PolicyAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t warps, int64_t vector,
                                    int64_t stages, int64_t split,
-                                   int64_t blocks, int64_t cluster, bool fuse) {
+                                   int64_t splits, int64_t blocks,
+                                   int64_t cluster, bool fuse) {
   if (!llvm::is_contained({0, 1, 2, 4, 8, 16, 32}, warps))
     return emitError()
            << "[schedule_c1] expected warps to be 0, 1, 2, 4, 8, 16 or 32, got "
@@ -270,5 +271,8 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError()
            << "[schedule_c6] expected cluster to be 0, 1, 2, 4 or 8, got "
            << cluster;
+  if (splits < 0)
+    return emitError() << "[schedule_c7] expected splits to be at least 0, got "
+                       << splits;
   return success();
 }

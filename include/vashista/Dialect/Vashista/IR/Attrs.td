@@ -259,6 +259,7 @@ def Vashista_ScheduleAttr : Vashista_Attr<"Schedule", "schedule"> {
     * `schedule_c4`: `split` is not negative.
     * `schedule_c5`: `blocks` is 0 to 32.
     * `schedule_c6`: `cluster` is 0, 1, 2, 4 or 8.
+    * `schedule_c7`: `splits` is not negative.
 
     Example: `#vashista.schedule<warps = 4, vector = 8, stages = 1, split = 2048, blocks = 4, cluster = 1>`
   }];
@@ -267,6 +268,7 @@ def Vashista_ScheduleAttr : Vashista_Attr<"Schedule", "schedule"> {
     DefaultValuedParameter<"int64_t", "0", "elements that a thread loads together">:$vector,
     DefaultValuedParameter<"int64_t", "0", "such loads of a thread that are in flight together">:$stages,
     DefaultValuedParameter<"int64_t", "0", "slots of a block: tokens, or pages that are scored by summaries">:$split,
+    DefaultValuedParameter<"int64_t", "0", "blocks that share the slots of a row, at most: of more slots than these hold, each takes more than `split`">:$splits,
     DefaultValuedParameter<"int64_t", "0", "blocks that share a multiprocessor, at least">:$blocks,
     DefaultValuedParameter<"int64_t", "0", "blocks of a cluster, which work on one list together">:$cluster,
     DefaultValuedParameter<"bool", "false", "whether an attend is one kernel with the pick and score that its list is from">:$fuse);
