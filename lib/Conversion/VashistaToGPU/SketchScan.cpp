@@ -156,7 +156,7 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   firstHead = b.mulI(slots->kvHead, b.index(group));
   Value thread = b.threadId();
   warp = b.divU(thread, b.index(kWarp));
-  Value lane = b.remU(thread, b.index(kWarp));
+  lane = b.remU(thread, b.index(kWarp));
   quad = b.divU(lane, b.index(4));
   within = b.remU(lane, b.index(4));
   part = b.divU(within, b.index(heads));
@@ -174,66 +174,72 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
     found.push_back(b.negInf());
     found.append(getNumFound() - 1, b.f32(0.0f));
   }
+  const int64_t apart = numWarps * step; // steps of a warp
+  constexpr int64_t kMany = 4;
   auto scan = [&](Value from, Value to, bool areWhole) {
-    found = b.forLoop(
-        from, to, numWarps * step, found, [&](Value start, ValueRange carried) {
-          auto findTile = [&](Value number) {
-            Value first = b.addI(start, b.mulI(number, b.index(kTokens)));
-            return areWhole ? slots->findWholeTile(first, kTokens)
-                            : slots->findTile(first, kTokens);
-          };
-          SmallVector<Codes> tiles(kTiles);
-          for (int64_t i = 0; i < kTiles; ++i) {
-            Slots::Tile tile = findTile(b.index(i));
-            for (int64_t half : {0, 1})
-              tiles[i][half] = loadCodes(tile, getOffset(half));
-          }
-          // Each lane of four loads what goes with the tokens of a tile, and
-          // has the others' from them.
-          static_assert(kTiles == kColumns);
-          SmallVector<Token> loaded;
-          Slots::Tile tile = findTile(within);
-          for (int64_t half : {0, 1})
-            loaded.push_back(loadToken(tile, getOffset(half)));
-          SmallVector<Value> next(carried);
-          for (auto [number, column] : llvm::enumerate(all)) {
-            SmallVector<Token> own;
-            SmallVector<std::pair<Value, Value>> finished;
-            SmallVector<Value> bounds;
-            // A lane's tile of each few after the other, for each column anew:
-            // what it needs of all of them would take another warp's registers.
-            for (int64_t firstTile = 0; firstTile < kTiles;
-                 firstTile += copies) {
-              SmallVector<std::array<SmallVector<Value>, 2>> sums;
-              for (int64_t copy = 0; copy < copies; ++copy)
-                sums.push_back(multiply(tiles[firstTile + copy], column));
-              Value tile = b.addI(part, b.index(firstTile));
-              for (int64_t half : {0, 1}) {
-                own.push_back(getToken(loaded[half], start, tile, half));
-                SmallVector<Value> mine = sums[0][half];
-                for (int64_t copy = 1; copy < copies; ++copy) {
-                  Value is = b.compare(CmpIPredicate::eq, part, b.index(copy));
-                  for (auto [sum, other] :
-                       llvm::zip_equal(mine, sums[copy][half]))
-                    sum = b.select(is, other, sum);
-                }
-                finished.push_back(finish(own.back(), mine, column));
-                bounds.push_back(finished.back().second);
-              }
+    auto scanTiles = [&](Value start, ValueRange carried) {
+      auto findTile = [&](Value number) {
+        Value first = b.addI(start, b.mulI(number, b.index(kTokens)));
+        return areWhole ? slots->findWholeTile(first, kTokens)
+                        : slots->findTile(first, kTokens);
+      };
+      SmallVector<Codes> tiles(kTiles);
+      for (int64_t i = 0; i < kTiles; ++i) {
+        Slots::Tile tile = findTile(b.index(i));
+        for (int64_t half : {0, 1})
+          tiles[i][half] = loadCodes(tile, getOffset(half));
+      }
+      if (areWhole && block >= kMany * apart) {
+        // The next step's come while this one's are looked at.
+        Value next = b.addI(start, b.index(apart));
+        Value isNext = b.compare(CmpIPredicate::slt, next, to);
+        prefetchCodes(b.select(isNext, next, start));
+      }
+      // Each lane of four loads what goes with the tokens of a tile, and
+      // has the others' from them.
+      static_assert(kTiles == kColumns);
+      SmallVector<Token> loaded;
+      Slots::Tile tile = findTile(within);
+      for (int64_t half : {0, 1})
+        loaded.push_back(loadToken(tile, getOffset(half)));
+      SmallVector<Value> next(carried);
+      for (auto [number, column] : llvm::enumerate(all)) {
+        SmallVector<Token> own;
+        SmallVector<std::pair<Value, Value>> finished;
+        SmallVector<Value> bounds;
+        // A lane's tile of each few after the other, for each column anew:
+        // what it needs of all of them would take another warp's registers.
+        for (int64_t firstTile = 0; firstTile < kTiles; firstTile += copies) {
+          SmallVector<std::array<SmallVector<Value>, 2>> sums;
+          for (int64_t copy = 0; copy < copies; ++copy)
+            sums.push_back(multiply(tiles[firstTile + copy], column));
+          Value tile = b.addI(part, b.index(firstTile));
+          for (int64_t half : {0, 1}) {
+            own.push_back(getToken(loaded[half], start, tile, half));
+            SmallVector<Value> mine = sums[0][half];
+            for (int64_t copy = 1; copy < copies; ++copy) {
+              Value is = b.compare(CmpIPredicate::eq, part, b.index(copy));
+              for (auto [sum, other] : llvm::zip_equal(mine, sums[copy][half]))
+                sum = b.select(is, other, sum);
             }
-            if (!hasBounds)
-              continue;
-            Value tileTop;
-            if (hasLevels)
-              tileTop = storeLevels(start, own, bounds, column);
-            if (hasLevels && number == 0)
-              storeSpreads(own);
-            addFindings(own, finished, tileTop,
-                        MutableArrayRef<Value>(next).slice(
-                            number * getNumFound(), getNumFound()));
+            finished.push_back(finish(own.back(), mine, column));
+            bounds.push_back(finished.back().second);
           }
-          return next;
-        });
+        }
+        if (!hasBounds)
+          continue;
+        Value tileTop;
+        if (hasLevels)
+          tileTop = storeLevels(start, own, bounds, column);
+        if (hasLevels && number == 0)
+          storeSpreads(own);
+        addFindings(own, finished, tileTop,
+                    MutableArrayRef<Value>(next).slice(number * getNumFound(),
+                                                       getNumFound()));
+      }
+      return next;
+    };
+    found = b.forLoop(from, to, apart, found, scanTiles);
   };
   Value start = b.addI(first, b.mulI(warp, b.index(step)));
   if (slots->hasWholeTiles(kTokens)) {
@@ -241,8 +247,8 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
     Value whole = b.maxI(b.subI(last, b.index(step - 1)), start);
     scan(start, whole, /*areWhole=*/true);
     Value times = b.createOrFold<arith::CeilDivUIOp>(b.subI(whole, start),
-                                                     b.index(numWarps * step));
-    start = b.addI(start, b.mulI(times, b.index(numWarps * step)));
+                                                     b.index(apart));
+    start = b.addI(start, b.mulI(times, b.index(apart)));
   }
   scan(start, last, /*areWhole=*/false);
   if (hasBounds)
@@ -262,6 +268,25 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
         b.store(b.negInf(), bounds, {slots->row, head, slot});
     });
   });
+}
+
+/// A line for each lane of those that have a tile.
+void SketchScan::prefetchCodes(Value start) {
+  constexpr int64_t kLanes = kWarp / kTiles, kLine = 128;
+  Value first = b.mulI(b.divU(lane, b.index(kLanes)), b.index(kTokens));
+  first = b.addI(start, first);
+  Slots::Place place = *slots->findWholeTile(first, kTokens).place;
+  int64_t row = cast<MemRefType>(codes.getType()).getDimSize(3),
+          lines = llvm::divideCeil(kTokens * row, kLine);
+  for (int64_t i = 0; i < lines; i += kLanes) {
+    Value line = b.addI(b.remU(lane, b.index(kLanes)), b.index(i));
+    if (i + kLanes > lines)
+      line = b.minI(line, b.index(lines - 1));
+    Value byte = b.mulI(line, b.index(kLine));
+    Value token = b.addI(place.slot, b.divU(byte, b.index(row)));
+    b.prefetch(codes,
+               {place.page, slots->kvHead, token, b.remU(byte, b.index(row))});
+  }
 }
 
 SketchScan::Column SketchScan::loadColumn(int64_t number) {

@@ -84,6 +84,8 @@ private:
       return b.addI(b.mulI(quad, b.index(2)), b.index(half));
     return b.addI(quad, b.index(8 * half));
   }
+  /// Asks for the codes of a step, all of whose slots are visible.
+  void prefetchCodes(Value start);
   Token loadToken(const Slots::Tile &tile, Value offset);
   /// The token of another tile, from the lane that loaded it.
   Token getToken(const Token &loaded, Value start, Value tile, int64_t half);
@@ -139,7 +141,7 @@ private:
   std::optional<Slots> slots;
   Value codes, scales, norms, multiples, factors, scores, bounds;
   Value tops, levels, tileTops, spreads;
-  Value firstHead, warp, quad, within; // quad = g, within = t
+  Value firstHead, warp, lane, quad, within; // quad = g, within = t
   Value part; // which of the lanes with the same sums this is
 };
 

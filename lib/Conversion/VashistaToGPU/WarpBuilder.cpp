@@ -162,6 +162,31 @@ static SmallVector<Value> loadBytes(WarpBuilder &b, Value memref,
   return parts;
 }
 
+void WarpBuilder::prefetch(Value memref, ValueRange indices) {
+  auto type = cast<MemRefType>(memref.getType());
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  [[maybe_unused]] LogicalResult hasStrides =
+      type.getStridesAndOffset(strides, offset);
+  assert(succeeded(hasStrides) && offset == 0 &&
+         !llvm::is_contained(strides, ShapedType::kDynamic) &&
+         "kernels are given whole buffers");
+  Value address = memref::ExtractAlignedPointerAsIndexOp::create(*this, memref);
+  int64_t bytes = type.getElementTypeBitWidth() / 8;
+  // The first last: what loops walk is mostly that.
+  for (size_t i = indices.size(); i-- > 0;)
+    address = addI(address, mulI(indices[i], index(strides[i] * bytes)));
+  address = arith::IndexCastOp::create(*this, getI64Type(), address);
+  // LLVM has the instruction for compute capability 9.0 and later alone.
+  auto dialect =
+      LLVM::AsmDialectAttr::get(getContext(), LLVM::AsmDialect::AD_ATT);
+  LLVM::InlineAsmOp::create(*this, TypeRange(), address, "prefetch.L2 [$0];",
+                            "l", /*has_side_effects=*/true,
+                            /*is_align_stack=*/false, LLVM::TailCallKind::None,
+                            dialect,
+                            /*operand_attrs=*/ArrayAttr());
+}
+
 std::array<Value, 4> WarpBuilder::load16Bytes(Value memref,
                                               ValueRange indices) {
   SmallVector<Value> parts = loadBytes(*this, memref, indices, 16);

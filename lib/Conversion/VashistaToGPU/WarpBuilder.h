@@ -129,6 +129,9 @@ public:
   Value minNumber(Value x, Value y) {
     return mlir::arith::MinNumFOp::create(*this, x, y);
   }
+  /// Asks for the line of an element, so that it is in the second cache when it
+  /// is loaded.
+  void prefetch(Value memref, ValueRange indices);
   /// 16 consecutive bytes as four i32.
   std::array<Value, 4> load16Bytes(Value memref, ValueRange indices);
   /// 8 of them as two.
