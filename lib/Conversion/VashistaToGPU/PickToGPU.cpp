@@ -55,7 +55,8 @@ void vashista::noteList(PickOp op, Findings &findings) {
                   ? attend.getTokenCount() == op.getCount()
                   : attend.getPageCount() == op.getCount());
     auto pick = dyn_cast<PickOp>(user);
-    return pick && pick.getPages() != op.getIds() && takesBits(pick, op);
+    return pick && !findObstacle(pick) && pick.getPages() != op.getIds() &&
+           takesBits(pick, op);
   });
   if (isShort)
     findings.shortLists.insert(op);
