@@ -17,3 +17,7 @@ class Error(Exception):
     def __init__(self, kind: str, message: str):
         super().__init__(message)
         self.kind = kind
+
+    def __reduce__(self):
+        # From one process to another, as all arguments.
+        return type(self), (self.kind, str(self))

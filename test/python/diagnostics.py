@@ -8,6 +8,7 @@
 # RUN: %numpy_python %s
 
 import pathlib
+import pickle
 import unittest
 
 import numpy as np
@@ -98,6 +99,13 @@ class DiagnosticsTest(unittest.TestCase):
             with self.assertRaises(vashista.Error) as raised:
                 vashista.diagnose(*arguments)
             self.assertIn(message, str(raised.exception))
+
+    def test_errors_go_from_one_process_to_another(self):
+        with self.assertRaises(vashista.Error) as raised:
+            vashista.load("no-such-file.vso")
+        error = pickle.loads(pickle.dumps(raised.exception))
+        self.assertEqual(error.kind, raised.exception.kind)
+        self.assertEqual(str(error), str(raised.exception))
 
 
 if __name__ == "__main__":

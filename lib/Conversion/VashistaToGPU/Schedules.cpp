@@ -198,11 +198,14 @@ static void chooseSplits(Draft &draft, const AttendShape &shape,
   if (shape.listed)
     return choose(std::max<int64_t>(16 * power / groups, 8),
                   getPowerWithin(2 * groups, kShort, 2 * kShort));
-  int64_t ofLong = kLong;
-  while (ofLong > kShort && groups * slots / ofLong < 4 * power)
-    ofLong /= 2;
-  choose(llvm::divideCeil(slots, ofLong),
-         getPowerWithin(8 * groups, kShort, ofLong));
+  // Full ones fill the device a whole number of times.
+  int64_t resident = target.multiprocessors * draft.blocks;
+  int64_t waves = std::max<int64_t>(
+      llvm::divideNearest(groups * slots, kLong * resident), 1);
+  int64_t splits = std::max<int64_t>(waves * resident / groups, 1);
+  int64_t full = llvm::alignTo(llvm::divideCeil(slots, splits), 4 * kTokens);
+  choose(splits, std::min(getPowerWithin(8 * groups, kShort, kLong),
+                          std::max(full, kShort)));
 }
 
 static LogicalResult assign(Operation *op, const AttendShape &shape,
@@ -217,12 +220,12 @@ static LogicalResult assign(Operation *op, const AttendShape &shape,
   draft.expectAtMost("warps", draft.warps, most);
   draft.expectOnly("vector", draft.vector, 8);
   draft.choose(draft.stages, 1);
-  chooseSplits(draft, shape, target);
-  draft.expectMultiple("split", draft.split, kTokens);
   bool isPaged = !shape.inTokens && shape.pageSize % kTokens == 0;
   draft.choose(draft.blocks, shape.valueDim > 128 || shape.keyDim > 128 ? 1
                              : isPaged                                  ? 4
                                                                         : 3);
+  chooseSplits(draft, shape, target);
+  draft.expectMultiple("split", draft.split, kTokens);
   draft.expectOnly("cluster", draft.cluster, 1);
   return draft.assign(op);
 }

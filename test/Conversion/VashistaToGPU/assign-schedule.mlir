@@ -178,10 +178,10 @@ func.func @without_kernel(
 // -----
 
 // One short sequence needs many splits to occupy a GPU, several long ones few:
-// as many as are good for a full table, which shorter sequences share.
+// as many as fill it a whole number of times, which shorter sequences share.
 // WIDE-LABEL: func.func @short(
 // WIDE: vashista.attend {{.*}} split = 256, blocks
-// WIDE: vashista.attend {{.*}} split = 1024, splits = 64, blocks
+// WIDE: vashista.attend {{.*}} split = 1024, splits = 66, blocks
 func.func @short(
     %q: tensor<1x32x128xbf16>, %table: tensor<1x512xi32>, %lens: tensor<1xi32>,
     %qs: tensor<16x32x128xbf16>, %tables: tensor<16x8192xi32>,
