@@ -282,6 +282,8 @@ Value AttendLauncher::getRowsOfBlock(Value numRows, Value numSplits) {
   Value blocks =
       b.mulI(b.mulI(numRows, numSplits), b.index(heads / group * headBlocks));
   blocks = b.createOrFold<arith::CeilDivUIOp>(blocks, b.index(kFewBlocks));
+  // An empty batch has no blocks: rows are divided by this.
+  blocks = b.createOrFold<arith::MaxUIOp>(blocks, b.index(1));
   return b.createOrFold<arith::MinUIOp>(blocks, b.index(kWarp));
 }
 

@@ -169,7 +169,9 @@ static void chooseSplits(Draft &draft, const AttendShape &shape,
   if (draft.split > 0)
     return;
   constexpr int64_t kLong = 2048, kShort = 256;
-  const int64_t power = getPower(target), groups = shape.groups,
+  // Of no rows as of one.
+  const int64_t power = getPower(target),
+                groups = std::max<int64_t>(shape.groups, 1),
                 slots = shape.listed.value_or(shape.capacity);
   const bool isKnown = !ShapedType::isDynamic(slots);
   // At most so many splits, of so many slots or more.

@@ -204,3 +204,21 @@ func.func @short(
       -> (tensor<16x32x128xf32>, tensor<16x32xf32>)
   return %o, %p : tensor<1x32x128xf32>, tensor<16x32x128xf32>
 }
+
+// -----
+
+// Of no rows as of one.
+// WIDE-LABEL: func.func @nobody(
+// WIDE: vashista.attend {{.*}} split = 256, blocks
+func.func @nobody(
+    %q: tensor<0x8x128xbf16>, %k: tensor<?x2x16x128xbf16>,
+    %table: tensor<0x64xi32>, %lens: tensor<0xi32>, %o: tensor<0x8x128xf32>,
+    %lse: tensor<0x8xf32>) -> tensor<0x8x128xf32> {
+  %0:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125
+      : (tensor<0x8x128xbf16>, tensor<?x2x16x128xbf16>,
+         tensor<?x2x16x128xbf16>, tensor<0x64xi32>, tensor<0xi32>,
+         tensor<0x8x128xf32>, tensor<0x8xf32>)
+      -> (tensor<0x8x128xf32>, tensor<0x8xf32>)
+  return %0#0 : tensor<0x8x128xf32>
+}
