@@ -92,7 +92,7 @@
 // PTX: sqrt.rn.f64
 // PTX: .entry sketch_scan_0(
 // PTX-NOT: .local
-// PTX: prefetch.L2
+// PTX: cp.async.cg.shared.global
 // PTX: mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32
 // PTX: .entry pick_0(
 // PTX-NOT: cluster

@@ -24,17 +24,24 @@ using namespace vashista;
 using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
-Value SketchScan::storeLevels(Value start, ArrayRef<Token> tokens,
-                              ArrayRef<Value> bounds, const Column &column) {
-  Value top = bounds.front();
-  for (Value bound : bounds.drop_front())
-    top = b.maxNumber(top, bound);
+void SketchScan::Best::add(WarpBuilder &b, Value score, Value ofBound,
+                           Value ofSpread) {
+  Value isBest = b.compare(CmpFPredicate::OGE, ofBound, bound);
+  bound = b.maxNumber(bound, ofBound);
+  lack = b.select(isBest, b.subF(ofBound, score), lack);
+  spread = b.select(isBest, ofSpread, spread);
+  highest = arith::MaximumFOp::create(b, highest, score);
+}
+
+Value SketchScan::storeLevels(Value start, ArrayRef<Value> slots,
+                              ArrayRef<Value> bounds, Value top,
+                              const Column &column, bool areWhole) {
   for (int64_t mask : getHeadMasks())
     top = b.maxNumber(top, b.shuffleXor(top, mask));
 
   Value isHead = b.compare(CmpIPredicate::ult, column.head, b.index(group));
   Value head = b.addI(firstHead, column.head);
-  for (unsigned i = 0; i < tokens.size(); i += 2) {
+  for (unsigned i = 0; i < slots.size(); i += 2) {
     SmallVector<Value> both;
     for (Value bound : bounds.slice(i, 2)) {
       // NaN, of two infinities, is no steps: all of the tile are not known.
@@ -45,84 +52,64 @@ Value SketchScan::storeLevels(Value start, ArrayRef<Token> tokens,
       Value level = arith::FPToUIOp::create(b, b.getI32Type(), steps);
       both.push_back(arith::TruncIOp::create(b, b.getI16Type(), level));
     }
-    storePair(both, levels, head, tokens[i], isHead);
+    storePair(both, levels, head, slots[i], isHead, areWhole);
   }
   Value isFirst = b.andI(b.compare(CmpIPredicate::eq, quad, b.index(0)),
                          b.compare(CmpIPredicate::eq, part, b.index(0)));
   b.ifThen(b.andI(isHead, isFirst), [&] {
     Value tile = b.divU(start, b.index(ScanFindings::kTile));
-    b.store(top, tileTops, {slots->row, head, tile});
+    b.store(top, tileTops, {this->slots->row, head, tile});
   });
   return top;
 }
 
-void SketchScan::storePair(ValueRange both, Value to, Value head,
-                           const Token &first, Value isWanted) {
-  Value isSlot = b.compare(CmpIPredicate::slt, first.slot, b.dim(to, 2));
-  b.ifThen(b.andI(isWanted, isSlot), [&] {
+void SketchScan::storePair(ValueRange both, Value to, Value head, Value slot,
+                           Value isWanted, bool isWhole) {
+  // Rows may end within what is not whole.
+  if (!isWhole)
+    isWanted =
+        b.andI(isWanted, b.compare(CmpIPredicate::slt, slot, b.dim(to, 2)));
+  b.ifThen(isWanted, [&] {
     auto pair = VectorType::get({2}, getElementTypeOrSelf(to));
     vector::StoreOp::create(b, vector::FromElementsOp::create(b, pair, both),
-                            to, ValueRange{slots->row, head, first.slot},
+                            to, ValueRange{slots->row, head, slot},
                             /*nontemporal=*/false, llvm::MaybeAlign(4));
   });
 }
 
-void SketchScan::storeSpreads(ArrayRef<Token> tokens) {
+void SketchScan::storeSpreads(ArrayRef<Value> both, Value slot, bool areWhole) {
   Value isFirst =
       b.compare(CmpIPredicate::eq, b.remU(within, b.index(heads)), b.index(0));
-  for (unsigned i = 0; i < tokens.size(); i += 2) {
-    SmallVector<Value> both;
-    for (const Token &token : tokens.slice(i, 2))
-      both.push_back(
-          arith::TruncFOp::create(b, b.getF16Type(), token.getSpread(b)));
-    storePair(both, spreads, slots->kvHead, tokens[i], isFirst);
-  }
+  SmallVector<Value> narrow;
+  for (Value spread : both)
+    narrow.push_back(arith::TruncFOp::create(b, b.getF16Type(), spread));
+  storePair(narrow, spreads, slots->kvHead, slot, isFirst, areWhole);
 }
 
-void SketchScan::addFindings(ArrayRef<Token> tokens,
-                             ArrayRef<std::pair<Value, Value>> finished,
-                             Value tileTop, MutableArrayRef<Value> found) {
+void SketchScan::addFindings(const Token &token, Value score, Value bound,
+                             MutableArrayRef<Value> found) {
+  Value inf = b.f32(std::numeric_limits<float>::infinity());
+  Value isFinite = b.compare(CmpFPredicate::OLT, bound, inf);
+  found[0] = b.maxNumber(found[0], b.select(isFinite, bound, b.negInf()));
+  Value isNaN =
+      b.andI(b.compare(CmpFPredicate::UNO, score, score), token.isVisible);
+  found[1] = b.select(isNaN, b.f32(1.0f), found[1]);
+}
+
+void SketchScan::addFindings(const Best &best, Value tileTop,
+                             MutableArrayRef<Value> found) {
   Value inf = b.f32(std::numeric_limits<float>::infinity()), zero = b.f32(0.0f);
-  auto addNaN = [&](const Token &token, Value score, Value known) -> Value {
-    Value isNaN =
-        b.andI(b.compare(CmpFPredicate::UNO, score, score), token.isVisible);
-    return b.select(isNaN, b.f32(1.0f), known);
-  };
-  if (!hasLevels) {
-    for (auto [token, scored] : llvm::zip_equal(tokens, finished)) {
-      auto [score, bound] = scored;
-      Value isFinite = b.compare(CmpFPredicate::OLT, bound, inf);
-      found[0] = b.maxNumber(found[0], b.select(isFinite, bound, b.negInf()));
-      found[1] = addNaN(token, score, found[1]);
-    }
-    return;
-  }
   // Of a tile with a bound that is not known, none is.
   Value isKnown = b.compare(CmpFPredicate::OLT, tileTop, inf);
   found[0] = b.maxNumber(found[0], b.select(isKnown, tileTop, b.negInf()));
-  Value mayBeNaN = b.select(isKnown, b.index(0), b.index(1));
-  found[1] =
-      b.forLoop(b.index(0), mayBeNaN, 1, found[1],
-                [&](Value, ValueRange now) -> SmallVector<Value> {
-                  Value known = now[0];
-                  for (auto [token, scored] : llvm::zip_equal(tokens, finished))
-                    known = addNaN(token, scored.first, known);
-                  return {known};
-                })
-          .front();
+  Value isNaN = b.compare(CmpFPredicate::UNO, best.highest, best.highest);
+  found[1] = b.select(isNaN, b.f32(1.0f), found[1]);
   // What is picked is like the best of each tile.
-  Value lack = zero, spread = zero, isHere = b.boolean(false);
-  for (auto [token, scored] : llvm::zip_equal(tokens, finished)) {
-    auto [score, bound] = scored;
-    Value isBest =
-        b.andI(b.compare(CmpFPredicate::OEQ, bound, tileTop), isKnown);
-    lack = b.select(isBest, b.subF(bound, score), lack);
-    spread = b.select(isBest, token.getSpread(b), spread);
-    isHere = b.orI(isHere, isBest);
-  }
-  Value own[] = {lack, spread, b.select(isHere, b.f32(1.0f), zero)};
+  Value isHere =
+      b.andI(b.compare(CmpFPredicate::OEQ, best.bound, tileTop), isKnown);
+  Value own[] = {best.lack, best.spread, b.f32(1.0f)};
   for (auto [sum, value] : llvm::zip_equal(found.drop_front(2), own))
-    sum = b.addF(sum, value);
+    sum = b.addF(sum, b.select(isHere, value, zero));
 }
 
 SmallVector<int64_t> SketchScan::getHeadMasks() const {

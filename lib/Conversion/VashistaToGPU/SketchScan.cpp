@@ -122,10 +122,14 @@ SmallVector<Value> SketchScan::launch() {
   shape.gridZ = b.dim(written[0], 0);
   shape.threads = numWarps * kWarp;
   shape.residentBlocks = schedule.getBlocks();
-  b.launch(shape, read, written,
-           b.sharedType({numWarps, columns * kColumns, getNumFound()},
-                        b.getF32Type()),
+  SmallVector<MemRefType> shared = {b.sharedType(
+      {numWarps, columns * kColumns, getNumFound()}, b.getF32Type())};
+  if (canScanAhead())
+    shared.push_back(getAheadType());
+  b.launch(shape, read, written, shared,
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
+             if (shared.size() > 1)
+               ahead = shared[1];
              emit(values, shared[0]);
            });
   if (hasLevels)
@@ -167,98 +171,31 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   SmallVector<Column> all;
   for (int64_t i = 0; i < columns; ++i)
     all.push_back(loadColumn(i));
-  int64_t step = kTiles * kTokens, copies = kColumns / heads;
-  static_assert(kTiles * kTokens == ScanFindings::kTile);
+  static_assert(kStep == ScanFindings::kTile);
   SmallVector<Value> found;
   for (int64_t i = 0; i < columns; ++i) {
     found.push_back(b.negInf());
     found.append(getNumFound() - 1, b.f32(0.0f));
   }
-  const int64_t apart = numWarps * step; // steps of a warp
-  constexpr int64_t kMany = 4;
-  auto scan = [&](Value from, Value to, bool areWhole) {
-    auto scanTiles = [&](Value start, ValueRange carried) {
-      auto findTile = [&](Value number) {
-        Value first = b.addI(start, b.mulI(number, b.index(kTokens)));
-        return areWhole ? slots->findWholeTile(first, kTokens)
-                        : slots->findTile(first, kTokens);
-      };
-      SmallVector<Codes> tiles(kTiles);
-      for (int64_t i = 0; i < kTiles; ++i) {
-        Slots::Tile tile = findTile(b.index(i));
-        for (int64_t half : {0, 1})
-          tiles[i][half] = loadCodes(tile, getOffset(half));
-      }
-      if (areWhole && block >= kMany * apart) {
-        // The next step's come while this one's are looked at.
-        Value next = b.addI(start, b.index(apart));
-        Value isNext = b.compare(CmpIPredicate::slt, next, to);
-        prefetchCodes(b.select(isNext, next, start));
-      }
-      // Each lane of four loads what goes with the tokens of a tile, and
-      // has the others' from them.
-      static_assert(kTiles == kColumns);
-      SmallVector<Token> loaded;
-      Slots::Tile tile = findTile(within);
-      for (int64_t half : {0, 1})
-        loaded.push_back(loadToken(tile, getOffset(half)));
-      SmallVector<Value> next(carried);
-      for (auto [number, column] : llvm::enumerate(all)) {
-        SmallVector<Token> own;
-        SmallVector<std::pair<Value, Value>> finished;
-        SmallVector<Value> bounds;
-        // A lane's tile of each few after the other, for each column anew:
-        // what it needs of all of them would take another warp's registers.
-        for (int64_t firstTile = 0; firstTile < kTiles; firstTile += copies) {
-          SmallVector<std::array<SmallVector<Value>, 2>> sums;
-          for (int64_t copy = 0; copy < copies; ++copy)
-            sums.push_back(multiply(tiles[firstTile + copy], column));
-          Value tile = b.addI(part, b.index(firstTile));
-          for (int64_t half : {0, 1}) {
-            own.push_back(getToken(loaded[half], start, tile, half));
-            SmallVector<Value> mine = sums[0][half];
-            for (int64_t copy = 1; copy < copies; ++copy) {
-              Value is = b.compare(CmpIPredicate::eq, part, b.index(copy));
-              for (auto [sum, other] : llvm::zip_equal(mine, sums[copy][half]))
-                sum = b.select(is, other, sum);
-            }
-            finished.push_back(finish(own.back(), mine, column));
-            bounds.push_back(finished.back().second);
-          }
-        }
-        if (!hasBounds)
-          continue;
-        Value tileTop;
-        if (hasLevels)
-          tileTop = storeLevels(start, own, bounds, column);
-        if (hasLevels && number == 0)
-          storeSpreads(own);
-        addFindings(own, finished, tileTop,
-                    MutableArrayRef<Value>(next).slice(number * getNumFound(),
-                                                       getNumFound()));
-      }
-      return next;
-    };
-    found = b.forLoop(from, to, apart, found, scanTiles);
-  };
-  Value start = b.addI(first, b.mulI(warp, b.index(step)));
-  if (slots->hasWholeTiles(kTokens)) {
+  Value start = b.addI(first, b.mulI(warp, b.index(kStep)));
+  if (Slots::hasWholeTiles(op, kTokens)) {
     // As long as all of a step is visible, nothing is looked at.
-    Value whole = b.maxI(b.subI(last, b.index(step - 1)), start);
-    scan(start, whole, /*areWhole=*/true);
+    Value whole = b.maxI(b.subI(last, b.index(kStep - 1)), start);
+    found = ahead ? scanAhead(start, whole, all, found)
+                  : scanTiles(start, whole, /*areWhole=*/true, all, found);
     Value times = b.createOrFold<arith::CeilDivUIOp>(b.subI(whole, start),
-                                                     b.index(apart));
-    start = b.addI(start, b.mulI(times, b.index(apart)));
+                                                     b.index(getApart()));
+    start = b.addI(start, b.mulI(times, b.index(getApart())));
   }
-  scan(start, last, /*areWhole=*/false);
+  found = scanTiles(start, last, /*areWhole=*/false, all, found);
   if (hasBounds)
     storeTops(found, all, shared);
   if (hasLevels)
     return; // what is not visible is not read
   // Tiles end together; what follows the last is not visible.
   Value scored = b.mulI(
-      b.createOrFold<arith::CeilDivUIOp>(b.subI(last, first), b.index(step)),
-      b.index(step));
+      b.createOrFold<arith::CeilDivUIOp>(b.subI(last, first), b.index(kStep)),
+      b.index(kStep));
   Value rest = b.addI(first, scored);
   b.forLoop(b.index(0), b.index(group), 1, [&](Value number) {
     Value head = b.addI(firstHead, number);
@@ -270,23 +207,88 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   });
 }
 
-/// A line for each lane of those that have a tile.
-void SketchScan::prefetchCodes(Value start) {
-  constexpr int64_t kLanes = kWarp / kTiles, kLine = 128;
-  Value first = b.mulI(b.divU(lane, b.index(kLanes)), b.index(kTokens));
-  first = b.addI(start, first);
-  Slots::Place place = *slots->findWholeTile(first, kTokens).place;
-  int64_t row = cast<MemRefType>(codes.getType()).getDimSize(3),
-          lines = llvm::divideCeil(kTokens * row, kLine);
-  for (int64_t i = 0; i < lines; i += kLanes) {
-    Value line = b.addI(b.remU(lane, b.index(kLanes)), b.index(i));
-    if (i + kLanes > lines)
-      line = b.minI(line, b.index(lines - 1));
-    Value byte = b.mulI(line, b.index(kLine));
-    Value token = b.addI(place.slot, b.divU(byte, b.index(row)));
-    b.prefetch(codes,
-               {place.page, slots->kvHead, token, b.remU(byte, b.index(row))});
+SmallVector<Value> SketchScan::scanTiles(Value from, Value to, bool areWhole,
+                                         ArrayRef<Column> all,
+                                         ValueRange found) {
+  auto scan = [&](Value start, ValueRange carried) {
+    auto findTile = [&](Value number) {
+      Value first = b.addI(start, b.mulI(number, b.index(kTokens)));
+      return areWhole ? slots->findWholeTile(first, kTokens,
+                                             slots->loadPageOf(first))
+                      : slots->findTile(first, kTokens);
+    };
+    SmallVector<Codes> tiles(kTiles);
+    for (int64_t i = 0; i < kTiles; ++i) {
+      Slots::Tile tile = findTile(b.index(i));
+      for (int64_t half : {0, 1}) {
+        Slots::Place place = slots->find(tile, getOffset(half)).first;
+        tiles[i][half] = loadCodes([&](Value byte) {
+          SmallVector<Value> at = {place.page, slots->kvHead, place.slot, byte};
+          return b.load8Bytes(codes, at);
+        });
+      }
+    }
+    // Each lane of four loads what goes with the tokens of a tile, and has the
+    // others' from them.
+    static_assert(kTiles == kColumns);
+    Slots::Tile tile = findTile(within);
+    SmallVector<Token> loaded;
+    for (int64_t half : {0, 1})
+      loaded.push_back(loadToken(tile, getOffset(half)));
+    return scanStep(
+        start, areWhole, [&](int64_t tile) { return tiles[tile]; }, loaded, all,
+        carried);
+  };
+  return b.forLoop(from, to, getApart(), found, scan);
+}
+
+SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
+                                        function_ref<Codes(int64_t)> getCodes,
+                                        ArrayRef<Token> loaded,
+                                        ArrayRef<Column> all,
+                                        ValueRange found) {
+  const int64_t copies = kColumns / heads;
+  SmallVector<Value> next(found);
+  for (auto [number, column] : llvm::enumerate(all)) {
+    MutableArrayRef<Value> ofHead = MutableArrayRef<Value>(next).slice(
+        number * getNumFound(), getNumFound());
+    SmallVector<Value> slots, bounds;
+    Best best{b.negInf(), b.f32(0.0f), b.f32(0.0f), b.negInf()};
+    // A lane's tile of each few after the other, for each column anew: what it
+    // needs of all of them would take another warp's registers.
+    for (int64_t firstTile = 0; firstTile < kTiles; firstTile += copies) {
+      SmallVector<std::array<SmallVector<Value>, 2>> sums;
+      for (int64_t copy = 0; copy < copies; ++copy)
+        sums.push_back(multiply(getCodes(firstTile + copy), column));
+      Value tile = b.addI(part, b.index(firstTile));
+      SmallVector<Value> spreads;
+      for (int64_t half : {0, 1}) {
+        Token token = getToken(loaded[half], start, tile, half);
+        SmallVector<Value> mine = sums[0][half];
+        for (int64_t copy = 1; copy < copies; ++copy) {
+          Value is = b.compare(CmpIPredicate::eq, part, b.index(copy));
+          for (auto [sum, other] : llvm::zip_equal(mine, sums[copy][half]))
+            sum = b.select(is, other, sum);
+        }
+        auto [score, bound] = finish(token, mine, column);
+        slots.push_back(token.slot);
+        bounds.push_back(bound);
+        if (hasLevels) {
+          spreads.push_back(token.getSpread(b));
+          best.add(b, score, bound, spreads.back());
+        } else if (hasBounds) {
+          addFindings(token, score, bound, ofHead);
+        }
+      }
+      if (hasLevels && number == 0)
+        storeSpreads(spreads, slots[slots.size() - 2], areWhole);
+    }
+    if (hasLevels)
+      addFindings(
+          best, storeLevels(start, slots, bounds, best.bound, column, areWhole),
+          ofHead);
   }
+  return next;
 }
 
 SketchScan::Column SketchScan::loadColumn(int64_t number) {
@@ -314,16 +316,27 @@ SketchScan::Column SketchScan::loadColumn(int64_t number) {
 }
 
 SketchScan::Token SketchScan::loadToken(const Slots::Tile &tile, Value offset) {
-  auto [place, isVisible] = slots->find(tile, offset);
-  Token token;
-  token.slot = b.addI(tile.first, offset);
-  token.isVisible = isVisible;
-  SmallVector<Value> at = {place.page, slots->kvHead, place.slot};
-  token.scales = loadNumbers(scales, at, format.numGroups);
-  int64_t size = format.normPerToken ? 1 : format.numGroups;
+  std::pair<Slots::Place, Value> there = slots->find(tile, offset);
+  auto load = [&](Value part, int64_t number) {
+    const Slots::Place &place = there.first;
+    SmallVector<Value> at = {place.page, slots->kvHead, place.slot},
+                       words = loadStored(part, at, number);
+    ValueRange stored = words;
+    return takeStored(part, stored, number);
+  };
+  SmallVector<Value> found;
   if (hasBounds)
-    std::tie(token.norms, token.sizes) =
-        getNorms(token.scales, loadNumbers(norms, at, size));
+    found = load(norms, getNumNorms());
+  return getToken(b.addI(tile.first, offset), there.second,
+                  load(scales, format.numGroups), found);
+}
+
+SketchScan::Token SketchScan::getToken(Value slot, Value isVisible,
+                                       ArrayRef<Value> scales,
+                                       ArrayRef<Value> stored) {
+  Token token{slot, isVisible, SmallVector<Value>(scales), {}, {}};
+  if (hasBounds)
+    std::tie(token.norms, token.sizes) = getNorms(scales, stored);
   return token;
 }
 
@@ -348,9 +361,8 @@ SketchScan::Token SketchScan::getToken(const Token &loaded, Value start,
   return token;
 }
 
-SmallVector<Value> SketchScan::loadCodes(const Slots::Tile &tile,
-                                         Value offset) {
-  Slots::Place place = slots->find(tile, offset).first;
+SmallVector<Value>
+SketchScan::loadCodes(function_ref<std::pair<Value, Value>(Value)> load8Bytes) {
   // Parts of a plane that lie in the same bytes are loaded once.
   llvm::MapVector<int64_t, std::pair<Value, Value>> loaded;
   SmallVector<Value> result;
@@ -365,9 +377,7 @@ SmallVector<Value> SketchScan::loadCodes(const Slots::Tile &tile,
         Value own = b.mulI(within, b.index(kOwn));
         if (!isWide)
           own = b.remU(own, b.index(plane.bytes));
-        SmallVector<Value> indices = {place.page, slots->kvHead, place.slot,
-                                      b.addI(own, b.index(start))};
-        bytes = b.load8Bytes(codes, indices);
+        bytes = load8Bytes(b.addI(own, b.index(start)));
       }
       Value part = b.i32(channel / plane.bytes);
       if (!isWide) {
@@ -403,30 +413,44 @@ int64_t SketchScan::getBitsBelow(int64_t channel) const {
   return isAlone ? channel / plane.bytes * plane.bits : 0;
 }
 
-SmallVector<Value> SketchScan::loadNumbers(Value part, ArrayRef<Value> at,
-                                           int64_t size) {
-  auto type = cast<MemRefType>(part.getType());
-  Type element = type.getElementType();
-  int64_t bytes = element.getIntOrFloatBitWidth() / 8 * size;
-  SmallVector<Value> indices(at), numbers;
-  bool isRow = type.getRank() == 4;
+static bool areWords(Value part, int64_t number) {
+  int64_t bytes =
+      getElementTypeOrSelf(part).getIntOrFloatBitWidth() / 8 * number;
+  return llvm::isPowerOf2_64(bytes) && bytes >= 2 && bytes <= 16;
+}
+
+SmallVector<Value> SketchScan::loadStored(Value part, ArrayRef<Value> at,
+                                          int64_t number) {
+  SmallVector<Value> indices(at), stored;
+  bool isRow = cast<MemRefType>(part.getType()).getRank() == 4;
   if (isRow)
     indices.push_back(b.index(0));
-  if (size > 1 && llvm::isPowerOf2_64(bytes) && bytes <= 16) {
-    Value vector = vector::LoadOp::create(
-        b, VectorType::get({size}, element), part, indices,
-        /*nontemporal=*/false, llvm::MaybeAlign(bytes));
-    for (int64_t i = 0; i < size; ++i)
-      numbers.push_back(
-          vector::ExtractOp::create(b, vector, ArrayRef<int64_t>{i}));
-  } else {
-    for (int64_t i = 0; i < size; ++i) {
-      if (isRow)
-        indices.back() = b.index(i);
-      numbers.push_back(b.load(part, indices));
-    }
+  if (areWords(part, number))
+    return b.loadWords(part, indices, number);
+  for (int64_t i = 0; i < number; ++i) {
+    if (isRow)
+      indices.back() = b.index(i);
+    stored.push_back(b.load(part, indices));
   }
+  return stored;
+}
+
+SmallVector<Value> SketchScan::takeStored(Value part, ValueRange &stored,
+                                          int64_t number) {
+  Type element = getElementTypeOrSelf(part);
+  int64_t size = number;
+  if (areWords(part, number))
+    size = llvm::divideCeil(number * element.getIntOrFloatBitWidth(), 32);
+  SmallVector<Value> numbers(stored.take_front(size));
+  stored = stored.drop_front(size);
+  return toFloats(areWords(part, number) ? b.takeApart(numbers, element)
+                                         : numbers);
+}
+
+SmallVector<Value> SketchScan::toFloats(ArrayRef<Value> stored) {
+  SmallVector<Value> numbers(stored);
   for (Value &number : numbers) {
+    Type element = number.getType();
     if (element.isInteger(8))
       number = arith::ExtUIOp::create(b, b.getI32Type(), number);
     else if (element.getIntOrFloatBitWidth() == 8)

@@ -47,7 +47,7 @@ public:
   ScanFindings findings;
 
 private:
-  static constexpr int64_t kTiles = 4, kTokens = 16;
+  static constexpr int64_t kTiles = 4, kTokens = 16, kStep = kTiles * kTokens;
   /// Heads whose multiples are the columns of a product.
   static constexpr int64_t kColumns = 4;
 
@@ -84,38 +84,79 @@ private:
       return b.addI(b.mulI(quad, b.index(2)), b.index(half));
     return b.addI(quad, b.index(8 * half));
   }
-  /// Asks for the codes of a step, all of whose slots are visible.
-  void prefetchCodes(Value start);
+  /// Between a warp's steps: slots.
+  int64_t getApart() const { return numWarps * kStep; }
+  /// A warp's steps from a slot on and up to another, of whole tiles or any;
+  /// yields what was found.
+  llvm::SmallVector<Value> scanTiles(Value from, Value to, bool areWhole,
+                                     llvm::ArrayRef<Column> all,
+                                     ValueRange found);
+  /// The same of whole tiles, whose codes come while those before them are
+  /// looked at (SketchAhead.cpp).
+  llvm::SmallVector<Value>
+  scanAhead(Value from, Value to, llvm::ArrayRef<Column> all, ValueRange found);
+  bool canScanAhead() const;
+  mlir::MemRefType getAheadType();
+  Value getPlaceAhead(Value stage, int64_t tile);
+  std::pair<Value, Value> findAhead(Value token, Value byte);
+  void copyAhead(Value start, Value page, Value stage);
+  /// One of them: `loaded` are the lane's own two tokens.
+  llvm::SmallVector<Value> scanStep(Value start, bool areWhole,
+                                    llvm::function_ref<Codes(int64_t)> getCodes,
+                                    llvm::ArrayRef<Token> loaded,
+                                    llvm::ArrayRef<Column> all,
+                                    ValueRange found);
   Token loadToken(const Slots::Tile &tile, Value offset);
+  /// Of its scales and norms, f32.
+  Token getToken(Value slot, Value isVisible, llvm::ArrayRef<Value> scales,
+                 llvm::ArrayRef<Value> stored);
   /// The token of another tile, from the lane that loaded it.
   Token getToken(const Token &loaded, Value start, Value tile, int64_t half);
-  llvm::SmallVector<Value> loadCodes(const Slots::Tile &tile, Value offset);
+  /// A token's codes, of a row of bytes: `load8Bytes` from one of them on.
+  llvm::SmallVector<Value>
+  loadCodes(llvm::function_ref<std::pair<Value, Value>(Value)> load8Bytes);
   /// How many bits of a byte lie below a channel's code and are not shifted
   /// out, where all channels of a group have as many: sums are 2^bits times as
   /// large then, and exact still, below 2^31.
   int64_t getBitsBelow(int64_t channel) const;
-  /// `size` numbers of a row as f32.
-  llvm::SmallVector<Value> loadNumbers(Value part, llvm::ArrayRef<Value> at,
-                                       int64_t size);
+  /// Numbers that lie together, in words where they fill them; and, from the
+  /// front of such, as f32, integers as i32.
+  llvm::SmallVector<Value> loadStored(Value part, llvm::ArrayRef<Value> at,
+                                      int64_t number);
+  llvm::SmallVector<Value> takeStored(Value part, ValueRange &stored,
+                                      int64_t number);
+  llvm::SmallVector<Value> toFloats(llvm::ArrayRef<Value> numbers);
+  int64_t getNumNorms() const {
+    return format.normPerToken ? 1 : format.numGroups;
+  }
   /// Of both tokens, the sums of each group of channels, i32.
   std::array<llvm::SmallVector<Value>, 2> multiply(const Codes &codes,
                                                    const Column &column);
   /// A token's score and bound, which it writes if they are wanted.
   std::pair<Value, Value> finish(const Token &token, llvm::ArrayRef<Value> sums,
                                  const Column &column);
-  /// Writes levels of the tokens of this lane, two of each of its tiles, and
-  /// their top, which it yields.
-  Value storeLevels(Value start, llvm::ArrayRef<Token> tokens,
-                    llvm::ArrayRef<Value> bounds, const Column &column);
-  /// The same of spreads, by lanes of the first head.
-  void storeSpreads(llvm::ArrayRef<Token> tokens);
+  /// Of a lane's tokens of a step.
+  struct Best {
+    Value bound;        // the highest
+    Value lack, spread; // of its token: what the score lacks of it
+    Value highest;      // score; NaN, if any is
+    void add(WarpBuilder &b, Value score, Value ofBound, Value ofSpread);
+  };
+  /// Writes levels of the slots of this lane, two of each of its tiles, and the
+  /// top of all lanes' bounds, which it yields.
+  Value storeLevels(Value start, llvm::ArrayRef<Value> slots,
+                    llvm::ArrayRef<Value> bounds, Value top,
+                    const Column &column, bool areWhole);
+  /// Writes spreads of two slots, by lanes of the first head.
+  void storeSpreads(llvm::ArrayRef<Value> both, Value slot, bool areWhole);
   /// Writes a number of 16 bits for each of two slots that follow each other.
-  void storePair(ValueRange both, Value to, Value head, const Token &first,
-                 Value isWanted);
+  void storePair(ValueRange both, Value to, Value head, Value slot,
+                 Value isWanted, bool isWhole);
   /// Adds up what finished tokens come to, as `tops` has it.
-  void addFindings(llvm::ArrayRef<Token> tokens,
-                   llvm::ArrayRef<std::pair<Value, Value>> finished,
-                   Value tileTop, llvm::MutableArrayRef<Value> found);
+  void addFindings(const Token &token, Value score, Value bound,
+                   llvm::MutableArrayRef<Value> found);
+  void addFindings(const Best &best, Value tileTop,
+                   llvm::MutableArrayRef<Value> found);
   /// Lanes of the same head, by bits of their numbers.
   llvm::SmallVector<int64_t> getHeadMasks() const;
   void storeTops(llvm::ArrayRef<Value> found, llvm::ArrayRef<Column> columns,
@@ -141,6 +182,7 @@ private:
   std::optional<Slots> slots;
   Value codes, scales, norms, multiples, factors, scores, bounds;
   Value tops, levels, tileTops, spreads;
+  Value ahead; // codes of steps to come, of each warp
   Value firstHead, warp, lane, quad, within; // quad = g, within = t
   Value part; // which of the lanes with the same sums this is
 };

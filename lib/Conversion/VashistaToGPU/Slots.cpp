@@ -97,12 +97,21 @@ Slots::Tile Slots::findTile(Value first, int64_t size) {
   return tile;
 }
 
-Slots::Tile Slots::findWholeTile(Value first, int64_t size) {
-  Value number = b.toI32(first), pageTokens = b.i32(pageSize);
-  Value page =
-      b.loadIndex(table, {sequence, b.toIndex(b.divU(number, pageTokens))});
-  Value slot =
-      pageSize == size ? b.index(0) : b.toIndex(b.remU(number, pageTokens));
+bool Slots::hasWholeTiles(ScoreOp op, int64_t size) {
+  return !op.getFrom().scoresPages() && getPageSize(op) % size == 0 &&
+         !op.getPages();
+}
+
+Value Slots::loadPageOf(Value first) {
+  Value entry = b.divU(b.toI32(first), b.i32(pageSize));
+  return b.load(table, {sequence, b.toIndex(entry)});
+}
+
+Slots::Tile Slots::findWholeTile(Value first, int64_t size, Value page) {
+  Value slot = b.index(0);
+  if (pageSize != size)
+    slot = b.toIndex(b.remU(b.toI32(first), b.i32(pageSize)));
+  page = arith::IndexCastOp::create(b, b.getIndexType(), page);
   return {first, Place{page, slot}, Value()};
 }
 

@@ -57,12 +57,12 @@ public:
     Value count;                // i32: how many are visible; null for all
   };
   Tile findTile(Value first, int64_t size);
-  /// The same, where all are known to be visible.
-  Tile findWholeTile(Value first, int64_t size);
+  /// The same, where all are known to be visible: in the page, i32, that the
+  /// table says.
+  Tile findWholeTile(Value first, int64_t size, Value page);
+  Value loadPageOf(Value first);
   /// Whether that may be known: all slots before the last one are visible.
-  bool hasWholeTiles(int64_t size) const {
-    return hasTiles(size) && !isListed();
-  }
+  static bool hasWholeTiles(ScoreOp op, int64_t size);
   /// Whether they are in one page.
   bool hasTiles(int64_t size) const { return !inPages && pageSize % size == 0; }
   std::pair<Place, Value> find(const Tile &tile, Value offset);

@@ -146,7 +146,7 @@ Value WarpBuilder::exp2(Value x) {
       .getResult(0);
 }
 
-/// Consecutive bytes as i32.
+/// Consecutive bytes as i32, or as one i16.
 static SmallVector<Value> loadBytes(WarpBuilder &b, Value memref,
                                     ValueRange indices, int64_t bytes) {
   Type element = getElementTypeOrSelf(memref);
@@ -154,37 +154,36 @@ static SmallVector<Value> loadBytes(WarpBuilder &b, Value memref,
   Value loaded = vector::LoadOp::create(
       b, VectorType::get({size}, element), memref, indices,
       /*nontemporal=*/false, llvm::MaybeAlign(bytes));
+  int64_t wide = std::min<int64_t>(bytes, 4), number = bytes / wide;
   Value ints = vector::BitCastOp::create(
-      b, VectorType::get({bytes / 4}, b.getI32Type()), loaded);
+      b, VectorType::get({number}, b.getIntegerType(8 * wide)), loaded);
   SmallVector<Value> parts;
-  for (int64_t i = 0; i < bytes / 4; ++i)
+  for (int64_t i = 0; i < number; ++i)
     parts.push_back(vector::ExtractOp::create(b, ints, ArrayRef<int64_t>{i}));
   return parts;
 }
 
-void WarpBuilder::prefetch(Value memref, ValueRange indices) {
-  auto type = cast<MemRefType>(memref.getType());
-  SmallVector<int64_t> strides;
-  int64_t offset;
-  [[maybe_unused]] LogicalResult hasStrides =
-      type.getStridesAndOffset(strides, offset);
-  assert(succeeded(hasStrides) && offset == 0 &&
-         !llvm::is_contained(strides, ShapedType::kDynamic) &&
-         "kernels are given whole buffers");
-  Value address = memref::ExtractAlignedPointerAsIndexOp::create(*this, memref);
-  int64_t bytes = type.getElementTypeBitWidth() / 8;
-  // The first last: what loops walk is mostly that.
-  for (size_t i = indices.size(); i-- > 0;)
-    address = addI(address, mulI(indices[i], index(strides[i] * bytes)));
-  address = arith::IndexCastOp::create(*this, getI64Type(), address);
-  // LLVM has the instruction for compute capability 9.0 and later alone.
-  auto dialect =
-      LLVM::AsmDialectAttr::get(getContext(), LLVM::AsmDialect::AD_ATT);
-  LLVM::InlineAsmOp::create(*this, TypeRange(), address, "prefetch.L2 [$0];",
-                            "l", /*has_side_effects=*/true,
-                            /*is_align_stack=*/false, LLVM::TailCallKind::None,
-                            dialect,
-                            /*operand_attrs=*/ArrayAttr());
+SmallVector<Value> WarpBuilder::loadWords(Value memref, ValueRange indices,
+                                          int64_t number) {
+  int64_t bytes =
+      getElementTypeOrSelf(memref).getIntOrFloatBitWidth() / 8 * number;
+  return loadBytes(*this, memref, indices, bytes);
+}
+
+SmallVector<Value> WarpBuilder::takeApart(ArrayRef<Value> words, Type element) {
+  Type word = words.front().getType();
+  int64_t number = words.size() * word.getIntOrFloatBitWidth() /
+                   element.getIntOrFloatBitWidth(),
+          numWords = words.size();
+  Value all = vector::BitCastOp::create(
+      *this, VectorType::get({number}, element),
+      vector::FromElementsOp::create(*this, VectorType::get({numWords}, word),
+                                     words));
+  SmallVector<Value> elements;
+  for (int64_t i = 0; i < number; ++i)
+    elements.push_back(
+        vector::ExtractOp::create(*this, all, ArrayRef<int64_t>{i}));
+  return elements;
 }
 
 std::array<Value, 4> WarpBuilder::load16Bytes(Value memref,

@@ -129,13 +129,17 @@ public:
   Value minNumber(Value x, Value y) {
     return mlir::arith::MinNumFOp::create(*this, x, y);
   }
-  /// Asks for the line of an element, so that it is in the second cache when it
-  /// is loaded.
-  void prefetch(Value memref, ValueRange indices);
   /// 16 consecutive bytes as four i32.
   std::array<Value, 4> load16Bytes(Value memref, ValueRange indices);
   /// 8 of them as two.
   std::pair<Value, Value> load8Bytes(Value memref, ValueRange indices);
+  /// Consecutive elements, of 2 to 16 bytes, as i32 or one i16, and the
+  /// elements of these: loops carry words, which nothing waits for before they
+  /// are used.
+  llvm::SmallVector<Value> loadWords(Value memref, ValueRange indices,
+                                     int64_t number);
+  llvm::SmallVector<Value> takeApart(llvm::ArrayRef<Value> words,
+                                     mlir::Type element);
   /// Consecutive elements as f32, from a multiple of their number on, in loads
   /// as wide as the buffer allows.
   llvm::SmallVector<Value> loadFloats(Value memref, ValueRange indices,

@@ -1,0 +1,202 @@
+//===- SketchAhead.cpp - Codes of a sketch before they are needed ---------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// While a warp looks at a step, the codes of the next one are copied to the
+// block's memory, which takes no registers, and what goes with its tokens is
+// loaded; the pages of the step after that come from the table.
+//
+// A tile's codes are rows of 16-byte chunks, and chunk x of token k lies where
+// chunk x ^ (k & 6) would: so the rows of a product's lanes, which are those of
+// every other token, do not lie in the same banks.
+//
+//===----------------------------------------------------------------------===//
+
+#include "SketchScan.h"
+
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpIPredicate;
+
+/// Steps of a warp that lie there, and bytes that are copied at once.
+static constexpr int64_t kStages = 2, kChunk = 16;
+/// What blocks of a multiprocessor may have of its memory, each.
+static constexpr int64_t kMostBytes = 40 << 10;
+
+static int64_t getRowBytes(ScoreOp op) {
+  return cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(3);
+}
+
+bool SketchScan::canScanAhead() const {
+  // A block's first step is waited for.
+  constexpr int64_t kMany = 4;
+  int64_t bytes = getRowBytes(op);
+  return Slots::hasWholeTiles(op, kTokens) && llvm::isPowerOf2_64(bytes) &&
+         bytes >= 2 * kChunk && kStages * getApart() * bytes <= kMostBytes &&
+         block >= kMany * getApart();
+}
+
+MemRefType SketchScan::getAheadType() {
+  return b.sharedType(
+      {numWarps * kStages * kTiles, kTokens * getRowBytes(op) / kChunk, kChunk},
+      b.getI8Type());
+}
+
+/// Where a tile of this warp lies.
+Value SketchScan::getPlaceAhead(Value stage, int64_t tile) {
+  Value all = b.addI(b.mulI(warp, b.index(kStages)), stage);
+  return b.addI(b.mulI(all, b.index(kTiles)), b.index(tile));
+}
+
+/// Where a token's byte lies, of a tile: chunk, and byte within.
+std::pair<Value, Value> SketchScan::findAhead(Value token, Value byte) {
+  Value chunk = b.addI(b.mulI(token, b.index(getRowBytes(op) / kChunk)),
+                       b.divU(byte, b.index(kChunk)));
+  chunk = arith::XOrIOp::create(b, chunk, b.andI(token, b.index(6)));
+  return {chunk, b.remU(byte, b.index(kChunk))};
+}
+
+void SketchScan::copyAhead(Value start, Value page, Value stage) {
+  int64_t row = getRowBytes(op);
+  for (int64_t tile = 0; tile < kTiles; ++tile) {
+    Value first = b.addI(start, b.index(tile * kTokens));
+    Slots::Place place =
+        *slots->findWholeTile(first, kTokens, b.shuffle(page, b.i32(tile)))
+             .place;
+    for (int64_t i = 0; i < kTokens * row / kChunk; i += kWarp) {
+      Value at = b.mulI(b.addI(lane, b.index(i)), b.index(kChunk));
+      Value token = b.divU(at, b.index(row)), byte = b.remU(at, b.index(row));
+      auto [chunk, within] = findAhead(token, byte);
+      Value from[] = {place.page, slots->kvHead, b.addI(place.slot, token),
+                      byte};
+      Value to[] = {getPlaceAhead(stage, tile), chunk, within};
+      nvgpu::DeviceAsyncCopyOp::create(
+          b, nvgpu::DeviceAsyncTokenType::get(b.getContext()), ahead, to, codes,
+          from, b.getIndexAttr(kChunk), /*srcElements=*/Value(),
+          /*bypassL1=*/b.getUnitAttr());
+    }
+  }
+}
+
+SmallVector<Value> SketchScan::scanAhead(Value from, Value to,
+                                         ArrayRef<Column> all,
+                                         ValueRange found) {
+  Value any = b.compare(CmpIPredicate::slt, from, to),
+        apart = b.index(getApart());
+  /// The step after one; the same one, if it is the last.
+  auto getNext = [&](Value start) {
+    Value next = b.addI(start, apart);
+    return b.select(b.compare(CmpIPredicate::slt, next, to), next, start);
+  };
+  // Of the tile of which this lane has tokens; lanes 0 to 3 have all of them.
+  auto loadPage = [&](Value start) {
+    return slots->loadPageOf(b.addI(start, b.mulI(within, b.index(kTokens))));
+  };
+  // Scales of its tokens, then norms. Bytes of slots that follow each other are
+  // carried as a word of four of them: less would be taken apart, and waited
+  // for, as soon as it is loaded.
+  const int64_t numNorms = hasBounds ? getNumNorms() : 0;
+  const bool inWords = hasLevels &&
+                       cast<MemRefType>(norms.getType()).getRank() == 3 &&
+                       getElementTypeOrSelf(norms).isInteger(8);
+  auto loadOwn = [&](Value start, Value page) {
+    Value first = b.addI(start, b.mulI(within, b.index(kTokens)));
+    Slots::Tile tile = slots->findWholeTile(first, kTokens, page);
+    SmallVector<Value> own;
+    auto load = [&](Value part, Value offset, int64_t number) {
+      Slots::Place place = slots->find(tile, offset).first;
+      Value at[] = {place.page, slots->kvHead, place.slot};
+      llvm::append_range(own, loadStored(part, at, number));
+    };
+    for (int64_t half : {0, 1})
+      load(scales, getOffset(half), format.numGroups);
+    if (inWords)
+      load(norms, b.mulI(b.divU(quad, b.index(2)), b.index(4)), 4);
+    else if (hasBounds)
+      for (int64_t half : {0, 1})
+        load(norms, getOffset(half), numNorms);
+    return own;
+  };
+  auto takeOwn = [&](Value start, SmallVector<Value> own) {
+    if (inWords) {
+      Value bits = b.mulI(b.remU(quad, b.index(2)), b.index(16));
+      own.back() = arith::ShRUIOp::create(b, own.back(), b.toI32(bits));
+    }
+    ValueRange stored = own;
+    std::array<SmallVector<Value>, 2> ofScales;
+    for (SmallVector<Value> &numbers : ofScales)
+      numbers = takeStored(scales, stored, format.numGroups);
+    SmallVector<Value> ofNorms;
+    while (!stored.empty())
+      llvm::append_range(ofNorms,
+                         takeStored(norms, stored, inWords ? 4 : numNorms));
+    SmallVector<Token> tokens;
+    for (int64_t half : {0, 1}) {
+      Value slot = b.addI(start, b.mulI(within, b.index(kTokens)));
+      tokens.push_back(getToken(
+          b.addI(slot, getOffset(half)), b.boolean(true), ofScales[half],
+          ArrayRef<Value>(ofNorms).slice(half * numNorms, numNorms)));
+    }
+    return tokens;
+  };
+  auto createGroup = [&] {
+    return nvgpu::DeviceAsyncCreateGroupOp::create(
+        b, nvgpu::DeviceAsyncTokenType::get(b.getContext()), ValueRange());
+  };
+
+  auto walk = [&]() -> SmallVector<Value> {
+    Value page = loadPage(from);
+    copyAhead(from, page, b.index(0));
+    createGroup();
+    SmallVector<Value> state = loadOwn(from, page);
+    size_t numStored = state.size();
+    state.push_back(loadPage(getNext(from)));
+    state.push_back(b.index(0)); // the stage of this step
+    size_t numAhead = state.size();
+    llvm::append_range(state, found);
+    state = b.forLoop(
+        from, to, getApart(), state,
+        [&](Value start, ValueRange now) -> SmallVector<Value> {
+          ValueRange stored = now.take_front(numStored);
+          Value page = now[numStored], stage = now[numStored + 1],
+                other = b.subI(b.index(kStages - 1), stage);
+          // Before anything else is loaded, for which it would wait too.
+          SmallVector<Token> loaded = takeOwn(start, stored);
+          // What comes takes the place of what was looked at.
+          b.warpBarrier();
+          Value next = getNext(start);
+          Value isNext = b.compare(CmpIPredicate::ne, next, start);
+          b.ifThen(isNext, [&] { copyAhead(next, page, other); });
+          auto group = createGroup();
+          SmallVector<Value> after = loadOwn(next, page);
+          after.push_back(loadPage(getNext(next)));
+          after.push_back(other);
+          nvgpu::DeviceAsyncWaitOp::create(b, group, b.getI32IntegerAttr(1));
+          b.warpBarrier();
+          auto getCodes = [&](int64_t tile) {
+            Codes codes;
+            for (int64_t half : {0, 1})
+              codes[half] = loadCodes([&](Value byte) {
+                auto [chunk, within] = findAhead(getOffset(half), byte);
+                return b.load8Bytes(
+                    ahead, {getPlaceAhead(stage, tile), chunk, within});
+              });
+            return codes;
+          };
+          llvm::append_range(after,
+                             scanStep(start, /*areWhole=*/true, getCodes,
+                                      loaded, all, now.drop_front(numAhead)));
+          return after;
+        });
+    return SmallVector<Value>(llvm::drop_begin(state, numAhead));
+  };
+  return b.ifThen(any, found, walk);
+}
