@@ -368,6 +368,8 @@ static void describeValue(const Manifest &manifest, const vso_value &value,
   info.rank = static_cast<int32_t>(value.rank);
   info.written = (value.flags & VSO_VALUE_WRITTEN) != 0;
   info.strided = (value.flags & VSO_VALUE_STRIDED) != 0;
+  info.check =
+      value.flags & VSO_VALUE_FAULTS ? value.flags >> VSO_VALUE_CHECK : -1;
   vashista_dim *out = info.dims;
   for (const vso_dim &dim : manifest.dims(value)) {
     bool tied = dim.kind == VSO_DIM_TIED;

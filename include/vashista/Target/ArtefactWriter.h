@@ -61,6 +61,8 @@ struct ArtefactValue {
   bool written = false;
   /// An argument of any strides; others are row-major.
   bool strided = false;
+  /// Of a result [R, 4] i32 that has a check's faults: which of the entry's.
+  std::optional<unsigned> check;
 };
 
 /// What checked mode verifies, as vashista_artefact.h says by kind: numbers of
