@@ -7,8 +7,9 @@
 Page tables, lengths, rows, positions, lists and counts are wrong in random places of
 random batches. What a step says of each row must be what is found here, in the same
 order; a row at fault must be empty, every other what it is without the lie, bit for bit,
-and a cache must be what it is when only the others are appended. The host verifies
-nothing. Exits with 1 after a failure.
+and a cache must be what it is when only the others are appended. The host, asked to
+verify the same, must refuse it by the same sentence, or run it where nothing is at fault.
+Exits with 1 after a failure.
 
 Needs NumPy, a CUDA device, and ptxas for a target such as cuda:sm_90a; with
 --target=cpu none of these but NumPy.
@@ -20,7 +21,7 @@ import sys
 
 import numpy as np
 
-from judge_cases import judge_all
+from judge_cases import judge_all, vashista
 
 MOST, LEAST = 2**31 - 1, -(2**31)
 HEADS, KV, DIM = 8, 2, 64
@@ -275,19 +276,30 @@ class Batch:
 
 
 def run(entry, batch):
-    """What is said of rows, and what is made."""
+    """What is said of rows, what is made, and what is raised."""
     arrays = {n: x.copy() for n, x in batch.arrays.items()}
     found = entry(**arrays, checked=False)
     if batch.case["step"] == "append":
-        return [found], [arrays["k"], arrays["v"]]
-    return list(found[2:]), list(found[:2])
+        found = (found,)
+    sentence = message_of(entry.raise_faults, found)
+    if batch.case["step"] == "append":
+        return list(found), [arrays["k"], arrays["v"]], sentence
+    return list(found[2:]), list(found[:2]), sentence
+
+
+def message_of(call, *arguments, **named):
+    try:
+        call(*arguments, **named)
+    except vashista.Error as error:
+        return str(error)
+    return ""
 
 
 def judge(case, entry, number, rng):
     """Yields what is wrong."""
     global mutants
     clean = Batch.draw(case, rng)
-    said, made = run(entry, clean)
+    said, made, _ = run(entry, clean)
     if any(f.any() for f in said):
         yield "a fault where there is none"
     if case["step"] == "append":
@@ -297,7 +309,12 @@ def judge(case, entry, number, rng):
     for _ in range(MUTANTS):
         batch = clean.lie(rng)
         mutants += 1
-        said, found = run(entry, batch)
+        said, found, sentence = run(entry, batch)
+        arrays = {n: x.copy() for n, x in batch.arrays.items()}
+        of_host = message_of(entry, **arrays, checked=True)
+        # The host knows which row of the table it was.
+        if of_host.split(" (page table row")[0] != sentence:
+            yield f"raises {sentence!r}, the host {of_host!r}"
         faults = batch.find_faults()
         for which, (one, other) in enumerate(zip(said, faults, strict=True)):
             for row in np.flatnonzero((one != other).any(1)):

@@ -273,6 +273,31 @@ class MistakesTest(unittest.TestCase):
         ARTEFACT["dense"](**case.step())
         ARTEFACT["dense"](**case.step(), checked=False)
 
+    def test_faults(self):
+        """What entries find by themselves."""
+        dense = vashista.compile(STEP, options=["--checked"])["dense"]
+        self.assertEqual([v.name for v in dense.results][-1], "faults")
+        self.assertEqual([v.check for v in dense.results], [None] * 2 + [0])
+        case = Case()
+        clean = dense(**case.step())
+        dense.raise_faults(clean)
+        np.testing.assert_array_equal(clean.faults, np.zeros((3, 4)))
+        case.table[2, 3] = PAGES
+        found = dense(**case.step(), checked=False)
+        np.testing.assert_array_equal(found.faults, [[0] * 4, [0] * 4, [3, 3, 24, 23]])
+        said = (
+            "dense: argument 3 'table', row 2, position 3: expected page id 0 to 23, "
+            "got 24"
+        )
+        self.expect("check failed", said, dense.raise_faults, found)
+        for one, other, empty in zip(found[:2], clean, (0, -np.inf)):
+            np.testing.assert_array_equal(one[:2], other[:2])
+            self.assertTrue((one[2] == empty).all())
+        # The host still refuses, unless it is told not to.
+        self.expect("check failed", said, dense, **case.step())
+        # One that checks nothing has found nothing.
+        ARTEFACT["dense"].raise_faults(ARTEFACT["dense"](**Case().step()))
+
     def test_names(self):
         dense, step = ARTEFACT["dense"], Case().step()
         with self.assertRaisesRegex(TypeError, "dense: expected 5 arguments, got 6"):
