@@ -193,6 +193,66 @@ func.func @tables(%q: tensor<4x8x64xf32>, %mean: tensor<?x2x64xf32>,
 
 // -----
 
+// So are rows, and pages of another size.
+// CHECK-LABEL: func.func @rows(
+// CHECK: %[[A:.*]], %[[R:.*]], %[[FIRST:.*]] = vashista.check_table %{{.*}} lens(%[[LENS:.*]]) rows(%{{.*}}) num_pages %{{.*}} page_size 16
+// CHECK: vashista.route {{.*}} lens(%[[A]]) rows(%[[R]])
+// CHECK: %[[B:.*]], %[[S:.*]], %[[SECOND:.*]] = vashista.check_table %{{.*}} lens(%[[LENS]]) rows(%{{.*}}) num_pages %{{.*}} page_size 16
+// CHECK: vashista.route {{.*}} lens(%[[B]]) rows(%[[S]])
+// CHECK: %[[C:.*]], %[[T:.*]], %[[THIRD:.*]] = vashista.check_table %{{.*}} lens(%[[LENS]]) rows(%{{.*}}) num_pages %{{.*}} page_size 32
+// CHECK: vashista.route {{.*}} lens(%[[C]]) rows(%[[T]])
+// CHECK: return %{{.*}}, %{{.*}}, %{{.*}}, %[[FIRST]], %[[SECOND]], %[[THIRD]]
+func.func @rows(%q: tensor<4x8x64xf32>, %mean: tensor<?x2x64xf32>,
+                %t: tensor<3x?xi32>, %r: tensor<4xi32>, %s: tensor<4xi32>,
+                %lens: tensor<4xi32>)
+    -> (tensor<4x2x8xi32>, tensor<4x2x8xi32>, tensor<4x2x8xi32>) {
+  %0:3 = vashista.route %q from <mean>(%mean) table(%t) lens(%lens) rows(%r)
+      top 8 page_size 16 scale 0.125
+      : (tensor<4x8x64xf32>, tensor<?x2x64xf32>, tensor<3x?xi32>,
+         tensor<4xi32>, tensor<4xi32>)
+      -> (tensor<4x2x8xi32>, tensor<4x2xi32>, tensor<4x8xf32>)
+  %1:3 = vashista.route %q from <mean>(%mean) table(%t) lens(%lens) rows(%s)
+      top 8 page_size 16 scale 0.125
+      : (tensor<4x8x64xf32>, tensor<?x2x64xf32>, tensor<3x?xi32>,
+         tensor<4xi32>, tensor<4xi32>)
+      -> (tensor<4x2x8xi32>, tensor<4x2xi32>, tensor<4x8xf32>)
+  %2:3 = vashista.route %q from <mean>(%mean) table(%t) lens(%lens) rows(%s)
+      top 8 page_size 32 scale 0.125
+      : (tensor<4x8x64xf32>, tensor<?x2x64xf32>, tensor<3x?xi32>,
+         tensor<4xi32>, tensor<4xi32>)
+      -> (tensor<4x2x8xi32>, tensor<4x2xi32>, tensor<4x8xf32>)
+  return %0#0, %1#0, %2#0
+      : tensor<4x2x8xi32>, tensor<4x2x8xi32>, tensor<4x2x8xi32>
+}
+
+// -----
+
+// A cache that is made after a check of another one is checked by itself.
+// CHECK-LABEL: func.func @late(
+// CHECK: %[[A:.*]], %[[FIRST:.*]] = vashista.check_table
+// CHECK: vashista.route {{.*}} lens(%[[A]])
+// CHECK: %[[MADE:.*]] = arith.addf
+// CHECK: %[[N:.*]] = tensor.dim %[[MADE]], %c0
+// CHECK: %[[B:.*]], %[[SECOND:.*]] = vashista.check_table %{{.*}} lens(%{{.*}}) num_pages %[[N]] page_size 16
+// CHECK: vashista.route {{.*}} lens(%[[B]])
+// CHECK: return %{{.*}}, %{{.*}}, %[[FIRST]], %[[SECOND]]
+func.func @late(%q: tensor<4x8x64xf32>, %mean: tensor<?x2x64xf32>,
+                %t: tensor<4x?xi32>, %lens: tensor<4xi32>)
+    -> (tensor<4x2x8xi32>, tensor<4x2x8xi32>) {
+  %0:3 = vashista.route %q from <mean>(%mean) table(%t) lens(%lens) top 8
+      page_size 16 scale 0.125
+      : (tensor<4x8x64xf32>, tensor<?x2x64xf32>, tensor<4x?xi32>,
+         tensor<4xi32>) -> (tensor<4x2x8xi32>, tensor<4x2xi32>, tensor<4x8xf32>)
+  %made = arith.addf %mean, %mean : tensor<?x2x64xf32>
+  %1:3 = vashista.route %q from <mean>(%made) table(%t) lens(%lens) top 8
+      page_size 16 scale 0.125
+      : (tensor<4x8x64xf32>, tensor<?x2x64xf32>, tensor<4x?xi32>,
+         tensor<4xi32>) -> (tensor<4x2x8xi32>, tensor<4x2xi32>, tensor<4x8xf32>)
+  return %0#0, %1#0 : tensor<4x2x8xi32>, tensor<4x2x8xi32>
+}
+
+// -----
+
 // Within a loop what comes from outside of it is checked before the loop.
 // CHECK-LABEL: func.func @loop(
 // CHECK: %[[LENS:.*]], %[[FAULTS:.*]] = vashista.check_table
