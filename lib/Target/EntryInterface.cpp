@@ -260,6 +260,7 @@ void Describer::describeFaults() {
     if (!isa_and_present<CheckTableOp, CheckPositionsOp, CheckListOp>(op) ||
         result != op->getResults().back())
       continue;
+    value.faults = true;
     value.name = "faults";
     if (number++ > 0)
       value.name += std::to_string(number);

@@ -81,8 +81,7 @@ class Value:
       dims: its dimensions, outermost first.
       written: whether it is an argument that is written in place.
       strided: whether it takes any strides; others are C-contiguous.
-      check: of a result that has what an entry found at fault by itself, which of the
-        things that checked mode verifies, by number; else None.
+      faults: whether it is a result that says what the entry found at fault.
     """
 
     name: str
@@ -90,7 +89,7 @@ class Value:
     dims: tuple[Dim, ...]
     written: bool = False
     strided: bool = False
-    check: int | None = None
+    faults: bool = False
 
     def __str__(self) -> str:
         dims = ", ".join(map(str, self.dims))
@@ -259,7 +258,7 @@ class Entry:
                     tuple(dims),
                     bool(info.written),
                     bool(info.strided),
-                    info.check if info.check >= 0 else None,
+                    bool(info.faults),
                 )
             )
             types.append(
@@ -425,7 +424,7 @@ class Entry:
         says, in the words of checked mode.
         """
         for i, (value, x) in enumerate(zip(self.results, results, strict=True)):
-            if value.check is None:
+            if not value.faults:
                 continue
             faults = x.cpu() if hasattr(x, "cpu") else x
             faults = np.ascontiguousarray(faults, np.int32)

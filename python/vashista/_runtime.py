@@ -102,8 +102,9 @@ class ValueInfo(ctypes.Structure):
         ("rank", c_int32),
         ("written", c_uint8),
         ("strided", c_uint8),
-        ("dims", DimInfo * MAX_RANK),
+        ("faults", c_uint8),
         ("check", c_int32),
+        ("dims", DimInfo * MAX_RANK),
     ]
 
 

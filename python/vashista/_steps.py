@@ -40,10 +40,10 @@ class Attention(NamedTuple):
         """Of the results of an entry, as it describes them."""
         own, faults = [], None
         for value, x in zip(values, results):
-            if value.check is None:
-                own.append(x)
-            else:
+            if value.faults:
                 faults = x
+            else:
+                own.append(x)
         return cls(*own)._replace(faults=faults)
 
 

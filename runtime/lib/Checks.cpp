@@ -55,7 +55,8 @@ static uint32_t findArgument(const vso_check &check, vashista_fault_kind kind) {
   return VSO_NONE;
 }
 
-static const char *describe(const vso_check &check, vashista_fault_kind kind) {
+/// VSO_UNIT_*, or 0 where that is not known.
+static const char *describe(vashista_fault_kind kind, uint32_t unit) {
   switch (kind) {
   case VASHISTA_FAULT_TABLE_ROW:
     return "page table row";
@@ -70,13 +71,15 @@ static const char *describe(const vso_check &check, vashista_fault_kind kind) {
   case VASHISTA_FAULT_ENTRY:
     break;
   }
-  return check.unit == VSO_UNIT_PAGES ? "a negative entry or page"
-                                      : "a negative entry or token";
+  return unit == VSO_UNIT_PAGES    ? "a negative entry or page"
+         : unit == VSO_UNIT_TOKENS ? "a negative entry or token"
+                                   : "a negative entry or one from";
 }
 
 /// "argument 3 'table', row 2, position 5: expected page id 0 to 255, got 300"
-static vashista_status report(const vso_check &check, const Fault &fault,
-                              const char *argumentName) {
+static vashista_status report(const Fault &fault, uint32_t unit,
+                              const char *kind, uint32_t number,
+                              const char *name) {
   char place[64], note[48] = "";
   if (fault.position < 0)
     snprintf(place, sizeof(place), "row %" PRId64, fault.row);
@@ -90,10 +93,9 @@ static vashista_status report(const vso_check &check, const Fault &fault,
     snprintf(note, sizeof(note), " (KV head %" PRId64 ")", fault.kvHead);
   // All of them are i32: no more can be meant.
   return fail(VASHISTA_CHECK_FAILED,
-              "argument %" PRIu32 " '%s', %s: expected %s 0 to %" PRId64
+              "%s %" PRIu32 " '%s', %s: expected %s 0 to %" PRId64
               ", got %" PRId64 "%s",
-              findArgument(check, fault.kind), argumentName, place,
-              describe(check, fault.kind),
+              kind, number, name, place, describe(fault.kind, unit),
               std::min<int64_t>(fault.limit, INT32_MAX), fault.got, note);
 }
 
@@ -143,7 +145,8 @@ private:
 
   vashista_status report(const Fault &fault) const {
     uint32_t argument = findArgument(check, fault.kind);
-    return ::report(check, fault, arguments[argument].name);
+    return ::report(fault, check.unit, "argument", argument,
+                    arguments[argument].name);
   }
 
   const vso_check &check;
@@ -283,44 +286,52 @@ vashista_faults_report(const vashista_module *module, uint32_t entry,
   if (vashista_status status =
           vashista_result_describe(module, entry, result, &info))
     return status;
-  if (info.check < 0)
+  if (!info.faults)
     return fail(VASHISTA_INVALID_ARGUMENT,
-                "expected a result that tells of a check of arguments, got "
-                "result %" PRIu32 " '%s'",
+                "expected a result with faults, got result %" PRIu32 " '%s'",
                 result, info.name);
   if (rows < 0 || (rows > 0 && !faults))
     return fail(VASHISTA_INVALID_ARGUMENT,
                 "expected 0 rows or more in memory, got %" PRId64 " at %p",
                 rows, static_cast<const void *>(faults));
+  const int32_t *end = faults + 4 * rows;
+  const int32_t *found = faults;
+  while (found != end && *found == 0)
+    found += 4;
+  if (found == end)
+    return VASHISTA_OK;
+  int64_t row = (found - faults) / 4;
+  auto refuse = [&] {
+    return fail(VASHISTA_INVALID_ARGUMENT,
+                "row %" PRId64 ": expected what the check may find, got %d",
+                row, found[0]);
+  };
+  if (found[0] < VASHISTA_FAULT_TABLE_ROW || found[0] > VASHISTA_FAULT_ENTRY)
+    return refuse();
+  Fault fault = {static_cast<vashista_fault_kind>(found[0]), row, found[3],
+                 found[2]};
+  if (fault.kind == VASHISTA_FAULT_PAGE || fault.kind == VASHISTA_FAULT_ENTRY)
+    fault.position = found[1];
+  if (fault.kind == VASHISTA_FAULT_COUNT)
+    fault.kvHead = found[1];
+  if (info.check < 0)
+    return report(fault, /*unit=*/0, "result", result, info.name);
+
   const Manifest &manifest = module->manifest;
   const vso_entry &record = manifest.entries[entry];
   const vso_check &check = manifest.checks(record)[info.check];
-  for (int64_t row = 0; row < rows; ++row, faults += 4) {
-    if (faults[0] == 0)
-      continue;
-    bool isKnown = faults[0] >= VASHISTA_FAULT_TABLE_ROW &&
-                   faults[0] <= VASHISTA_FAULT_ENTRY;
-    auto kind = static_cast<vashista_fault_kind>(isKnown ? faults[0] : 1);
-    uint32_t argument = isKnown ? findArgument(check, kind) : VSO_NONE;
-    if (argument == VSO_NONE)
-      return fail(VASHISTA_INVALID_ARGUMENT,
-                  "row %" PRId64 ": expected what the check may find, got %d",
-                  row, faults[0]);
-    const vso_value &value = manifest.values(record)[argument];
-    Fault fault = {kind, row, faults[3], faults[2]};
-    if (kind == VASHISTA_FAULT_PAGE || kind == VASHISTA_FAULT_ENTRY)
-      fault.position = faults[1];
-    if (kind == VASHISTA_FAULT_COUNT)
-      fault.kvHead = faults[1];
-    if (kind == VASHISTA_FAULT_ENTRY) {
-      // Entries of a list of a size that only a call has are numbered through.
-      const vso_dim &capacity = manifest.dims(value)[2];
-      if (capacity.kind == VSO_DIM_STATIC && capacity.size > 0) {
-        fault.kvHead = faults[1] / capacity.size;
-        fault.position = faults[1] % capacity.size;
-      }
+  uint32_t argument = findArgument(check, fault.kind);
+  if (argument == VSO_NONE)
+    return refuse();
+  const vso_value &value = manifest.values(record)[argument];
+  if (fault.kind == VASHISTA_FAULT_ENTRY) {
+    // Entries of a list of a size that only a call has are numbered through.
+    const vso_dim &capacity = manifest.dims(value)[2];
+    if (capacity.kind == VSO_DIM_STATIC && capacity.size > 0) {
+      fault.kvHead = found[1] / capacity.size;
+      fault.position = found[1] % capacity.size;
     }
-    return report(check, fault, manifest.string(value.name));
   }
-  return VASHISTA_OK;
+  return report(fault, check.unit, "argument", argument,
+                manifest.string(value.name));
 }

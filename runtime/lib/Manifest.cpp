@@ -401,7 +401,7 @@ bool Verifier::verifyValue(uint64_t entryNumber, const vso_entry &entry,
                      i, entryNumber, flags, value.flags);
   unsigned check = value.flags >> VSO_VALUE_CHECK;
   if (areFaults && (value.flags & (VSO_VALUE_WRITTEN | VSO_VALUE_STRIDED) ||
-                    check >= entry.num_checks))
+                    (check >= entry.num_checks && check != VSO_NO_CHECK)))
     return malformed("expected value %" PRIu64 " of entry %" PRIu64
                      " to have the faults of one of %" PRIu32
                      " checks, got flags %d",

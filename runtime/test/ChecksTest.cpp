@@ -247,6 +247,7 @@ Artefact faultsArtefact(ArtefactDim capacity = fixed(6)) {
       entry.arguments[5].dims[2] = capacity;
       entry.results.push_back(value("faults" + std::to_string(i),
                                     typeOf<int32_t>(), {tied(1, 0), fixed(4)}));
+      entry.results.back().faults = true;
       entry.results.back().check = i;
     }
   return artefact;
@@ -314,6 +315,28 @@ TEST_F(FaultsTest, EntriesOfListsOfAnySizeAreNumberedThrough) {
                "entry or token 0 to 6, got 7");
 }
 
+// Of what an entry computes no argument is at fault.
+TEST_F(FaultsTest, OfWhatIsComputed) {
+  Artefact artefact = faultsArtefact();
+  for (ArtefactEntry &entry : artefact.entries)
+    for (ArtefactValue &result : entry.results)
+      result.check.reset();
+  module = load(artefact);
+  EXPECT_FAILS(report(0, {VASHISTA_FAULT_PAGE, 4, -1, 9}),
+               VASHISTA_CHECK_FAILED,
+               "result 1 'faults0', row 1, position 4: expected page id 0 to "
+               "9, got -1");
+  EXPECT_FAILS(report(2, {VASHISTA_FAULT_ENTRY, 7, 7, 6}),
+               VASHISTA_CHECK_FAILED,
+               "result 3 'faults2', row 1, position 7: expected a negative "
+               "entry or one from 0 to 6, got 7");
+  vashista_value_info info;
+  ASSERT_OK(
+      vashista_result_describe(module.get(), find(module, "decode"), 1, &info));
+  EXPECT_EQ(info.faults, 1);
+  EXPECT_EQ(info.check, -1);
+}
+
 TEST_F(FaultsTest, NoneIsNoFailure) {
   EXPECT_OK(report(0, {0, 0, 0, 0}));
   EXPECT_OK(vashista_faults_report(module.get(), find(module, "decode"), 1,
@@ -335,8 +358,7 @@ TEST_F(FaultsTest, Mistakes) {
   int32_t well[4] = {};
   EXPECT_FAILS(vashista_faults_report(module.get(), decode, 0, well, 1),
                VASHISTA_INVALID_ARGUMENT,
-               "expected a result that tells of a check of arguments, got "
-               "result 0 'sum'");
+               "expected a result with faults, got result 0 'sum'");
   EXPECT_EQ(vashista_faults_report(module.get(), decode, 1, well, -1),
             VASHISTA_INVALID_ARGUMENT);
   EXPECT_EQ(vashista_faults_report(module.get(), decode, 1, nullptr, 1),
@@ -351,6 +373,7 @@ TEST_F(FaultsTest, AreDescribed) {
   for (int i = 0; i < 4; ++i) {
     ASSERT_OK(vashista_result_describe(module.get(), decode, i, &info));
     EXPECT_EQ(info.check, i - 1);
+    EXPECT_EQ(info.faults, i > 0);
   }
   ASSERT_OK(vashista_argument_describe(module.get(), decode, 1, &info));
   EXPECT_EQ(info.check, -1);

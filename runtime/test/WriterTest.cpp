@@ -76,6 +76,7 @@ TEST(Writer, RefusesWhatTheFormatCannotHold) {
   expectFails(artefact, "entry 'answer', 'o': expected a result without flags, "
                         "got one");
   artefact = good;
+  artefact.entries[0].results[0].faults = true;
   artefact.entries[0].results[0].check = 0;
   expectFails(artefact, "entry 'answer', 'o': expected a result with the "
                         "faults of one of 0 checks, got check 0");

@@ -61,7 +61,9 @@ struct ArtefactValue {
   bool written = false;
   /// An argument of any strides; others are row-major.
   bool strided = false;
-  /// Of a result [R, 4] i32 that has a check's faults: which of the entry's.
+  /// A result [R, 4] i32 that has what a check within the entry found, and
+  /// which of the entry's checks is of the same arguments, if one is.
+  bool faults = false;
   std::optional<unsigned> check;
 };
 
