@@ -254,8 +254,8 @@ typedef enum vashista_fault_kind {
 /// are its rows on the host, four numbers each: what (a vashista_fault_kind, or
 /// 0 where the row is well), place, got, limit. The first row at fault is
 /// reported as "argument 3 'table', row 2, position 5: expected page id 0 to
-/// 255, got 300", of what the entry computes as "result 1 'faults', row 2, ...";
-/// VASHISTA_OK where there is none.
+/// 255, got 300", of what the entry computes as "result 1 'faults', row 2,
+/// ..."; VASHISTA_OK where there is none.
 VASHISTA_API vashista_status
 vashista_faults_report(const vashista_module *module, uint32_t entry,
                        uint32_t result, const int32_t *faults, int64_t rows);

@@ -88,10 +88,10 @@ Found RowCheck::at(const Fault &fault, Value when) {
 Found RowCheck::begin(const Fault &fault) { return at(fault, b.i32(-1)); }
 
 Found RowCheck::first(const Found &one, const Found &other) {
-  Value isLater = b.compare(CmpIPredicate::slt, other.when, one.when);
+  Value isEarlier = b.compare(CmpIPredicate::slt, other.when, one.when);
   SmallVector<Value> values;
   for (auto [x, y] : llvm::zip_equal(one.values(), other.values()))
-    values.push_back(b.select(isLater, y, x));
+    values.push_back(b.select(isEarlier, y, x));
   return Found::from(values);
 }
 

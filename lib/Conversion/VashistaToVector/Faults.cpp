@@ -27,11 +27,6 @@ Value FaultFinder::toI32(Value index) {
   return b.createOrFold<arith::IndexCastOp>(b.getI32Type(), index);
 }
 
-Fault FaultFinder::none() {
-  Value zero = i32(0);
-  return {zero, zero, zero, zero};
-}
-
 Value FaultFinder::isFound(const Fault &fault) {
   return b.compare(CmpIPredicate::ne, fault.what,
                    i32(static_cast<int64_t>(FaultKind::none)));

@@ -40,18 +40,17 @@ public:
   using Value = mlir::Value;
   explicit FaultFinder(KernelBuilder &b) : b(b) {}
 
-  Fault none();
   Value isFound(const Fault &fault);
   /// The first that is a fault.
   Fault first(const Fault &fault, const Fault &next);
-  /// Of a number that is to be 0 to `size - 1`.
-  Fault unlessWithin(FaultKind kind, Value place, Value got, Value size);
-  /// Of one that may be negative, too; `size` is not.
-  Fault unlessBelow(FaultKind kind, Value place, Value got, Value size);
   /// Its row of a check's last result.
   void store(const Fault &fault, Value faults, Value row);
 
 protected:
+  /// Of a number that is to be 0 to `size - 1`.
+  Fault unlessWithin(FaultKind kind, Value place, Value got, Value size);
+  /// Of one that may be negative, too; `size` is not.
+  Fault unlessBelow(FaultKind kind, Value place, Value got, Value size);
   Value i32(int64_t value);
   Value toI32(Value index);
 
