@@ -13,6 +13,8 @@
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Transforms.h"
@@ -583,6 +585,18 @@ void vashista::protectArguments(func::FuncOp function) {
           i, bufferization::BufferizationDialect::kWritableAttrName, no);
 }
 
+/// Whether a kernel that exists only reads what it is given as an operand.
+static bool isOnlyRead(gpu::LaunchFuncOp launch, OpOperand &operand) {
+  auto kernel = SymbolTable::lookupNearestSymbolFrom<gpu::GPUFuncOp>(
+      launch, launch.getKernelAttr());
+  OperandRange given = launch.getKernelOperands();
+  return kernel && !given.empty() &&
+         operand.getOperandNumber() >= given.getBeginOperandIndex() &&
+         kernel.getArgAttr(operand.getOperandNumber() -
+                               given.getBeginOperandIndex(),
+                           LLVM::LLVMDialect::getReadonlyAttrName());
+}
+
 /// Whether anything writes to a buffer or to a view of it. What is not known
 /// writes.
 static bool isWritten(Value buffer) {
@@ -591,6 +605,12 @@ static bool isWritten(Value buffer) {
     // A prefetch declares no effects.
     if (user->hasTrait<OpTrait::ReturnLike>() || isa<memref::PrefetchOp>(user))
       continue;
+    // Of a kernel it is its argument that says so.
+    if (auto launch = dyn_cast<gpu::LaunchFuncOp>(user)) {
+      if (isOnlyRead(launch, use))
+        continue;
+      return true;
+    }
     auto effects = getEffectsRecursively(user);
     if (!effects)
       return true;

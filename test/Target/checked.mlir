@@ -28,6 +28,19 @@
 // CHECK-NEXT:   constants
 // CHECK-NOT:    checks
 
+// What kernels only read is not written, whoever reads it on a GPU.
+// RUN: vashista-compile %s --checked -o %t.cuda.vso --target=cuda:compute_90
+// RUN: vashista-run %t.cuda.vso --list | FileCheck %s --check-prefix=DEVICE
+// DEVICE-LABEL: {{^}}step
+// DEVICE:         at      i32 [q.0]{{$}}
+// DEVICE-NEXT:    table   i32 [?, ?]{{$}}
+// DEVICE-NEXT:    rows    i32 [q.0]{{$}}
+// DEVICE-NEXT:    lens    i32 [q.0]{{$}}
+// DEVICE-NEXT:    tokens  i32 [q.0, 2, 40]{{$}}
+// DEVICE-NEXT:    k       f32 [?, 2, 16, 64], written in place
+// DEVICE-NEXT:    v       f32 [k.0, 2, 16, 64], written in place
+// DEVICE-NEXT:  results
+
 // RUN: vashista-compile %source_dir/examples/decode.mlir --emit=ptx \
 // RUN:   --target=cuda:sm_90a -o %t.ptx
 // RUN: vashista-compile %source_dir/examples/decode.mlir --emit=ptx \
