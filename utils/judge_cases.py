@@ -15,11 +15,18 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"
 import vashista  # noqa: E402
 
 
-def judge_all(description, cases, find=lambda artefact, name: artefact[name], note=str):
+def judge_all(
+    description,
+    cases,
+    find=lambda artefact, name: artefact[name],
+    note=str,
+    options=(),
+):
     """Judges cases, each a name, what is drawn, a function that writes the entry of a
     name and a case, and one that yields what is wrong in a trial of it: of a case, what
     `find` finds of its entry or entries, a number and a generator. `note` says what
-    else was found in the end. Yields 1 after a failure, else 0."""
+    else was found in the end; `options` are those of vashista-compile. Yields 1 after a
+    failure, else 0."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--target", default="cuda:sm_90a", help="as of vashista-compile")
     parser.add_argument("--trials", type=int, default=3, help="of each case")
@@ -30,7 +37,9 @@ def judge_all(description, cases, find=lambda artefact, name: artefact[name], no
         artefact = vashista.load(args.artefact)
     else:
         text = "".join(write(name, case) for name, case, write, _ in cases)
-        artefact = vashista.compile(text, args.target, output=args.artefact)
+        artefact = vashista.compile(
+            text, args.target, output=args.artefact, options=options
+        )
     failures = 0
     for i, (name, case, _, judge) in enumerate(cases):
         for number in range(args.trials):

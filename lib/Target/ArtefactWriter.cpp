@@ -216,12 +216,22 @@ Error Writer::addValue(const ArtefactEntry &entry, const ArtefactValue &value,
   if (!isArgument && (value.written || value.strided))
     return error("entry '{0}', '{1}': expected a result without flags, got one",
                  entry.name, name);
+  if ((value.faults && isArgument) ||
+      (value.check && (!value.faults || *value.check >= entry.checks.size())))
+    return error("entry '{0}', '{1}': expected a result with the faults of one "
+                 "of {2} checks, got check {3}",
+                 entry.name, name, entry.checks.size(),
+                 value.check.value_or(VSO_NO_CHECK));
   vso_value record = {};
   record.name = addString(name);
   record.code = value.code;
   record.bits = value.bits;
   record.flags = (value.written ? VSO_VALUE_WRITTEN : 0) |
                  (value.strided ? VSO_VALUE_STRIDED : 0);
+  if (value.faults)
+    record.flags = static_cast<uint16_t>(VSO_VALUE_FAULTS |
+                                         value.check.value_or(VSO_NO_CHECK)
+                                             << VSO_VALUE_CHECK);
   record.rank = static_cast<uint32_t>(value.dims.size());
   record.first_dim = sizeOf(dims);
   values.push_back(record);

@@ -11,6 +11,7 @@
 #include "CudaCode.h"
 #include "EntryInterface.h"
 
+#include "vashista/Dialect/Vashista/Transforms/Passes.h"
 #include "vashista/Pipelines/Pipelines.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -54,10 +55,13 @@ llvm::Expected<Target> vashista::parseTarget(StringRef text) {
 }
 
 /// Public functions, with the calls between them inlined.
-static FailureOr<SmallVector<func::FuncOp>> getEntries(ModuleOp module) {
+static FailureOr<SmallVector<func::FuncOp>> getEntries(ModuleOp module,
+                                                       bool checked) {
   PassManager pm(module->getName());
   pm.addPass(createInlinerPass());
   pm.addPass(createSymbolDCEPass());
+  if (checked)
+    pm.addNestedPass<func::FuncOp>(createVashistaInsertChecksPass());
   if (failed(pm.run(module)))
     return failure();
   SmallVector<func::FuncOp> entries;
@@ -80,13 +84,13 @@ static FailureOr<SmallVector<func::FuncOp>> getEntries(ModuleOp module) {
 /// Compiles for one target, which takes the module to pieces. Describes the
 /// entries, and keeps the image of their kernels, on the way.
 static FailureOr<llvm::SmallString<0>>
-generate(ModuleOp module, const Target &target, OutputKind output,
+generate(ModuleOp module, const Target &target, OutputKind output, bool checked,
          std::vector<ArtefactEntry> &entries, std::string &image) {
   CpuPipelineOptions options;
   options.lanes = target.cpu.lanes;
   options.registers = target.cpu.registers;
   options.dotsBF16 = target.cpu.dotsBF16;
-  FailureOr<SmallVector<func::FuncOp>> functions = getEntries(module);
+  FailureOr<SmallVector<func::FuncOp>> functions = getEntries(module, checked);
   if (failed(functions))
     return failure();
   entries.clear();
@@ -147,9 +151,11 @@ generate(ModuleOp module, const Target &target, OutputKind output,
 }
 
 /// What a person or a tuner edits: names of arguments are those of locations.
-static LogicalResult printSchedules(ModuleOp module, const Target &target,
+static LogicalResult printSchedules(ModuleOp module,
+                                    const CompileOptions &options,
                                     llvm::raw_ostream &os) {
-  if (failed(getEntries(module)))
+  const Target &target = options.targets.front();
+  if (failed(getEntries(module, options.checked)))
     return failure();
   PassManager pm(module->getName());
   if (target.device) {
@@ -173,15 +179,15 @@ LogicalResult vashista::compile(ModuleOp module, const CompileOptions &options,
   std::vector<ArtefactEntry> entries;
   std::string image;
   if (options.output == OutputKind::schedule)
-    return printSchedules(module, options.targets.front(), os);
+    return printSchedules(module, options, os);
   if (options.output != OutputKind::vso) {
     const Target &target = options.targets.front();
     if (!target.device && (options.output == OutputKind::ptx ||
                            options.output == OutputKind::cubin))
       return module.emitError("expected a target such as cuda:sm_90a for PTX "
                               "or a cubin, got a CPU");
-    FailureOr<llvm::SmallString<0>> bytes =
-        generate(module, target, options.output, entries, image);
+    FailureOr<llvm::SmallString<0>> bytes = generate(
+        module, target, options.output, options.checked, entries, image);
     if (failed(bytes))
       return failure();
     os << *bytes;
@@ -193,8 +199,8 @@ LogicalResult vashista::compile(ModuleOp module, const CompileOptions &options,
   artefact.compiler = "LLVM " LLVM_VERSION_STRING;
   for (const Target &target : options.targets) {
     OwningOpRef<ModuleOp> copy = module.clone();
-    FailureOr<llvm::SmallString<0>> object =
-        generate(*copy, target, OutputKind::object, entries, image);
+    FailureOr<llvm::SmallString<0>> object = generate(
+        *copy, target, OutputKind::object, options.checked, entries, image);
     if (failed(object))
       return failure();
     llvm::Expected<std::string> linked = linkSharedObject(*object);

@@ -8,10 +8,13 @@
 
 #include "EntryInterface.h"
 
+#include "vashista/Dialect/Vashista/IR/PagedOperands.h"
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Transforms.h"
@@ -23,7 +26,6 @@
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "llvm/ADT/EquivalenceClasses.h"
 #include "llvm/ADT/StringSet.h"
-#include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
@@ -184,9 +186,10 @@ private:
   LogicalResult describeValue(Type type, const Twine &what,
                               ArtefactValue &value);
   void nameArguments();
+  void describeFaults();
   LogicalResult describeSizes();
   void addConstants(Operation *op, llvm::StringMap<unsigned> &numOps);
-  void addChecks(Operation *op, const NamedDims &dims);
+  void addChecks(Operation *op);
 
   func::FuncOp function;
   ArtefactEntry entry;
@@ -243,6 +246,51 @@ void Describer::nameArguments() {
     if (loc && llvm::all_of(loc.getName().getValue(), llvm::isPrint) &&
         names.insert(loc.getName().getValue()).second)
       value.name = loc.getName().str();
+  }
+}
+
+/// What a check found is called so, and tells of what the host verifies of the
+/// same arguments; the others have no names.
+void Describer::describeFaults() {
+  auto isOf = [&](std::optional<unsigned> number, Value value) {
+    return value ? number && number == getArgument(function, value) : !number;
+  };
+  unsigned number = 0;
+  Operation *end = function.getBody().front().getTerminator();
+  for (auto [result, value] : llvm::zip(end->getOperands(), entry.results)) {
+    Operation *op = result.getDefiningOp();
+    if (!isa_and_present<CheckTableOp, CheckPositionsOp, CheckListOp>(op) ||
+        result != op->getResults().back())
+      continue;
+    value.faults = true;
+    value.name = "faults";
+    if (number++ > 0)
+      value.name += std::to_string(number);
+    using Kind = ArtefactCheck::Kind;
+    auto same = llvm::find_if(entry.checks, [&](const ArtefactCheck &check) {
+      return TypeSwitch<Operation *, bool>(op)
+          .Case([&](CheckTableOp op) {
+            return check.kind == Kind::table &&
+                   isOf(check.table, op.getPageTable()) &&
+                   isOf(check.lens, op.getSeqLens()) &&
+                   isOf(check.rows, op.getRowToSeq());
+          })
+          .Case([&](CheckPositionsOp op) {
+            return check.kind == Kind::positions &&
+                   isOf(check.positions, op.getPositions()) &&
+                   isOf(check.table, op.getPageTable()) &&
+                   isOf(check.rows, op.getRowToSeq());
+          })
+          .Case([&](CheckListOp op) {
+            return check.kind == Kind::list && isOf(check.list, op.getList()) &&
+                   isOf(check.count, op.getListCount()) &&
+                   isOf(check.lens, getUnchecked(op.getSeqLens())) &&
+                   check.inPages == (op.getUnit() == SlotUnit::pages);
+          })
+          .Default([](Operation *) { return false; });
+    });
+    if (same != entry.checks.end())
+      value.check = same - entry.checks.begin();
   }
 }
 
@@ -425,43 +473,8 @@ static bool areEqual(const ArtefactCheck &a, const ArtefactCheck &b) {
          a.inPages == b.inPages && a.pageSize == b.pageSize;
 }
 
-void Describer::addChecks(Operation *op, const NamedDims &dims) {
-  auto getOperand = [&](StringRef name) -> Value {
-    return TypeSwitch<Operation *, Value>(op)
-        .Case<AppendOp>([&](auto op) {
-          return llvm::StringSwitch<Value>(name)
-              .Case("table", op.getPageTable())
-              .Case("rows", op.getRowToSeq())
-              .Case("positions", op.getPositions())
-              .Default({});
-        })
-        .Case<PickOp>([&](auto op) {
-          return llvm::StringSwitch<Value>(name)
-              .Case("lens", op.getSeqLens())
-              .Case("pages", op.getPages())
-              .Case("page_count", op.getPageCount())
-              .Case("taken", op.getTaken())
-              .Default({});
-        })
-        .Case<ScoreOp, SelectOp, AttendOp>([&](auto op) {
-          return llvm::StringSwitch<Value>(name)
-              .Case("table", op.getPageTable())
-              .Case("rows", op.getRowToSeq())
-              .Case("lens", op.getSeqLens())
-              .Case("pages", op.getPages())
-              .Case("page_count", op.getPageCount())
-              .Default({});
-        })
-        .Case<SummarizeOp, RouteOp, CertifyOp, FallbackOp, AttentionOp>(
-            [&](auto op) {
-              return llvm::StringSwitch<Value>(name)
-                  .Case("table", op.getPageTable())
-                  .Case("rows", op.getRowToSeq())
-                  .Case("lens", op.getSeqLens())
-                  .Default({});
-            })
-        .Default([](Operation *) { return Value(); });
-  };
+void Describer::addChecks(Operation *op) {
+  PagedOperands paged = getPagedOperands(op);
   auto add = [&](const ArtefactCheck &check) {
     if (llvm::none_of(entry.checks, [&](const ArtefactCheck &other) {
           return areEqual(check, other);
@@ -469,15 +482,13 @@ void Describer::addChecks(Operation *op, const NamedDims &dims) {
       entry.checks.push_back(check);
   };
   // What the module itself fixes no caller can get wrong.
-  const StringRef verified[] = {"table", "rows", "lens", "positions"};
-  if (llvm::all_of(verified, [&](StringRef name) {
-        Value value = getOperand(name);
-        return !value || matchPattern(value, m_Constant());
-      }))
+  if (paged.areConstant())
     return;
-  // What was computed within the entry cannot be verified before it.
+  // What was computed within the entry cannot be verified before it, but where
+  // it was checked within it.
   bool isComplete = true;
-  auto find = [&](Value value) -> std::optional<unsigned> {
+  auto find = [&](const MaybeOperand &operand) -> std::optional<unsigned> {
+    Value value = getUnchecked(operand.get());
     if (!value)
       return std::nullopt;
     std::optional<unsigned> argument = getArgument(function, value);
@@ -485,47 +496,42 @@ void Describer::addChecks(Operation *op, const NamedDims &dims) {
     return argument;
   };
 
-  int64_t pageSize = dims.size(Dim::pageSize);
-  if (auto attribute = op->getAttrOfType<IntegerAttr>("page_size"))
-    pageSize = attribute.getInt();
-  if (ShapedType::isDynamic(pageSize))
-    pageSize = 1;
-  Value tableValue = getOperand("table"), lensValue = getOperand("lens");
-  std::optional<unsigned> table = find(tableValue), lens = find(lensValue);
-  std::optional<unsigned> rows = find(getOperand("rows"));
+  std::optional<unsigned> table = find(paged.table), lens = find(paged.lens);
+  std::optional<unsigned> rows = find(paged.rows);
   std::optional<unsigned> cache;
   unsigned cacheDim = 0;
-  for (const NamedDims::Place &place : dims.places(Dim::physPages)) {
+  for (const NamedDims::Place &place : paged.numPages) {
     cache = getArgument(function, place.value);
     cacheDim = place.position;
     if (cache)
       break;
   }
-  isComplete &=
-      !tableValue || cache.has_value() || dims.places(Dim::physPages).empty();
-  bool rowsKnown = !getOperand("rows") || rows;
+  isComplete &= !paged.table || cache.has_value() || paged.numPages.empty();
+  bool rowsKnown = !paged.rows || rows;
   if (table && lens && cache && rowsKnown)
     add(ArtefactCheck::getTable(*table, *lens, rows, *cache, cacheDim,
-                                pageSize));
-  if (Value positions = getOperand("positions")) {
-    std::optional<unsigned> argument = find(positions);
+                                paged.pageSize));
+  if (paged.positions) {
+    std::optional<unsigned> argument = find(paged.positions);
     if (argument && table && cache && rowsKnown)
       add(ArtefactCheck::getPositions(*argument, *table, rows, *cache, cacheDim,
-                                      pageSize));
+                                      paged.pageSize));
   }
-  auto addList = [&](Value list, Value count, bool inPages) {
-    std::optional<unsigned> argument =
-        list ? getArgument(function, list) : std::nullopt;
-    std::optional<unsigned> counted =
-        count ? getArgument(function, count) : std::nullopt;
+  for (const PagedList &list : paged.lists) {
+    std::optional<unsigned> argument = getArgument(function, list.list),
+                            counted;
+    Value count = list.count.get();
+    // One that a check made says as much as the one that it was given.
+    if (auto check = count ? count.getDefiningOp<CheckListOp>() : nullptr)
+      count = check.getListCount();
+    if (count)
+      counted = getArgument(function, count);
     // A list that the entry makes itself is in range.
     if (argument && lens && (!count || counted))
-      add(ArtefactCheck::getList(*argument, counted, *lens, inPages, pageSize));
-  };
-  addList(getOperand("pages"), getOperand("page_count"), true);
-  if (auto attend = dyn_cast<AttendOp>(op))
-    addList(attend.getTokens(), attend.getTokenCount(), false);
-  if (!isComplete)
+      add(ArtefactCheck::getList(*argument, counted, *lens, list.inPages,
+                                 paged.pageSize));
+  }
+  if (!isComplete && !paged.areChecked())
     op->emitWarning("checked mode cannot verify the page table, rows, lengths "
                     "or positions of this op: expected arguments of the entry, "
                     "got values that it computes");
@@ -553,8 +559,9 @@ FailureOr<ArtefactEntry> Describer::describe() {
     if (!isa<VashistaDialect>(op->getDialect()))
       return;
     addConstants(op, numOps);
-    addChecks(op, getNamedDims(op));
+    addChecks(op);
   });
+  describeFaults();
   return std::move(entry);
 }
 
@@ -578,6 +585,18 @@ void vashista::protectArguments(func::FuncOp function) {
           i, bufferization::BufferizationDialect::kWritableAttrName, no);
 }
 
+/// Whether a kernel that exists only reads what it is given as an operand.
+static bool isOnlyRead(gpu::LaunchFuncOp launch, OpOperand &operand) {
+  auto kernel = SymbolTable::lookupNearestSymbolFrom<gpu::GPUFuncOp>(
+      launch, launch.getKernelAttr());
+  OperandRange given = launch.getKernelOperands();
+  return kernel && !given.empty() &&
+         operand.getOperandNumber() >= given.getBeginOperandIndex() &&
+         kernel.getArgAttr(operand.getOperandNumber() -
+                               given.getBeginOperandIndex(),
+                           LLVM::LLVMDialect::getReadonlyAttrName());
+}
+
 /// Whether anything writes to a buffer or to a view of it. What is not known
 /// writes.
 static bool isWritten(Value buffer) {
@@ -586,6 +605,12 @@ static bool isWritten(Value buffer) {
     // A prefetch declares no effects.
     if (user->hasTrait<OpTrait::ReturnLike>() || isa<memref::PrefetchOp>(user))
       continue;
+    // Of a kernel it is its argument that says so.
+    if (auto launch = dyn_cast<gpu::LaunchFuncOp>(user)) {
+      if (isOnlyRead(launch, use))
+        continue;
+      return true;
+    }
     auto effects = getEffectsRecursively(user);
     if (!effects)
       return true;

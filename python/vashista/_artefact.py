@@ -81,6 +81,7 @@ class Value:
       dims: its dimensions, outermost first.
       written: whether it is an argument that is written in place.
       strided: whether it takes any strides; others are C-contiguous.
+      faults: whether it is a result that says what the entry found at fault.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Value:
     dims: tuple[Dim, ...]
     written: bool = False
     strided: bool = False
+    faults: bool = False
 
     def __str__(self) -> str:
         dims = ", ".join(map(str, self.dims))
@@ -256,6 +258,7 @@ class Entry:
                     tuple(dims),
                     bool(info.written),
                     bool(info.strided),
+                    bool(info.faults),
                 )
             )
             types.append(
@@ -412,6 +415,29 @@ class Entry:
         needed = ctypes.c_size_t()
         self._ask("workspace_bytes", tensors, results, needed)
         return needed.value
+
+    def raise_faults(self, results: Sequence[Any]) -> None:
+        """Raises what an entry that checks itself found, if anything.
+
+        `results` are those of a call to what was compiled with --checked, arrays or
+        tensors, which are waited for. The first row at fault is what `vashista.Error`
+        says, in the words of checked mode.
+        """
+        for i, (value, x) in enumerate(zip(self.results, results, strict=True)):
+            if not value.faults:
+                continue
+            faults = x.cpu() if hasattr(x, "cpu") else x
+            faults = np.ascontiguousarray(faults, np.int32)
+            pointer = faults.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+            _runtime.call(
+                "faults_report",
+                self._module.handle,
+                self._number,
+                i,
+                pointer,
+                len(faults),
+                context=f"{self.name}: ",
+            )
 
     def _ask(self, function: str, tensors, results, last) -> None:
         """Calls a function of the runtime that takes an entry's tensors."""

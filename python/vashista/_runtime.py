@@ -102,6 +102,8 @@ class ValueInfo(ctypes.Structure):
         ("rank", c_int32),
         ("written", c_uint8),
         ("strided", c_uint8),
+        ("faults", c_uint8),
+        ("check", c_int32),
         ("dims", DimInfo * MAX_RANK),
     ]
 
@@ -128,6 +130,7 @@ _FUNCTIONS = {
     "argument_describe": [_MODULE, c_uint32, c_uint32, POINTER(ValueInfo)],
     "result_describe": [_MODULE, c_uint32, c_uint32, POINTER(ValueInfo)],
     "constant_describe": [_MODULE, c_uint32, c_uint32, POINTER(ConstantInfo)],
+    "faults_report": [_MODULE, c_uint32, c_uint32, POINTER(c_int32), c_int64],
     "call": [*_ENTRY_TENSORS, POINTER(CallOptions)],
     "workspace_bytes": [*_ENTRY_TENSORS, POINTER(c_size_t)],
     "memory_allocate": [DLDevice, c_size_t, POINTER(ctypes.c_void_p)],

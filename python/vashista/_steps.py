@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
 from . import _check
 
 if TYPE_CHECKING:
+    from ._artefact import Value
     from .paged import PagedKVCache
 
 
@@ -31,6 +32,19 @@ class Attention(NamedTuple):
     """`[R, Hkv]` i32: times that a group's budget was spent."""
     flag: Any = None
     """`[R, Hkv]` bool: whether a group fell back to dense attention."""
+    faults: Any = None
+    """`[R, 4]` i32, of what was compiled with --checked: what it found in each row."""
+
+    @classmethod
+    def of(cls, values: Sequence[Value], results: Sequence[Any]) -> Attention:
+        """Of the results of an entry, as it describes them."""
+        own, faults = [], None
+        for value, x in zip(values, results):
+            if value.faults:
+                faults = x
+            else:
+                own.append(x)
+        return cls(*own)._replace(faults=faults)
 
 
 class Chunk:
@@ -190,7 +204,7 @@ class Step:
             lens=self.lens,
             **self._shared(),
         )
-        return Attention(*results)
+        return Attention.of(self.cache.artefact["decode"].results, results)
 
 
 def _new_tokens(

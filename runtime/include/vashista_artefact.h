@@ -131,7 +131,13 @@ typedef struct vso_entry {
 
 enum {
   VSO_VALUE_WRITTEN = 1, // an argument that is written in place
-  VSO_VALUE_STRIDED = 2  // an argument of any strides; others are row-major
+  VSO_VALUE_STRIDED = 2, // an argument of any strides; others are row-major
+  // A result [R, 4] i32 that has what a check within the entry found at fault.
+  // flags >> VSO_VALUE_CHECK is which of the entry's checks is of the same
+  // arguments, or VSO_NO_CHECK: it is of what the entry computes.
+  VSO_VALUE_FAULTS = 4,
+  VSO_VALUE_CHECK = 3,
+  VSO_NO_CHECK = 0x1fff
 };
 
 typedef struct vso_value {
@@ -139,7 +145,7 @@ typedef struct vso_value {
                  // its entry
   uint8_t code;  // DLDataTypeCode of whole bytes, one lane
   uint8_t bits;
-  uint16_t flags; // of arguments only
+  uint16_t flags;
   uint32_t rank;
   uint32_t first_dim;
 } vso_value;

@@ -190,6 +190,8 @@ typedef struct vashista_value_info {
   int32_t rank;
   uint8_t written; // an argument that is written in place
   uint8_t strided; // takes any strides; others are row-major
+  uint8_t faults;  // a result that says what the entry found out of range
+  int32_t check;   // and which of its checks that is of; -1: none
   vashista_dim dims[VASHISTA_MAX_RANK];
 } vashista_value_info;
 
@@ -236,6 +238,27 @@ typedef struct vashista_check_info {
 VASHISTA_API vashista_status
 vashista_check_describe(const vashista_module *module, uint32_t entry,
                         uint32_t check, vashista_check_info *info);
+
+/// What an entry that checks itself (vashista-compile --checked) finds out of
+/// range, the first number of a row of its faults.
+typedef enum vashista_fault_kind {
+  VASHISTA_FAULT_TABLE_ROW = 1, // the page table row that a row has
+  VASHISTA_FAULT_LENGTH = 2,
+  VASHISTA_FAULT_PAGE = 3, // a page id
+  VASHISTA_FAULT_POSITION = 4,
+  VASHISTA_FAULT_COUNT = 5, // of a list
+  VASHISTA_FAULT_ENTRY = 6  // of a list
+} vashista_fault_kind;
+
+/// Says of a result with `faults` what checked mode says of arguments. `faults`
+/// are its rows on the host, four numbers each: what (a vashista_fault_kind, or
+/// 0 where the row is well), place, got, limit. The first row at fault is
+/// reported as "argument 3 'table', row 2, position 5: expected page id 0 to
+/// 255, got 300", of what the entry computes as "result 1 'faults', row 2,
+/// ..."; VASHISTA_OK where there is none.
+VASHISTA_API vashista_status
+vashista_faults_report(const vashista_module *module, uint32_t entry,
+                       uint32_t result, const int32_t *faults, int64_t rows);
 
 //===----------------------------------------------------------------------===//
 // Calls

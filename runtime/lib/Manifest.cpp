@@ -394,10 +394,18 @@ bool Verifier::verifyValue(uint64_t entryNumber, const vso_entry &entry,
                      "%d bits",
                      i, entryNumber, value.code, value.bits);
   unsigned flags = isArgument ? VSO_VALUE_WRITTEN | VSO_VALUE_STRIDED : 0;
-  if (value.flags & ~flags)
+  bool areFaults = !isArgument && value.flags & VSO_VALUE_FAULTS;
+  if (!areFaults && value.flags & ~flags)
     return malformed("expected value %" PRIu64 " of entry %" PRIu64
                      " to have flags within %u, got %d",
                      i, entryNumber, flags, value.flags);
+  unsigned check = value.flags >> VSO_VALUE_CHECK;
+  if (areFaults && (value.flags & (VSO_VALUE_WRITTEN | VSO_VALUE_STRIDED) ||
+                    (check >= entry.num_checks && check != VSO_NO_CHECK)))
+    return malformed("expected value %" PRIu64 " of entry %" PRIu64
+                     " to have the faults of one of %" PRIu32
+                     " checks, got flags %d",
+                     i, entryNumber, entry.num_checks, value.flags);
   if (value.rank > VSO_MAX_RANK)
     return malformed("expected value %" PRIu64 " of entry %" PRIu64
                      " to have rank 0 to %d, got %" PRIu32,
@@ -412,6 +420,13 @@ bool Verifier::verifyValue(uint64_t entryNumber, const vso_entry &entry,
   for (uint64_t d = 0; d < value.rank; ++d)
     if (!verifyDim(entryNumber, entry, i, d))
       return false;
+  Span<vso_dim> shape = m.dims(value);
+  if (areFaults &&
+      (value.code != kDLInt || value.bits != 32 || value.rank != 2 ||
+       shape[1].kind != VSO_DIM_STATIC || shape[1].size != 4))
+    return malformed("expected value %" PRIu64 " of entry %" PRIu64
+                     ", which has faults, to be i32 [R, 4]",
+                     i, entryNumber);
   return true;
 }
 

@@ -368,6 +368,9 @@ static void describeValue(const Manifest &manifest, const vso_value &value,
   info.rank = static_cast<int32_t>(value.rank);
   info.written = (value.flags & VSO_VALUE_WRITTEN) != 0;
   info.strided = (value.flags & VSO_VALUE_STRIDED) != 0;
+  info.faults = (value.flags & VSO_VALUE_FAULTS) != 0;
+  int32_t check = value.flags >> VSO_VALUE_CHECK;
+  info.check = info.faults && check != VSO_NO_CHECK ? check : -1;
   vashista_dim *out = info.dims;
   for (const vso_dim &dim : manifest.dims(value)) {
     bool tied = dim.kind == VSO_DIM_TIED;

@@ -235,6 +235,151 @@ TEST_F(ChecksTest, NothingIsCheckedUnlessAsked) {
 }
 
 //===----------------------------------------------------------------------===//
+// What entries find by themselves
+//===----------------------------------------------------------------------===//
+
+/// The entries, each with the faults of its first check, of its second and so
+/// on; `capacity` is that of their lists.
+Artefact faultsArtefact(ArtefactDim capacity = fixed(6)) {
+  Artefact artefact = kernelsArtefact();
+  for (ArtefactEntry &entry : artefact.entries)
+    for (unsigned i = 0; i < entry.checks.size(); ++i) {
+      entry.arguments[5].dims[2] = capacity;
+      entry.results.push_back(value("faults" + std::to_string(i),
+                                    typeOf<int32_t>(), {tied(1, 0), fixed(4)}));
+      entry.results.back().faults = true;
+      entry.results.back().check = i;
+    }
+  return artefact;
+}
+
+class FaultsTest : public testing::Test {
+protected:
+  /// Of a row that is well and one that is not.
+  vashista_status report(uint32_t check, std::initializer_list<int32_t> fault,
+                         const char *entry = "decode") {
+    std::vector<int32_t> faults(4);
+    faults.insert(faults.end(), fault);
+    return vashista_faults_report(module.get(), find(module, entry), 1 + check,
+                                  faults.data(), 2);
+  }
+
+  Module module = load(faultsArtefact());
+};
+
+// As checked mode says it of the same arguments.
+TEST_F(FaultsTest, AreReported) {
+  EXPECT_FAILS(report(0, {VASHISTA_FAULT_TABLE_ROW, 0, 2, 1}),
+               VASHISTA_CHECK_FAILED,
+               "argument 2 'rows', row 1: expected page table row 0 to 1, got "
+               "2");
+  EXPECT_FAILS(report(0, {VASHISTA_FAULT_TABLE_ROW, 0, 2, 1}, "simple"),
+               VASHISTA_CHECK_FAILED,
+               "argument 0 'table', row 1: expected page table row 0 to 1, got "
+               "2");
+  EXPECT_FAILS(report(0, {VASHISTA_FAULT_LENGTH, 0, kMin, 20}),
+               VASHISTA_CHECK_FAILED,
+               "argument 1 'lens', row 1: expected length 0 to 20, got "
+               "-2147483648");
+  EXPECT_FAILS(report(0, {VASHISTA_FAULT_PAGE, 4, kMax, 9}),
+               VASHISTA_CHECK_FAILED,
+               "argument 0 'table', row 1, position 4: expected page id 0 to "
+               "9, got 2147483647");
+  EXPECT_FAILS(report(1, {VASHISTA_FAULT_POSITION, 0, 20, 19}),
+               VASHISTA_CHECK_FAILED,
+               "argument 4 'positions', row 1: expected a negative position or "
+               "one from 0 to 19, got 20");
+  EXPECT_FAILS(report(2, {VASHISTA_FAULT_LENGTH, 0, -1, kMax}),
+               VASHISTA_CHECK_FAILED,
+               "argument 1 'lens', row 1: expected length 0 to 2147483647, got "
+               "-1");
+  EXPECT_FAILS(report(2, {VASHISTA_FAULT_COUNT, 1, 7, 6}),
+               VASHISTA_CHECK_FAILED,
+               "argument 6 'count', row 1: expected count 0 to 6, got 7 (KV "
+               "head 1)");
+  EXPECT_FAILS(report(2, {VASHISTA_FAULT_ENTRY, 7, 7, 6}),
+               VASHISTA_CHECK_FAILED,
+               "argument 5 'list', row 1, position 1: expected a negative "
+               "entry or token 0 to 6, got 7 (KV head 1)");
+  EXPECT_FAILS(report(2, {VASHISTA_FAULT_ENTRY, 0, 2, 1}, "simple"),
+               VASHISTA_CHECK_FAILED,
+               "argument 5 'list', row 1, position 0: expected a negative "
+               "entry or page 0 to 1, got 2 (KV head 0)");
+}
+
+TEST_F(FaultsTest, EntriesOfListsOfAnySizeAreNumberedThrough) {
+  module = load(faultsArtefact(dynamic()));
+  EXPECT_FAILS(report(2, {VASHISTA_FAULT_ENTRY, 7, 7, 6}),
+               VASHISTA_CHECK_FAILED,
+               "argument 5 'list', row 1, position 7: expected a negative "
+               "entry or token 0 to 6, got 7");
+}
+
+// Of what an entry computes no argument is at fault.
+TEST_F(FaultsTest, OfWhatIsComputed) {
+  Artefact artefact = faultsArtefact();
+  for (ArtefactEntry &entry : artefact.entries)
+    for (ArtefactValue &result : entry.results)
+      result.check.reset();
+  module = load(artefact);
+  EXPECT_FAILS(report(0, {VASHISTA_FAULT_PAGE, 4, -1, 9}),
+               VASHISTA_CHECK_FAILED,
+               "result 1 'faults0', row 1, position 4: expected page id 0 to "
+               "9, got -1");
+  EXPECT_FAILS(report(2, {VASHISTA_FAULT_ENTRY, 7, 7, 6}),
+               VASHISTA_CHECK_FAILED,
+               "result 3 'faults2', row 1, position 7: expected a negative "
+               "entry or one from 0 to 6, got 7");
+  vashista_value_info info;
+  ASSERT_OK(
+      vashista_result_describe(module.get(), find(module, "decode"), 1, &info));
+  EXPECT_EQ(info.faults, 1);
+  EXPECT_EQ(info.check, -1);
+}
+
+TEST_F(FaultsTest, NoneIsNoFailure) {
+  EXPECT_OK(report(0, {0, 0, 0, 0}));
+  EXPECT_OK(vashista_faults_report(module.get(), find(module, "decode"), 1,
+                                   nullptr, 0));
+}
+
+TEST_F(FaultsTest, Mistakes) {
+  EXPECT_FAILS(report(0, {7, 0, 0, 0}), VASHISTA_INVALID_ARGUMENT,
+               "row 1: expected what the check may find, got 7");
+  EXPECT_FAILS(report(0, {-1, 0, 0, 0}), VASHISTA_INVALID_ARGUMENT,
+               "row 1: expected what the check may find, got -1");
+  EXPECT_FAILS(report(0, {VASHISTA_FAULT_COUNT, 0, 7, 6}),
+               VASHISTA_INVALID_ARGUMENT,
+               "row 1: expected what the check may find, got 5");
+  EXPECT_FAILS(report(2, {VASHISTA_FAULT_COUNT, 0, 7, 6}, "simple"),
+               VASHISTA_INVALID_ARGUMENT,
+               "row 1: expected what the check may find, got 5");
+  uint32_t decode = find(module, "decode");
+  int32_t well[4] = {};
+  EXPECT_FAILS(vashista_faults_report(module.get(), decode, 0, well, 1),
+               VASHISTA_INVALID_ARGUMENT,
+               "expected a result with faults, got result 0 'sum'");
+  EXPECT_EQ(vashista_faults_report(module.get(), decode, 1, well, -1),
+            VASHISTA_INVALID_ARGUMENT);
+  EXPECT_EQ(vashista_faults_report(module.get(), decode, 1, nullptr, 1),
+            VASHISTA_INVALID_ARGUMENT);
+  EXPECT_EQ(vashista_faults_report(module.get(), decode, 4, well, 1),
+            VASHISTA_INVALID_ARGUMENT);
+}
+
+TEST_F(FaultsTest, AreDescribed) {
+  vashista_value_info info;
+  uint32_t decode = find(module, "decode");
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_OK(vashista_result_describe(module.get(), decode, i, &info));
+    EXPECT_EQ(info.check, i - 1);
+    EXPECT_EQ(info.faults, i > 0);
+  }
+  ASSERT_OK(vashista_argument_describe(module.get(), decode, 1, &info));
+  EXPECT_EQ(info.check, -1);
+}
+
+//===----------------------------------------------------------------------===//
 // At random
 //===----------------------------------------------------------------------===//
 

@@ -368,6 +368,16 @@ TEST_F(RuleTest, Values) {
                 "expected value 0 of entry 0 to have flags within 3, got 4");
   expectRefused([](Records &r) { r.values()[1].flags = 2; },
                 "expected value 1 of entry 0 to have flags within 0, got 2");
+  // A result with the faults of a check.
+  for (uint16_t flags : {4 | 3 << 3, 4 | 1, 4 | 2})
+    expectRefused(
+        [&](Records &r) { r.decodeValues()[7].flags = flags; },
+        "expected value 7 of entry 8 to have the faults of one of 3 checks, "
+        "got flags " +
+            std::to_string(flags));
+  expectRefused([](Records &r) { r.decodeValues()[7].flags = 4; },
+                "expected value 7 of entry 8, which has faults, to be i32 "
+                "[R, 4]");
   expectRefused([](Records &r) { r.values()[1].rank = 9; },
                 "expected value 1 of entry 0 to have rank 0 to 8, got 9");
   expectRefused([](Records &r) { r.values()[1].first_dim = 0; },

@@ -76,6 +76,11 @@ TEST(Writer, RefusesWhatTheFormatCannotHold) {
   expectFails(artefact, "entry 'answer', 'o': expected a result without flags, "
                         "got one");
   artefact = good;
+  artefact.entries[0].results[0].faults = true;
+  artefact.entries[0].results[0].check = 0;
+  expectFails(artefact, "entry 'answer', 'o': expected a result with the "
+                        "faults of one of 0 checks, got check 0");
+  artefact = good;
   artefact.producer = "a\nb";
   expectFails(artefact, "expected names without control characters, got 0xa");
   artefact.producer = std::string("a\0b", 3);

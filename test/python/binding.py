@@ -273,6 +273,60 @@ class MistakesTest(unittest.TestCase):
         ARTEFACT["dense"](**case.step())
         ARTEFACT["dense"](**case.step(), checked=False)
 
+    def test_faults(self):
+        """What entries find by themselves."""
+        dense = vashista.compile(STEP, options=["--checked"])["dense"]
+        self.assertEqual([v.name for v in dense.results][-1], "faults")
+        self.assertEqual([v.faults for v in dense.results], [False] * 2 + [True])
+        case = Case()
+        clean = dense(**case.step())
+        dense.raise_faults(clean)
+        np.testing.assert_array_equal(clean.faults, np.zeros((3, 4)))
+        case.table[2, 3] = PAGES
+        found = dense(**case.step(), checked=False)
+        np.testing.assert_array_equal(found.faults, [[0] * 4, [0] * 4, [3, 3, 24, 23]])
+        said = (
+            "dense: argument 3 'table', row 2, position 3: expected page id 0 to 23, "
+            "got 24"
+        )
+        self.expect("check failed", said, dense.raise_faults, found)
+        for one, other, empty in zip(found[:2], clean, (0, -np.inf)):
+            np.testing.assert_array_equal(one[:2], other[:2])
+            self.assertTrue((one[2] == empty).all())
+        # The host still refuses, unless it is told not to.
+        self.expect("check failed", said, dense, **case.step())
+        # One that checks nothing has found nothing.
+        ARTEFACT["dense"].raise_faults(ARTEFACT["dense"](**Case().step()))
+
+    def test_faults_of_what_is_computed(self):
+        """No argument is at fault."""
+        entry = vashista.compile(
+            """
+func.func @route(%q: tensor<2x2x8xf32>, %mean: tensor<?x1x8xf32>, %t: tensor<2x3xi32>,
+                 %lens: tensor<2xi32>) -> tensor<2x1x2xi32> {
+  %table = arith.addi %t, %t : tensor<2x3xi32>
+  %p:3 = vashista.route %q from <mean>(%mean) table(%table) lens(%lens) top 2
+      page_size 4 scale 0.5
+      : (tensor<2x2x8xf32>, tensor<?x1x8xf32>, tensor<2x3xi32>, tensor<2xi32>)
+      -> (tensor<2x1x2xi32>, tensor<2x1xi32>, tensor<2x2xf32>)
+  return %p#0 : tensor<2x1x2xi32>
+}""",
+            options=["--checked"],
+        )["route"]
+        q, mean = np.ones((2, 2, 8), np.float32), np.ones((6, 1, 8), np.float32)
+        table = np.array([[0, 1, 2], [2, 9, 1]], np.int32)
+        found = entry(q, mean, table, np.array([12, 4], np.int32))
+        entry.raise_faults(found)
+        found = entry(q, mean, table, np.array([12, 5], np.int32))
+        np.testing.assert_array_equal(found.faults, [[0] * 4, [3, 1, 18, 5]])
+        np.testing.assert_array_equal(found[0], [[[0, 1]], [[-1, -1]]])
+        self.expect(
+            "check failed",
+            "route: result 1 'faults', row 1, position 1: expected page id 0 to 5, got 18",
+            entry.raise_faults,
+            found,
+        )
+
     def test_names(self):
         dense, step = ARTEFACT["dense"], Case().step()
         with self.assertRaisesRegex(TypeError, "dense: expected 5 arguments, got 6"):

@@ -341,6 +341,30 @@ class PagedTest(unittest.TestCase):
         error = np.linalg.norm(float64(got.o)[1] - want, axis=-1)
         self.assertTrue((error <= float64(got.error)[1] + 2e-5).all())
 
+    def test_checked(self):
+        """What a step finds is beside what it returns, certified or not."""
+        for spec in (make_spec(), make_spec(**CERTIFIED)):
+            plain_cache, cache = (
+                PagedKVCache(
+                    spec, pages=8, sequences=2, device=DEVICE, layers=LAYERS, **options
+                )
+                for options in ({}, {"options": ["--checked"]})
+            )
+            rng = np.random.default_rng(7)
+            new = [rng.standard_normal((LAYERS, 9, HKV, n)) for n in (D, DV)]
+            q = numbers(rng.standard_normal((1, H, D)), spec.dtype)
+            found = []
+            for each in (plain_cache, cache):
+                each.extend(each.add(), *(numbers(x, spec.dtype) for x in new))
+                found.append(each.attend(q, each.sequences))
+            for name in ("o", "lse", "tau", "error", "rounds", "flag"):
+                one, other = (getattr(x, name) for x in found)
+                self.assertEqual(one is None, other is None)
+                if one is not None:
+                    np.testing.assert_array_equal(plain(one), plain(other))
+            self.assertIsNone(found[0].faults)
+            np.testing.assert_array_equal(plain(found[1].faults), np.zeros((1, 4)))
+
     def test_the_next_step(self):
         """In the arrays of the one before."""
         model = Model(FULL[0])

@@ -57,6 +57,13 @@ static cl::opt<std::string> emit(
         "llvm, asm or obj; of the kernels of a GPU ptx or cubin"),
     cl::value_desc("kind"), cl::init("vso"), cl::cat(category));
 
+static cl::opt<bool> checked(
+    "checked",
+    cl::desc("Entries check page tables, lengths, positions and lists "
+             "themselves, on the device: rows at fault are empty sequences, "
+             "and what was found is a further result"),
+    cl::cat(category));
+
 static int fail(const llvm::Twine &message) {
   llvm::WithColor::error(llvm::errs(), "vashista-compile") << message << '\n';
   return 1;
@@ -222,6 +229,7 @@ int main(int argc, char **argv) {
   if (!kind)
     return fail(llvm::toString(kind.takeError()));
   options.output = *kind;
+  options.checked = checked;
   llvm::SmallVector<llvm::StringRef> names;
   llvm::StringRef(target).split(names, ',');
   for (llvm::StringRef name : names) {

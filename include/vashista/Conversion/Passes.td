@@ -14,8 +14,8 @@ include "mlir/Pass/PassBase.td"
 def ConvertVashistaToLinalgPass : Pass<"convert-vashista-to-linalg"> {
   let summary = "turns value ops on tensors into linalg, scf and kernels";
   let description = [{
-    `score`, `pick`, merges, `certify` and `fallback` become upstream ops, most of
-    them a `scf.forall` over rows and KV heads. The dense attention of a
+    `score`, `pick`, merges, `certify`, `fallback` and the checks become upstream
+    ops, most of them a `scf.forall` over rows and KV heads. The dense attention of a
     `fallback` becomes a `vashista.attend` over one row and one KV head, under a
     condition. Destination ops stay.
 
@@ -152,6 +152,9 @@ def ConvertVashistaToGPUPass
       or keys whose channels are a multiple of 8; `pick`; `certify`; a softmax
       `fallback` as an `attend` below, of which only the groups that miss the limit
       read anything. Heads and head sizes are static.
+    * On tensors, in a small kernel each: `check_table` and, of lists of a static
+      size, `check_list`, in which a block has a row, and `check_positions`, in
+      which a thread has one.
     * Where only proving picks read what a sketch's `score` makes, in pages of a
       multiple of 16 tokens, no score or bound is stored, but two bytes of each
       bound: how far it lies below the highest of 64, rounded so that it is not

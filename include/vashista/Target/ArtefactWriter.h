@@ -61,6 +61,10 @@ struct ArtefactValue {
   bool written = false;
   /// An argument of any strides; others are row-major.
   bool strided = false;
+  /// A result [R, 4] i32 that has what a check within the entry found, and
+  /// which of the entry's checks is of the same arguments, if one is.
+  bool faults = false;
+  std::optional<unsigned> check;
 };
 
 /// What checked mode verifies, as vashista_artefact.h says by kind: numbers of

@@ -75,6 +75,9 @@ struct CompileOptions {
   /// Alternatives, the best first; more than one for an artefact only.
   llvm::SmallVector<Target> targets;
   OutputKind output = OutputKind::vso;
+  /// Whether entries check page tables, lengths, positions and lists
+  /// themselves, and return what they found (vashista-insert-checks).
+  bool checked = false;
 };
 
 /// Compiles every public function of a module, which is an entry that takes and

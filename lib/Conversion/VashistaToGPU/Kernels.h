@@ -18,15 +18,6 @@
 
 namespace vashista {
 
-/// Buffers for results of an op on tensors, as many as are needed.
-llvm::SmallVector<mlir::Value> allocateResults(mlir::Operation *op,
-                                               mlir::ImplicitLocOpBuilder &b,
-                                               unsigned number);
-/// The tensors that they are.
-llvm::SmallVector<mlir::Value> toTensors(mlir::ImplicitLocOpBuilder &b,
-                                         mlir::ValueRange buffers,
-                                         mlir::TypeRange types);
-
 // What of an op that has a schedule no kernel can do, if anything.
 const char *findObstacle(AttendOp op);
 const char *findObstacle(FallbackOp op);
@@ -99,6 +90,12 @@ llvm::LogicalResult launchPick(PickOp op, Findings &findings,
                                mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchCertify(CertifyOp op,
                                   mlir::PatternRewriter &rewriter);
+llvm::LogicalResult launchCheck(CheckTableOp op,
+                                mlir::PatternRewriter &rewriter);
+llvm::LogicalResult launchCheck(CheckPositionsOp op,
+                                mlir::PatternRewriter &rewriter);
+llvm::LogicalResult launchCheck(CheckListOp op,
+                                mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchFallback(FallbackOp op,
                                    mlir::PatternRewriter &rewriter);
 

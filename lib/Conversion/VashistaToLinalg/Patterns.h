@@ -25,6 +25,7 @@ void populatePickPatterns(mlir::RewritePatternSet &patterns,
                           const KernelTarget &target);
 void populateMergePatterns(mlir::RewritePatternSet &patterns);
 void populateCertifyPatterns(mlir::RewritePatternSet &patterns);
+void populateCheckPatterns(mlir::RewritePatternSet &patterns);
 void populateFallbackPatterns(mlir::RewritePatternSet &patterns);
 
 /// Result types may know less, or more, than what a lowering makes.

@@ -75,6 +75,7 @@ struct ConvertPass
     populatePickPatterns(patterns, target);
     populateMergePatterns(patterns);
     populateCertifyPatterns(patterns);
+    populateCheckPatterns(patterns);
     populateFallbackPatterns(patterns);
     walkAndApplyPatterns(getOperation(), std::move(patterns));
 

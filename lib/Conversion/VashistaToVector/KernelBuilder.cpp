@@ -171,3 +171,29 @@ KernelBuilder::ifThen(Value condition, ValueRange otherwise,
       });
   return llvm::to_vector_of<Value>(ifOp.getResults());
 }
+
+SmallVector<Value> vashista::allocateResults(Operation *op,
+                                             ImplicitLocOpBuilder &b,
+                                             unsigned number) {
+  ReifiedRankedShapedTypeDims shapes;
+  (void)cast<ReifyRankedShapedTypeOpInterface>(op).reifyResultShapes(b, shapes);
+  SmallVector<Value> buffers;
+  for (unsigned i = 0; i < number; ++i) {
+    SmallVector<Value> dynamic;
+    SmallVector<int64_t> shape;
+    dispatchIndexOpFoldResults(shapes[i], dynamic, shape);
+    auto type = MemRefType::get(shape, getElementTypeOrSelf(op->getResult(i)));
+    buffers.push_back(
+        memref::AllocOp::create(b, type, dynamic, b.getI64IntegerAttr(64)));
+  }
+  return buffers;
+}
+
+SmallVector<Value> vashista::toTensors(ImplicitLocOpBuilder &b,
+                                       ValueRange buffers, TypeRange types) {
+  SmallVector<Value> tensors;
+  for (auto [buffer, type] : llvm::zip_equal(buffers, types))
+    tensors.push_back(bufferization::ToTensorOp::create(
+        b, type, buffer, /*restrict=*/true, /*writable=*/true));
+  return tensors;
+}

@@ -232,6 +232,15 @@ public:
          llvm::function_ref<llvm::SmallVector<Value>()> body);
 };
 
+/// Buffers for results of an op on tensors, as many as are needed.
+llvm::SmallVector<mlir::Value> allocateResults(mlir::Operation *op,
+                                               mlir::ImplicitLocOpBuilder &b,
+                                               unsigned number);
+/// The tensors that they are.
+llvm::SmallVector<mlir::Value> toTensors(mlir::ImplicitLocOpBuilder &b,
+                                         mlir::ValueRange buffers,
+                                         mlir::TypeRange types);
+
 } // namespace vashista
 
 #endif // VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_KERNELBUILDER_H

@@ -830,3 +830,135 @@ func.func @linear_gradient(
   return %2#0, %3#0, %4#0
       : tensor<2x8x64xf32>, tensor<2x8x64xf32>, tensor<2x8x64xf32>
 }
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// What was checked before
+//===----------------------------------------------------------------------===//
+
+// CHECK-LABEL: func @unused_checks
+// CHECK-NEXT: return
+func.func @unused_checks(
+    %table: tensor<3x24xi32>, %lens: tensor<3xi32>, %list: tensor<3x2x10xi32>,
+    %n: index) {
+  %0:2 = vashista.check_table %table lens(%lens) num_pages %n page_size 16
+      : (tensor<3x24xi32>, tensor<3xi32>, index)
+      -> (tensor<3xi32>, tensor<3x4xi32>)
+  %1:2 = vashista.check_positions %lens table(%table) num_pages %n page_size 16
+      : (tensor<3xi32>, tensor<3x24xi32>, index)
+      -> (tensor<3xi32>, tensor<3x4xi32>)
+  %2:2 = vashista.check_list tokens of(%list) lens(%lens) page_size 16
+      : (tensor<3x2x10xi32>, tensor<3xi32>)
+      -> (tensor<3x2xi32>, tensor<3x4xi32>)
+  return
+}
+
+// CHECK-LABEL: func @check_table_twice
+// CHECK-DAG: %[[ZERO:.*]] = arith.constant 0 : i32
+// CHECK: %[[LENS:.*]], %[[FAULTS:.*]] = vashista.check_table
+// CHECK: %[[NONE:.*]] = linalg.fill ins(%[[ZERO]] : i32) outs(%{{.*}} : tensor<?x4xi32>)
+// CHECK-NOT: vashista.
+// CHECK: return %[[LENS]], %[[FAULTS]], %[[NONE]]
+func.func @check_table_twice(
+    %table: tensor<?x24xi32>, %lens: tensor<?xi32>, %n: index)
+    -> (tensor<?xi32>, tensor<?x4xi32>, tensor<?x4xi32>) {
+  %0:2 = vashista.check_table %table lens(%lens) num_pages %n page_size 16
+      : (tensor<?x24xi32>, tensor<?xi32>, index)
+      -> (tensor<?xi32>, tensor<?x4xi32>)
+  %1:2 = vashista.check_table %table lens(%0#0) num_pages %n page_size 16
+      : (tensor<?x24xi32>, tensor<?xi32>, index)
+      -> (tensor<?xi32>, tensor<?x4xi32>)
+  return %1#0, %0#1, %1#1 : tensor<?xi32>, tensor<?x4xi32>, tensor<?x4xi32>
+}
+
+// Another number of pages finds something else.
+// CHECK-LABEL: func @check_table_of_another_cache
+// CHECK-COUNT-2: vashista.check_table
+func.func @check_table_of_another_cache(
+    %table: tensor<3x24xi32>, %lens: tensor<3xi32>, %n: index, %m: index)
+    -> (tensor<3xi32>, tensor<3x4xi32>) {
+  %0:2 = vashista.check_table %table lens(%lens) num_pages %n page_size 16
+      : (tensor<3x24xi32>, tensor<3xi32>, index)
+      -> (tensor<3xi32>, tensor<3x4xi32>)
+  %1:2 = vashista.check_table %table lens(%0#0) num_pages %m page_size 16
+      : (tensor<3x24xi32>, tensor<3xi32>, index)
+      -> (tensor<3xi32>, tensor<3x4xi32>)
+  return %1#0, %1#1 : tensor<3xi32>, tensor<3x4xi32>
+}
+
+// Rows at fault have the table's row 0, which may not be there.
+// CHECK-LABEL: func @check_table_rows_of_any_table
+// CHECK-COUNT-2: vashista.check_table
+func.func @check_table_rows_of_any_table(
+    %table: tensor<?x24xi32>, %lens: tensor<3xi32>, %rows: tensor<3xi32>,
+    %n: index) -> tensor<3x4xi32> {
+  %0:3 = vashista.check_table %table lens(%lens) rows(%rows) num_pages %n
+      page_size 16 : (tensor<?x24xi32>, tensor<3xi32>, tensor<3xi32>, index)
+      -> (tensor<3xi32>, tensor<3xi32>, tensor<3x4xi32>)
+  %1:3 = vashista.check_table %table lens(%0#0) rows(%0#1) num_pages %n
+      page_size 16 : (tensor<?x24xi32>, tensor<3xi32>, tensor<3xi32>, index)
+      -> (tensor<3xi32>, tensor<3xi32>, tensor<3x4xi32>)
+  return %1#2 : tensor<3x4xi32>
+}
+
+// CHECK-LABEL: func @check_table_rows_of_a_table
+// CHECK: %[[LENS:.*]], %[[ROWS:.*]], %{{.*}} = vashista.check_table
+// CHECK-NOT: vashista.
+// CHECK: return %[[LENS]], %[[ROWS]], %{{.*}} :
+func.func @check_table_rows_of_a_table(
+    %table: tensor<2x24xi32>, %lens: tensor<3xi32>, %rows: tensor<3xi32>,
+    %n: index) -> (tensor<3xi32>, tensor<3xi32>, tensor<3x4xi32>) {
+  %0:3 = vashista.check_table %table lens(%lens) rows(%rows) num_pages %n
+      page_size 16 : (tensor<2x24xi32>, tensor<3xi32>, tensor<3xi32>, index)
+      -> (tensor<3xi32>, tensor<3xi32>, tensor<3x4xi32>)
+  %1:3 = vashista.check_table %table lens(%0#0) rows(%0#1) num_pages %n
+      page_size 16 : (tensor<2x24xi32>, tensor<3xi32>, tensor<3xi32>, index)
+      -> (tensor<3xi32>, tensor<3xi32>, tensor<3x4xi32>)
+  return %1#0, %1#1, %1#2 : tensor<3xi32>, tensor<3xi32>, tensor<3x4xi32>
+}
+
+// CHECK-LABEL: func @check_positions_twice
+// CHECK: %[[AT:.*]], %{{.*}} = vashista.check_positions
+// CHECK-NOT: vashista.
+// CHECK: return %[[AT]], %{{.*}} :
+func.func @check_positions_twice(
+    %at: tensor<3xi32>, %table: tensor<3x24xi32>, %n: index)
+    -> (tensor<3xi32>, tensor<3x4xi32>) {
+  %0:2 = vashista.check_positions %at table(%table) num_pages %n page_size 16
+      : (tensor<3xi32>, tensor<3x24xi32>, index)
+      -> (tensor<3xi32>, tensor<3x4xi32>)
+  %1:2 = vashista.check_positions %0#0 table(%table) num_pages %n page_size 16
+      : (tensor<3xi32>, tensor<3x24xi32>, index)
+      -> (tensor<3xi32>, tensor<3x4xi32>)
+  return %1#0, %1#1 : tensor<3xi32>, tensor<3x4xi32>
+}
+
+// CHECK-LABEL: func @check_list_twice
+// CHECK: %[[COUNT:.*]], %{{.*}} = vashista.check_list
+// CHECK-NOT: vashista.
+// CHECK: return %[[COUNT]] :
+func.func @check_list_twice(%list: tensor<3x2x10xi32>, %lens: tensor<3xi32>)
+    -> tensor<3x2xi32> {
+  %0:2 = vashista.check_list tokens of(%list) lens(%lens) page_size 16
+      : (tensor<3x2x10xi32>, tensor<3xi32>)
+      -> (tensor<3x2xi32>, tensor<3x4xi32>)
+  %1:2 = vashista.check_list tokens of(%list, %0#0) lens(%lens) page_size 16
+      : (tensor<3x2x10xi32>, tensor<3x2xi32>, tensor<3xi32>)
+      -> (tensor<3x2xi32>, tensor<3x4xi32>)
+  return %1#0 : tensor<3x2xi32>
+}
+
+// A negative length is at fault again.
+// CHECK-LABEL: func @check_list_twice_of_any_lengths
+// CHECK-COUNT-2: vashista.check_list
+func.func @check_list_twice_of_any_lengths(
+    %list: tensor<3x2x10xi32>, %lens: tensor<3xi32>) -> tensor<3x4xi32> {
+  %0:2 = vashista.check_list tokens of(%list) lens(%lens) page_size 16
+      : (tensor<3x2x10xi32>, tensor<3xi32>)
+      -> (tensor<3x2xi32>, tensor<3x4xi32>)
+  %1:2 = vashista.check_list tokens of(%list, %0#0) lens(%lens) page_size 16
+      : (tensor<3x2x10xi32>, tensor<3x2xi32>, tensor<3xi32>)
+      -> (tensor<3x2xi32>, tensor<3x4xi32>)
+  return %1#1 : tensor<3x4xi32>
+}

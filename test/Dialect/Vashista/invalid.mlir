@@ -4247,3 +4247,148 @@ func.func @attention_c9_factor_that_overflows(
           tensor<3x8xf32>, tensor<3x2xi32>, tensor<3x2xi1>)
   return
 }
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// vashista.check_table, vashista.check_positions, vashista.check_list
+//===----------------------------------------------------------------------===//
+
+func.func @check_table_operand_type(
+    %table: tensor<3x24xi64>, %lens: tensor<3xi32>, %n: index) {
+  // expected-error @+1 {{operand #0 must be 2D tensor of 32-bit signless integer values, but got 'tensor<3x24xi64>'}}
+  %0:2 = vashista.check_table %table lens(%lens) num_pages %n page_size 16
+      : (tensor<3x24xi64>, tensor<3xi32>, index)
+      -> (tensor<3xi32>, tensor<3x4xi32>)
+  return
+}
+
+// -----
+
+// Without rows there is a row of the table for each length.
+func.func @check_table_c1_rows(
+    %table: tensor<4x24xi32>, %lens: tensor<3xi32>, %n: index) {
+  // expected-error @+1 {{[check_table_c1] expected dimension 0 of `page_table` (rows (R)) to be 3 as in `seq_lens`, got 4}}
+  %0:2 = vashista.check_table %table lens(%lens) num_pages %n page_size 16
+      : (tensor<4x24xi32>, tensor<3xi32>, index)
+      -> (tensor<3xi32>, tensor<3x4xi32>)
+  return
+}
+
+// -----
+
+func.func @check_table_c2_zero_page_size(
+    %table: tensor<3x24xi32>, %lens: tensor<3xi32>, %n: index) {
+  // expected-error @+1 {{[check_table_c2] expected page_size to be 1 to 2^31 - 1, got 0}}
+  %0:2 = vashista.check_table %table lens(%lens) num_pages %n page_size 0
+      : (tensor<3x24xi32>, tensor<3xi32>, index)
+      -> (tensor<3xi32>, tensor<3x4xi32>)
+  return
+}
+
+// -----
+
+func.func @check_table_c2_large_page_size(
+    %table: tensor<3x24xi32>, %lens: tensor<3xi32>, %n: index) {
+  // expected-error @+1 {{[check_table_c2] expected page_size to be 1 to 2^31 - 1, got 2147483648}}
+  %0:2 = vashista.check_table %table lens(%lens) num_pages %n
+      page_size 2147483648
+      : (tensor<3x24xi32>, tensor<3xi32>, index)
+      -> (tensor<3xi32>, tensor<3x4xi32>)
+  return
+}
+
+// -----
+
+func.func @check_table_c3_faults(
+    %table: tensor<3x24xi32>, %lens: tensor<3xi32>, %n: index) {
+  // expected-error @+2 {{inferred type(s) 'tensor<3xi32>', 'tensor<3x4xi32>' are incompatible with return type(s) of operation 'tensor<3xi32>', 'tensor<3x3xi32>'}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0:2 = vashista.check_table %table lens(%lens) num_pages %n page_size 16
+      : (tensor<3x24xi32>, tensor<3xi32>, index)
+      -> (tensor<3xi32>, tensor<3x3xi32>)
+  return
+}
+
+// -----
+
+// Rows are returned where they are given.
+func.func @check_table_c3_rows(
+    %table: tensor<2x24xi32>, %lens: tensor<3xi32>, %rows: tensor<3xi32>,
+    %n: index) {
+  // expected-error @+2 {{inferred type(s) 'tensor<3xi32>', 'tensor<3xi32>', 'tensor<3x4xi32>' are incompatible with return type(s) of operation 'tensor<3xi32>', 'tensor<3x4xi32>'}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0:2 = vashista.check_table %table lens(%lens) rows(%rows) num_pages %n
+      page_size 16 : (tensor<2x24xi32>, tensor<3xi32>, tensor<3xi32>, index)
+      -> (tensor<3xi32>, tensor<3x4xi32>)
+  return
+}
+
+// -----
+
+func.func @check_positions_c1_rows(
+    %at: tensor<3xi32>, %table: tensor<2x24xi32>, %rows: tensor<4xi32>,
+    %n: index) {
+  // expected-error @+1 {{[check_positions_c1] expected dimension 0 of `row_to_seq` (rows (R)) to be 3 as in `positions`, got 4}}
+  %0:3 = vashista.check_positions %at table(%table) rows(%rows) num_pages %n
+      page_size 16 : (tensor<3xi32>, tensor<2x24xi32>, tensor<4xi32>, index)
+      -> (tensor<3xi32>, tensor<3xi32>, tensor<3x4xi32>)
+  return
+}
+
+// -----
+
+func.func @check_positions_c2_negative_page_size(
+    %at: tensor<3xi32>, %table: tensor<3x24xi32>, %n: index) {
+  // expected-error @+1 {{[check_positions_c2] expected page_size to be 1 to 2^31 - 1, got -1}}
+  %0:2 = vashista.check_positions %at table(%table) num_pages %n page_size -1
+      : (tensor<3xi32>, tensor<3x24xi32>, index)
+      -> (tensor<3xi32>, tensor<3x4xi32>)
+  return
+}
+
+// -----
+
+func.func @check_positions_c3(
+    %at: tensor<3xi32>, %table: tensor<3x24xi32>, %n: index) {
+  // expected-error @+2 {{inferred type(s) 'tensor<3xi32>', 'tensor<3x4xi32>' are incompatible with return type(s) of operation 'tensor<2xi32>', 'tensor<3x4xi32>'}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0:2 = vashista.check_positions %at table(%table) num_pages %n page_size 16
+      : (tensor<3xi32>, tensor<3x24xi32>, index)
+      -> (tensor<2xi32>, tensor<3x4xi32>)
+  return
+}
+
+// -----
+
+func.func @check_list_c1_heads(
+    %tokens: tensor<3x2x10xi32>, %n: tensor<3x4xi32>, %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[check_list_c1] expected dimension 1 of `list_count` (KV heads (Hkv)) to be 2 as in `list`, got 4}}
+  %0:2 = vashista.check_list tokens of(%tokens, %n) lens(%lens) page_size 16
+      : (tensor<3x2x10xi32>, tensor<3x4xi32>, tensor<3xi32>)
+      -> (tensor<3x2xi32>, tensor<3x4xi32>)
+  return
+}
+
+// -----
+
+func.func @check_list_c2_zero_page_size(
+    %tokens: tensor<3x2x10xi32>, %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[check_list_c2] expected page_size to be 1 to 2^31 - 1, got 0}}
+  %0:2 = vashista.check_list tokens of(%tokens) lens(%lens) page_size 0
+      : (tensor<3x2x10xi32>, tensor<3xi32>)
+      -> (tensor<3x2xi32>, tensor<3x4xi32>)
+  return
+}
+
+// -----
+
+func.func @check_list_c3_count(
+    %tokens: tensor<3x2x10xi32>, %lens: tensor<3xi32>) {
+  // expected-error @+2 {{inferred type(s) 'tensor<3x2xi32>', 'tensor<3x4xi32>' are incompatible with return type(s) of operation 'tensor<3x4xi32>', 'tensor<3x4xi32>'}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0:2 = vashista.check_list tokens of(%tokens) lens(%lens) page_size 16
+      : (tensor<3x2x10xi32>, tensor<3xi32>)
+      -> (tensor<3x4xi32>, tensor<3x4xi32>)
+  return
+}

@@ -77,6 +77,44 @@ func.func @append_buffers_with_sketch(
 }
 
 //===----------------------------------------------------------------------===//
+// check_table, check_positions, check_list
+//===----------------------------------------------------------------------===//
+
+// CHECK-LABEL: func @check_table_rows
+func.func @check_table_rows(
+    %table: tensor<2x?xi32>, %lens: tensor<6xi32>, %rows: tensor<6xi32>,
+    %n: index) -> (tensor<6xi32>, tensor<6xi32>, tensor<6x4xi32>) {
+  // CHECK: %{{lens.*}}, %{{rows.*}}, %{{faults.*}} = vashista.check_table %{{.*}} lens(%{{.*}}) rows(%{{.*}}) num_pages %{{.*}} page_size 16 :
+  %0:3 = vashista.check_table %table lens(%lens) rows(%rows) num_pages %n
+      page_size 16
+      : (tensor<2x?xi32>, tensor<6xi32>, tensor<6xi32>, index)
+      -> (tensor<6xi32>, tensor<6xi32>, tensor<6x4xi32>)
+  return %0#0, %0#1, %0#2 : tensor<6xi32>, tensor<6xi32>, tensor<6x4xi32>
+}
+
+// CHECK-LABEL: func @check_positions_rows
+func.func @check_positions_rows(
+    %at: tensor<?xi32>, %table: tensor<?x?xi32>, %rows: tensor<?xi32>,
+    %n: index) -> (tensor<?xi32>, tensor<?xi32>, tensor<?x4xi32>) {
+  // CHECK: %{{positions.*}}, %{{rows.*}}, %{{faults.*}} = vashista.check_positions %{{.*}} table(%{{.*}}) rows(%{{.*}}) num_pages %{{.*}} page_size 1 :
+  %0:3 = vashista.check_positions %at table(%table) rows(%rows) num_pages %n
+      page_size 1
+      : (tensor<?xi32>, tensor<?x?xi32>, tensor<?xi32>, index)
+      -> (tensor<?xi32>, tensor<?xi32>, tensor<?x4xi32>)
+  return %0#0, %0#1, %0#2 : tensor<?xi32>, tensor<?xi32>, tensor<?x4xi32>
+}
+
+// CHECK-LABEL: func @check_list_pages
+func.func @check_list_pages(%pages: tensor<?x2x6xi32>, %lens: tensor<?xi32>)
+    -> (tensor<?x2xi32>, tensor<?x4xi32>) {
+  // CHECK: %{{count.*}}, %{{faults.*}} = vashista.check_list pages of(%{{[^,]*}}) lens(%{{.*}}) page_size 2147483647 :
+  %0:2 = vashista.check_list pages of(%pages) lens(%lens) page_size 2147483647
+      : (tensor<?x2x6xi32>, tensor<?xi32>)
+      -> (tensor<?x2xi32>, tensor<?x4xi32>)
+  return %0#0, %0#1 : tensor<?x2xi32>, tensor<?x4xi32>
+}
+
+//===----------------------------------------------------------------------===//
 // score, pick, route, select
 //===----------------------------------------------------------------------===//
 

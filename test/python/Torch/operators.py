@@ -324,6 +324,34 @@ class GraphTest(unittest.TestCase):
                         for x, y in zip(got, want):
                             self.assertTrue(x is None or torch.equal(x, y), number)
 
+    def test_a_captured_step_checks_itself(self):
+        """At each replay: what its table holds then."""
+        for name, spec in SPECS.items():
+            with self.subTest(name=name):
+                cache = PagedKVCache(spec, 16, 2, device=DEVICE, options=["--checked"])
+                for length in (9, 14):
+                    cache.extend(cache.add(), randn(length, HKV, D), randn(length, HKV, D))
+                step = cache.step([0, 1], pages=cache.max_pages)
+                q = randn(2, H, D)
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph):
+                    found = step.attend(q)
+                graph.replay()
+                self.assertFalse(found.faults.any())
+                clean_o, clean_lse = found.o.clone(), found.lse.clone()
+                for row, place, page in ((1, 2, 16), (0, 0, -1), (1, 0, 2**31 - 1)):
+                    good = step.table[row, place].clone()
+                    step.table[row, place] = page
+                    graph.replay()
+                    step.table[row, place] = good
+                    self.assertEqual(found.faults[row].tolist(), [3, place, page, 15])
+                    self.assertTrue((found.o[row] == 0).all())
+                    self.assertTrue((found.lse[row] == -torch.inf).all())
+                    other = 1 - row
+                    self.assertFalse(found.faults[other].any())
+                    self.assertTrue(torch.equal(found.o[other], clean_o[other]))
+                    self.assertTrue(torch.equal(found.lse[other], clean_lse[other]))
+
     def test_nothing_waits(self):
         cache = PagedKVCache(SPECS["certified"], 64, 3, device=DEVICE)
         a, b = cache.add(), cache.add()

@@ -346,6 +346,68 @@ struct MergeWithoutEmptyTails : OpRewritePattern<MergeTailsOp> {
 };
 
 //===----------------------------------------------------------------------===//
+// What was checked before
+//===----------------------------------------------------------------------===//
+
+Value getGiven(CheckTableOp op) { return op.getSeqLens(); }
+Value getMade(CheckTableOp op) { return op.getLens(); }
+Value getGiven(CheckPositionsOp op) { return op.getPositions(); }
+Value getMade(CheckPositionsOp op) { return op.getAt(); }
+Value getGiven(CheckListOp op) { return op.getListCount(); }
+Value getMade(CheckListOp op) { return op.getCount(); }
+
+/// Whether both look at the same things.
+template <typename OpTy> bool areAlike(OpTy op, OpTy other) {
+  return op.getPageTable() == other.getPageTable() &&
+         op.getRowToSeq() == other.getRows() &&
+         op.getNumPages() == other.getNumPages() &&
+         op.getPageSize() == other.getPageSize();
+}
+bool areAlike(CheckListOp op, CheckListOp other) {
+  return op.getList() == other.getList() &&
+         op.getSeqLens() == other.getSeqLens() &&
+         op.getUnit() == other.getUnit() &&
+         op.getPageSize() == other.getPageSize();
+}
+
+/// Whether what a check made of a row is well for another one. The page table
+/// row 0, of a row at fault, is out of range in a table without rows.
+template <typename OpTy> bool makesWellRows(OpTy op) {
+  return !op.getRowToSeq() ||
+         cast<ShapedType>(op.getPageTable().getType()).getDimSize(0) > 0;
+}
+/// A negative length stays at fault, whatever the list.
+bool makesWellRows(CheckListOp op) {
+  return op.getSeqLens().getDefiningOp<CheckTableOp>() != nullptr;
+}
+
+/// check of what a check made -> that, without faults
+template <typename OpTy> struct CheckOnce : OpRewritePattern<OpTy> {
+  using OpRewritePattern<OpTy>::OpRewritePattern;
+  LogicalResult matchAndRewrite(OpTy op,
+                                PatternRewriter &rewriter) const override {
+    Value given = getGiven(op);
+    auto first = given ? given.getDefiningOp<OpTy>() : OpTy();
+    if (!first || given != getMade(first) || !areAlike(op, first))
+      return rewriter.notifyMatchFailure(op, "was not checked before");
+    if (op->getResultTypes() != first->getResultTypes())
+      return rewriter.notifyMatchFailure(op, "its types say something else");
+    if (!makesWellRows(first) && !op.getFaults().use_empty())
+      return rewriter.notifyMatchFailure(op, "may find something");
+    SmallVector<Value> results(first->getResults());
+    Location loc = op.getLoc();
+    Value zero =
+        arith::ConstantOp::create(rewriter, loc, rewriter.getI32IntegerAttr(0));
+    Value none = tensor::EmptyOp::create(
+        rewriter, loc, tensor::getMixedSizes(rewriter, loc, first.getFaults()),
+        rewriter.getI32Type());
+    results.back() = linalg::FillOp::create(rewriter, loc, zero, none).result();
+    rewriter.replaceOp(op, results);
+    return success();
+  }
+};
+
+//===----------------------------------------------------------------------===//
 // Closed forms
 //===----------------------------------------------------------------------===//
 
@@ -371,6 +433,21 @@ struct LinearGradientIsSoftmax : OpRewritePattern<OpTy> {
 };
 
 } // namespace
+
+void CheckTableOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
+                                               MLIRContext *context) {
+  patterns.add<CheckOnce<CheckTableOp>>(context);
+}
+
+void CheckPositionsOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
+                                                   MLIRContext *context) {
+  patterns.add<CheckOnce<CheckPositionsOp>>(context);
+}
+
+void CheckListOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
+                                              MLIRContext *context) {
+  patterns.add<CheckOnce<CheckListOp>>(context);
+}
 
 void PickOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                          MLIRContext *context) {

@@ -67,6 +67,9 @@ static bool areCompatible(TypeRange lhs, TypeRange rhs) {
       OpBuilder &b, ReifiedRankedShapedTypeDims &shapes) {                     \
     return reifyShapes<OP##Shape>(*this, b, shapes);                           \
   }
+VASHISTA_SHAPED_OP(CheckTable)
+VASHISTA_SHAPED_OP(CheckPositions)
+VASHISTA_SHAPED_OP(CheckList)
 VASHISTA_SHAPED_OP(Score)
 VASHISTA_SHAPED_OP(Pick)
 VASHISTA_SHAPED_OP(Route)

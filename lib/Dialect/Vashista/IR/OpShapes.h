@@ -258,6 +258,55 @@ struct AttentionShape {
   }
 };
 
+/// What a check says of its rows: what, place, got, limit.
+inline ResultSpec getFaults(Builder b) {
+  return {{Dim::rows, 4}, b.getI32Type()};
+}
+
+/// What was given per row, emptied, with the rows' sequences if they are named.
+template <typename T> SmallVector<ResultSpec> getCheckedRows(T op, Builder b) {
+  SmallVector<ResultSpec> results(op.getRowToSeq() ? 2 : 1,
+                                  {{Dim::rows}, b.getI32Type()});
+  results.push_back(getFaults(b));
+  return results;
+}
+
+struct CheckTableShape {
+  template <typename T> static void bind(T op, NamedDims &dims) {
+    bindTableAndLengths(op, dims);
+  }
+  template <typename T>
+  static SmallVector<ResultSpec> results(T op, Builder b) {
+    return getCheckedRows(op, b);
+  }
+};
+
+struct CheckPositionsShape {
+  template <typename T> static void bind(T op, NamedDims &dims) {
+    dims.bind("positions", op.getPositions(), {Dim::rows});
+    bindTable(op, dims);
+  }
+  template <typename T>
+  static SmallVector<ResultSpec> results(T op, Builder b) {
+    return getCheckedRows(op, b);
+  }
+};
+
+struct CheckListShape {
+  template <typename T> static void bind(T op, NamedDims &dims) {
+    bool pages = op.getUnit() == SlotUnit::pages;
+    dims.bind(
+        "list", op.getList(),
+        {Dim::rows, Dim::kvHeads, pages ? Dim::listPages : Dim::listTokens});
+    dims.bind("list_count", op.getListCount(), {Dim::rows, Dim::kvHeads});
+    dims.bind("seq_lens", op.getSeqLens(), {Dim::rows});
+  }
+  template <typename T>
+  static SmallVector<ResultSpec> results(T op, Builder b) {
+    return {{{Dim::rows, Dim::kvHeads}, b.getI32Type()}, getFaults(b)};
+  }
+};
+
 /// Destination ops take their result types from their destinations.
 struct SummarizeShape {
   template <typename T> static void bind(T op, NamedDims &dims) {

@@ -231,6 +231,10 @@ NamedDims vashista::getNamedDims(Operation *op) {
   return TypeSwitch<Operation *, NamedDims>(op)
       .Case([](SummarizeOp op) { return getDims<SummarizeShape>(op); })
       .Case([](AppendOp op) { return getDims<AppendShape>(op); })
+      .Case([](CheckTableOp op) { return getDims<CheckTableShape>(op); })
+      .Case(
+          [](CheckPositionsOp op) { return getDims<CheckPositionsShape>(op); })
+      .Case([](CheckListOp op) { return getDims<CheckListShape>(op); })
       .Case([](ScoreOp op) { return getDims<ScoreShape>(op); })
       .Case([](PickOp op) { return getDims<PickShape>(op); })
       .Case([](RouteOp op) { return getDims<RouteShape>(op); })
@@ -283,6 +287,24 @@ LogicalResult AppendOp::verify() {
              << getElementTypeOrSelf(token);
   }
   return success();
+}
+
+/// What checks share.
+template <typename Shape, typename OpTy>
+static LogicalResult verifyCheck(OpTy op) {
+  if (failed(verifyDims(op, getDims<Shape>(op))))
+    return failure();
+  return verifyCount(op, 2, "page_size", op.getPageSize(), 1);
+}
+
+LogicalResult CheckTableOp::verify() {
+  return verifyCheck<CheckTableShape>(*this);
+}
+LogicalResult CheckPositionsOp::verify() {
+  return verifyCheck<CheckPositionsShape>(*this);
+}
+LogicalResult CheckListOp::verify() {
+  return verifyCheck<CheckListShape>(*this);
 }
 
 LogicalResult ScoreOp::verify() {
@@ -621,6 +643,23 @@ void SummarizeOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
 }
 void AppendOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   nameKept(*this, setName, {"k_cache", "v_cache"});
+}
+template <typename OpTy>
+static void nameChecked(OpTy op, OpAsmSetValueNameFn setName, StringRef name) {
+  SmallVector<StringRef> names = {name};
+  if (op.getRowToSeq())
+    names.push_back("rows");
+  names.push_back("faults");
+  nameResults(op, setName, names);
+}
+void CheckTableOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  nameChecked(*this, setName, "lens");
+}
+void CheckPositionsOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  nameChecked(*this, setName, "positions");
+}
+void CheckListOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  nameResults(*this, setName, {"count", "faults"});
 }
 void ScoreOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   if (getFrom() && getFrom().scoresPages())

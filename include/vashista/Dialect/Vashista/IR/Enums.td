@@ -99,4 +99,13 @@ def Vashista_SketchNorm : Vashista_Enum<"SketchNorm", "what a residual norm of a
     "`token`", [
   I32EnumAttrCase<"group", 0>, I32EnumAttrCase<"token", 1>]>;
 
+def Vashista_FaultKind : Vashista_Enum<"FaultKind", "a kind of fault",
+    "what a check found of a row, the first number of its faults: `none`, or "
+    "what is out of range, a `table_row` that is named, a `length`, a `page` "
+    "id, a `position`, the `count` or an `entry` of a list", [
+  I32EnumAttrCase<"none", 0>, I32EnumAttrCase<"table_row", 1>,
+  I32EnumAttrCase<"length", 2>, I32EnumAttrCase<"page", 3>,
+  I32EnumAttrCase<"position", 4>, I32EnumAttrCase<"count", 5>,
+  I32EnumAttrCase<"entry", 6>]>;
+
 #endif // VASHISTA_DIALECT_VASHISTA_IR_ENUMS_TD

@@ -260,6 +260,170 @@ def Vashista_AppendOp : Vashista_DestinationOp<"append"> {
 }
 
 //===----------------------------------------------------------------------===//
+// Checking what a caller can get wrong
+//===----------------------------------------------------------------------===//
+
+/// What every check says of its rows.
+defvar FaultsResult = (outs
+  Res<TensorRankOf<[I32], [2]>, "what, place, got, limit of each row's first fault, or zeros `[R, 4]`">:$faults);
+
+def Vashista_CheckTableOp : Vashista_TensorOp<"check_table", [Pure]> {
+  let summary = "empties the rows whose lengths or page ids are out of range";
+  let description = [{
+    For each row, in this order: its page table row is 0 to B - 1, its length is
+    0 to `M * page_size`, and the pages of its first length tokens are 0 to
+    `num_pages - 1`. What follows them in the table is not looked at. A row for
+    which that does not hold gets the length 0 and the page table row 0, which
+    ops take as an empty sequence; the others keep theirs. Whatever the operands
+    hold, nothing out of range is read.
+
+    Row r of `faults` is zeros where the row is well; else it says what was found
+    first, as (what, place, got, limit): the number of a kind of fault, the index
+    within the row of the tensor that is at fault, what is there, and the
+    largest that would be accepted, or 2^31 - 1 where that is more.
+
+    | what | at fault | place |
+    |---|---|---|
+    | 1 | page table row | 0 |
+    | 2 | length | 0 |
+    | 3 | page id | logical page |
+    | 4 | position | 0 |
+    | 5 | count of a list | KV head |
+    | 6 | entry of a list | KV head times capacity, plus number of the entry |
+
+    What is accepted and what is found first is what the runtime verifies and
+    reports in checked mode, on the host and before a call. This is on the device,
+    within a step, for each row by itself: a step that was captured in a graph is
+    checked at each replay, and one bad row leaves the others alone.
+
+    ```mlir
+    func.func @check_table(%table: tensor<4x?xi32>, %lens: tensor<4xi32>,
+                           %num_pages: index)
+        -> (tensor<4xi32>, tensor<4x4xi32>) {
+      %checked, %faults = vashista.check_table %table lens(%lens)
+          num_pages %num_pages page_size 16
+          : (tensor<4x?xi32>, tensor<4xi32>, index)
+          -> (tensor<4xi32>, tensor<4x4xi32>)
+      return %checked, %faults : tensor<4xi32>, tensor<4x4xi32>
+    }
+    ```
+
+    Constraints:
+    * `check_table_c1`: dimensions of the same name agree.
+    * `check_table_c2`: `page_size` is 1 to 2^31 - 1.
+    * `check_table_c3`: results have the inferred types `[R]`, with rows twice,
+      and `[R, 4]`, i32.
+  }];
+  let arguments = !con(KvTableArgs, (ins
+    Arg<Index, "physical pages N">:$num_pages,
+    Arg<I64Attr, "tokens per page S">:$page_size));
+  let results = !con((outs
+    Res<Vashista_PerRow, "visible tokens, 0 of a row at fault `[R]`">:$lens,
+    Res<Optional<Vashista_PerRow>, "page table rows, 0 of a row at fault `[R]`">:$rows),
+    FaultsResult);
+  let assemblyFormat = [{
+    $page_table `lens` `(` $seq_lens `)` (`rows` `(` $row_to_seq^ `)`)?
+    `num_pages` $num_pages `page_size` $page_size
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasCanonicalizer = 1;
+}
+
+def Vashista_CheckPositionsOp : Vashista_TensorOp<"check_positions", [Pure]> {
+  let summary = "skips the rows whose positions or pages are out of range";
+  let description = [{
+    `check_table` for who writes one token per row. For each row, in this order:
+    its page table row is 0 to B - 1, and its position is negative or less than
+    `M * page_size` and in a page that is 0 to `num_pages - 1`. A row for which
+    that does not hold gets the position -1, which skips it, and the page table
+    row 0. `faults` is as `check_table` has it.
+
+    ```mlir
+    func.func @check_positions(%positions: tensor<4xi32>,
+                               %table: tensor<4x?xi32>, %num_pages: index)
+        -> (tensor<4xi32>, tensor<4x4xi32>) {
+      %checked, %faults = vashista.check_positions %positions table(%table)
+          num_pages %num_pages page_size 16
+          : (tensor<4xi32>, tensor<4x?xi32>, index)
+          -> (tensor<4xi32>, tensor<4x4xi32>)
+      return %checked, %faults : tensor<4xi32>, tensor<4x4xi32>
+    }
+    ```
+
+    Constraints:
+    * `check_positions_c1`: dimensions of the same name agree.
+    * `check_positions_c2`: `page_size` is 1 to 2^31 - 1.
+    * `check_positions_c3`: results have the inferred types `[R]`, with rows
+      twice, and `[R, 4]`, i32.
+  }];
+  let arguments = (ins
+    Arg<Vashista_PerRow, "position of each new token, or negative `[R]`">:$positions,
+    Arg<Vashista_PageTable, "physical page of each logical page of a sequence `[B, M]`">:$page_table,
+    Arg<Optional<Vashista_PerRow>, "page table row of each row `[R]`; default: row r has table row r">:$row_to_seq,
+    Arg<Index, "physical pages N">:$num_pages,
+    Arg<I64Attr, "tokens per page S">:$page_size);
+  let results = !con((outs
+    Res<Vashista_PerRow, "positions, -1 of a row at fault `[R]`">:$at,
+    Res<Optional<Vashista_PerRow>, "page table rows, 0 of a row at fault `[R]`">:$rows),
+    FaultsResult);
+  let assemblyFormat = [{
+    $positions `table` `(` $page_table `)` (`rows` `(` $row_to_seq^ `)`)?
+    `num_pages` $num_pages `page_size` $page_size
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasCanonicalizer = 1;
+}
+
+def Vashista_CheckListOp : Vashista_TensorOp<"check_list", [Pure]> {
+  let summary = "empties the lists of the rows that name what is not visible";
+  let description = [{
+    For each row: its length is not negative; then for each KV head, in order,
+    its count is 0 to C, and each of its first count entries is negative, which
+    names nothing, or visible: a token below the row's length, a page below
+    `ceil(length / page_size)`. Without counts all entries are looked at. A row
+    for which that does not hold gets counts of 0 for all KV heads, which is an
+    empty list; the others keep theirs, or get C where there were none. The list
+    itself is not copied: who reads it reads as many entries as the counts say.
+    `faults` is as `check_table` has it.
+
+    Lengths that `check_table` has emptied leave no entry visible: a row that is
+    at fault there, and lists anything, is at fault here as well.
+
+    ```mlir
+    func.func @check_list(%tokens: tensor<4x8x128xi32>, %n: tensor<4x8xi32>,
+                          %lens: tensor<4xi32>)
+        -> (tensor<4x8xi32>, tensor<4x4xi32>) {
+      %count, %faults = vashista.check_list tokens of(%tokens, %n) lens(%lens)
+          page_size 16
+          : (tensor<4x8x128xi32>, tensor<4x8xi32>, tensor<4xi32>)
+          -> (tensor<4x8xi32>, tensor<4x4xi32>)
+      return %count, %faults : tensor<4x8xi32>, tensor<4x4xi32>
+    }
+    ```
+
+    Constraints:
+    * `check_list_c1`: dimensions of the same name agree.
+    * `check_list_c2`: `page_size` is 1 to 2^31 - 1.
+    * `check_list_c3`: results have the inferred types `[R, Hkv]` and `[R, 4]`,
+      i32.
+  }];
+  let arguments = (ins
+    Arg<Vashista_List, "logical pages or tokens `[R, Hkv, C]`">:$list,
+    Arg<Optional<Vashista_PerKvHead>, "how many of them `[R, Hkv]`; default: all">:$list_count,
+    Arg<Vashista_PerRow, "visible tokens of each row `[R]`">:$seq_lens,
+    Arg<Vashista_SlotUnitAttr, "what an entry names">:$unit,
+    Arg<I64Attr, "tokens per page S">:$page_size);
+  let results = !con((outs
+    Res<Vashista_PerKvHead, "how many to read, 0 of a row at fault `[R, Hkv]`">:$count),
+    FaultsResult);
+  let assemblyFormat = [{
+    $unit `of` `(` $list (`,` $list_count^)? `)` `lens` `(` $seq_lens `)`
+    `page_size` $page_size attr-dict `:` functional-type(operands, results)
+  }];
+  let hasCanonicalizer = 1;
+}
+
+//===----------------------------------------------------------------------===//
 // Scoring and picking
 //===----------------------------------------------------------------------===//
 

@@ -93,4 +93,55 @@ def VashistaSplitTokensPass : Pass<"vashista-split-tokens"> {
   ];
 }
 
+def VashistaInsertChecksPass
+    : Pass<"vashista-insert-checks", "::mlir::func::FuncOp"> {
+  let summary = "checks page tables, lengths, positions and lists within a step";
+  let description = [{
+    Of a public function, gives every op of this dialect that follows a page table
+    or a list what `check_table`, `check_positions` and `check_list` make of its
+    lengths, positions, rows and counts, and returns their `faults`: further
+    results, in the order of the checks. A row at fault is then an empty sequence,
+    the others are what they were, and nothing out of range is read.
+
+    Ops that share a table, lengths, rows and page size share a check; of the
+    caches that they read, the one with the fewest pages counts. What the module
+    fixes by constants is not checked, nor are lists that ops of this dialect
+    made, nor what was checked already: a second run changes nothing.
+
+    **Preconditions.** One block; nobody calls the function (inline before). What
+    an op within a loop or a branch follows comes from outside of it; otherwise
+    the pass fails and says which op.
+
+    **Numerics.** None change for rows that are well.
+
+    Example:
+
+    ```mlir
+    func.func @attend(...) -> (tensor<4x32x128xf32>, tensor<4x32xf32>) {
+      %o, %lse = vashista.attend %q ... table(%table) lens(%lens) ...
+      return %o, %lse
+    }
+    ```
+
+    becomes
+
+    ```mlir
+    func.func @attend(...)
+        -> (tensor<4x32x128xf32>, tensor<4x32xf32>, tensor<4x4xi32>) {
+      %n = tensor.dim %k, %c0
+      %checked, %faults = vashista.check_table %table lens(%lens) num_pages %n ...
+      %o, %lse = vashista.attend %q ... table(%table) lens(%checked) ...
+      return %o, %lse, %faults
+    }
+    ```
+  }];
+  let statistics = [
+    Statistic<"numChecks", "checks", "Checks that were inserted">
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect",
+    "::vashista::VashistaDialect"
+  ];
+}
+
 #endif // VASHISTA_DIALECT_VASHISTA_TRANSFORMS_PASSES_TD
