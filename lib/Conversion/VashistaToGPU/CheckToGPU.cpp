@@ -29,7 +29,6 @@ using arith::CmpIPredicate;
 
 namespace {
 
-constexpr int64_t kWarps = 8, kThreads = kWarps * kWarp;
 /// Entries that a thread has in flight.
 constexpr int64_t kAtOnce = 8;
 /// Later than all places.
@@ -54,8 +53,11 @@ struct Found {
 /// A row of a block.
 class RowCheck {
 public:
+  /// `shared` has a number for each warp.
   RowCheck(WarpBuilder &b, FaultFinder &faults, Value shared)
-      : thread(b.threadId()), b(b), faults(faults), shared(shared) {}
+      : thread(b.threadId()),
+        warps(cast<MemRefType>(shared.getType()).getDimSize(0)),
+        threads(warps * kWarp), b(b), faults(faults), shared(shared) {}
 
   /// Nothing yet, or what all threads know of.
   Found begin(const Fault &fault);
@@ -69,6 +71,7 @@ public:
   Value finish(const Found &found, function_ref<void(const Fault &)> write);
 
   const Value thread;
+  const int64_t warps, threads;
 
 private:
   /// The earlier one.
@@ -99,14 +102,14 @@ Found RowCheck::search(const Found &before, Value end,
                        function_ref<Found(Value)> find) {
   Value last = b.subI(end, b.index(1));
   return Found::from(
-      b.forLoop(thread, end, kThreads * kAtOnce, before.values(),
+      b.forLoop(thread, end, threads * kAtOnce, before.values(),
                 [&](Value number, ValueRange carried) -> SmallVector<Value> {
                   Found found = Found::from(carried);
                   SmallVector<Found> next;
                   // The last once more does no harm.
                   for (int64_t i = 0; i < kAtOnce; ++i)
                     next.push_back(find(
-                        b.minI(b.addI(number, b.index(i * kThreads)), last)));
+                        b.minI(b.addI(number, b.index(i * threads)), last)));
                   for (const Found &other : next)
                     found = first(found, other);
                   return found.values();
@@ -118,7 +121,7 @@ Value RowCheck::finish(const Found &found,
   b.store(b.getLeastOfWarp(found.when), shared, b.divU(thread, b.index(kWarp)));
   b.barrier();
   Value least =
-      b.getLeastOfWarp(b.load(shared, b.remU(thread, b.index(kWarps))));
+      b.getLeastOfWarp(b.load(shared, b.remU(thread, b.index(warps))));
   auto isLeast = [&](int64_t when) {
     return b.compare(CmpIPredicate::eq, least, b.i32(when));
   };
@@ -132,16 +135,24 @@ Value RowCheck::finish(const Found &found,
   return b.compare(CmpIPredicate::ne, least, b.i32(kNowhere));
 }
 
-static void launch(WarpBuilder &b, StringRef name, Value perRow,
-                   ValueRange read, ValueRange written,
+/// Has a block for each row; of `entries`, if they are known, most rows need no
+/// second turn.
+static void launch(WarpBuilder &b, StringRef name, int64_t entries,
+                   Value perRow, ValueRange read, ValueRange written,
                    function_ref<void(Given, Value shared)> body) {
+  constexpr int64_t kLeast = 8, kMost = 32;
+  int64_t warps = kMost;
+  if (!ShapedType::isDynamic(entries))
+    warps = std::clamp<int64_t>(
+        llvm::bit_ceil<uint64_t>(llvm::divideCeil(entries, kWarp * kAtOnce)),
+        kLeast, kMost);
   KernelShape shape;
   shape.name = name;
   shape.gridX = b.dim(perRow, 0);
   shape.gridY = shape.gridZ = b.index(1);
-  shape.threads = kThreads;
+  shape.threads = warps * kWarp;
   shape.isShort = true;
-  b.launch(shape, read, written, b.sharedType({kWarps}, b.getI32Type()),
+  b.launch(shape, read, written, b.sharedType({warps}, b.getI32Type()),
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              body(Given(values), shared[0]);
            });
@@ -168,7 +179,8 @@ LogicalResult vashista::launchCheck(CheckTableOp op,
                                b.readOnly(op.getPageTable()), op.getNumPages()};
     if (op.getRowToSeq())
       read.push_back(b.readOnly(op.getRowToSeq()));
-    launch(b, "check_table", read[0], read, results,
+    int64_t pages = cast<ShapedType>(op.getPageTable().getType()).getDimSize(1);
+    launch(b, "check_table", pages, read[0], read, results,
            [&](Given given, Value shared) {
              Value lens = given.take(), table = given.take();
              Value numPages = given.take();
@@ -239,7 +251,7 @@ LogicalResult vashista::launchCheck(CheckListOp op, PatternRewriter &rewriter) {
     if (op.getListCount())
       read.push_back(b.readOnly(op.getListCount()));
     launch(
-        b, "check_list", read[0], read, results,
+        b, "check_list", heads * capacity, read[0], read, results,
         [&](Given given, Value shared) {
           Value lens = given.take(), list = given.take();
           Value counts = given.take(op.getListCount() != nullptr);
@@ -273,9 +285,10 @@ LogicalResult vashista::launchCheck(CheckListOp op, PatternRewriter &rewriter) {
           Value isAny = check.finish(found, [&](const Fault &first) {
             faults.FaultFinder::store(first, given.values[1], row);
           });
-          b.forLoop(check.thread, b.index(heads), kThreads, [&](Value head) {
-            faults.storeCount(isAny, row, head, given.values[0]);
-          });
+          b.forLoop(check.thread, b.index(heads), check.threads,
+                    [&](Value head) {
+                      faults.storeCount(isAny, row, head, given.values[0]);
+                    });
         });
   });
 }

@@ -3,19 +3,20 @@
 // RUN: vashista-opt %s -convert-vashista-to-gpu -split-input-file \
 // RUN:   | FileCheck %s
 
-// Pages are looked at eight to a thread and as many threads as a block has, in
-// their order; the earliest place of a block, by minima of warps, is the row's.
+// Pages are looked at in their order, eight to a thread, of which there are as
+// many as a block can have where nothing says how many pages there are. The
+// earliest place of a block, by minima of warps, is the row's.
 // CHECK-LABEL: func.func @table(
 // CHECK-DAG: %[[LENS:.*]] = memref.alloc() {alignment = 64 : i64} : memref<6xi32>
 // CHECK-DAG: %[[ROWS:.*]] = memref.alloc() {alignment = 64 : i64} : memref<6xi32>
 // CHECK-DAG: %[[FAULTS:.*]] = memref.alloc() {alignment = 64 : i64} : memref<6x4xi32>
-// CHECK: gpu.launch_func @kernels::@check_table_0 blocks in (%c6{{.*}}, %c1{{.*}}, %c1{{.*}}) threads in (%c256{{.*}}, %c1{{.*}}, %c1{{.*}})
+// CHECK: gpu.launch_func @kernels::@check_table_0 blocks in (%c6{{.*}}, %c1{{.*}}, %c1{{.*}}) threads in (%c1024{{.*}}, %c1{{.*}}, %c1{{.*}})
 // CHECK-NOT: vashista.check
 // CHECK: gpu.func @check_table_0({{.*}}llvm.noalias, llvm.readonly
-// CHECK-SAME: workgroup(%[[SHARED:.*]] : memref<8xi32, #gpu.address_space<workgroup>>
+// CHECK-SAME: workgroup(%[[SHARED:.*]] : memref<32xi32, #gpu.address_space<workgroup>>
 // CHECK-SAME: vashista.is_short
 // CHECK: %[[PAGES:.*]] = arith.select %{{.*}}, %c0{{.*}}, %{{.*}} : index
-// CHECK: scf.for %{{.*}} = %{{.*}} to %[[PAGES]] step %c2048
+// CHECK: scf.for %{{.*}} = %{{.*}} to %[[PAGES]] step %c8192
 // CHECK-COUNT-8: memref.load
 // CHECK: scf.yield
 // CHECK-NOT: atomic
