@@ -215,7 +215,7 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
   int64_t heads = getHeadsAtOnce();
   Value none = b.f32(0.0f), last = b.i32(kBins - 1);
   Value unit = b.mulF(getShareUnit(), b.f32(1.0f / kMostShare));
-  // What is not counted has a bin of its lane's own, behind all others.
+  // What is not counted has bins of its lane's own, behind all others.
   Value uncounted = b.addI(b.toI32(lane), b.i32(numBins));
   clearBins(2 * heads * kBins);
   SmallVector<Value> numbers, headTops, shifts, slopes, lacks;
@@ -250,11 +250,17 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
           SmallVector<Value> below = getBelow(headTops[i], all[i]);
           for (auto [j, slot] : llvm::enumerate(slots)) {
             Value depth = getDepth(all[i], below, j);
-            // As unsigned numbers: what is not known is in the last bin, whose
-            // mass hardly counts.
+            // As unsigned numbers: what is not known is as deep as can be. So
+            // deep a mass hardly counts, and of trained attention most slots
+            // are so deep: in one bin all lanes would wait for each other.
             Value bin = arith::ShRSIOp::create(b, depth, shifts[i]);
-            bin = arith::MinUIOp::create(b, bin, last);
+            Value isDeep = b.compare(CmpIPredicate::uge, bin, last);
             bin = b.addI(bin, b.i32(2 * i * kBins));
+            bin = b.select(isDeep, uncounted, bin);
+            if (slot.isAlways)
+              bin = b.select(slot.isAlways, uncounted, bin);
+            if (slot.isOpen)
+              bin = b.select(slot.isOpen, bin, uncounted);
             if (slot.isAlways) {
               Value isTaken = andOpen(slot, slot.isAlways);
               Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
@@ -269,15 +275,8 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
             Value number = arith::BitcastOp::create(
                 b, b.getI32Type(),
                 math::FmaOp::create(b, share, unit, b.f32(kInteger)));
-            auto count = [&, &slot = slot](Value bin, Value amount) {
-              if (slot.isAlways)
-                bin = b.select(slot.isAlways, uncounted, bin);
-              if (slot.isOpen)
-                bin = b.select(slot.isOpen, bin, uncounted);
-              addToBin(b.toIndex(bin), amount);
-            };
-            count(bin, b.i32(1));
-            count(b.addI(bin, b.i32(kBins)), number);
+            addToBin(b.toIndex(bin), b.i32(1));
+            addToBin(b.toIndex(b.addI(bin, b.i32(kBins))), number);
           }
         }
         return next;
@@ -335,6 +334,15 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
         b.addF(mass, getMass(b.load(attended, {row, b.addI(firstHead, head)}),
                              getShift(head)));
   Value outsideToo = getRest(head);
+  if (isFollowing()) {
+    // What was too deep to be counted: where so little is attended that it may
+    // matter, all are taken.
+    Value most = estimate(
+        math::FmaOp::create(b, b.f32(kBins - 1), nats, b.f32(kHeadroom)));
+    Value number =
+        arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
+    outsideToo = math::FmaOp::create(b, number, most, outsideToo);
+  }
   // How many lanes find that too much is left: those of what is highest.
   auto countNeeded = [&](Value rest, Value scoresLeft) {
     // What was picked before is attended, and among what was counted.

@@ -198,17 +198,18 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
   shape.residentBlocks = schedule.getBlocks();
   shape.isShort = op.getAttended() != nullptr;
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
-  b.launch(
-      shape, read, written,
-      {b.sharedType(numBins + kWarp, i32), b.sharedType(kBins, f32),
-       b.sharedType(kBins, f32), b.sharedType({warps, kTold}, i32),
-       b.sharedType(group, f32), b.sharedType(group, hasLevels() ? i32 : f32),
-       b.sharedType(group, f32), b.sharedType(group, i32), b.sharedType(4, i32),
-       b.sharedType(kTold, i32), b.sharedType(BestScores::kCounters, i32),
-       b.sharedType({group, kFacts}, f32)},
-      [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
-        emit(values, its, shared);
-      });
+  b.launch(shape, read, written,
+           {b.sharedType(numBins + (hasLevels() ? kBins : 0) + kWarp, i32),
+            b.sharedType(kBins, f32), b.sharedType(kBins, f32),
+            b.sharedType({warps, kTold}, i32), b.sharedType(group, f32),
+            b.sharedType(group, hasLevels() ? i32 : f32),
+            b.sharedType(group, f32), b.sharedType(group, i32),
+            b.sharedType(4, i32), b.sharedType(kTold, i32),
+            b.sharedType(BestScores::kCounters, i32),
+            b.sharedType({group, kFacts}, f32)},
+           [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
+             emit(values, its, shared);
+           });
   return toTensors(b, results, op->getResultTypes());
 }
 
