@@ -21,7 +21,7 @@ import sys
 
 import numpy as np
 
-from judge_cases import judge_all, vashista
+from judge_cases import empty_state, judge_all, vashista
 
 MOST, LEAST = 2**31 - 1, -(2**31)
 HEADS, KV, DIM = 8, 2, 64
@@ -104,15 +104,7 @@ func.func @{name}({given}) -> ({pools}) {{
             listed = f" {case['step']}({', '.join(f'%{n}' for n in names)})"
             read += [types[n] for n in names]
         read = ", ".join([*read, o, lse])
-        step = f"""
-  %c0 = arith.constant 0 : index
-  %r = tensor.dim %q, %c0 : {types["q"]}
-  %zero = arith.constant 0.0 : f32
-  %none = arith.constant 0xFF800000 : f32
-  %o_any = tensor.empty(%r) : {o}
-  %lse_any = tensor.empty(%r) : {lse}
-  %o0 = linalg.fill ins(%zero : f32) outs(%o_any : {o}) -> {o}
-  %l0 = linalg.fill ins(%none : f32) outs(%lse_any : {lse}) -> {lse}
+        step = f"""{empty_state(types["q"], o, lse)}
   %s:2 = vashista.attend %q keys(%k) values(%v) table(%table) lens(%lens){rows}{listed}
       outs(%o0, %l0) {scale} : ({read}) -> ({o}, {lse})"""
     return f"""

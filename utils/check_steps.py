@@ -28,7 +28,7 @@ from check_selection import (
     log_sum_exp,
     option,
 )
-from judge_cases import judge_all
+from judge_cases import empty_state, judge_all
 
 EDGE = 1e-4  # of ranks that rounding could change
 
@@ -155,15 +155,7 @@ func.func @{name}({arguments}) -> ({state}) {{{route}
       lens(%lens){clauses} {scale} : ({scored}, {pages}, {n}) -> ({score}, {score})
   %p:3 = vashista.pick top {budget} tokens of(%x#0, %x#0) lens(%lens)
       within(%pages, %n) kv_heads {kv} page_size {size} {case["always"]}
-      : ({score}, {score}, {types["lens"]}, {pages}, {n}) -> ({ids}, {counts}, {lse})
-  %c0 = arith.constant 0 : index
-  %r = tensor.dim %q, %c0 : {types["q"]}
-  %zero = arith.constant 0.0 : f32
-  %none = arith.constant 0xFF800000 : f32
-  %o_any = tensor.empty(%r) : {o}
-  %lse_any = tensor.empty(%r) : {lse}
-  %o0 = linalg.fill ins(%zero : f32) outs(%o_any : {o}) -> {o}
-  %l0 = linalg.fill ins(%none : f32) outs(%lse_any : {lse}) -> {lse}
+      : ({score}, {score}, {types["lens"]}, {pages}, {n}) -> ({ids}, {counts}, {lse}){empty_state(types["q"], o, lse)}
   %s:2 = vashista.attend %q keys(%k) values(%v) table(%table) lens(%lens){rows}
       tokens(%p#0, %p#1) outs(%o0, %l0) {scale}
       layout {case["layout"]} {case["schedule"]}

@@ -15,6 +15,19 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"
 import vashista  # noqa: E402
 
 
+def empty_state(q: str, o: str, lse: str) -> str:
+    """Lines that make %o0 and %l0, of these types: the empty state of the rows of %q."""
+    return f"""
+  %c0 = arith.constant 0 : index
+  %r = tensor.dim %q, %c0 : {q}
+  %zero = arith.constant 0.0 : f32
+  %none = arith.constant 0xFF800000 : f32
+  %o_any = tensor.empty(%r) : {o}
+  %lse_any = tensor.empty(%r) : {lse}
+  %o0 = linalg.fill ins(%zero : f32) outs(%o_any : {o}) -> {o}
+  %l0 = linalg.fill ins(%none : f32) outs(%lse_any : {lse}) -> {lse}"""
+
+
 def judge_all(
     description,
     cases,
