@@ -334,15 +334,12 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
         b.addF(mass, getMass(b.load(attended, {row, b.addI(firstHead, head)}),
                              getShift(head)));
   Value outsideToo = getRest(head);
-  if (isFollowing()) {
-    // What was too deep to be counted: where so little is attended that it may
-    // matter, all are taken.
-    Value most = estimate(
-        math::FmaOp::create(b, b.f32(kBins - 1), nats, b.f32(kHeadroom)));
-    Value number =
-        arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
-    outsideToo = math::FmaOp::create(b, number, most, outsideToo);
-  }
+  // What was too deep to be counted: where so little is attended that it may
+  // matter, all are taken.
+  Value slots = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
+  Value deepest = estimate(
+      math::FmaOp::create(b, b.f32(kBins - 1), nats, b.f32(kHeadroom)));
+  outsideToo = math::FmaOp::create(b, slots, deepest, outsideToo);
   // How many lanes find that too much is left: those of what is highest.
   auto countNeeded = [&](Value rest, Value scoresLeft) {
     // What was picked before is attended, and among what was counted.
