@@ -172,20 +172,32 @@ replace(OpTy op, PatternRewriter &rewriter,
   return success();
 }
 
+/// What a kernel that follows a page table reads: what each row is `given`,
+/// then the table.
+template <typename OpTy>
+static SmallVector<Value> getRead(OpTy op, Value given, WarpBuilder &b) {
+  SmallVector<Value> read = {b.readOnly(given), b.readOnly(op.getPageTable()),
+                             op.getNumPages()};
+  if (op.getRowToSeq())
+    read.push_back(b.readOnly(op.getRowToSeq()));
+  return read;
+}
+template <typename OpTy>
+static TableFaults takeTable(OpTy op, Given &given, WarpBuilder &b) {
+  Value table = given.take(), numPages = given.take();
+  Value rows = given.take(op.getRowToSeq() != nullptr);
+  return TableFaults(b, table, rows, numPages, op.getPageSize());
+}
+
 LogicalResult vashista::launchCheck(CheckTableOp op,
                                     PatternRewriter &rewriter) {
   return replace(op, rewriter, [&](WarpBuilder &b, ArrayRef<Value> results) {
-    SmallVector<Value> read = {b.readOnly(op.getSeqLens()),
-                               b.readOnly(op.getPageTable()), op.getNumPages()};
-    if (op.getRowToSeq())
-      read.push_back(b.readOnly(op.getRowToSeq()));
+    SmallVector<Value> read = getRead(op, op.getSeqLens(), b);
     int64_t pages = cast<ShapedType>(op.getPageTable().getType()).getDimSize(1);
     launch(b, "check_table", pages, read[0], read, results,
            [&](Given given, Value shared) {
-             Value lens = given.take(), table = given.take();
-             Value numPages = given.take();
-             Value rows = given.take(op.getRowToSeq() != nullptr);
-             TableFaults faults(b, table, rows, numPages, op.getPageSize());
+             Value lens = given.take();
+             TableFaults faults = takeTable(op, given, b);
              RowCheck check(b, faults, shared);
              Value row = b.blockId(gpu::Dimension::x);
              Value sequence = faults.getSequence(row);
@@ -207,10 +219,7 @@ LogicalResult vashista::launchCheck(CheckTableOp op,
 LogicalResult vashista::launchCheck(CheckPositionsOp op,
                                     PatternRewriter &rewriter) {
   return replace(op, rewriter, [&](WarpBuilder &b, ArrayRef<Value> results) {
-    SmallVector<Value> read = {b.readOnly(op.getPositions()),
-                               b.readOnly(op.getPageTable()), op.getNumPages()};
-    if (op.getRowToSeq())
-      read.push_back(b.readOnly(op.getRowToSeq()));
+    SmallVector<Value> read = getRead(op, op.getPositions(), b);
     KernelShape shape;
     shape.name = "check_positions";
     shape.threads = 4 * kWarp;
@@ -221,10 +230,8 @@ LogicalResult vashista::launchCheck(CheckPositionsOp op,
     b.launch(
         shape, read, results, {}, [&](ArrayRef<Value> values, ArrayRef<Value>) {
           Given given(values);
-          Value positions = given.take(), table = given.take();
-          Value numPages = given.take();
-          Value rows = given.take(op.getRowToSeq() != nullptr);
-          TableFaults faults(b, table, rows, numPages, op.getPageSize());
+          Value positions = given.take();
+          TableFaults faults = takeTable(op, given, b);
           Value block = b.blockId(gpu::Dimension::x);
           Value row =
               b.addI(b.mulI(block, b.index(shape.threads)), b.threadId());

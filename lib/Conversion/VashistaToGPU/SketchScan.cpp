@@ -21,8 +21,9 @@
 // Fewer heads fill the columns several times, and each of the lanes that then
 // have the same sums finishes a tile of its own.
 //
-// A block has a row, a KV head and a split of the slots; a warp takes kTiles
-// tiles of 16 slots at once, all of whose loads are in flight together.
+// A block has a row, a KV head and a split of the slots; a warp takes a step of
+// kTiles tiles of 16 slots at once. All loads of a step are in flight together,
+// or, of whole tiles, while the step before is looked at (SketchAhead.cpp).
 //
 // Where only proving picks read them, levels of bounds are written in their
 // place (SketchFindings.cpp). Tokens g and g + 8 of the product are then slots
