@@ -38,9 +38,9 @@ llvm::LogicalResult launchSummarize(SummarizeOp op,
 /// place, for those who pick: buffers.
 struct ScanFindings {
   /// [R, H, blocks, 1 or with levels 4] f32, of each block's slots: the highest
-  /// finite bound, or NaN where a score is; and of the best slots the sums of
-  /// what their scores lack of their bounds and of their spreads, and how many
-  /// they are.
+  /// finite bound, or NaN where a score is. With levels, the highest finite
+  /// bound, the highest score, or NaN where one is, and of the best slot of
+  /// each tile, on average, what its score lacks of its bound, and its spread.
   mlir::Value tops;
   /// In place of bounds, where nobody reads more of them: [R, H, L] i16, how
   /// far each lies at most below the highest of kTile slots, which

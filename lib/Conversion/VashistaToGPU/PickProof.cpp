@@ -80,30 +80,37 @@ void PickLauncher::loadTops() {
   Value isFirst = b.compare(CmpIPredicate::eq, lane, b.index(0));
   Value blocks = b.dim(scanTops, 2), none = b.f32(0.0f);
   b.forLoop(warp, b.index(group), warps, [&](Value head) {
-    SmallVector<Value> largest =
-        b.forLoop(lane, blocks, kWarp, {b.negInf(), b.i32(0)},
-                  [&](Value at, ValueRange now) -> SmallVector<Value> {
-                    Value top = load(head, at)[0];
-                    Value nan = b.select(isNaN(top), b.i32(1), b.i32(0));
-                    return {larger(now[0], top), b.orI(now[1], nan)};
-                  });
-    Value top = b.combine(largest[0], larger);
-    Value nan =
-        b.combine(largest[1], [&](Value x, Value y) { return b.orI(x, y); });
+    // NaN stays among the highest scores.
+    auto join = [&](ValueRange x, ValueRange y) {
+      return SmallVector<Value>{
+          larger(x[0], y[0]), arith::MaximumFOp::create(b, x[1], y[1])};
+    };
+    SmallVector<Value> largest = b.forLoop(
+        lane, blocks, kWarp, {b.negInf(), b.negInf()},
+        [&](Value at, ValueRange now) {
+          SmallVector<Value> found = load(head, at);
+          return join(now, {found.front(), hasLevels() ? found[1] : found[0]});
+        });
+    for (int64_t mask = 1; mask < kWarp; mask *= 2)
+      largest = join(largest, {b.shuffleXor(largest[0], mask),
+                               b.shuffleXor(largest[1], mask)});
+    Value top = largest[0];
     b.ifThen(isFirst, [&] {
       b.store(top, tops, head);
-      b.store(nan, nans, head);
+      b.store(b.select(isNaN(largest[1]), b.i32(1), b.i32(0)), nans, head);
     });
     if (!hasLevels())
       return;
     // Weighted by what the best of each block stands for.
     SmallVector<Value> sums = b.forLoop(
         lane, blocks, kWarp, {none, none, none}, [&](Value at, ValueRange now) {
-          SmallVector<Value> found = load(head, at), next(now);
+          SmallVector<Value> found = load(head, at);
           // None of a block without a finite bound.
           Value weight = b.maxNumber(estimate(b.subF(found[0], top)), none);
-          for (auto [i, sum] : llvm::enumerate(next))
-            sum = math::FmaOp::create(b, weight, found[i + 1], sum);
+          Value own[] = {found[2], found[3], b.f32(1.0f)};
+          SmallVector<Value> next;
+          for (auto [sum, value] : llvm::zip_equal(now, own))
+            next.push_back(math::FmaOp::create(b, weight, value, sum));
           return next;
         });
     for (Value &sum : sums)
@@ -111,7 +118,8 @@ void PickLauncher::loadTops() {
     Value tiny = b.f32(0x1p-100f);
     Value lack = b.divF(sums[0], b.maxNumber(sums[2], tiny));
     b.ifThen(isFirst, [&] {
-      setWidth(head, lack);
+      // A key far above all others may have the highest bound, and no score.
+      setWidth(head, b.maxNumber(lack, b.subF(top, largest[1])));
       setFact(head, Fact::lack, lack);
       setFact(head, Fact::slope, b.divF(sums[0], b.maxNumber(sums[1], tiny)));
     });

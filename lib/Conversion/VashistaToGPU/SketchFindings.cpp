@@ -102,8 +102,7 @@ void SketchScan::addFindings(const Best &best, Value tileTop,
   // Of a tile with a bound that is not known, none is.
   Value isKnown = b.compare(CmpFPredicate::OLT, tileTop, inf);
   found[0] = b.maxNumber(found[0], b.select(isKnown, tileTop, b.negInf()));
-  Value isNaN = b.compare(CmpFPredicate::UNO, best.highest, best.highest);
-  found[1] = b.select(isNaN, b.f32(1.0f), found[1]);
+  found[1] = arith::MaximumFOp::create(b, found[1], best.highest);
   // What is picked is like the best of each tile.
   Value isHere =
       b.andI(b.compare(CmpFPredicate::OEQ, best.bound, tileTop), isKnown);
@@ -123,7 +122,9 @@ void SketchScan::storeTops(ArrayRef<Value> found, ArrayRef<Column> columns,
                            Value shared) {
   int64_t numFound = getNumFound();
   // The highest of two, and sums of two.
-  auto join = [&](int64_t which, Value x, Value y) {
+  auto join = [&](int64_t which, Value x, Value y) -> Value {
+    if (hasLevels && which == 1)
+      return arith::MaximumFOp::create(b, x, y);
     return which < 2 ? b.maxNumber(x, y) : b.addF(x, y);
   };
   Value zero = b.index(0);
@@ -147,12 +148,18 @@ void SketchScan::storeTops(ArrayRef<Value> found, ArrayRef<Column> columns,
                    b.load(shared, {b.index(i), thread, b.index(which)}));
       joined.push_back(all);
     }
-    Value isNaN = b.compare(CmpFPredicate::OGT, joined[1], b.f32(0.0f));
-    joined[1] = b.select(isNaN, b.f32(std::numeric_limits<float>::quiet_NaN()),
-                         joined[0]);
-    for (int64_t which = 1; which < numFound; ++which)
-      b.store(joined[which], tops,
+    if (hasLevels) {
+      Value number = b.maxNumber(joined.pop_back_val(), b.f32(1.0f));
+      for (Value &sum : MutableArrayRef<Value>(joined).drop_front(2))
+        sum = b.divF(sum, number);
+    } else {
+      Value isNaN = b.compare(CmpFPredicate::OGT, joined[1], b.f32(0.0f));
+      Value nan = b.f32(std::numeric_limits<float>::quiet_NaN());
+      joined = {b.select(isNaN, nan, joined[0])};
+    }
+    for (auto [which, value] : llvm::enumerate(joined))
+      b.store(value, tops,
               {slots->row, b.addI(firstHead, thread),
-               b.blockId(gpu::Dimension::y), b.index(which - 1)});
+               b.blockId(gpu::Dimension::y), b.index(which)});
   });
 }

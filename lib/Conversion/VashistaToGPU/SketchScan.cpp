@@ -177,6 +177,8 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   for (int64_t i = 0; i < columns; ++i) {
     found.push_back(b.negInf());
     found.append(getNumFound() - 1, b.f32(0.0f));
+    if (hasLevels)
+      found[found.size() - getNumFound() + 1] = b.negInf();
   }
   Value start = b.addI(first, b.mulI(warp, b.index(kStep)));
   if (Slots::hasWholeTiles(op, kTokens)) {
