@@ -167,6 +167,20 @@ private:
     /// Of so many slots, from the first of `all` on, which it drops.
     static Levels unpack(ValueRange &all, size_t slots);
   };
+  /// The same of all heads, which are not many.
+  llvm::SmallVector<Value> loadAllLevels(llvm::ArrayRef<Slot> slots);
+  /// What was loaded so, and what depths take beside it.
+  struct AllLevels {
+    llvm::SmallVector<Levels> levels;
+    llvm::SmallVector<llvm::SmallVector<Value>> below;
+  };
+  AllLevels takeAllLevels(ValueRange loaded, size_t slots,
+                          llvm::ArrayRef<Value> headTops);
+  Value getDepth(const AllLevels &all, int64_t head, int64_t slot) {
+    return getDepth(all.levels[head], all.below[head], slot);
+  }
+  /// Of each head, what is in a buffer of the block.
+  llvm::SmallVector<Value> loadOfHeads(Value buffer);
   /// Of slots: f16, in pairs as i32 or one.
   llvm::SmallVector<Value> loadSpreads(llvm::ArrayRef<Slot> slots);
   /// As f32.
@@ -199,8 +213,12 @@ private:
   llvm::SmallVector<Value> markDeepOfMany();
   /// Heads whose depths a thread has together.
   static constexpr int64_t kMostTogether = 8;
+  bool areTogether() const { return group <= kMostTogether; }
+  /// Writes tails of what is not picked, of all heads.
+  void sumTailsOfLevels();
   Value loadEnd(Value head);
-  llvm::SmallVector<Value> getMarginRanks(llvm::ArrayRef<Slot> slots);
+  llvm::SmallVector<Value> getMarginRanks(llvm::ArrayRef<Slot> slots,
+                                          ValueRange loaded);
   /// Of the lanes before this one, and with it: f32 or i32.
   Value addUpLanes(Value sum);
   Value getShareUnit();
@@ -227,7 +245,14 @@ private:
 
   // Of ranks.
   void findRefs();
-  llvm::SmallVector<Value> getRanks(llvm::ArrayRef<Slot> slots);
+  /// What ranks of levels take from memory; scores are loaded as they come.
+  llvm::SmallVector<Value> loadForRanks(llvm::ArrayRef<Slot> slots) {
+    if (hasLevels() && areTogether())
+      return loadAllLevels(slots);
+    return {};
+  }
+  llvm::SmallVector<Value> getRanks(llvm::ArrayRef<Slot> slots,
+                                    ValueRange loaded);
   /// Leaves marked what is better than the need-th best of what is, and as what
   /// may be picked what is equal to it; yields how many of these are.
   Value markBest(Value need);
@@ -399,7 +424,7 @@ private:
   Value hostBefore; // tails of the pick whose list is taken; or null
   /// What is left is summed up while needs are marked, for a few heads.
   bool sumsWhileMarking() {
-    return isProving && hasTail && group <= (hasLevels() ? kMostTogether : 4);
+    return isProving && hasTail && (hasLevels() ? areTogether() : group <= 4);
   }
 
   // Of the kernel. Buffers of operands, results, and between blocks.

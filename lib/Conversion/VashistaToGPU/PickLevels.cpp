@@ -389,63 +389,98 @@ Value PickLauncher::getRest(Value head) {
                  getShift(head));
 }
 
-/// Of all that a head takes, so much that a margin fits in 21 bits.
+SmallVector<Value> PickLauncher::loadAllLevels(ArrayRef<Slot> slots) {
+  SmallVector<Value> loaded;
+  for (int64_t head = 0; head < group; ++head)
+    llvm::append_range(loaded, loadLevels(b.index(head), slots).pack());
+  return loaded;
+}
+
+PickLauncher::AllLevels
+PickLauncher::takeAllLevels(ValueRange loaded, size_t slots,
+                            ArrayRef<Value> headTops) {
+  AllLevels all;
+  for (int64_t head = 0; head < group; ++head)
+    all.levels.push_back(Levels::unpack(loaded, slots));
+  for (int64_t head = 0; head < group; ++head)
+    all.below.push_back(getBelow(headTops[head], all.levels[head]));
+  return all;
+}
+
+SmallVector<Value> PickLauncher::loadOfHeads(Value buffer) {
+  SmallVector<Value> values;
+  for (int64_t head = 0; head < group; ++head)
+    values.push_back(b.load(buffer, b.index(head)));
+  return values;
+}
+
+/// Of all that a head takes, so much that there is room above it.
 Value PickLauncher::loadEnd(Value head) {
   return b.minI(b.load(ends, head), b.i32(1 << 20));
 }
 
-/// Of what is taken, more than is 0: how far it lies within what a head takes.
-SmallVector<Value> PickLauncher::getMarginRanks(ArrayRef<Slot> slots) {
-  SmallVector<Value> none(slots.size(), b.i32(0));
-  SmallVector<Value> ranks = b.forLoop(
-      b.index(0), b.index(group), 1, none, [&](Value head, ValueRange carried) {
-        SmallVector<Value> next(carried);
-        Levels found = loadLevels(head, slots);
-        SmallVector<Value> below = getBelow(b.load(tops, head), found);
-        Value end = loadEnd(head);
-        for (auto [i, margin] : llvm::enumerate(next))
-          margin = b.maxI(margin, b.subI(end, getDepth(found, below, i)));
-        return next;
-      });
-  for (Value &rank : ranks)
-    rank = arith::ShLIOp::create(b, rank, b.i32(10));
-  return ranks;
+/// Of what is taken, more than is 0: how far it lies within what a head takes,
+/// the most of which any head takes is the highest bit.
+SmallVector<Value> PickLauncher::getMarginRanks(ArrayRef<Slot> slots,
+                                                ValueRange loaded) {
+  SmallVector<Value> margins(slots.size(), b.i32(0));
+  auto raise = [&](Value head, MutableArrayRef<Value> margins,
+                   function_ref<Value(int64_t slot)> getDepth) {
+    Value end = loadEnd(head);
+    for (auto [i, margin] : llvm::enumerate(margins))
+      margin = b.maxI(margin, b.subI(end, getDepth(i)));
+  };
+  Value most = b.i32(0);
+  if (areTogether()) {
+    AllLevels all = takeAllLevels(loaded, slots.size(), loadOfHeads(tops));
+    for (int64_t head = 0; head < group; ++head) {
+      most = b.maxI(most, loadEnd(b.index(head)));
+      raise(b.index(head), margins,
+            [&](int64_t slot) { return getDepth(all, head, slot); });
+    }
+  } else {
+    margins.push_back(most);
+    margins = b.forLoop(
+        b.index(0), b.index(group), 1, margins,
+        [&](Value head, ValueRange carried) {
+          SmallVector<Value> next(carried);
+          Levels found = loadLevels(head, slots);
+          SmallVector<Value> below = getBelow(b.load(tops, head), found);
+          next.back() = b.maxI(next.back(), loadEnd(head));
+          raise(head, MutableArrayRef<Value>(next).drop_back(),
+                [&](int64_t slot) { return getDepth(found, below, slot); });
+          return next;
+        });
+    most = margins.pop_back_val();
+  }
+  // What is not known, of any head, is above all.
+  most = b.addI(most, b.i32(1));
+  Value shift = math::CountLeadingZerosOp::create(b, most);
+  for (Value &margin : margins)
+    margin = arith::ShLIOp::create(b, b.minI(margin, most), shift);
+  return margins;
 }
 
 SmallVector<Value> PickLauncher::markDeep() {
-  if (group > kMostTogether)
+  if (!areTogether())
     return markDeepOfMany();
   Value no = b.boolean(false), none = b.f32(0.0f);
-  SmallVector<Value> headTops, headEnds;
-  for (int64_t head = 0; head < group; ++head) {
-    headTops.push_back(b.load(tops, b.index(head)));
-    headEnds.push_back(b.load(ends, b.index(head)));
-  }
+  SmallVector<Value> headTops = loadOfHeads(tops), headEnds = loadOfHeads(ends);
   // How many are marked, whether any is left, and the mass of what is.
   SmallVector<Value> sums = {b.i32(0), b.i32(0)};
   sums.append(group, none);
   SmallVector<Join> joins = {Join::sum, Join::either};
   joins.append(group, Join::sum);
-  auto load = [&](ArrayRef<Slot> slots) {
-    SmallVector<Value> loaded;
-    for (int64_t head = 0; head < group; ++head)
-      llvm::append_range(loaded, loadLevels(b.index(head), slots).pack());
-    return loaded;
-  };
   sums = forEachSlot(
-      sums, load, [&](ArrayRef<Slot> slots, ValueRange loaded, ValueRange now) {
+      sums, [&](ArrayRef<Slot> slots) { return loadAllLevels(slots); },
+      [&](ArrayRef<Slot> slots, ValueRange loaded, ValueRange now) {
         SmallVector<Value> next(now), needed(slots.size()), left(slots.size());
-        SmallVector<Levels> all;
-        SmallVector<SmallVector<Value>> below;
-        for (int64_t head = 0; head < group; ++head)
-          all.push_back(Levels::unpack(loaded, slots.size()));
-        for (int64_t head = 0; head < group; ++head)
-          below.push_back(getBelow(headTops[head], all[head]));
+        AllLevels all = takeAllLevels(loaded, slots.size(), headTops);
         for (auto [i, slot] : llvm::enumerate(slots)) {
           SmallVector<Value> depths;
           Value is = no;
           for (int64_t head = 0; head < group; ++head) {
-            depths.push_back(getDepth(all[head], below[head], i));
+            depths.push_back(getDepth(all, head, i));
             is = b.orI(is, b.compare(CmpIPredicate::slt, depths[head],
                                      headEnds[head]));
           }
@@ -470,6 +505,39 @@ SmallVector<Value> PickLauncher::markDeep() {
   for (Value sum : ArrayRef<Value>(sums).drop_front(2))
     marked.append({sum, sums[1]});
   return marked;
+}
+
+/// What of a head is not known may be left, too.
+void PickLauncher::sumTailsOfLevels() {
+  Value none = b.f32(0.0f);
+  SmallVector<Value> headTops = loadOfHeads(tops);
+  SmallVector<Value> sums(group, none);
+  sums.append(group, b.i32(0));
+  SmallVector<Join> joins(group, Join::sum);
+  joins.append(group, Join::either);
+  sums = forEachSlot(
+      sums, [&](ArrayRef<Slot> slots) { return loadAllLevels(slots); },
+      [&](ArrayRef<Slot> slots, ValueRange loaded, ValueRange now) {
+        SmallVector<Value> next(now);
+        AllLevels all = takeAllLevels(loaded, slots.size(), headTops);
+        SmallVector<Value> gone = loadBits(picked, b.index(0), slots);
+        for (auto [i, slot] : llvm::enumerate(slots)) {
+          Value isLeft = andOpen(slot, notI(gone[i]));
+          for (int64_t head = 0; head < group; ++head) {
+            Value depth = getDepth(all, head, i);
+            Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
+            Value &sum = next[head], &bits = next[group + head];
+            sum = b.addF(sum, b.select(b.andI(isLeft, isKnown),
+                                       getMassOfDepth(depth), none));
+            Value kind = b.select(isKnown, b.i32(1), b.i32(3));
+            bits = b.orI(bits, b.select(isLeft, kind, b.i32(0)));
+          }
+        }
+        return next;
+      });
+  sums = reduceAll(sums, joins);
+  for (int64_t head = 0; head < group; ++head)
+    writeTail(b.index(head), sums[head], sums[group + head]);
 }
 
 /// Heads after each other; tails come later.

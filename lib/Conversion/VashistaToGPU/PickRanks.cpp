@@ -63,10 +63,11 @@ void PickLauncher::findRefs() {
   b.barrier();
 }
 
-SmallVector<Value> PickLauncher::getRanks(ArrayRef<Slot> slots) {
+SmallVector<Value> PickLauncher::getRanks(ArrayRef<Slot> slots,
+                                          ValueRange loaded) {
   SmallVector<Value> best;
   if (hasLevels()) {
-    best = getMarginRanks(slots);
+    best = getMarginRanks(slots, loaded);
   } else {
     best.assign(slots.size(), b.negInf());
     best = b.forLoop(b.index(0), b.index(group), 1, best,
@@ -93,10 +94,13 @@ void PickLauncher::countRanks(Value prefix, int64_t shift, int64_t bits) {
   int64_t size = int64_t(1) << bits;
   clearBins(size);
   Value one = b.i32(1);
+  // What is not counted has bins of its lane's own, behind all others.
+  Value uncounted = b.addI(b.toI32(lane), b.i32(numBins));
   forEachSlot(
-      {},
-      [&](ArrayRef<Slot> slots, ValueRange) -> SmallVector<Value> {
-        SmallVector<Value> ranks = getRanks(slots);
+      {}, [&](ArrayRef<Slot> slots) { return loadForRanks(slots); },
+      [&](ArrayRef<Slot> slots, ValueRange loaded,
+          ValueRange) -> SmallVector<Value> {
+        SmallVector<Value> ranks = getRanks(slots, loaded);
         for (auto [rank, slot] : llvm::zip_equal(ranks, slots)) {
           Value isHere = andOpen(slot, b.boolean(true));
           if (prefix) {
@@ -106,8 +110,7 @@ void PickLauncher::countRanks(Value prefix, int64_t shift, int64_t bits) {
           }
           Value part = arith::ShRUIOp::create(b, rank, b.i32(shift));
           part = b.andI(part, b.i32(size - 1));
-          b.ifThen(isHere,
-                   [&, part = part] { addToBin(b.toIndex(part), one); });
+          addToBin(b.toIndex(b.select(isHere, part, uncounted)), one);
         }
         return {};
       },
@@ -121,8 +124,11 @@ Value PickLauncher::markBest(Value need) {
   findRefs();
   Value zero = b.index(0), prefixAt = b.index(0), needAt = b.index(1),
         shiftAt = b.index(2);
-  // Parts of a rank, from the highest bits down.
-  constexpr int64_t widths[] = {11, 11, 10};
+  // Parts of a rank, from the highest bits down. Of levels it has no more than
+  // 22.
+  SmallVector<int64_t> widths = {11, 11, 10};
+  if (hasLevels())
+    widths.pop_back();
   auto narrow = [&](int64_t shift, int64_t width) {
     bool isFirst = shift + width == 32;
     Value prefix = isFirst ? Value() : b.load(found, prefixAt);
@@ -174,9 +180,10 @@ Value PickLauncher::markBest(Value need) {
   Value prefix = b.load(found, prefixAt), below = b.load(found, shiftAt);
   need = b.load(found, needAt);
   forEachSlot(
-      {},
-      [&](ArrayRef<Slot> slots, ValueRange) -> SmallVector<Value> {
-        SmallVector<Value> ranks = getRanks(slots);
+      {}, [&](ArrayRef<Slot> slots) { return loadForRanks(slots); },
+      [&](ArrayRef<Slot> slots, ValueRange loaded,
+          ValueRange) -> SmallVector<Value> {
+        SmallVector<Value> ranks = getRanks(slots, loaded);
         SmallVector<Value> better, equal;
         for (auto [rank, slot] : llvm::zip_equal(ranks, slots)) {
           Value above = arith::ShRUIOp::create(b, rank, below);

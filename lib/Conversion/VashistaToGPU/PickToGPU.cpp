@@ -353,7 +353,12 @@ void PickLauncher::pickAndWrite() {
     sumTails(/*ofAll=*/false);
     return;
   }
-  b.ifThen(isOver, [&] { sumTails(/*ofAll=*/false); });
+  b.ifThen(isOver, [&] {
+    if (hasLevels())
+      sumTailsOfLevels();
+    else
+      sumTails(/*ofAll=*/false);
+  });
   b.ifThen(notI(isOver), [&] {
     for (int64_t head = 0; head < group; ++head)
       writeTail(b.index(head), marked[1 + 2 * head], marked[2 + 2 * head]);
