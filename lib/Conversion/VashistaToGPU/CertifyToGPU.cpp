@@ -13,8 +13,9 @@
 // vectors, and certify (Certificate.h).
 //
 // Bytes: 8 of each page and KV head, and a table entry of each page and block.
-// Memory gives 32 at least, which are the norms of four heads: few blocks have
-// one head each, and more threads that wait.
+// Memory gives 32 at least, which are the norms of four heads. Blocks of many
+// pages that would be few share them, in a cluster; short sequences of few rows
+// have a block for each head.
 //
 //===----------------------------------------------------------------------===//
 
@@ -24,6 +25,8 @@
 #include "WarpBuilder.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+
+#include <numeric>
 
 using namespace mlir;
 using namespace vashista;
@@ -38,7 +41,7 @@ constexpr int64_t kAtOnce = 32;
 
 class CertifyLauncher {
 public:
-  CertifyLauncher(CertifyOp op, WarpBuilder &b);
+  CertifyLauncher(CertifyOp op, int64_t mostParts, WarpBuilder &b);
 
   /// Yields tensors.
   SmallVector<Value> launch();
@@ -56,19 +59,33 @@ private:
   // Of the kernel.
   Value direction, o, lse, tail, norms, table, lengths, rowToSeq, gap;
   Value row, firstKvHead, length, thread, warp, lane;
+  Value part;          // of the row's pages, that this block looks at
+  Value between;       // [R, blocks, parts, 2 * kvHeads] f32: their norms
   int64_t kvHeads = 1; // of a block
+  int64_t parts = 1;   // of a cluster
 };
 
 } // namespace
 
-CertifyLauncher::CertifyLauncher(CertifyOp op, WarpBuilder &b) : op(op), b(b) {
-  constexpr int64_t many = 256; // blocks, or more
-  int64_t rows =
-      cast<RankedTensorType>(op.getDirection().getType()).getDimSize(0);
-  int64_t all = cast<RankedTensorType>(op.getNorms().getType()).getDimSize(1);
-  if (!ShapedType::isDynamic(rows) && !ShapedType::isDynamic(all) &&
-      all % 4 == 0 && rows * all >= many)
-    kvHeads = 4;
+CertifyLauncher::CertifyLauncher(CertifyOp op, int64_t mostParts,
+                                 WarpBuilder &b)
+    : op(op), b(b) {
+  constexpr int64_t kFew = 128;   // blocks
+  constexpr int64_t kMany = 256;  // of a KV head each
+  constexpr int64_t kLong = 1024; // pages
+  auto getSize = [](Value tensor, int64_t dim) {
+    return cast<RankedTensorType>(tensor.getType()).getDimSize(dim);
+  };
+  int64_t rows = getSize(op.getDirection(), 0),
+          all = getSize(op.getNorms(), 1), pages = getSize(op.getPageTable(), 1);
+  if (ShapedType::isDynamic(rows) || ShapedType::isDynamic(all))
+    return;
+  int64_t together = std::gcd<int64_t>(all, 4), blocks = rows * all / together;
+  while (2 * parts * blocks <= kFew && 2 * parts <= mostParts &&
+         !ShapedType::isDynamic(pages) && pages >= parts * kLong)
+    parts *= 2;
+  if (parts > 1 || rows * all >= kMany)
+    kvHeads = together;
 }
 
 SmallVector<Value> CertifyLauncher::launch() {
@@ -79,20 +96,31 @@ SmallVector<Value> CertifyLauncher::launch() {
         Value(op.getSeqLens()), Value(op.getRowToSeq()), Value(op.getGap())})
     if (value)
       read.push_back(b.readOnly(value));
-  SmallVector<Value> written = allocateResults(op, b, op->getNumResults());
+  SmallVector<Value> results = allocateResults(op, b, op->getNumResults());
   KernelShape shape;
   shape.name = "certify";
   shape.gridX = b.dim(read[0], 0);
   shape.gridY = b.divU(b.dim(read[4], 1), b.index(kvHeads));
-  shape.gridZ = b.index(1);
+  shape.gridZ = b.index(parts);
+  shape.clusterBlocks = parts;
   shape.threads = kThreads;
+  SmallVector<Value> written;
+  if (parts > 1) {
+    constexpr int64_t dynamic = ShapedType::kDynamic;
+    auto type = MemRefType::get({dynamic, dynamic, parts, 2 * kvHeads},
+                                b.getF32Type());
+    written.push_back(memref::AllocOp::create(
+        b, type, ValueRange{shape.gridX, shape.gridY},
+        b.getI64IntegerAttr(64)));
+  }
+  llvm::append_range(written, results);
   shape.isShort = true;
   b.launch(shape, read, written,
            b.sharedType({kWarps, 2 * kvHeads}, b.getF32Type()),
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              emit(values, shared[0]);
            });
-  return toTensors(b, written, op->getResultTypes());
+  return toTensors(b, results, op->getResultTypes());
 }
 
 void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
@@ -101,6 +129,8 @@ void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
     *place = given.take();
   rowToSeq = given.take(op.getRowToSeq() != nullptr);
   gap = given.take(op.getGap() != nullptr);
+  between = given.take(parts > 1);
+  part = b.blockId(gpu::Dimension::z);
   row = b.blockId(gpu::Dimension::x);
   firstKvHead = b.mulI(b.blockId(gpu::Dimension::y), b.index(kvHeads));
   thread = b.threadId();
@@ -113,17 +143,30 @@ void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
   for (auto [i, norm] : llvm::enumerate(getLargestNorms()))
     b.store(b.combine(norm, largest), shared, {warp, b.index(i)});
   b.barrier();
-  auto getNormOf = [&](Value which) {
+  std::function<Value(Value)> getNormOf = [&](Value which) {
     Value ofWarp = b.load(shared, {b.remU(lane, b.index(kWarps)), which});
-    return widen(b, b.combine(ofWarp, largest));
+    return b.combine(ofWarp, largest);
   };
+  if (parts > 1) {
+    // Of all blocks of the cluster, a lane for each norm of each.
+    Value y = b.blockId(gpu::Dimension::y);
+    b.forLoop(warp, b.index(2 * kvHeads), kWarps, [&](Value which) {
+      b.store(getNormOf(which), between, {row, y, part, which});
+    });
+    b.clusterBarrier();
+    getNormOf = [&, y](Value which) {
+      Value other = b.remU(lane, b.index(parts));
+      return b.combine(b.load(between, {row, y, other, which}), largest);
+    };
+  }
 
   int64_t heads =
       cast<RankedTensorType>(op.getDirection().getType()).getDimSize(1);
   Value group = b.divU(b.index(heads), b.dim(norms, 1));
   Certificate certificate(op, b);
   Value all = b.mulI(group, b.index(kvHeads));
-  b.forLoop(warp, all, kWarps, [&](Value number) {
+  Value first = b.addI(b.mulI(part, b.index(kWarps)), warp);
+  b.forLoop(first, all, kWarps * parts, [&](Value number) {
     Value head = b.addI(b.mulI(firstKvHead, group), number);
     Value keyNorm = b.mulI(b.divU(number, group), b.index(2));
     Value at[] = {row, head};
@@ -132,8 +175,8 @@ void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
     known.tail = widen(b, b.load(tail, at));
     known.direction = getNorm(direction, head);
     known.output = getNorm(o, head);
-    known.keyNorm = getNormOf(keyNorm);
-    known.valueNorm = getNormOf(b.addI(keyNorm, b.index(1)));
+    known.keyNorm = widen(b, getNormOf(keyNorm));
+    known.valueNorm = widen(b, getNormOf(b.addI(keyNorm, b.index(1))));
     known.tokens = arith::UIToFPOp::create(
         b, b.getF64Type(),
         arith::IndexCastOp::create(b, b.getI64Type(), length));
@@ -157,13 +200,14 @@ SmallVector<Value> CertifyLauncher::getLargestNorms() {
   auto pair = b.vectorType(2);
   const int64_t pagesAtOnce = kAtOnce / (2 * std::max<int64_t>(kvHeads, 2));
   SmallVector<Value> none(2 * kvHeads, b.f32(0.0f));
+  Value own = b.addI(b.mulI(part, b.index(kThreads)), thread);
   return b.forLoop(
-      thread, pages, kThreads * pagesAtOnce, none,
+      own, pages, kThreads * parts * pagesAtOnce, none,
       [&](Value first, ValueRange carried) {
         SmallVector<Value> next(carried), found;
         for (int64_t i = 0; i < pagesAtOnce; ++i) {
           // The last page once more does no harm.
-          Value at = b.minI(b.addI(first, b.index(i * kThreads)), last);
+          Value at = b.minI(b.addI(first, b.index(i * kThreads * parts)), last);
           Value page = b.loadIndex(table, {sequence, at});
           for (int64_t head = 0; head < kvHeads; ++head)
             found.push_back(vector::LoadOp::create(
@@ -194,7 +238,8 @@ Value CertifyLauncher::getNorm(Value vectors, Value head) {
       b.combine(squares, [&](Value x, Value y) { return b.addF(x, y); }));
 }
 
-LogicalResult vashista::launchCertify(CertifyOp op, PatternRewriter &rewriter) {
+LogicalResult vashista::launchCertify(CertifyOp op, int64_t clusterBlocks,
+                                      PatternRewriter &rewriter) {
   auto refuse = [&](const char *why) {
     return rewriter.notifyMatchFailure(op, why);
   };
@@ -206,6 +251,6 @@ LogicalResult vashista::launchCertify(CertifyOp op, PatternRewriter &rewriter) {
   if (type.isDynamicDim(1) || type.isDynamicDim(2))
     return refuse("expected static head sizes");
   WarpBuilder b(op.getLoc(), rewriter);
-  rewriter.replaceOp(op, CertifyLauncher(op, b).launch());
+  rewriter.replaceOp(op, CertifyLauncher(op, clusterBlocks, b).launch());
   return success();
 }

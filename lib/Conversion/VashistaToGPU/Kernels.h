@@ -88,7 +88,8 @@ void noteList(PickOp op, Findings &findings);
 /// A pick that takes up another's list needs this one's tail: the last first.
 llvm::LogicalResult launchPick(PickOp op, Findings &findings,
                                mlir::PatternRewriter &rewriter);
-llvm::LogicalResult launchCertify(CertifyOp op,
+/// By clusters of up to so many blocks.
+llvm::LogicalResult launchCertify(CertifyOp op, int64_t clusterBlocks,
                                   mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchCheck(CheckTableOp op,
                                 mlir::PatternRewriter &rewriter);

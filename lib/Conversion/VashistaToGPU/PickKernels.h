@@ -214,9 +214,11 @@ private:
   /// Heads whose depths a thread has together.
   static constexpr int64_t kMostTogether = 8;
   bool areTogether() const { return group <= kMostTogether; }
-  /// Writes tails of what is not picked, of all heads.
-  void sumTailsOfLevels();
+  /// Bits of margins that ranks leave out.
+  static constexpr int64_t kLeftOut = 3;
   Value loadEnd(Value head);
+  Value getMostMargin();
+  Value mostMargin; // that, once all ends are known
   llvm::SmallVector<Value> getMarginRanks(llvm::ArrayRef<Slot> slots,
                                           ValueRange loaded);
   /// Of the lanes before this one, and with it: f32 or i32.
@@ -254,8 +256,15 @@ private:
   llvm::SmallVector<Value> getRanks(llvm::ArrayRef<Slot> slots,
                                     ValueRange loaded);
   /// Leaves marked what is better than the need-th best of what is, and as what
-  /// may be picked what is equal to it; yields how many of these are.
-  Value markBest(Value need);
+  /// may be picked what is equal to it; yields how many of these are, and where
+  /// levels are summed while marking as `markNeeded` of each head. What is left
+  /// of these counts as if none was picked.
+  llvm::SmallVector<Value> markBest(Value need);
+  llvm::SmallVector<Value> markBestOfRanks();
+  llvm::SmallVector<Value> markBestOfLevels();
+  /// Whether a candidate is better than the last that is needed, or as good.
+  void addBest(Value rank, Value isCandidate, llvm::SmallVector<Value> &better,
+               llvm::SmallVector<Value> &equal);
   /// The number of candidates for each value of `bits` bits of their ranks, of
   /// those that have `prefix` above.
   void countRanks(Value prefix, int64_t shift, int64_t bits);

@@ -419,8 +419,19 @@ Value PickLauncher::loadEnd(Value head) {
   return b.minI(b.load(ends, head), b.i32(1 << 20));
 }
 
-/// Of what is taken, more than is 0: how far it lies within what a head takes,
-/// the most of which any head takes is the highest bit.
+/// More than any head takes: the margin of what is not known.
+Value PickLauncher::getMostMargin() {
+  return b
+      .forLoop(b.index(0), b.index(group), 1, b.i32(1),
+               [&](Value head, ValueRange carried) -> SmallVector<Value> {
+                 Value most = b.addI(loadEnd(head), b.i32(1));
+                 return {b.maxI(carried[0], most)};
+               })
+      .front();
+}
+
+/// How far what is taken lies within what a head takes, in steps of 1/64 nat,
+/// the most of which is the highest bit.
 SmallVector<Value> PickLauncher::getMarginRanks(ArrayRef<Slot> slots,
                                                 ValueRange loaded) {
   SmallVector<Value> margins(slots.size(), b.i32(0));
@@ -430,34 +441,30 @@ SmallVector<Value> PickLauncher::getMarginRanks(ArrayRef<Slot> slots,
     for (auto [i, margin] : llvm::enumerate(margins))
       margin = b.maxI(margin, b.subI(end, getDepth(i)));
   };
-  Value most = b.i32(0);
   if (areTogether()) {
     AllLevels all = takeAllLevels(loaded, slots.size(), loadOfHeads(tops));
-    for (int64_t head = 0; head < group; ++head) {
-      most = b.maxI(most, loadEnd(b.index(head)));
+    for (int64_t head = 0; head < group; ++head)
       raise(b.index(head), margins,
             [&](int64_t slot) { return getDepth(all, head, slot); });
-    }
   } else {
-    margins.push_back(most);
     margins = b.forLoop(
         b.index(0), b.index(group), 1, margins,
         [&](Value head, ValueRange carried) {
           SmallVector<Value> next(carried);
           Levels found = loadLevels(head, slots);
           SmallVector<Value> below = getBelow(b.load(tops, head), found);
-          next.back() = b.maxI(next.back(), loadEnd(head));
-          raise(head, MutableArrayRef<Value>(next).drop_back(),
+          raise(head, next,
                 [&](int64_t slot) { return getDepth(found, below, slot); });
           return next;
         });
-    most = margins.pop_back_val();
   }
-  // What is not known, of any head, is above all.
-  most = b.addI(most, b.i32(1));
-  Value shift = math::CountLeadingZerosOp::create(b, most);
-  for (Value &margin : margins)
-    margin = arith::ShLIOp::create(b, b.minI(margin, most), shift);
+  static_assert(ScanFindings::kPerNat >> kLeftOut == 64);
+  Value shift = math::CountLeadingZerosOp::create(b, mostMargin);
+  Value kept = b.i32(-(int64_t(1) << kLeftOut));
+  for (Value &margin : margins) {
+    margin = b.andI(b.minI(margin, mostMargin), kept);
+    margin = arith::ShLIOp::create(b, margin, shift);
+  }
   return margins;
 }
 
@@ -505,39 +512,6 @@ SmallVector<Value> PickLauncher::markDeep() {
   for (Value sum : ArrayRef<Value>(sums).drop_front(2))
     marked.append({sum, sums[1]});
   return marked;
-}
-
-/// What of a head is not known may be left, too.
-void PickLauncher::sumTailsOfLevels() {
-  Value none = b.f32(0.0f);
-  SmallVector<Value> headTops = loadOfHeads(tops);
-  SmallVector<Value> sums(group, none);
-  sums.append(group, b.i32(0));
-  SmallVector<Join> joins(group, Join::sum);
-  joins.append(group, Join::either);
-  sums = forEachSlot(
-      sums, [&](ArrayRef<Slot> slots) { return loadAllLevels(slots); },
-      [&](ArrayRef<Slot> slots, ValueRange loaded, ValueRange now) {
-        SmallVector<Value> next(now);
-        AllLevels all = takeAllLevels(loaded, slots.size(), headTops);
-        SmallVector<Value> gone = loadBits(picked, b.index(0), slots);
-        for (auto [i, slot] : llvm::enumerate(slots)) {
-          Value isLeft = andOpen(slot, notI(gone[i]));
-          for (int64_t head = 0; head < group; ++head) {
-            Value depth = getDepth(all, head, i);
-            Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
-            Value &sum = next[head], &bits = next[group + head];
-            sum = b.addF(sum, b.select(b.andI(isLeft, isKnown),
-                                       getMassOfDepth(depth), none));
-            Value kind = b.select(isKnown, b.i32(1), b.i32(3));
-            bits = b.orI(bits, b.select(isLeft, kind, b.i32(0)));
-          }
-        }
-        return next;
-      });
-  sums = reduceAll(sums, joins);
-  for (int64_t head = 0; head < group; ++head)
-    writeTail(b.index(head), sums[head], sums[group + head]);
 }
 
 /// Heads after each other; tails come later.

@@ -120,27 +120,36 @@ void PickLauncher::countRanks(Value prefix, int64_t shift, int64_t bits) {
 
 /// Narrows down what the need-th best begins with, part after part, until all
 /// that begins so is needed.
-Value PickLauncher::markBest(Value need) {
+SmallVector<Value> PickLauncher::markBest(Value need) {
   findRefs();
-  Value zero = b.index(0), prefixAt = b.index(0), needAt = b.index(1),
-        shiftAt = b.index(2);
-  // Parts of a rank, from the highest bits down. Of levels it has no more than
-  // 22.
-  SmallVector<int64_t> widths = {11, 11, 10};
   if (hasLevels())
-    widths.pop_back();
+    mostMargin = getMostMargin();
+  Value prefixAt = b.index(0), needAt = b.index(1),
+        shiftAt = b.index(2), isAllAt = b.index(3);
+  // Parts of a rank, from the highest bits down. Of levels, the first is as
+  // large as there are bins for, and mostly all of it.
+  SmallVector<int64_t> widths = {11, 11, 10};
+  if (hasLevels()) {
+    int64_t first = llvm::Log2_64(numBins), all = 21 - kLeftOut;
+    widths = {first, all - first};
+  }
   auto narrow = [&](int64_t shift, int64_t width) {
     bool isFirst = shift + width == 32;
     Value prefix = isFirst ? Value() : b.load(found, prefixAt);
     Value left = isFirst ? need : b.load(found, needAt);
     countRanks(prefix, shift, width);
-    // The value at which as many are reached; a thread has a few values.
-    int64_t size = int64_t(1) << width, own = size / threads;
+    // The value at which as many are reached; a thread has a few values, or
+    // one.
+    int64_t size = int64_t(1) << width;
+    int64_t own = llvm::divideCeil(size, threads);
     SmallVector<Value> values, numbers;
     Value sum = b.i32(0);
     for (int64_t i = 0; i < own; ++i) {
-      Value value = b.subI(b.index(size - 1 - i), b.mulI(thread, b.index(own)));
-      Value number = b.load(bins, value);
+      Value at = b.addI(b.mulI(thread, b.index(own)), b.index(i));
+      Value isThere = b.compare(CmpIPredicate::ult, at, b.index(size));
+      at = b.minI(at, b.index(size - 1));
+      Value value = b.subI(b.index(size - 1), at);
+      Value number = b.select(isThere, b.load(bins, value), b.i32(0));
       values.push_back(value);
       numbers.push_back(number);
       sum = b.addI(sum, number);
@@ -159,11 +168,14 @@ Value PickLauncher::markBest(Value need) {
         // All of them: no more parts.
         Value isAll = b.compare(CmpIPredicate::eq, rest, number);
         b.store(b.i32(shift), found, shiftAt);
-        b.store(b.select(isAll, b.i32(1), b.i32(0)), found, b.index(3));
+        b.store(b.select(isAll, b.i32(1), b.i32(0)), found, isAllAt);
       });
       before = after;
     }
     b.barrier();
+  };
+  auto isAll = [&] {
+    return b.compare(CmpIPredicate::ne, b.load(found, isAllAt), b.i32(0));
   };
   int64_t shift = 32;
   for (int64_t width : widths) {
@@ -172,32 +184,88 @@ Value PickLauncher::markBest(Value need) {
       narrow(shift, width);
       continue;
     }
-    Value isMore =
-        b.compare(CmpIPredicate::eq, b.load(found, b.index(3)), b.i32(0));
+    Value isMore = notI(isAll());
+    if (hasLevels()) {
+      // Nothing follows where the most has no more bits.
+      int64_t known = kLeftOut + 32 - (shift + width);
+      Value isLong = b.compare(CmpIPredicate::uge, mostMargin,
+                               b.i32(int64_t(1) << known));
+      isMore = b.andI(isMore, isLong);
+    }
     b.ifThen(isMore, [&] { narrow(shift, width); });
   }
+  return hasLevels() && sumsWhileMarking() ? markBestOfLevels()
+                                           : markBestOfRanks();
+}
 
-  Value prefix = b.load(found, prefixAt), below = b.load(found, shiftAt);
-  need = b.load(found, needAt);
+void PickLauncher::addBest(Value rank, Value isCandidate,
+                           SmallVector<Value> &better,
+                           SmallVector<Value> &equal) {
+  Value above = arith::ShRUIOp::create(b, rank, b.load(found, b.index(2)));
+  Value last = b.load(found, b.index(0));
+  auto add = [&](CmpIPredicate predicate, SmallVector<Value> &to) {
+    to.push_back(b.andI(isCandidate, b.compare(predicate, above, last)));
+  };
+  add(CmpIPredicate::ugt, better);
+  add(CmpIPredicate::eq, equal);
+}
+
+SmallVector<Value> PickLauncher::markBestOfRanks() {
   forEachSlot(
       {}, [&](ArrayRef<Slot> slots) { return loadForRanks(slots); },
       [&](ArrayRef<Slot> slots, ValueRange loaded,
           ValueRange) -> SmallVector<Value> {
-        SmallVector<Value> ranks = getRanks(slots, loaded);
         SmallVector<Value> better, equal;
-        for (auto [rank, slot] : llvm::zip_equal(ranks, slots)) {
-          Value above = arith::ShRUIOp::create(b, rank, below);
-          auto mark = [&, &slot = slot](CmpIPredicate predicate) {
-            return andOpen(slot, b.compare(predicate, above, prefix));
-          };
-          better.push_back(mark(CmpIPredicate::ugt));
-          equal.push_back(mark(CmpIPredicate::eq));
-        }
-        storeBits(better, picked, zero, slots);
+        for (auto [rank, slot] :
+             llvm::zip_equal(getRanks(slots, loaded), slots))
+          addBest(rank, andOpen(slot, b.boolean(true)), better, equal);
+        storeBits(better, picked, b.index(0), slots);
         storeBits(equal, picked, b.index(1), slots);
         return {};
       },
       /*ofMarked=*/true);
   b.barrier();
-  return need;
+  return {b.load(found, b.index(1))};
+}
+
+SmallVector<Value> PickLauncher::markBestOfLevels() {
+  SmallVector<Value> headTops = loadOfHeads(tops);
+  Value none = b.f32(0.0f);
+  Value isAll =
+      b.compare(CmpIPredicate::ne, b.load(found, b.index(3)), b.i32(0));
+  SmallVector<Value> sums;
+  SmallVector<Join> joins;
+  for (int64_t head = 0; head < group; ++head) {
+    sums.append({none, b.i32(0)});
+    joins.append({Join::sum, Join::either});
+  }
+  sums = forEachSlot(
+      sums, [&](ArrayRef<Slot> slots) { return loadForRanks(slots); },
+      [&](ArrayRef<Slot> slots, ValueRange loaded, ValueRange now) {
+        SmallVector<Value> next(now), better, equal;
+        SmallVector<Value> marked = loadBits(picked, b.index(0), slots);
+        SmallVector<Value> ranks = getRanks(slots, loaded);
+        AllLevels all = takeAllLevels(loaded, slots.size(), headTops);
+        for (auto [i, slot] : llvm::enumerate(slots)) {
+          addBest(ranks[i], andOpen(slot, marked[i]), better, equal);
+          Value isKept = b.orI(better[i], b.andI(equal[i], isAll));
+          Value isLeft = andOpen(slot, notI(isKept));
+          for (int64_t head = 0; head < group; ++head) {
+            Value depth = getDepth(all, head, i);
+            Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
+            Value &sum = next[2 * head], &bits = next[2 * head + 1];
+            sum = b.addF(sum, b.select(b.andI(isLeft, isKnown),
+                                       getMassOfDepth(depth), none));
+            Value kind = b.select(isKnown, b.i32(1), b.i32(3));
+            bits = b.orI(bits, b.select(isLeft, kind, b.i32(0)));
+          }
+        }
+        storeBits(better, picked, b.index(0), slots);
+        storeBits(equal, picked, b.index(1), slots);
+        return next;
+      });
+  sums = reduceAll(sums, joins);
+  SmallVector<Value> marked = {b.load(found, b.index(1))};
+  llvm::append_range(marked, sums);
+  return marked;
 }

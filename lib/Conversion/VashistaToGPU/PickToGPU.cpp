@@ -339,30 +339,27 @@ void PickLauncher::pickAndWrite() {
   Value available = marked[0];
   Value isOver =
       b.compare(CmpIPredicate::sgt, available, b.i32(op.getBudget()));
-  storeOnce(b.i32(0), found, b.index(0));
-  b.barrier();
-  b.ifThen(isOver, [&] {
-    Value numTies = markBest(b.i32(op.getBudget()));
-    storeOnce(numTies, found, b.index(0));
-  });
-  b.barrier();
-  writePicks(b.load(found, b.index(0)));
+  SmallVector<Value> kept(marked);
+  kept[0] = b.i32(0); // of what may be picked
+  bool hasSums = sumsWhileMarking(), areSummed = hasSums && hasLevels();
+  if (!areSummed)
+    kept.truncate(1);
+  kept = b.ifThen(isOver, kept, [&] { return markBest(b.i32(op.getBudget())); });
+  writePicks(kept[0]);
   if (!hasTail)
     return;
-  if (!sumsWhileMarking()) {
+  if (!hasSums) {
     sumTails(/*ofAll=*/false);
     return;
   }
-  b.ifThen(isOver, [&] {
-    if (hasLevels())
-      sumTailsOfLevels();
-    else
-      sumTails(/*ofAll=*/false);
-  });
-  b.ifThen(notI(isOver), [&] {
+  auto writeTails = [&](ArrayRef<Value> sums) {
     for (int64_t head = 0; head < group; ++head)
-      writeTail(b.index(head), marked[1 + 2 * head], marked[2 + 2 * head]);
-  });
+      writeTail(b.index(head), sums[1 + 2 * head], sums[2 + 2 * head]);
+  };
+  if (areSummed)
+    return writeTails(kept);
+  b.ifThen(isOver, [&] { sumTails(/*ofAll=*/false); });
+  b.ifThen(notI(isOver), [&] { writeTails(marked); });
 }
 
 void PickLauncher::writeNothing() {

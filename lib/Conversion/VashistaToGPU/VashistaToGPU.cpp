@@ -102,7 +102,9 @@ struct ConvertPass
           .Case([&](AttendOp op) { (void)launchAttend(op, rewriter); })
           .Case([&](AppendOp op) { (void)launchAppend(op, rewriter); })
           .Case([&](SummarizeOp op) { (void)launchSummarize(op, rewriter); })
-          .Case([&](CertifyOp op) { (void)launchCertify(op, rewriter); })
+          .Case([&](CertifyOp op) {
+            (void)launchCertify(op, clusters, rewriter);
+          })
           .Case<CheckTableOp, CheckPositionsOp, CheckListOp>(
               [&](auto op) { (void)launchCheck(op, rewriter); })
           .Case([&](FallbackOp op) { (void)launchFallback(op, rewriter); });

@@ -335,6 +335,30 @@ func.func @certify_many(%q: tensor<16x32x64xbf16>, %o: tensor<16x32x64xf32>,
 
 // -----
 
+// Few blocks of a long sequence share its pages, and the heads.
+// CHECK-LABEL: func.func @certify_long(
+// CHECK: memref.alloc({{.*}}) {{.*}}: memref<?x?x8x8xf32>
+// CHECK: gpu.launch_func @kernels::@certify_0 blocks in (%c1{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c512{{.*}}
+// CHECK: gpu.func @certify_0({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 8>
+// CHECK: gpu.barrier
+// CHECK: nvvm.cluster.arrive {aligned}
+// CHECK-NEXT: nvvm.cluster.wait {aligned}
+// CHECK: math.sqrt {{.*}} : f64
+func.func @certify_long(%q: tensor<1x32x64xbf16>, %o: tensor<1x32x64xf32>,
+                        %lse: tensor<1x32xf32>, %tail: tensor<1x32xf32>,
+                        %norms: tensor<?x8x2xf32>, %table: tensor<1x8192xi32>,
+                        %lens: tensor<1xi32>)
+    -> (tensor<1x32xf32>, tensor<1x32xf32>) {
+  %tau, %error = vashista.certify %q state(%o, %lse) tail(%tail) norms(%norms)
+      table(%table) lens(%lens) page_size 16 scale 0.125
+      : (tensor<1x32x64xbf16>, tensor<1x32x64xf32>, tensor<1x32xf32>,
+         tensor<1x32xf32>, tensor<?x8x2xf32>, tensor<1x8192xi32>,
+         tensor<1xi32>) -> (tensor<1x32xf32>, tensor<1x32xf32>)
+  return %tau, %error : tensor<1x32xf32>, tensor<1x32xf32>
+}
+
+// -----
+
 // A dense attend, of which a block looks first whether its group needs it.
 // CHECK-LABEL: func.func @fallback(
 // CHECK: gpu.launch_func @kernels::@attend_0
