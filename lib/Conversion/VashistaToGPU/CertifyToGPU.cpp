@@ -76,8 +76,8 @@ CertifyLauncher::CertifyLauncher(CertifyOp op, int64_t mostParts,
   auto getSize = [](Value tensor, int64_t dim) {
     return cast<RankedTensorType>(tensor.getType()).getDimSize(dim);
   };
-  int64_t rows = getSize(op.getDirection(), 0),
-          all = getSize(op.getNorms(), 1), pages = getSize(op.getPageTable(), 1);
+  int64_t rows = getSize(op.getDirection(), 0), all = getSize(op.getNorms(), 1),
+          pages = getSize(op.getPageTable(), 1);
   if (ShapedType::isDynamic(rows) || ShapedType::isDynamic(all))
     return;
   int64_t together = std::gcd<int64_t>(all, 4), blocks = rows * all / together;
@@ -107,11 +107,11 @@ SmallVector<Value> CertifyLauncher::launch() {
   SmallVector<Value> written;
   if (parts > 1) {
     constexpr int64_t dynamic = ShapedType::kDynamic;
-    auto type = MemRefType::get({dynamic, dynamic, parts, 2 * kvHeads},
-                                b.getF32Type());
-    written.push_back(memref::AllocOp::create(
-        b, type, ValueRange{shape.gridX, shape.gridY},
-        b.getI64IntegerAttr(64)));
+    auto type =
+        MemRefType::get({dynamic, dynamic, parts, 2 * kvHeads}, b.getF32Type());
+    written.push_back(
+        memref::AllocOp::create(b, type, ValueRange{shape.gridX, shape.gridY},
+                                b.getI64IntegerAttr(64)));
   }
   llvm::append_range(written, results);
   shape.isShort = true;

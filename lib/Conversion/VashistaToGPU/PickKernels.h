@@ -111,8 +111,15 @@ private:
   void findRefsOfFew(
       llvm::function_ref<llvm::SmallVector<Value>(int64_t head)> getScores,
       llvm::function_ref<Value(int64_t slot)> isOpen);
-  /// Writes ids of what is marked, of those that may be picked as well so many.
+  /// Words of picks that this warp writes: from the first to before the last.
+  std::pair<Value, Value> getOwnWords();
+  Value loadPicked(Value word, int64_t which);
+  /// Writes ids of what is marked, and of what may be picked as well so many;
+  /// null: nothing may.
   void writePicks(Value numTies);
+  /// Adds what of these was not picked, of levels, to what the thread has found
+  /// that is left.
+  llvm::SmallVector<Value> addTiesLeft(ValueRange left);
   void writeNothing();
   void pad(Value first);
 
@@ -257,17 +264,24 @@ private:
                                     ValueRange loaded);
   /// Leaves marked what is better than the need-th best of what is, and as what
   /// may be picked what is equal to it; yields how many of these are, and where
-  /// levels are summed while marking as `markNeeded` of each head. What is left
-  /// of these counts as if none was picked.
+  /// levels are summed while marking what the thread finds that is neither, as
+  /// `addLeft` adds it.
   llvm::SmallVector<Value> markBest(Value need);
   llvm::SmallVector<Value> markBestOfRanks();
   llvm::SmallVector<Value> markBestOfLevels();
   /// Whether a candidate is better than the last that is needed, or as good.
   void addBest(Value rank, Value isCandidate, llvm::SmallVector<Value> &better,
                llvm::SmallVector<Value> &equal);
-  /// The number of candidates for each value of `bits` bits of their ranks, of
-  /// those that have `prefix` above.
-  void countRanks(Value prefix, int64_t shift, int64_t bits);
+  /// `width` bits of a rank, `shift` above the lowest, as i32; they have `most`
+  /// values at most.
+  struct RankPart {
+    Value width, shift;
+    int64_t most;
+  };
+  /// The number of candidates for each value of a part of their ranks, of those
+  /// that have `prefix` above.
+  void countRanks(const RankPart &part, Value prefix);
+  void narrowRanks(const RankPart &part);
 
   // Of what is left.
   /// Of all that is open, or only of what is not picked. Yields whether it is
@@ -276,6 +290,13 @@ private:
   /// Adds a bound to a sum in units of exp(shift), and to bits: whether
   /// anything is left, and whether that is unknown.
   void addLeft(Value bound, Value isLeft, Value shift, Value &sum, Value &bits);
+  /// The same of a depth, to what a thread finds of all heads: their sums, in
+  /// units of the highest bound and kHeadroom, and then bits: whether anything
+  /// is left, and of each head whether that is unknown.
+  void addLeft(int64_t head, Value depth, Value isLeft,
+               llvm::MutableArrayRef<Value> left);
+  llvm::SmallVector<Value> getNothingLeft();
+  void writeTails(ValueRange left);
   /// From there, of all blocks, to a tail, which is written; yields as
   /// `sumTails`.
   Value writeTail(Value head, Value sum, Value bits);

@@ -396,9 +396,9 @@ SmallVector<Value> PickLauncher::loadAllLevels(ArrayRef<Slot> slots) {
   return loaded;
 }
 
-PickLauncher::AllLevels
-PickLauncher::takeAllLevels(ValueRange loaded, size_t slots,
-                            ArrayRef<Value> headTops) {
+PickLauncher::AllLevels PickLauncher::takeAllLevels(ValueRange loaded,
+                                                    size_t slots,
+                                                    ArrayRef<Value> headTops) {
   AllLevels all;
   for (int64_t head = 0; head < group; ++head)
     all.levels.push_back(Levels::unpack(loaded, slots));
@@ -447,16 +447,17 @@ SmallVector<Value> PickLauncher::getMarginRanks(ArrayRef<Slot> slots,
       raise(b.index(head), margins,
             [&](int64_t slot) { return getDepth(all, head, slot); });
   } else {
-    margins = b.forLoop(
-        b.index(0), b.index(group), 1, margins,
-        [&](Value head, ValueRange carried) {
-          SmallVector<Value> next(carried);
-          Levels found = loadLevels(head, slots);
-          SmallVector<Value> below = getBelow(b.load(tops, head), found);
-          raise(head, next,
-                [&](int64_t slot) { return getDepth(found, below, slot); });
-          return next;
-        });
+    margins = b.forLoop(b.index(0), b.index(group), 1, margins,
+                        [&](Value head, ValueRange carried) {
+                          SmallVector<Value> next(carried);
+                          Levels found = loadLevels(head, slots);
+                          SmallVector<Value> below =
+                              getBelow(b.load(tops, head), found);
+                          raise(head, next, [&](int64_t slot) {
+                            return getDepth(found, below, slot);
+                          });
+                          return next;
+                        });
   }
   static_assert(ScanFindings::kPerNat >> kLeftOut == 64);
   Value shift = math::CountLeadingZerosOp::create(b, mostMargin);

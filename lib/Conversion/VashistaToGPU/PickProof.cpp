@@ -82,8 +82,8 @@ void PickLauncher::loadTops() {
   b.forLoop(warp, b.index(group), warps, [&](Value head) {
     // NaN stays among the highest scores.
     auto join = [&](ValueRange x, ValueRange y) {
-      return SmallVector<Value>{
-          larger(x[0], y[0]), arith::MaximumFOp::create(b, x[1], y[1])};
+      return SmallVector<Value>{larger(x[0], y[0]),
+                                arith::MaximumFOp::create(b, x[1], y[1])};
     };
     SmallVector<Value> largest = b.forLoop(
         lane, blocks, kWarp, {b.negInf(), b.negInf()},

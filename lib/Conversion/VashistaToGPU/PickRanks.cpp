@@ -90,110 +90,110 @@ SmallVector<Value> PickLauncher::getRanks(ArrayRef<Slot> slots,
   return best;
 }
 
-void PickLauncher::countRanks(Value prefix, int64_t shift, int64_t bits) {
-  int64_t size = int64_t(1) << bits;
-  clearBins(size);
+void PickLauncher::countRanks(const RankPart &part, Value prefix) {
+  clearBins(part.most);
   Value one = b.i32(1);
   // What is not counted has bins of its lane's own, behind all others.
   Value uncounted = b.addI(b.toI32(lane), b.i32(numBins));
+  Value mask = b.subI(arith::ShLIOp::create(b, one, part.width), one);
   forEachSlot(
       {}, [&](ArrayRef<Slot> slots) { return loadForRanks(slots); },
       [&](ArrayRef<Slot> slots, ValueRange loaded,
           ValueRange) -> SmallVector<Value> {
         SmallVector<Value> ranks = getRanks(slots, loaded);
         for (auto [rank, slot] : llvm::zip_equal(ranks, slots)) {
-          Value isHere = andOpen(slot, b.boolean(true));
-          if (prefix) {
-            Value above = arith::ShRUIOp::create(b, rank, b.i32(shift + bits));
-            isHere =
-                b.andI(isHere, b.compare(CmpIPredicate::eq, above, prefix));
-          }
-          Value part = arith::ShRUIOp::create(b, rank, b.i32(shift));
-          part = b.andI(part, b.i32(size - 1));
-          addToBin(b.toIndex(b.select(isHere, part, uncounted)), one);
+          Value from = arith::ShRUIOp::create(b, rank, part.shift);
+          Value above = arith::ShRUIOp::create(b, from, part.width);
+          Value isHere =
+              andOpen(slot, b.compare(CmpIPredicate::eq, above, prefix));
+          Value bin = b.select(isHere, b.andI(from, mask), uncounted);
+          addToBin(b.toIndex(bin), one);
         }
         return {};
       },
       /*ofMarked=*/true);
-  addUpBins(size);
+  addUpBins(part.most);
+}
+
+/// Leaves the value of the part at which as many are reached, behind the
+/// prefix; a thread looks at a few values.
+void PickLauncher::narrowRanks(const RankPart &part) {
+  Value prefixAt = b.index(0), needAt = b.index(1);
+  Value prefix = b.load(found, prefixAt), left = b.load(found, needAt);
+  countRanks(part, prefix);
+  Value own = b.index(part.most / threads), zero = b.index(0);
+  // From the highest down.
+  Value first = b.subI(b.index(part.most - 1), b.mulI(thread, own));
+  Value sum = b.forLoop(zero, own, 1, b.i32(0),
+                        [&](Value i, ValueRange carried) -> SmallVector<Value> {
+                          Value number = b.load(bins, b.subI(first, i));
+                          return {b.addI(carried[0], number)};
+                        })
+                  .front();
+  b.forLoop(zero, own, 1, scan(sum).first,
+            [&](Value i, ValueRange carried) -> SmallVector<Value> {
+              Value value = b.subI(first, i), number = b.load(bins, value);
+              Value before = carried[0], after = b.addI(before, number);
+              Value isHere = b.andI(b.compare(CmpIPredicate::slt, before, left),
+                                    b.compare(CmpIPredicate::sge, after, left));
+              b.ifThen(isHere, [&] {
+                Value rest = b.subI(left, before);
+                Value above = arith::ShLIOp::create(b, prefix, part.width);
+                b.store(b.orI(above, b.toI32(value)), found, prefixAt);
+                b.store(rest, found, needAt);
+                b.store(part.shift, found, b.index(2));
+                // All of them: no more parts.
+                Value isAll = b.compare(CmpIPredicate::eq, rest, number);
+                b.store(b.select(isAll, b.i32(1), b.i32(0)), found, b.index(3));
+              });
+              return {after};
+            });
+  b.barrier();
 }
 
 /// Narrows down what the need-th best begins with, part after part, until all
 /// that begins so is needed.
 SmallVector<Value> PickLauncher::markBest(Value need) {
   findRefs();
-  if (hasLevels())
-    mostMargin = getMostMargin();
-  Value prefixAt = b.index(0), needAt = b.index(1),
-        shiftAt = b.index(2), isAllAt = b.index(3);
   // Parts of a rank, from the highest bits down. Of levels, the first is as
   // large as there are bins for, and mostly all of it.
   SmallVector<int64_t> widths = {11, 11, 10};
   if (hasLevels()) {
+    mostMargin = getMostMargin();
     int64_t first = llvm::Log2_64(numBins), all = 21 - kLeftOut;
     widths = {first, all - first};
   }
-  auto narrow = [&](int64_t shift, int64_t width) {
-    bool isFirst = shift + width == 32;
-    Value prefix = isFirst ? Value() : b.load(found, prefixAt);
-    Value left = isFirst ? need : b.load(found, needAt);
-    countRanks(prefix, shift, width);
-    // The value at which as many are reached; a thread has a few values, or
-    // one.
-    int64_t size = int64_t(1) << width;
-    int64_t own = llvm::divideCeil(size, threads);
-    SmallVector<Value> values, numbers;
-    Value sum = b.i32(0);
-    for (int64_t i = 0; i < own; ++i) {
-      Value at = b.addI(b.mulI(thread, b.index(own)), b.index(i));
-      Value isThere = b.compare(CmpIPredicate::ult, at, b.index(size));
-      at = b.minI(at, b.index(size - 1));
-      Value value = b.subI(b.index(size - 1), at);
-      Value number = b.select(isThere, b.load(bins, value), b.i32(0));
-      values.push_back(value);
-      numbers.push_back(number);
-      sum = b.addI(sum, number);
+  storeOnce(b.i32(0), found, b.index(0));
+  storeOnce(need, found, b.index(1));
+  storeOnce(b.i32(0), found, b.index(3));
+  b.barrier();
+  // In a loop, as the code of a part is long.
+  b.forLoop(b.index(0), b.index(widths.size()), 1, [&](Value number) {
+    RankPart part;
+    part.most = int64_t(1) << widths.front();
+    int64_t below = 32;
+    for (auto [i, width] : llvm::enumerate(widths)) {
+      below -= width;
+      Value is = b.compare(CmpIPredicate::eq, number,
+                           b.index(static_cast<int64_t>(i)));
+      auto choose = [&](int64_t value, Value otherwise) {
+        return otherwise ? b.select(is, b.i32(value), otherwise) : b.i32(value);
+      };
+      part.width = choose(width, part.width);
+      part.shift = choose(below, part.shift);
     }
-    Value before = scan(sum).first;
-    for (auto [value, number] : llvm::zip_equal(values, numbers)) {
-      Value after = b.addI(before, number);
-      Value isHere = b.andI(b.compare(CmpIPredicate::slt, before, left),
-                            b.compare(CmpIPredicate::sge, after, left));
-      b.ifThen(isHere, [&, value = value, number = number] {
-        Value here = b.toI32(value), rest = b.subI(left, before);
-        if (prefix)
-          here = b.orI(arith::ShLIOp::create(b, prefix, b.i32(width)), here);
-        b.store(here, found, prefixAt);
-        b.store(rest, found, needAt);
-        // All of them: no more parts.
-        Value isAll = b.compare(CmpIPredicate::eq, rest, number);
-        b.store(b.i32(shift), found, shiftAt);
-        b.store(b.select(isAll, b.i32(1), b.i32(0)), found, isAllAt);
-      });
-      before = after;
-    }
-    b.barrier();
-  };
-  auto isAll = [&] {
-    return b.compare(CmpIPredicate::ne, b.load(found, isAllAt), b.i32(0));
-  };
-  int64_t shift = 32;
-  for (int64_t width : widths) {
-    shift -= width;
-    if (shift + width == 32) {
-      narrow(shift, width);
-      continue;
-    }
-    Value isMore = notI(isAll());
+    Value isMore =
+        b.compare(CmpIPredicate::eq, b.load(found, b.index(3)), b.i32(0));
     if (hasLevels()) {
       // Nothing follows where the most has no more bits.
-      int64_t known = kLeftOut + 32 - (shift + width);
-      Value isLong = b.compare(CmpIPredicate::uge, mostMargin,
-                               b.i32(int64_t(1) << known));
-      isMore = b.andI(isMore, isLong);
+      int64_t known = kLeftOut + widths.front();
+      Value isLong =
+          b.compare(CmpIPredicate::uge, mostMargin, b.i32(int64_t(1) << known));
+      Value isFirst = b.compare(CmpIPredicate::eq, number, b.index(0));
+      isMore = b.andI(isMore, b.orI(isFirst, isLong));
     }
-    b.ifThen(isMore, [&] { narrow(shift, width); });
-  }
+    b.ifThen(isMore, [&] { narrowRanks(part); });
+  });
   return hasLevels() && sumsWhileMarking() ? markBestOfLevels()
                                            : markBestOfRanks();
 }
@@ -229,18 +229,9 @@ SmallVector<Value> PickLauncher::markBestOfRanks() {
 }
 
 SmallVector<Value> PickLauncher::markBestOfLevels() {
-  SmallVector<Value> headTops = loadOfHeads(tops);
-  Value none = b.f32(0.0f);
-  Value isAll =
-      b.compare(CmpIPredicate::ne, b.load(found, b.index(3)), b.i32(0));
-  SmallVector<Value> sums;
-  SmallVector<Join> joins;
-  for (int64_t head = 0; head < group; ++head) {
-    sums.append({none, b.i32(0)});
-    joins.append({Join::sum, Join::either});
-  }
-  sums = forEachSlot(
-      sums, [&](ArrayRef<Slot> slots) { return loadForRanks(slots); },
+  SmallVector<Value> headTops = loadOfHeads(tops), left = getNothingLeft();
+  left = forEachSlot(
+      left, [&](ArrayRef<Slot> slots) { return loadForRanks(slots); },
       [&](ArrayRef<Slot> slots, ValueRange loaded, ValueRange now) {
         SmallVector<Value> next(now), better, equal;
         SmallVector<Value> marked = loadBits(picked, b.index(0), slots);
@@ -248,24 +239,16 @@ SmallVector<Value> PickLauncher::markBestOfLevels() {
         AllLevels all = takeAllLevels(loaded, slots.size(), headTops);
         for (auto [i, slot] : llvm::enumerate(slots)) {
           addBest(ranks[i], andOpen(slot, marked[i]), better, equal);
-          Value isKept = b.orI(better[i], b.andI(equal[i], isAll));
-          Value isLeft = andOpen(slot, notI(isKept));
-          for (int64_t head = 0; head < group; ++head) {
-            Value depth = getDepth(all, head, i);
-            Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
-            Value &sum = next[2 * head], &bits = next[2 * head + 1];
-            sum = b.addF(sum, b.select(b.andI(isLeft, isKnown),
-                                       getMassOfDepth(depth), none));
-            Value kind = b.select(isKnown, b.i32(1), b.i32(3));
-            bits = b.orI(bits, b.select(isLeft, kind, b.i32(0)));
-          }
+          Value isLeft = andOpen(slot, notI(b.orI(better[i], equal[i])));
+          for (int64_t head = 0; head < group; ++head)
+            addLeft(head, getDepth(all, head, i), isLeft, next);
         }
         storeBits(better, picked, b.index(0), slots);
         storeBits(equal, picked, b.index(1), slots);
         return next;
       });
-  sums = reduceAll(sums, joins);
+  b.barrier();
   SmallVector<Value> marked = {b.load(found, b.index(1))};
-  llvm::append_range(marked, sums);
+  llvm::append_range(marked, left);
   return marked;
 }

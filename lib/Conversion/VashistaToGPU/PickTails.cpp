@@ -29,6 +29,34 @@ void PickLauncher::addLeft(Value bound, Value isLeft, Value shift, Value &sum,
   bits = b.orI(bits, b.select(isLeft, kind, b.i32(0)));
 }
 
+void PickLauncher::addLeft(int64_t head, Value depth, Value isLeft,
+                           MutableArrayRef<Value> left) {
+  Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
+  Value mass =
+      b.select(b.andI(isLeft, isKnown), getMassOfDepth(depth), b.f32(0.0f));
+  left[head] = b.addF(left[head], mass);
+  Value bits = b.select(isKnown, b.i32(1), b.i32(1 + (int64_t(2) << head)));
+  left.back() = b.orI(left.back(), b.select(isLeft, bits, b.i32(0)));
+}
+
+SmallVector<Value> PickLauncher::getNothingLeft() {
+  SmallVector<Value> left(group, b.f32(0.0f));
+  left.push_back(b.i32(0));
+  return left;
+}
+
+void PickLauncher::writeTails(ValueRange left) {
+  SmallVector<Join> joins(group, Join::sum);
+  joins.push_back(Join::either);
+  SmallVector<Value> all = reduceAll(SmallVector<Value>(left), joins);
+  Value isAny = b.andI(all.back(), b.i32(1));
+  for (int64_t head = 0; head < group; ++head) {
+    Value isUnknown = b.andI(all.back(), b.i32(int64_t(2) << head));
+    isUnknown = b.compare(CmpIPredicate::ne, isUnknown, b.i32(0));
+    writeTail(b.index(head), all[head], b.select(isUnknown, b.i32(3), isAny));
+  }
+}
+
 Value PickLauncher::sumTails(bool ofAll) {
   return b
       .forLoop(b.index(0), b.index(group), 1, ValueRange{b.boolean(true)},

@@ -339,27 +339,24 @@ void PickLauncher::pickAndWrite() {
   Value available = marked[0];
   Value isOver =
       b.compare(CmpIPredicate::sgt, available, b.i32(op.getBudget()));
-  SmallVector<Value> kept(marked);
-  kept[0] = b.i32(0); // of what may be picked
-  bool hasSums = sumsWhileMarking(), areSummed = hasSums && hasLevels();
-  if (!areSummed)
-    kept.truncate(1);
-  kept = b.ifThen(isOver, kept, [&] { return markBest(b.i32(op.getBudget())); });
-  writePicks(kept[0]);
-  if (!hasTail)
-    return;
-  if (!hasSums) {
+  const bool hasSums = sumsWhileMarking();
+  // Twice: mostly nothing is over, and no words of what may be picked as well
+  // are looked at.
+  b.ifThen(notI(isOver), [&] {
+    writePicks(Value());
+    for (int64_t head = 0; hasSums && head < group; ++head)
+      writeTail(b.index(head), marked[1 + 2 * head], marked[2 + 2 * head]);
+  });
+  b.ifThen(isOver, [&] {
+    SmallVector<Value> best = markBest(b.i32(op.getBudget()));
+    writePicks(best.front());
+    if (hasSums && hasLevels())
+      writeTails(addTiesLeft(ValueRange(best).drop_front()));
+    else if (hasSums)
+      sumTails(/*ofAll=*/false);
+  });
+  if (hasTail && !hasSums)
     sumTails(/*ofAll=*/false);
-    return;
-  }
-  auto writeTails = [&](ArrayRef<Value> sums) {
-    for (int64_t head = 0; head < group; ++head)
-      writeTail(b.index(head), sums[1 + 2 * head], sums[2 + 2 * head]);
-  };
-  if (areSummed)
-    return writeTails(kept);
-  b.ifThen(isOver, [&] { sumTails(/*ofAll=*/false); });
-  b.ifThen(notI(isOver), [&] { writeTails(marked); });
 }
 
 void PickLauncher::writeNothing() {
@@ -379,102 +376,148 @@ void PickLauncher::pad(Value first) {
             });
 }
 
-/// In the order of slots: a warp has consecutive words, 32 at a time, and a
-/// lane each of these.
+/// Consecutive ones, so that picks are in the order of slots.
+std::pair<Value, Value> PickLauncher::getOwnWords() {
+  Value ofWarp = arith::CeilDivUIOp::create(b, b.subI(lastWord, firstWord),
+                                            b.index(warps));
+  Value begin = b.minI(b.addI(firstWord, b.mulI(warp, ofWarp)), lastWord);
+  return {begin, b.minI(b.addI(begin, ofWarp), lastWord)};
+}
+
+Value PickLauncher::loadPicked(Value word, int64_t which) {
+  return b.load(picked, {row, kvHead, word, b.index(which)});
+}
+
+/// A warp looks at 32 of its words at a time, each lane at one.
 void PickLauncher::writePicks(Value numTies) {
   Value zero = b.i32(0), one = b.i32(1), last = b.i32(kWarp - 1);
   auto countBits = [&](Value word) -> Value {
     return math::CtPopOp::create(b, word);
   };
-  auto load = [&](Value word, int64_t which) {
-    return b.load(picked, {row, kvHead, word, b.index(which)});
-  };
   auto clamp = [&](Value count, Value most) {
     return b.maxI(b.minI(count, most), zero);
   };
-  Value ofWarp = arith::CeilDivUIOp::create(b, b.subI(lastWord, firstWord),
-                                            b.index(warps));
-  Value begin = b.minI(b.addI(firstWord, b.mulI(warp, ofWarp)), lastWord);
-  Value end = b.minI(b.addI(begin, ofWarp), lastWord);
-  SmallVector<Value> counted =
-      b.forLoop(b.addI(begin, lane), end, kWarp, ValueRange{zero, zero},
-                [&](Value word, ValueRange carried) -> SmallVector<Value> {
-                  return {b.addI(carried[0], countBits(load(word, 0))),
-                          b.addI(carried[1], countBits(load(word, 1)))};
-                });
-  leave(counted, {Join::sum, Join::sum});
+  Value begin, end;
+  std::tie(begin, end) = getOwnWords();
+  SmallVector<Value> counted(numTies ? 2 : 1, zero);
+  counted = b.forLoop(
+      b.addI(begin, lane), end, kWarp, counted,
+      [&](Value word, ValueRange carried) {
+        SmallVector<Value> next;
+        for (auto [i, count] : llvm::enumerate(carried))
+          next.push_back(b.addI(
+              count, countBits(loadPicked(word, static_cast<int64_t>(i)))));
+        return next;
+      });
+  leave(counted, SmallVector<Join>(counted.size(), Join::sum));
   waitCluster();
   // Where this warp's picks and ties begin: behind those of other blocks, and
   // of the warps before.
   Value total = zero, ties = zero, first = zero, tiesBefore = zero;
   auto pass = [&](Value better, Value tie, Value isBefore) {
-    Value kept = clamp(b.subI(numTies, ties), tie);
+    Value kept = zero;
+    if (numTies) {
+      kept = clamp(b.subI(numTies, ties), tie);
+      ties = b.addI(ties, tie);
+      tiesBefore = b.select(isBefore, ties, tiesBefore);
+    }
     total = b.addI(total, b.addI(better, kept));
-    ties = b.addI(ties, tie);
     first = b.select(isBefore, total, first);
-    tiesBefore = b.select(isBefore, ties, tiesBefore);
   };
-  for (auto [i, better, tie] : llvm::enumerate(collectEach(0, b.getI32Type()),
-                                               collectEach(1, b.getI32Type())))
-    pass(better, tie, b.compare(CmpIPredicate::ult, b.index(i), block));
+  SmallVector<Value> better = collectEach(0, b.getI32Type()), tie;
+  if (numTies)
+    tie = collectEach(1, b.getI32Type());
+  for (auto [i, number] : llvm::enumerate(better))
+    pass(
+        number, numTies ? tie[i] : Value(),
+        b.compare(CmpIPredicate::ult, b.index(static_cast<int64_t>(i)), block));
   Value all = total;
   total = first;
   ties = tiesBefore;
   for (int64_t i = 0; i < warps; ++i)
     pass(b.load(perWarp, {b.index(i), b.index(0)}),
-         b.load(perWarp, {b.index(i), b.index(1)}),
+         numTies ? b.load(perWarp, {b.index(i), b.index(1)}) : Value(),
          b.compare(CmpIPredicate::ult, b.index(i), warp));
   waitCluster();
 
-  b.forLoop(
-      begin, end, kWarp, ValueRange{first, tiesBefore},
-      [&](Value start, ValueRange carried) -> SmallVector<Value> {
-        Value word = b.addI(start, lane);
-        Value isThere = b.compare(CmpIPredicate::slt, word, end);
-        word = b.minI(word, b.subI(end, b.index(1)));
-        Value sure = b.select(isThere, load(word, 0), zero);
-        // Mostly there are no ties.
-        Value hasTies = b.compare(CmpIPredicate::sgt, numTies, zero);
-        SmallVector<Value> chosen =
-            b.ifThen(hasTies, {sure, carried[1]}, [&]() -> SmallVector<Value> {
-              Value maybe = b.select(isThere, load(word, 1), zero);
-              Value number = countBits(maybe), upTo = addUpLanes(number);
-              Value before = b.addI(carried[1], b.subI(upTo, number));
-              // The lowest bits, one after the other.
-              Value most = clamp(b.subI(numTies, before), number);
-              SmallVector<Value> taken = b.forLoop(
-                  b.index(0), b.toIndex(most), 1, ValueRange{maybe, sure},
-                  [&](Value, ValueRange now) -> SmallVector<Value> {
-                    Value rest = b.andI(now[0], b.subI(now[0], one));
-                    Value lowest = arith::XOrIOp::create(b, now[0], rest);
-                    return {rest, b.orI(now[1], lowest)};
-                  });
-              return {taken[1], b.addI(carried[1], b.shuffle(upTo, last))};
-            });
-        Value bits = chosen[0], number = countBits(bits);
-        Value upTo = addUpLanes(number);
-        Value to = b.toIndex(b.addI(carried[0], b.subI(upTo, number)));
-        b.forLoop(b.index(0), b.toIndex(number), 1, ValueRange{bits},
-                  [&](Value i, ValueRange now) -> SmallVector<Value> {
-                    Value bit = math::CountTrailingZerosOp::create(b, now[0]);
-                    Value slot =
-                        b.addI(b.mulI(word, b.index(kWarp)), b.toIndex(bit));
-                    Value id = op.getUnit() == SlotUnit::pages
-                                   ? slot
-                                   : getPosition(slot);
-                    b.store(b.toI32(id), ids, {row, kvHead, b.addI(to, i)});
-                    return {b.andI(now[0], b.subI(now[0], one))};
-                  });
-        b.ifThen(isThere, [&] {
-          b.store(bits, picked, {row, kvHead, word, b.index(0)});
-        });
-        return {b.addI(carried[0], b.shuffle(upTo, last)), chosen[1]};
+  SmallVector<Value> state = {first};
+  if (numTies)
+    state.push_back(tiesBefore);
+  b.forLoop(begin, end, kWarp, state, [&](Value start, ValueRange carried) {
+    Value word = b.addI(start, lane);
+    Value isThere = b.compare(CmpIPredicate::slt, word, end);
+    word = b.minI(word, b.subI(end, b.index(1)));
+    Value bits = b.select(isThere, loadPicked(word, 0), zero);
+    SmallVector<Value> next;
+    if (numTies) {
+      Value maybe = b.select(isThere, loadPicked(word, 1), zero);
+      Value number = countBits(maybe), upTo = addUpLanes(number);
+      Value before = b.addI(carried[1], b.subI(upTo, number));
+      // The lowest bits, one after the other.
+      Value most = clamp(b.subI(numTies, before), number);
+      bits = b.forLoop(b.index(0), b.toIndex(most), 1, ValueRange{maybe, bits},
+                       [&](Value, ValueRange now) -> SmallVector<Value> {
+                         Value rest = b.andI(now[0], b.subI(now[0], one));
+                         Value lowest = arith::XOrIOp::create(b, now[0], rest);
+                         return {rest, b.orI(now[1], lowest)};
+                       })[1];
+      next.push_back(b.addI(carried[1], b.shuffle(upTo, last)));
+    }
+    Value number = countBits(bits), upTo = addUpLanes(number);
+    Value to = b.toIndex(b.addI(carried[0], b.subI(upTo, number)));
+    b.forLoop(b.index(0), b.toIndex(number), 1, ValueRange{bits},
+              [&](Value i, ValueRange now) -> SmallVector<Value> {
+                Value bit = math::CountTrailingZerosOp::create(b, now[0]);
+                Value slot =
+                    b.addI(b.mulI(word, b.index(kWarp)), b.toIndex(bit));
+                Value id =
+                    op.getUnit() == SlotUnit::pages ? slot : getPosition(slot);
+                b.store(b.toI32(id), ids, {row, kvHead, b.addI(to, i)});
+                return {b.andI(now[0], b.subI(now[0], one))};
+              });
+    if (numTies)
+      b.ifThen(isThere, [&] {
+        b.store(bits, picked, {row, kvHead, word, b.index(0)});
       });
+    next.insert(next.begin(), b.addI(carried[0], b.shuffle(upTo, last)));
+    return next;
+  });
   pad(b.toIndex(all));
   Value isFirst =
       b.andI(isFirstThread(), b.compare(CmpIPredicate::eq, block, b.index(0)));
   b.ifThen(isFirst, [&] { b.store(all, counts, {row, kvHead}); });
   b.barrier();
+}
+
+SmallVector<Value> PickLauncher::addTiesLeft(ValueRange left) {
+  auto [begin, end] = getOwnWords();
+  return b.forLoop(
+      b.addI(begin, lane), end, kWarp, left, [&](Value word, ValueRange now) {
+        Value gone = arith::XOrIOp::create(b, loadPicked(word, 0), b.i32(-1));
+        SmallVector<Value> state(now);
+        state.push_back(b.andI(loadPicked(word, 1), gone));
+        Value number = b.toIndex(math::CtPopOp::create(b, state.back()));
+        state =
+            b.forLoop(b.index(0), number, 1, state, [&](Value, ValueRange now) {
+              SmallVector<Value> next(now);
+              Value bits = next.back();
+              Value bit = math::CountTrailingZerosOp::create(b, bits);
+              Slot slot;
+              slot.number =
+                  b.addI(b.mulI(word, b.index(kWarp)), b.toIndex(bit));
+              for (int64_t head = 0; head < group; ++head) {
+                Levels found = loadLevels(b.index(head), slot);
+                SmallVector<Value> below =
+                    getBelow(b.load(tops, b.index(head)), found);
+                addLeft(head, getDepth(found, below, 0), b.boolean(true),
+                        MutableArrayRef<Value>(next).drop_back());
+              }
+              next.back() = b.andI(bits, b.subI(bits, b.i32(1)));
+              return next;
+            });
+        state.pop_back();
+        return state;
+      });
 }
 
 const char *vashista::findObstacle(PickOp op) {

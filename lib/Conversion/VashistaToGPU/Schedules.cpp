@@ -196,14 +196,21 @@ static void chooseSplits(Draft &draft, const AttendShape &shape,
     return;
   }
   // As many as what is full is best read by; others share it among as many,
-  // down to what is worth a block.
+  // down to what is worth a block. Of few groups nothing waits for memory, and
+  // a block's own chain is what takes time.
+  if (shape.inTokens && groups < power / 2 && slots >= 4 * kShort)
+    return choose(32, kShort / 4);
   if (shape.listed)
     return choose(std::max<int64_t>(16 * power / groups, 8),
                   getPowerWithin(2 * groups, kShort, 2 * kShort));
   // Full ones fill the device a whole number of times.
   int64_t resident = target.multiprocessors * draft.blocks;
-  int64_t waves = std::max<int64_t>(
-      llvm::divideNearest(groups * slots, kLong * resident), 1);
+  auto getWaves = [&](int64_t split) {
+    return llvm::divideNearest(groups * slots, split * resident);
+  };
+  int64_t waves = getWaves(2 * kLong);
+  if (waves < 2)
+    waves = std::max<int64_t>(getWaves(kLong), 1);
   int64_t splits = std::max<int64_t>(waves * resident / groups, 1);
   int64_t full = llvm::alignTo(llvm::divideCeil(slots, splits), 4 * kTokens);
   choose(splits, std::min(getPowerWithin(8 * groups, kShort, kLong),

@@ -181,7 +181,7 @@ func.func @without_kernel(
 // as many as fill it a whole number of times, which shorter sequences share.
 // WIDE-LABEL: func.func @short(
 // WIDE: vashista.attend {{.*}} split = 256, blocks
-// WIDE: vashista.attend {{.*}} split = 1024, splits = 66, blocks
+// WIDE: vashista.attend {{.*}} split = 1024, splits = 33, blocks
 func.func @short(
     %q: tensor<1x32x128xbf16>, %table: tensor<1x512xi32>, %lens: tensor<1xi32>,
     %qs: tensor<16x32x128xbf16>, %tables: tensor<16x8192xi32>,
@@ -203,6 +203,33 @@ func.func @short(
          tensor<16x32x128xf32>, tensor<16x32xf32>)
       -> (tensor<16x32x128xf32>, tensor<16x32xf32>)
   return %o, %p : tensor<1x32x128xf32>, tensor<16x32x128xf32>
+}
+
+// -----
+
+// Lists of few groups: short chains, but of few tokens one.
+// WIDE-LABEL: func.func @lists(
+// WIDE: vashista.attend {{.*}} split = 64, splits = 32, blocks
+// WIDE: vashista.attend {{.*}} split = 256, blocks
+func.func @lists(
+    %q: tensor<1x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
+    %table: tensor<1x8192xi32>, %lens: tensor<1xi32>,
+    %many: tensor<1x8x32768xi32>, %few: tensor<1x8x128xi32>,
+    %count: tensor<1x8xi32>, %o0: tensor<1x32x128xf32>, %lse0: tensor<1x32xf32>)
+    -> tensor<1x32x128xf32> {
+  %o, %lse = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      tokens(%many, %count) outs(%o0, %lse0) scale 0.125
+      : (tensor<1x32x128xbf16>, tensor<?x8x16x128xbf16>,
+         tensor<?x8x16x128xbf16>, tensor<1x8192xi32>, tensor<1xi32>,
+         tensor<1x8x32768xi32>, tensor<1x8xi32>, tensor<1x32x128xf32>,
+         tensor<1x32xf32>) -> (tensor<1x32x128xf32>, tensor<1x32xf32>)
+  %p, %lse1 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      tokens(%few, %count) outs(%o, %lse) scale 0.125
+      : (tensor<1x32x128xbf16>, tensor<?x8x16x128xbf16>,
+         tensor<?x8x16x128xbf16>, tensor<1x8192xi32>, tensor<1xi32>,
+         tensor<1x8x128xi32>, tensor<1x8xi32>, tensor<1x32x128xf32>,
+         tensor<1x32xf32>) -> (tensor<1x32x128xf32>, tensor<1x32xf32>)
+  return %p : tensor<1x32x128xf32>
 }
 
 // -----
