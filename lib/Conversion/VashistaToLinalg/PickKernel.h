@@ -51,6 +51,8 @@ private:
   void dropUnneeded();
   /// The highest finite bound of each head, and whether a score is NaN.
   void findTops();
+  /// Of a head whose best score lacks so much of its highest bound.
+  Value getBinsPerNat(Value lack);
   /// What may be left for each unit of mass that is picked.
   Value getRatio();
   /// How many bins of its bounds a head takes, given what heads before it do.
@@ -104,10 +106,11 @@ private:
   // for what always is, 1 for what may be, or unsigned numbers in that order.
   Value weights, ranks;
   Value isNan; // [G] i1: whether a score of the head is
-  // Of `proving`. The highest finite bound of each head and the bins that it
-  // takes [G] f32; for one head, masses and rests of bins [2 * kBins], the mass
-  // before each block of bins and, within a block, of each bin; f32.
-  Value tops, bins, sums, takenMass, massBefore, binMass, binRest;
+  // Of `proving`. The highest finite bound of each head, how many bins it has
+  // in a nat, and how many it takes [G] f32; for one head, masses and rests of
+  // bins [2 * kBins], the mass before each block of bins and, within a block,
+  // of each bin; f32.
+  Value tops, binsPerNat, bins, sums, takenMass, massBefore, binMass, binRest;
   // Of a vector of slots: bins [lanes] i32; masses and rests [2 * lanes] f32.
   Value laneBins, lanePairs;
 };

@@ -11,8 +11,9 @@
 // their bounds, from the highest down, until what is left over meets the
 // tolerance, given what the heads before it have taken. Later heads only add.
 // How far down a head goes is found in a histogram of its bounds, 32 bins a
-// nat: a bin is taken whole. Sums there are estimates; what was left out is
-// bounded afterwards, by the tail.
+// nat, or fewer where these would end above the best score: a bin is taken
+// whole. Sums there are estimates; what was left out is bounded afterwards, by
+// the tail.
 //
 // Of a long context a sample says first how far about that is. Slots a nat
 // below it are added up in vectors; only those above, few where a proof is
@@ -36,7 +37,8 @@ using arith::CmpIPredicate;
 
 /// Bins of a head's bounds, from the highest down; the last holds all below.
 static constexpr int64_t kBins = 1024;
-static constexpr float kBinsPerNat = 32;
+/// In a nat, at most and at least.
+static constexpr float kBinsPerNat = 32, kFewPerNat = 4;
 
 /// One vector in so many is looked at first, of as many slots or more.
 static constexpr int64_t kSampling = 16, kSampledSlots = 1 << 12;
@@ -51,7 +53,7 @@ static Value knownOrInf(KernelBuilder &b, Value bounds) {
 
 Value PickKernel::getBins(Value head, Value known) {
   Value below = b.subF(b.broadcast(b.load(tops, head)), known);
-  Value bin = b.mulF(below, b.splat(kBinsPerNat, b.lanes));
+  Value bin = b.mulF(below, b.broadcast(b.load(binsPerNat, head)));
   // Without a weight there is no bin: -inf - -inf.
   Value last = b.splat(kBins - 1, b.lanes);
   return b.select(b.compare(CmpFPredicate::UGT, bin, last), last, bin);
@@ -95,12 +97,13 @@ void PickKernel::findTops() {
   float inf = std::numeric_limits<float>::infinity();
   Value zero = b.index(0);
   tops = b.scratch({group}, b.getF32Type());
+  binsPerNat = b.scratch({group}, b.getF32Type());
   Value infs = b.splat(inf, b.lanes), none = b.broadcast(b.negInf());
   auto bits = VectorType::get({b.lanes}, b.getI1Type());
   Value no = arith::ConstantOp::create(b, DenseElementsAttr::get(bits, false));
   b.forLoop(zero, b.index(group), 1, [&](Value head) {
     SmallVector<Value> found =
-        b.forLoop(zero, padded, b.lanes, ValueRange{none, no},
+        b.forLoop(zero, padded, b.lanes, ValueRange{none, no, none},
                   [&](Value first, ValueRange carried) -> SmallVector<Value> {
                     Value bound = weighted(bounds, head, first);
                     Value finite = b.compare(CmpFPredicate::OLT, bound, infs);
@@ -108,12 +111,28 @@ void PickKernel::findTops() {
                     Value score = weighted(scores, head, first);
                     Value nan = b.compare(CmpFPredicate::UNO, score, score);
                     return {b.maxNum(bound, carried[0]),
-                            arith::OrIOp::create(b, carried[1], nan)};
+                            arith::OrIOp::create(b, carried[1], nan),
+                            b.maxNum(score, carried[2])};
                   });
-    b.store(b.reduceMaxNum(found[0]), tops, head);
+    Value top = b.reduceMaxNum(found[0]), best = b.reduceMaxNum(found[2]);
+    b.store(top, tops, head);
+    b.store(getBinsPerNat(b.subF(top, best)), binsPerNat, head);
     b.store(vector::ReductionOp::create(b, vector::CombiningKind::OR, found[1]),
             isNan, head);
   });
+}
+
+/// What is attended has a mass of at least what the best score stands for. Bins
+/// must reach so deep that all slots together do not matter below.
+Value PickKernel::getBinsPerNat(Value lack) {
+  constexpr float room = 3.0f;
+  Value number = arith::UIToFPOp::create(
+      b, b.getF32Type(), arith::IndexCastOp::create(b, b.getI32Type(), padded));
+  Value reach = b.addF(lack, b.log(b.divF(number, getRatio())));
+  reach = b.addF(reach, b.f32(room));
+  // Of nothing, NaN: as many as there can be.
+  Value perNat = b.divF(b.f32(kBins - 1), b.maxNum(reach, b.f32(1.0f)));
+  return b.minF(b.maxF(perNat, b.f32(kFewPerNat)), b.f32(kBinsPerNat));
 }
 
 void PickKernel::dropUnneeded() {
@@ -262,6 +281,7 @@ Value PickKernel::countBins(Value head) {
   // sorted, and all of them where it was wrong.
   enum Pass : int64_t { sample, upper, all };
   Value last = b.f32(kBins - 1), none = b.f32(kBins);
+  Value perNat = b.load(binsPerNat, head);
   Value no = b.boolean(false);
   Value isLong = b.compare(CmpIPredicate::sge, padded, b.index(kSampledSlots));
   Value firstPass = b.select(isLong, b.index(sample), b.index(all));
@@ -286,8 +306,7 @@ Value PickKernel::countBins(Value head) {
                         scf::YieldOp::create(b, findEnd(head, shift, every));
                       });
                   Value number = found.getResult(0);
-                  Value sorted =
-                      b.minF(b.addF(number, b.f32(kBinsPerNat)), last);
+                  Value sorted = b.minF(b.addF(number, perNat), last);
                   Value isFound = b.compare(CmpFPredicate::OLE, number, end);
                   // Nothing more is found by sorting all once more.
                   isFound = arith::OrIOp::create(
