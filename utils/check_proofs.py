@@ -10,7 +10,8 @@ is left, nor above them by more than levels and sums round. A group that is not 
 its budget must be near its target by the scores of what it picked, and must not pick
 far more than float64 finds to be enough. One head that is over it must pick the best.
 Sequences share nothing, keys are Gaussian but for a few channels, or not finite; logits
-of some heads are in the hundreds, as those of trained models can be.
+of some heads are in the hundreds, as those of trained models can be, and a key far above
+others has their highest bound, and no score.
 
 Needs NumPy, a CUDA device, and ptxas for a target such as cuda:sm_90a; with
 --target=cpu none of these but NumPy.
@@ -176,6 +177,9 @@ def judge_pick(where, case, found, given, counted):
         if count > 1.5 * enough + always.sum() + 64:
             yield f"{where}: {count} are picked where {enough} are enough"
         return
+    enough = find_enough(scores[:, open_slots], bounds[:, open_slots], ratio, attended)
+    if budget > 1.5 * enough + always.sum() + 64:
+        yield f"{where}: the budget of {budget} is picked where {enough} are enough"
     # The best of what one head needs: of bounds as high as those picked; by bounds or
     # scores, as they are kept.
     if len(bounds) > 1:
@@ -204,6 +208,12 @@ def judge(counted, case, entries, number, rng):
     is_loud = number % 4 == 2  # logits of hundreds, bounds tens of nats above scores
     q = (30 if is_loud else 1 + 1.5 * (number % 3)) * rng.standard_normal((rows, heads, dim))
     q *= rng.uniform(0.7, 1.3, (rows, heads, 1))
+    if number % 4 == 1:
+        for head in range(kv):  # one that no row looks at, some 50 nats above the others
+            looks = q[batch.sequences == 2, head * group : (head + 1) * group].reshape(-1, dim)
+            away = np.linalg.qr(looks.T)[0]
+            key = 24 * rng.standard_normal(dim)
+            k[batch.table[2, 0], head, 0] = key - away @ (away.T @ key)
     q, k = stored(q, "f32")[0], stored(k, "f32")[0]
     taken = np.full((rows, kv, 256), -1, np.int32)
     for row, head in np.ndindex(rows, kv):

@@ -39,8 +39,8 @@ llvm::LogicalResult launchSummarize(SummarizeOp op,
 struct ScanFindings {
   /// [R, H, blocks, 1 or with levels 4] f32, of each block's slots: the highest
   /// finite bound, or NaN where a score is. With levels, the highest finite
-  /// bound, the highest score, or NaN where one is, and of the best slot of
-  /// each tile, on average, what its score lacks of its bound, and its spread.
+  /// bound, the highest score, or NaN where one is, and what that lacks of its
+  /// bound, and its slot's spread.
   mlir::Value tops;
   /// In place of bounds, where nobody reads more of them: [R, H, L] i16, how
   /// far each lies at most below the highest of kTile slots, which

@@ -101,16 +101,22 @@ void PickLauncher::loadTops() {
     });
     if (!hasLevels())
       return;
-    // Weighted by what the best of each block stands for.
+    // Weighted by what the best score of each block stands for: a key far above
+    // others may have the highest bound, and no score.
     SmallVector<Value> sums = b.forLoop(
         lane, blocks, kWarp, {none, none, none}, [&](Value at, ValueRange now) {
           SmallVector<Value> found = load(head, at);
-          // None of a block without a finite bound.
-          Value weight = b.maxNumber(estimate(b.subF(found[0], top)), none);
+          // None of a block without a score, or where it has no finite bound.
+          Value weight = estimate(b.subF(found[1], largest[1]));
+          weight = b.maxNumber(weight, none);
+          Value isKnown =
+              b.compare(CmpFPredicate::OLT, found[2], b.f32(kInfinity));
           Value own[] = {found[2], found[3], b.f32(1.0f)};
           SmallVector<Value> next;
-          for (auto [sum, value] : llvm::zip_equal(now, own))
-            next.push_back(math::FmaOp::create(b, weight, value, sum));
+          for (auto [sum, value] : llvm::zip_equal(now, own)) {
+            Value more = math::FmaOp::create(b, weight, value, sum);
+            next.push_back(b.select(isKnown, more, sum));
+          }
           return next;
         });
     for (Value &sum : sums)
@@ -118,8 +124,14 @@ void PickLauncher::loadTops() {
     Value tiny = b.f32(0x1p-100f);
     Value lack = b.divF(sums[0], b.maxNumber(sums[2], tiny));
     b.ifThen(isFirst, [&] {
-      // A key far above all others may have the highest bound, and no score.
-      setWidth(head, b.maxNumber(lack, b.subF(top, largest[1])));
+      Value most = b.maxNumber(lack, b.subF(top, largest[1]));
+      // One that follows has the bins of the pick before, whose list has the
+      // best; otherwise less than that may be attended, and nothing more open.
+      if (attended && !isFollowing()) {
+        Value known = b.load(attended, {row, b.addI(firstHead, head)});
+        most = b.maxNumber(most, b.subF(top, known));
+      }
+      setWidth(head, most);
       setFact(head, Fact::lack, lack);
       setFact(head, Fact::slope, b.divF(sums[0], b.maxNumber(sums[1], tiny)));
     });

@@ -24,13 +24,25 @@ using namespace vashista;
 using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
-void SketchScan::Best::add(WarpBuilder &b, Value score, Value ofBound,
-                           Value ofSpread) {
-  Value isBest = b.compare(CmpFPredicate::OGE, ofBound, bound);
-  bound = b.maxNumber(bound, ofBound);
-  lack = b.select(isBest, b.subF(ofBound, score), lack);
-  spread = b.select(isBest, ofSpread, spread);
-  highest = arith::MaximumFOp::create(b, highest, score);
+void SketchScan::Best::join(WarpBuilder &b, const Best &other) {
+  Value isBetter = b.compare(CmpFPredicate::OGT, other.score, score);
+  bound = b.maxNumber(bound, other.bound);
+  lack = b.select(isBetter, other.lack, lack);
+  spread = b.select(isBetter, other.spread, spread);
+  score = arith::MaximumFOp::create(b, score, other.score);
+}
+
+void SketchScan::Best::joinLanes(WarpBuilder &b, const Best &other) {
+  Value isOwn = b.compare(CmpFPredicate::OGE, score, other.score);
+  Value isOther = b.compare(CmpFPredicate::OGE, other.score, score);
+  auto join = [&](Value own, Value others) {
+    return b.maxNumber(b.select(isOwn, own, b.negInf()),
+                       b.select(isOther, others, b.negInf()));
+  };
+  lack = join(lack, other.lack);
+  spread = join(spread, other.spread);
+  bound = b.maxNumber(bound, other.bound);
+  score = arith::MaximumFOp::create(b, score, other.score);
 }
 
 Value SketchScan::storeLevels(Value start, ArrayRef<Value> slots,
@@ -96,21 +108,6 @@ void SketchScan::addFindings(const Token &token, Value score, Value bound,
   found[1] = b.select(isNaN, b.f32(1.0f), found[1]);
 }
 
-void SketchScan::addFindings(const Best &best, Value tileTop,
-                             MutableArrayRef<Value> found) {
-  Value inf = b.f32(std::numeric_limits<float>::infinity()), zero = b.f32(0.0f);
-  // Of a tile with a bound that is not known, none is.
-  Value isKnown = b.compare(CmpFPredicate::OLT, tileTop, inf);
-  found[0] = b.maxNumber(found[0], b.select(isKnown, tileTop, b.negInf()));
-  found[1] = arith::MaximumFOp::create(b, found[1], best.highest);
-  // What is picked is like the best of each tile.
-  Value isHere =
-      b.andI(b.compare(CmpFPredicate::OEQ, best.bound, tileTop), isKnown);
-  Value own[] = {best.lack, best.spread, b.f32(1.0f)};
-  for (auto [sum, value] : llvm::zip_equal(found.drop_front(2), own))
-    sum = b.addF(sum, b.select(isHere, value, zero));
-}
-
 SmallVector<int64_t> SketchScan::getHeadMasks() const {
   SmallVector<int64_t> masks = {4, 8, 16};
   for (int64_t mask = heads; mask < kColumns; mask *= 2)
@@ -121,43 +118,46 @@ SmallVector<int64_t> SketchScan::getHeadMasks() const {
 void SketchScan::storeTops(ArrayRef<Value> found, ArrayRef<Column> columns,
                            Value shared) {
   int64_t numFound = getNumFound();
-  // The highest of two, and sums of two.
-  auto join = [&](int64_t which, Value x, Value y) -> Value {
-    if (hasLevels && which == 1)
-      return arith::MaximumFOp::create(b, x, y);
-    return which < 2 ? b.maxNumber(x, y) : b.addF(x, y);
-  };
-  Value zero = b.index(0);
-  for (auto [i, column] : llvm::enumerate(columns)) {
-    for (int64_t which = 0; which < numFound; ++which) {
-      Value all = found[numFound * i + which];
-      for (int64_t mask : getHeadMasks())
-        all = join(which, all, b.shuffleXor(all, mask));
-      Value at = b.addI(within, b.index(kColumns * i));
-      b.store(all, shared, {warp, at, b.index(which)});
+  auto join = [&](SmallVector<Value> &all, ArrayRef<Value> others) {
+    if (hasLevels) {
+      Best best(all);
+      best.joinLanes(b, Best(others));
+      all = best.pack();
+      return;
     }
+    for (auto [one, other] : llvm::zip_equal(all, others))
+      one = b.maxNumber(one, other);
+  };
+  for (auto [i, column] : llvm::enumerate(columns)) {
+    SmallVector<Value> all(found.slice(numFound * i, numFound));
+    for (int64_t mask : getHeadMasks()) {
+      SmallVector<Value> others;
+      for (Value one : all)
+        others.push_back(b.shuffleXor(one, mask));
+      join(all, others);
+    }
+    Value at = b.addI(within, b.index(kColumns * i));
+    for (auto [which, one] : llvm::enumerate(all))
+      b.store(one, shared, {warp, at, b.index(which)});
   }
   b.barrier();
   Value thread = b.threadId();
   b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
-    SmallVector<Value> joined;
-    for (int64_t which = 0; which < numFound; ++which) {
-      Value all = b.load(shared, {zero, thread, b.index(which)});
-      for (int64_t i = 1; i < numWarps; ++i)
-        all = join(which, all,
-                   b.load(shared, {b.index(i), thread, b.index(which)}));
-      joined.push_back(all);
-    }
-    if (hasLevels) {
-      Value number = b.maxNumber(joined.pop_back_val(), b.f32(1.0f));
-      for (Value &sum : MutableArrayRef<Value>(joined).drop_front(2))
-        sum = b.divF(sum, number);
-    } else {
-      Value isNaN = b.compare(CmpFPredicate::OGT, joined[1], b.f32(0.0f));
+    auto load = [&](int64_t warp) {
+      SmallVector<Value> all;
+      for (int64_t which = 0; which < numFound; ++which)
+        all.push_back(b.load(shared, {b.index(warp), thread, b.index(which)}));
+      return all;
+    };
+    SmallVector<Value> all = load(0);
+    for (int64_t i = 1; i < numWarps; ++i)
+      join(all, load(i));
+    if (!hasLevels) {
+      Value isNaN = b.compare(CmpFPredicate::OGT, all[1], b.f32(0.0f));
       Value nan = b.f32(std::numeric_limits<float>::quiet_NaN());
-      joined = {b.select(isNaN, nan, joined[0])};
+      all = {b.select(isNaN, nan, all[0])};
     }
-    for (auto [which, value] : llvm::enumerate(joined))
+    for (auto [which, value] : llvm::enumerate(all))
       b.store(value, tops,
               {slots->row, b.addI(firstHead, thread),
                b.blockId(gpu::Dimension::y), b.index(which)});

@@ -105,9 +105,9 @@ SmallVector<Value> SketchScan::launch() {
   Value blocks =
       getValueOrCreateConstantIndexOp(b, b.getLoc(), divideUp(block));
   if (hasBounds)
-    findings.tops =
-        allocate(b.getF32Type(), {sizes[0], sizes[1], divideUp(block),
-                                  b.getIndexAttr(getNumFound() - 1)});
+    findings.tops = allocate(b.getF32Type(),
+                             {sizes[0], sizes[1], divideUp(block),
+                              b.getIndexAttr(hasLevels ? getNumFound() : 1)});
   SmallVector<Value> read;
   for (Value part : op.getParts())
     read.push_back(b.readOnly(part));
@@ -256,7 +256,8 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
     MutableArrayRef<Value> ofHead = MutableArrayRef<Value>(next).slice(
         number * getNumFound(), getNumFound());
     SmallVector<Value> slots, bounds;
-    Best best{b.negInf(), b.f32(0.0f), b.f32(0.0f), b.negInf()};
+    Value none = b.negInf(), zero = b.f32(0.0f);
+    Best best({none, none, zero, zero}); // of the step
     // A lane's tile of each few after the other, for each column anew: what it
     // needs of all of them would take another warp's registers.
     for (int64_t firstTile = 0; firstTile < kTiles; firstTile += copies) {
@@ -273,12 +274,15 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
           for (auto [sum, other] : llvm::zip_equal(mine, sums[copy][half]))
             sum = b.select(is, other, sum);
         }
-        auto [score, bound] = finish(token, mine, column);
+        Value score, bound;
+        std::tie(score, bound) = finish(token, mine, column);
         slots.push_back(token.slot);
         bounds.push_back(bound);
         if (hasLevels) {
           spreads.push_back(token.getSpread(b));
-          best.add(b, score, bound, spreads.back());
+          score = b.select(token.isVisible, score, none);
+          best.join(b,
+                    Best({bound, score, b.subF(bound, score), spreads.back()}));
         } else if (hasBounds) {
           addFindings(token, score, bound, ofHead);
         }
@@ -286,10 +290,17 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
       if (hasLevels && number == 0)
         storeSpreads(spreads, slots[slots.size() - 2], areWhole);
     }
-    if (hasLevels)
-      addFindings(
-          best, storeLevels(start, slots, bounds, best.bound, column, areWhole),
-          ofHead);
+    if (!hasLevels)
+      continue;
+    best.bound =
+        storeLevels(start, slots, bounds, best.bound, column, areWhole);
+    // Of a tile with a bound that is not known, none is.
+    Value inf = b.f32(std::numeric_limits<float>::infinity());
+    Value isKnown = b.compare(CmpFPredicate::OLT, best.bound, inf);
+    best.bound = b.select(isKnown, best.bound, none);
+    Best all(ofHead);
+    all.join(b, best);
+    llvm::copy(all.pack(), ofHead.begin());
   }
   return next;
 }

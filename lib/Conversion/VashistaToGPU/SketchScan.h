@@ -135,12 +135,19 @@ private:
   /// A token's score and bound, which it writes if they are wanted.
   std::pair<Value, Value> finish(const Token &token, llvm::ArrayRef<Value> sums,
                                  const Column &column);
-  /// Of a lane's tokens of a step.
+  /// Of tokens with levels, the highest finite bound; the highest score, or NaN
+  /// if any is; of its token, what it lacks of its bound, and the spread.
   struct Best {
-    Value bound;        // the highest
-    Value lack, spread; // of its token: what the score lacks of it
-    Value highest;      // score; NaN, if any is
-    void add(WarpBuilder &b, Value score, Value ofBound, Value ofSpread);
+    Value bound, score, lack, spread;
+
+    explicit Best(llvm::ArrayRef<Value> all)
+        : bound(all[0]), score(all[1]), lack(all[2]), spread(all[3]) {}
+    llvm::SmallVector<Value> pack() const {
+      return {bound, score, lack, spread};
+    }
+    void join(WarpBuilder &b, const Best &other);
+    /// The same, whichever of the two is `other`.
+    void joinLanes(WarpBuilder &b, const Best &other);
   };
   /// Writes levels of the slots of this lane, two of each of its tiles, and the
   /// top of all lanes' bounds, which it yields.
@@ -154,8 +161,6 @@ private:
                  Value isWanted, bool isWhole);
   /// Adds up what finished tokens come to, as `tops` has it.
   void addFindings(const Token &token, Value score, Value bound,
-                   llvm::MutableArrayRef<Value> found);
-  void addFindings(const Best &best, Value tileTop,
                    llvm::MutableArrayRef<Value> found);
   /// Lanes of the same head, by bits of their numbers.
   llvm::SmallVector<int64_t> getHeadMasks() const;
@@ -174,9 +179,9 @@ private:
   const ScheduleAttr schedule;
   const int64_t numWarps, block; // of a block, and its slots
   const bool hasBounds, hasLevels;
-  /// Numbers that are found of a head: of `tops`, with whether a score is NaN
-  /// as one of its own.
-  int64_t getNumFound() const { return hasLevels ? 5 : 2; }
+  /// Numbers that are found of a head: with levels what a Best has, else the
+  /// highest finite bound and whether a score is NaN.
+  int64_t getNumFound() const { return hasLevels ? 4 : 2; }
 
   // Of the kernel.
   std::optional<Slots> slots;
