@@ -220,12 +220,11 @@ private:
   llvm::SmallVector<Value> markDeepOfMany();
   /// Heads whose depths a thread has together.
   static constexpr int64_t kMostTogether = 8;
-  bool areTogether() const { return group <= kMostTogether; }
+  bool hasFewHeads() const { return group <= kMostTogether; }
   /// Bits of margins that ranks leave out.
   static constexpr int64_t kLeftOut = 3;
   Value loadEnd(Value head);
   Value getMostMargin();
-  Value mostMargin; // that, once all ends are known
   llvm::SmallVector<Value> getMarginRanks(llvm::ArrayRef<Slot> slots,
                                           ValueRange loaded);
   /// Of the lanes before this one, and with it: f32 or i32.
@@ -256,7 +255,7 @@ private:
   void findRefs();
   /// What ranks of levels take from memory; scores are loaded as they come.
   llvm::SmallVector<Value> loadForRanks(llvm::ArrayRef<Slot> slots) {
-    if (hasLevels() && areTogether())
+    if (hasLevels() && hasFewHeads())
       return loadAllLevels(slots);
     return {};
   }
@@ -454,7 +453,7 @@ private:
   Value hostBefore; // tails of the pick whose list is taken; or null
   /// What is left is summed up while needs are marked, for a few heads.
   bool sumsWhileMarking() {
-    return isProving && hasTail && (hasLevels() ? areTogether() : group <= 4);
+    return isProving && hasTail && (hasLevels() ? hasFewHeads() : group <= 4);
   }
 
   // Of the kernel. Buffers of operands, results, and between blocks.
@@ -476,7 +475,8 @@ private:
   // Of the last of the best: what its rank begins with, how many that begin so
   // are needed, how many bits follow, and whether they are all. [4] i32
   Value found;
-  Value counters;                                 // of BestScores
+  Value mostMargin; // of a level, once all ends are known, i32
+  Value counters;   // of BestScores
   Value row, kvHead, firstHead, length, numSlots; // index
   Value used;                                     // slots that may be visible
   Value firstWord, lastWord, block, thread, warp, lane;

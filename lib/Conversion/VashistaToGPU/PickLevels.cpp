@@ -441,7 +441,7 @@ SmallVector<Value> PickLauncher::getMarginRanks(ArrayRef<Slot> slots,
     for (auto [i, margin] : llvm::enumerate(margins))
       margin = b.maxI(margin, b.subI(end, getDepth(i)));
   };
-  if (areTogether()) {
+  if (hasFewHeads()) {
     AllLevels all = takeAllLevels(loaded, slots.size(), loadOfHeads(tops));
     for (int64_t head = 0; head < group; ++head)
       raise(b.index(head), margins,
@@ -470,7 +470,7 @@ SmallVector<Value> PickLauncher::getMarginRanks(ArrayRef<Slot> slots,
 }
 
 SmallVector<Value> PickLauncher::markDeep() {
-  if (!areTogether())
+  if (!hasFewHeads())
     return markDeepOfMany();
   Value no = b.boolean(false), none = b.f32(0.0f);
   SmallVector<Value> headTops = loadOfHeads(tops), headEnds = loadOfHeads(ends);

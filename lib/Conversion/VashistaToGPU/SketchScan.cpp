@@ -274,8 +274,7 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
           for (auto [sum, other] : llvm::zip_equal(mine, sums[copy][half]))
             sum = b.select(is, other, sum);
         }
-        Value score, bound;
-        std::tie(score, bound) = finish(token, mine, column);
+        auto [score, bound] = finish(token, mine, column);
         slots.push_back(token.slot);
         bounds.push_back(bound);
         if (hasLevels) {
