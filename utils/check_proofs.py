@@ -231,6 +231,13 @@ def judge(counted, case, entries, number, rng):
                 taken[row, head // group, :some] = np.sort(best)
             ids = taken[row, head // group, :some]
             attended[row, head] += log_sum_exp(scores[row, head, ids].astype(float))
+    if number % 4 == 1:  # what is taken is attended, the key's own logit with it
+        for row, head in np.ndindex(rows, heads):
+            ids = taken[row, head // group]
+            ids = ids[ids >= 0]
+            pages = batch.table[batch.sequences[row], ids // size]
+            logits = k[pages, head // group, ids % size] @ q[row, head].astype(float)
+            attended[row, head] = log_sum_exp(logits * dim**-0.5) if len(ids) else -INF
     found, is_same = is_repeatable(entries[0], [q, k, *lists])
     if not is_same:
         yield "another result when repeated"

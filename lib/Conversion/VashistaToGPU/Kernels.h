@@ -39,9 +39,13 @@ llvm::LogicalResult launchSummarize(SummarizeOp op,
 struct ScanFindings {
   /// [R, H, blocks, 1 or with levels 4] f32, of each block's slots: the highest
   /// finite bound, or NaN where a score is. With levels, the highest finite
-  /// bound, the highest score, or NaN where one is, and what that lacks of its
-  /// bound, and its slot's spread.
+  /// bound, the highest score, or NaN where one is, and what scores lack of
+  /// their bounds: the least of some that are near the highest, with its slot's
+  /// spread. The highest may be that of a key far above all others, which lacks
+  /// more than any.
   mlir::Value tops;
+  /// How close scores are so, in nats.
+  static constexpr float kNear = 3;
   /// In place of bounds, where nobody reads more of them: [R, H, L] i16, how
   /// far each lies at most below the highest of kTile slots, which
   /// tileTops [R, H, ceil(L / kTile)] f32 has: +inf if one is not known.

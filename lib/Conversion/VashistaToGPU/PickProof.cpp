@@ -31,32 +31,43 @@ static constexpr float kFixedPoint = 0x1p31f;
 
 void PickLauncher::findTops() {
   b.forLoop(b.index(0), b.index(group), 1, [&](Value head) {
-    SmallVector<Value> largest = forEachSlot(
-        {b.negInf(), b.i32(0), b.negInf()},
-        [&](ArrayRef<Slot> slots, ValueRange now) {
+    // The highest finite bound, whether a score is NaN, and the best score of a
+    // finite bound, with what it adds to that.
+    Value none = b.negInf(), nothing = b.f32(0.0f);
+    SmallVector<Value> own =
+        forEachSlot({none, b.i32(0), none, nothing}, [&](ArrayRef<Slot> slots,
+                                                         ValueRange now) {
           SmallVector<Value> next(now);
           SmallVector<Value> all = weighted(bounds, head, slots);
           SmallVector<Value> estimates = weighted(scores, head, slots);
           for (auto [bound, score] : llvm::zip_equal(all, estimates)) {
             Value isFinite =
                 b.compare(CmpFPredicate::OLT, bound, b.f32(kInfinity));
-            next[0] =
-                b.maxNumber(next[0], b.select(isFinite, bound, b.negInf()));
+            next[0] = b.maxNumber(next[0], b.select(isFinite, bound, none));
             next[1] =
                 b.orI(next[1], b.select(isNaN(score), b.i32(1), b.i32(0)));
-            next[2] = b.maxNumber(next[2], score);
+            Value isBest = b.compare(CmpFPredicate::OGT, score, next[2]);
+            isBest = b.andI(isBest, isFinite);
+            next[2] = b.select(isBest, score, next[2]);
+            next[3] = b.select(isBest, b.subF(score, bound), next[3]);
           }
           return next;
         });
-    largest = reduceAll(largest, {Join::most, Join::either, Join::most});
+    SmallVector<Value> largest = reduceAll(
+        ArrayRef(own).take_front(3), {Join::most, Join::either, Join::most});
+    Value isNear = b.compare(CmpFPredicate::OGE, own[2],
+                             b.subF(largest[2], b.f32(ScanFindings::kNear)));
+    Value added = b.select(isNear, own[3], none);
+    added = reduceAll(added, Join::most).front();
     storeOnce(largest[0], tops, head);
     storeOnce(largest[1], nans, head);
     b.ifThen(isFirstThread(), [&] {
       // A number, also of nothing.
-      Value lack = b.maxNumber(b.subF(largest[0], largest[2]), b.f32(0.0f));
-      lack = b.minNumber(lack, b.f32(1e3f));
-      setFact(head, Fact::lack, lack);
-      setWidth(head, lack);
+      auto clamp = [&](Value lack) {
+        return b.minNumber(b.maxNumber(lack, nothing), b.f32(1e3f));
+      };
+      setFact(head, Fact::lack, clamp(b.subF(nothing, added)));
+      setWidth(head, clamp(b.subF(largest[0], largest[2])));
     });
   });
   b.barrier();
@@ -103,26 +114,32 @@ void PickLauncher::loadTops() {
       return;
     // Weighted by what the best score of each block stands for: a key far above
     // others may have the highest bound, and no score.
-    SmallVector<Value> sums = b.forLoop(
-        lane, blocks, kWarp, {none, none, none}, [&](Value at, ValueRange now) {
-          SmallVector<Value> found = load(head, at);
+    Value unknown = b.f32(kInfinity);
+    SmallVector<Value> found = b.forLoop(
+        lane, blocks, kWarp, {none, none, unknown},
+        [&](Value at, ValueRange now) {
+          SmallVector<Value> found = load(head, at), next;
           // None of a block without a score, or where it has no finite bound.
           Value weight = estimate(b.subF(found[1], largest[1]));
           weight = b.maxNumber(weight, none);
-          Value isKnown =
-              b.compare(CmpFPredicate::OLT, found[2], b.f32(kInfinity));
-          Value own[] = {found[2], found[3], b.f32(1.0f)};
-          SmallVector<Value> next;
-          for (auto [sum, value] : llvm::zip_equal(now, own)) {
+          Value isKnown = b.compare(CmpFPredicate::OLT, found[2], unknown);
+          for (auto [sum, value] : llvm::zip_equal(
+                   now.take_front(2), ArrayRef(found).take_back(2))) {
             Value more = math::FmaOp::create(b, weight, value, sum);
             next.push_back(b.select(isKnown, more, sum));
           }
+          Value isNear = b.compare(CmpFPredicate::OGE, weight,
+                                   b.f32(std::exp(-ScanFindings::kNear)));
+          Value lack = b.select(b.andI(isKnown, isNear), found[2], unknown);
+          next.push_back(b.minNumber(now[2], lack));
           return next;
         });
-    for (Value &sum : sums)
+    for (Value &sum : MutableArrayRef(found).take_front(2))
       sum = b.combine(sum, add);
-    Value tiny = b.f32(0x1p-100f);
-    Value lack = b.divF(sums[0], b.maxNumber(sums[2], tiny));
+    Value lack = b.combine(found[2],
+                           [&](Value x, Value y) { return b.minNumber(x, y); });
+    Value isNone = b.compare(CmpFPredicate::OEQ, lack, unknown);
+    lack = b.select(isNone, none, lack);
     b.ifThen(isFirst, [&] {
       Value most = b.maxNumber(lack, b.subF(top, largest[1]));
       // One that follows has the bins of the pick before, whose list has the
@@ -133,7 +150,8 @@ void PickLauncher::loadTops() {
       }
       setWidth(head, most);
       setFact(head, Fact::lack, lack);
-      setFact(head, Fact::slope, b.divF(sums[0], b.maxNumber(sums[1], tiny)));
+      Value slope = b.divF(found[0], b.maxNumber(found[1], b.f32(0x1p-100f)));
+      setFact(head, Fact::slope, slope);
     });
   });
   b.barrier();

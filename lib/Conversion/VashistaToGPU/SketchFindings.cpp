@@ -33,16 +33,22 @@ void SketchScan::Best::join(WarpBuilder &b, const Best &other) {
 }
 
 void SketchScan::Best::joinLanes(WarpBuilder &b, const Best &other) {
-  Value isOwn = b.compare(CmpFPredicate::OGE, score, other.score);
-  Value isOther = b.compare(CmpFPredicate::OGE, other.score, score);
-  auto join = [&](Value own, Value others) {
-    return b.maxNumber(b.select(isOwn, own, b.negInf()),
-                       b.select(isOther, others, b.negInf()));
+  Value best = arith::MaximumFOp::create(b, score, other.score);
+  Value near = b.subF(best, b.f32(ScanFindings::kNear));
+  Value none = b.f32(std::numeric_limits<float>::infinity());
+  auto getLack = [&](const Best &one) -> Value {
+    Value isNear = b.compare(CmpFPredicate::OGE, one.score, near);
+    return b.select(isNear, one.lack, none);
   };
-  lack = join(lack, other.lack);
-  spread = join(spread, other.spread);
+  Value own = getLack(*this), others = getLack(other);
+  lack = b.minNumber(own, others);
+  auto getSpread = [&](const Best &one, Value itsLack) -> Value {
+    Value isLeast = b.compare(CmpFPredicate::OEQ, itsLack, lack);
+    return b.select(isLeast, one.spread, b.negInf());
+  };
+  spread = b.maxNumber(getSpread(*this, own), getSpread(other, others));
   bound = b.maxNumber(bound, other.bound);
-  score = arith::MaximumFOp::create(b, score, other.score);
+  score = best;
 }
 
 Value SketchScan::storeLevels(Value start, ArrayRef<Value> slots,

@@ -135,8 +135,9 @@ private:
   /// A token's score and bound, which it writes if they are wanted.
   std::pair<Value, Value> finish(const Token &token, llvm::ArrayRef<Value> sums,
                                  const Column &column);
-  /// Of tokens with levels, the highest finite bound; the highest score, or NaN
-  /// if any is; of its token, what it lacks of its bound, and the spread.
+  /// Of tokens with levels, as `tops` has it: the highest finite bound; the
+  /// highest score, or NaN if any is; what a score lacks of its bound, and the
+  /// spread of its token.
   struct Best {
     Value bound, score, lack, spread;
 
@@ -145,8 +146,9 @@ private:
     llvm::SmallVector<Value> pack() const {
       return {bound, score, lack, spread};
     }
+    /// Within a lane, of the token with the highest score.
     void join(WarpBuilder &b, const Best &other);
-    /// The same, whichever of the two is `other`.
+    /// Of lanes, whichever of the two is `other`.
     void joinLanes(WarpBuilder &b, const Best &other);
   };
   /// Writes levels of the slots of this lane, two of each of its tiles, and the
