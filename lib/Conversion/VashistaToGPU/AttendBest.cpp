@@ -87,8 +87,13 @@ private:
   /// To the pages that are listed, of which there is one.
   void attend();
   void findRefs();
-  /// What a slot of the block scores, as bits: NaN of what has no score.
-  Value getBits(Value slot);
+  void shareScores();
+  /// 0, too, with what has overflowed.
+  void writeRef(const SoftmaxSum &all, Value isOver, Value head) {
+    b.store(b.select(isOver, b.f32(0.0f), toRef(b, all)), refs, head);
+  }
+  /// What a slot scores by its heads, as bits: NaN of what has no score.
+  Value getBits(Value slot, ArrayRef<Value> ofHeads);
   bool hasAlways() { return pick.getSinks() > 0 || pick.getWindow() > 0; }
   void pickBest();
   void findPlaces();
@@ -139,9 +144,9 @@ private:
 
   // Of the kernel.
   Value values, o, lse;
-  // Between blocks: scores [R, Hkv, slots] i32, sums of values [R, Hkv, blocks,
-  // G, Dv] f32; for each head highest, sum and whether one overflowed of
-  // scores, then highest and sum of picks [R, Hkv, blocks, G, 5] f32.
+  // Between blocks: scores [R, Hkv, G, slots] f32, sums of values [R, Hkv,
+  // blocks, G, Dv] f32; for each head highest, sum and whether one overflowed
+  // of scores, then highest and sum of picks [R, Hkv, blocks, G, 5] f32.
   Value allScores, partials, told;
   Value block, firstSlot;
   Value first, end; // of the picks, those of this block
@@ -181,7 +186,7 @@ SmallVector<Value> AttendBest::launch() {
           b, MemRefType::get(shape, element), rows, b.getI64IntegerAttr(64)));
     };
     int64_t kvHeads = scan.numKvHeads;
-    allocate({dynamic, kvHeads, numSlots}, b.getI32Type());
+    allocate({dynamic, kvHeads, group, numSlots}, b.getF32Type());
     allocate({dynamic, kvHeads, blocks, group, valueDim}, b.getF32Type());
     allocate({dynamic, kvHeads, blocks, group, 5}, b.getF32Type());
   }
@@ -302,19 +307,13 @@ void AttendBest::attend() {
     mergeBlocks();
 }
 
-/// As PickRanks.cpp; a warp for each head.
+/// As PickRanks.cpp; a warp for each head. Of several blocks, what the others
+/// are to be told.
 void AttendBest::findRefs() {
   if (group == 1)
     return;
   auto tell = [&](Value value, Value head, int64_t which) {
     b.store(value, told, {row, kvHead, block, head, b.index(which)});
-  };
-  auto isSet = [&](Value overflow) {
-    return b.compare(CmpIPredicate::ne, overflow, b.i32(0));
-  };
-  // 0, too, with what has overflowed.
-  auto write = [&](const SoftmaxSum &all, Value isOver, Value head) {
-    b.store(b.select(isOver, b.f32(0.0f), toRef(b, all)), refs, head);
   };
   b.forLoop(warp, b.index(group), warps, [&](Value head) {
     auto load = [&](Value slot) { // NaN is -inf
@@ -324,22 +323,44 @@ void AttendBest::findRefs() {
     Value over = b.load(overflows, head);
     b.ifThen(isWarpsFirst(), [&] {
       if (blocks == 1)
-        return write(all, isSet(over), head);
+        return writeRef(all, b.compare(CmpIPredicate::ne, over, b.i32(0)),
+                        head);
       tell(all.top, head, 0);
       tell(all.sum, head, 1);
       tell(arith::SIToFPOp::create(b, b.getF32Type(), over), head, 2);
     });
   });
-  waitCluster();
   if (blocks == 1)
+    b.barrier();
+}
+
+/// All blocks' scores and refs, by which each picks of all.
+void AttendBest::shareScores() {
+  constexpr int64_t kTogether = 4;
+  int64_t ofBlock = getOwnSlots();
+  assert(ofBlock % kTogether == 0 && "whole vectors of a head");
+  Value own = b.mulI(thread, b.index(kTogether));
+  b.forLoop(
+      own, b.index(group * ofBlock), kTogether * warps * kWarp, [&](Value at) {
+        Value four =
+            vector::LoadOp::create(b, b.vectorType(kTogether), scores, at,
+                                   /*nontemporal=*/false, llvm::MaybeAlign(16));
+        Value head = b.divU(at, b.index(ofBlock)),
+              slot = b.addI(firstSlot, b.remU(at, b.index(ofBlock)));
+        vector::StoreOp::create(b, four, allScores,
+                                ValueRange{row, kvHead, head, slot},
+                                /*nontemporal=*/false, llvm::MaybeAlign(16));
+      });
+  waitCluster();
+  if (group == 1)
     return;
   b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
     Value over = b.f32(0.0f);
     for (int64_t i = 0; i < blocks; ++i)
       over = b.addF(
           over, b.load(told, {row, kvHead, b.index(i), thread, b.index(2)}));
-    write(joinBlocks(thread, 0),
-          b.compare(CmpFPredicate::OGT, over, b.f32(0.0f)), thread);
+    writeRef(joinBlocks(thread, 0),
+             b.compare(CmpFPredicate::OGT, over, b.f32(0.0f)), thread);
   });
   b.barrier();
 }
@@ -355,14 +376,12 @@ SoftmaxSum AttendBest::joinBlocks(Value head, int64_t which) {
   return joinSums(b, sums);
 }
 
-/// Of a slot of the block.
-Value AttendBest::getBits(Value slot) {
+Value AttendBest::getBits(Value slot, ArrayRef<Value> ofHeads) {
   Value best = b.negInf(), isVisible;
-  for (int64_t head = 0; head < group; ++head) {
-    Value score = b.load(scores, getAt(b.index(head), slot));
-    isVisible = b.compare(CmpFPredicate::UNE, score, b.negInf());
-    Value isOver = b.compare(CmpFPredicate::OEQ, score, b.f32(kOver));
-    score = b.select(isOver, scan.toScore(b.negInf()), score);
+  for (auto [head, logit] : llvm::enumerate(ofHeads)) {
+    isVisible = b.compare(CmpFPredicate::UNE, logit, b.negInf());
+    Value isOver = b.compare(CmpFPredicate::OEQ, logit, b.f32(kOver));
+    Value score = b.select(isOver, scan.toScore(b.negInf()), logit);
     if (group > 1)
       score = b.subF(score, b.load(refs, b.index(head)));
     best = b.maxNumber(best, score); // NaN is -inf
@@ -370,8 +389,8 @@ Value AttendBest::getBits(Value slot) {
   Value bits = arith::BitcastOp::create(b, b.getI32Type(), best);
   if (hasAlways()) {
     // Of a slot that is not visible a position is anything.
-    Value position = scan.slots->getPosition(b.minI(
-        b.addI(firstSlot, slot), b.subI(scan.slots->numSlots, b.index(1))));
+    Value position = scan.slots->getPosition(
+        b.minI(slot, b.subI(scan.slots->numSlots, b.index(1))));
     Value isAlways =
         b.compare(CmpIPredicate::slt, position, b.index(pick.getSinks()));
     if (pick.getWindow() > 0) {
@@ -388,20 +407,20 @@ void AttendBest::pickBest() {
   int64_t threads = warps * kWarp;
   int64_t own = llvm::divideCeil(numSlots, threads);
   BestScores best(b, warps, own, counters, perWarp, few);
-  if (blocks > 1) {
-    b.forLoop(thread, b.index(getOwnSlots()), threads, [&](Value slot) {
-      b.store(getBits(slot), allScores, {row, kvHead, b.addI(firstSlot, slot)});
-    });
-    waitCluster();
-  }
+  if (blocks > 1)
+    shareScores();
   Candidates all(b, hasAlways());
   for (int64_t i = 0; i < own; ++i) {
     Value slot = best.getSlot(i);
     Value isThere = b.compare(CmpIPredicate::slt, slot, b.index(numSlots));
     Value there = b.minI(slot, b.index(numSlots - 1));
-    Value bits =
-        blocks > 1 ? b.load(allScores, {row, kvHead, there}) : getBits(there);
-    all.add(b.select(isThere, bits, b.i32(Candidates::kNothing)));
+    SmallVector<Value> ofHeads;
+    for (int64_t head = 0; head < group; ++head)
+      ofHeads.push_back(
+          blocks > 1 ? b.load(allScores, {row, kvHead, b.index(head), there})
+                     : b.load(scores, getAt(b.index(head), there)));
+    all.add(b.select(isThere, getBits(there, ofHeads),
+                     b.i32(Candidates::kNothing)));
   }
   int64_t always = pick.getSinks() + pick.getWindow();
   best.find(all, budget, budget - always);
