@@ -184,11 +184,11 @@ static void chooseSplits(Draft &draft, const AttendShape &shape,
     return std::clamp<int64_t>(llvm::bit_floor<uint64_t>(number), least, most);
   };
   // The few rows that have something to do are shared by all blocks; lists of a
-  // later round are short.
+  // later round are short, and nothing else waits for memory.
   if (shape.isSeldom)
     return choose(getPowerWithin(8 * power / shape.headBlocks, 8,
                                  shape.listed ? 32 : 128),
-                  kShort);
+                  shape.listed ? kShort / 4 : kShort);
   // One short sequence needs many splits, and many long ones few: what is not
   // known is in between.
   if (!isKnown) {

@@ -63,7 +63,7 @@ func.func @heads(
 // CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, blocks = 3, cluster = 1> :
 // SMALL: vashista.attend {{.*}} split = 256, splits = 8,
 // WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 4> :
-// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, blocks = 3, cluster = 1> :
+// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 64, splits = 32, blocks = 3, cluster = 1> :
 // Who falls back is read by many blocks, which are few if nobody does.
 // CHECK: vashista.fallback {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, splits = 128, blocks = 4, cluster = 1> :
 // SMALL: vashista.fallback {{.*}} split = 256, splits = 8,
