@@ -40,6 +40,8 @@ def draw():
         "always": "",
         "rows": False,
         "within": False,
+        "longest": 0,
+        "scale": 1,
     }
     for heads, tolerance in itertools.product(
         ((2, 2), (4, 2), (6, 2), (8, 2), (14, 2), (16, 2), (24, 2)), (0.5, 0.1)
@@ -52,6 +54,8 @@ def draw():
     for size in (5, 32):
         yield {**base, "page_size": size}
     yield {**base, "rows": True}
+    for heads in ((2, 2), (8, 2)):  # so long that a sample is counted
+        yield {**base, "heads": heads, "budget": 16384, "longest": 70000, "scale": 3}
 
 
 def text(name, case):
@@ -206,13 +210,14 @@ def judge(counted, case, entries, number, rng):
         k[batch.table[2, 0], 0, 0, 5] = (INF, np.nan, 1e30)[number // 4 % 3]
     rows = len(batch.lens)
     is_loud = number % 4 == 2  # logits of hundreds, bounds tens of nats above scores
-    q = (30 if is_loud else 1 + 1.5 * (number % 3)) * rng.standard_normal((rows, heads, dim))
+    size_of_q = 30 if is_loud else case["scale"] * (1 + 1.5 * (number % 3))
+    q = size_of_q * rng.standard_normal((rows, heads, dim))
     q *= rng.uniform(0.7, 1.3, (rows, heads, 1))
     if number % 4 == 1:
         for head in range(kv):  # one that no row looks at, some 50 nats above the others
             looks = q[batch.sequences == 2, head * group : (head + 1) * group].reshape(-1, dim)
             away = np.linalg.qr(looks.T)[0]
-            key = 24 * rng.standard_normal(dim)
+            key = 24 / case["scale"] * rng.standard_normal(dim)
             k[batch.table[2, 0], head, 0] = key - away @ (away.T @ key)
     q, k = stored(q, "f32")[0], stored(k, "f32")[0]
     taken = np.full((rows, kv, 256), -1, np.int32)

@@ -49,21 +49,26 @@ def list_clauses(case, kv):
 
 class Batch:
     """Sequences in pages in any order, and the rows and lists of a case. Table and
-    lists say nothing of what is not visible."""
+    lists say nothing of what is not visible. `longest`: of the last sequence at least,
+    in place of lengths up to 3000."""
 
     @staticmethod
-    def width(size):
+    def width(size, longest=0):
         """Of the table, for pages of a size."""
-        return -(-3000 // size) + 1
+        return -(-max(3000, longest + 1000) // size) + 1
 
     def __init__(self, case, number, rng):
         (_, kv), self.size = case["heads"], case["page_size"]
         lens = rng.integers(1, 3000, 3).astype(np.int32)
+        longest = case.get("longest", 0)
+        if longest:
+            lens[2] = longest + rng.integers(0, 1000)
         if number % 2:
             lens[:2] = 0, rng.integers(1, 40)
         self.seq_lens, need = lens, -(-lens // self.size)
         self.num_pages = need.sum() + 1
-        self.table = np.full((3, self.width(self.size)), 2**31 - 1, np.int32)
+        width = self.width(self.size, longest)
+        self.table = np.full((3, width), 2**31 - 1, np.int32)
         order = iter(rng.permutation(self.num_pages))
         for b in range(3):
             for p in range(need[b]):

@@ -69,6 +69,7 @@ public:
   static constexpr int64_t kMostWarps = 16;
   /// Words of a warp at a time, and slots that a lane has together.
   static constexpr int64_t kAtOnce = 8, kTogether = 4;
+  static constexpr int64_t kWordsOfTile = ScanFindings::kTile / kWarp;
   /// Bins of a head's bounds, from the highest down; the last holds all below.
   /// They are 1/32 nat deep, or a power of two times that where a proof may
   /// need what is further down.
@@ -215,8 +216,25 @@ private:
   /// The number of slots at each depth, of a few heads; yields what each takes
   /// in any case, of which a score is a bound less what it lacks.
   llvm::SmallVector<Value> countDepths(Value first);
+  /// Of a head, how depths are counted: a bin is a depth shifted, and a mass of
+  /// a score 2^(lack + slope * spread) times what is expected.
+  struct CountedHead {
+    Value number, firstBin, top, shift, lack, slope;
+  };
+  CountedHead getCounted(Value first, int64_t at);
+  /// Counts a slot, 2^times times.
+  void countDepth(const CountedHead &head, const Slot &slot, Value depth,
+                  Value spread, Value times);
+  /// Counts the highest of each tile of the chunks that are no sample.
+  void countTileTops(llvm::ArrayRef<CountedHead> heads, Value sampleShift);
+  void countNearTop(const CountedHead &head, Value tile);
+  /// One chunk in 2^this is the sample, i32; null if always all are counted.
+  Value getSampleShift();
   /// As markNeeded, for levels.
   llvm::SmallVector<Value> markDeep();
+  /// The same, deeper and deeper until what is left is little enough for what
+  /// is attended already.
+  llvm::SmallVector<Value> markUntilProved();
   llvm::SmallVector<Value> markDeepOfMany();
   /// Heads whose depths a thread has together.
   static constexpr int64_t kMostTogether = 8;
@@ -233,9 +251,10 @@ private:
   Value selectOfWarp(llvm::ArrayRef<Value> values);
   Value getRest(Value head);
   /// What is known of a head: what a score lacks of its bound, on average and
-  /// for a unit of its spread; and how wide bins are, in the least width.
-  enum class Fact { lack, slope, width };
-  static constexpr int64_t kFacts = 3;
+  /// for a unit of its spread; how wide bins are, in the least width; and, with
+  /// levels, how far below the highest bound what is attended begins, at most.
+  enum class Fact { lack, slope, width, reach };
+  static constexpr int64_t kFacts = 4;
   Value getFact(Value head, Fact fact) {
     return b.load(facts, {head, b.index(static_cast<int64_t>(fact))});
   }
@@ -296,8 +315,9 @@ private:
                llvm::MutableArrayRef<Value> left);
   llvm::SmallVector<Value> getNothingLeft();
   void writeTails(ValueRange left);
-  /// From there, of all blocks, to a tail, which is written; yields as
-  /// `sumTails`.
+  /// From there, of all blocks, to a tail.
+  Value getTail(Value head, Value sum, Value bits);
+  /// The same, which is written; yields as `sumTails`.
   Value writeTail(Value head, Value sum, Value bits);
   /// Whether a tail is little enough for what is attended already.
   Value meets(Value tail, ValueRange at);
@@ -313,14 +333,18 @@ private:
                   body,
               bool ofMarked = false);
   /// The same, and what `load` makes of slots is there when they come, as it
-  /// was loaded while those before were looked at.
+  /// was loaded while those before were looked at. With a sample, of one chunk
+  /// in 2^sampleShift, and of all words that are in none.
   llvm::SmallVector<Value> forEachSlot(
       ValueRange carried,
       llvm::function_ref<llvm::SmallVector<Value>(llvm::ArrayRef<Slot>)> load,
       llvm::function_ref<llvm::SmallVector<Value>(
           llvm::ArrayRef<Slot>, ValueRange loaded, ValueRange carried)>
           body,
-      bool ofMarked = false);
+      bool ofMarked = false, Value sampleShift = nullptr);
+  /// The first of the words that are looked at kAtOnce at a time, and how many
+  /// times: all their slots are there, and none is picked in any case.
+  std::pair<Value, Value> getChunks();
   static bool areTogether(llvm::ArrayRef<Slot> slots) {
     return slots.size() == kAtOnce;
   }
@@ -475,6 +499,7 @@ private:
   // Of the last of the best: what its rank begins with, how many that begin so
   // are needed, how many bits follow, and whether they are all. [4] i32
   Value found;
+  Value nearTops;   // of tiles, one for each thread, and how many, i32
   Value mostMargin; // of a level, once all ends are known, i32
   Value counters;   // of BestScores
   Value row, kvHead, firstHead, length, numSlots; // index

@@ -20,6 +20,10 @@
 // before: it knows the mass that is attended, and what is left from a depth on
 // is at most what was counted.
 //
+// Of many slots a sample is counted, and the highest of each tile, which its
+// top tells: what is attended is mostly the mass of such, and what is left that
+// of many, of which a quarter is as good. Tails are of all slots.
+//
 // Tails are sums over depths themselves: a bound that is not above what is left
 // out of it. The f32 difference of two tops is off by 2^-23 of at most 2^16
 // steps, which 1/64 of a step covers; tops further apart count as 2^16 steps.
@@ -46,8 +50,16 @@ static constexpr float kOfNat =
 /// Of what scores promise: what is attended has a little less than that as
 /// often as more, and another round takes longer than a few more tokens.
 static constexpr float kPromised = 15.0f / 16.0f;
-/// Of what is attended already: bins are not exact.
-static constexpr float kKnown = 31.0f / 32.0f;
+/// Of what is attended already: bins are not exact, and less so of a sample.
+static constexpr float kKnown = 31.0f / 32.0f, kKnownOfSample = 7.0f / 8.0f;
+/// Groups of so many slots are sampled: one chunk in 2^kSampleShift is counted,
+/// as so many, but for the highest of each tile. It is near if it is no further
+/// from the highest of all.
+static constexpr int64_t kManySlots = 65536, kSampleShift = 2;
+static constexpr float kNearNats = 5.0f;
+/// Where scores lack more of their bounds, they are steep: few slots decide
+/// what is left, and a spread that is off a little is off by nats.
+static constexpr float kMostReach = 8.0f;
 
 PickLauncher::Levels PickLauncher::loadLevels(Value head,
                                               ArrayRef<Slot> slots) {
@@ -211,30 +223,82 @@ Value PickLauncher::getShareUnit() {
   return b.minNumber(getUnit(), b.f32(0x1p22f));
 }
 
-SmallVector<Value> PickLauncher::countDepths(Value first) {
-  int64_t heads = getHeadsAtOnce();
-  Value none = b.f32(0.0f), last = b.i32(kBins - 1);
-  Value unit = b.mulF(getShareUnit(), b.f32(1.0f / kMostShare));
+Value PickLauncher::getSampleShift() {
+  auto known = cast<RankedTensorType>(op.getScores().getType()).getDimSize(2);
+  bool areFew = !ShapedType::isDynamic(known) && known < kManySlots;
+  // Of a tile not all of which is open the highest may not be. One that follows
+  // has what was counted before, when all was open.
+  if (areFew || pages || (op.getTaken() && !isFollowing()))
+    return nullptr;
+  Value isSampled =
+      b.forLoop(b.index(0), b.index(group), 1,
+                b.compare(CmpIPredicate::uge, used, b.index(kManySlots)),
+                [&](Value head, ValueRange carried) -> SmallVector<Value> {
+                  Value isClose =
+                      b.compare(CmpFPredicate::OLE, getFact(head, Fact::reach),
+                                b.f32(kMostReach));
+                  return {b.andI(carried[0], isClose)};
+                })
+          .front();
+  return b.select(isSampled, b.i32(kSampleShift), b.i32(0));
+}
+
+PickLauncher::CountedHead PickLauncher::getCounted(Value first, int64_t at) {
+  CountedHead head;
+  // A head that is not there counts as the last one does, for nothing.
+  head.number = b.minI(b.addI(first, b.index(at)), b.index(group - 1));
+  head.firstBin = b.i32(2 * at * kBins);
+  head.top = b.load(tops, head.number);
+  // Of a depth, to its bin: the exponent of its width.
+  Value width = arith::FPToSIOp::create(
+      b, b.getI32Type(),
+      b.mulF(getFact(head.number, Fact::width), b.f32(kStepsOfBin)));
+  head.shift = math::CountTrailingZerosOp::create(b, width);
+  head.lack = b.mulF(getFact(head.number, Fact::lack), b.f32(kLog2E));
+  head.slope = b.mulF(getFact(head.number, Fact::slope), b.f32(-kLog2E));
+  return head;
+}
+
+void PickLauncher::countDepth(const CountedHead &head, const Slot &slot,
+                              Value depth, Value spread, Value times) {
   // What is not counted has bins of its lane's own, behind all others.
   Value uncounted = b.addI(b.toI32(lane), b.i32(numBins));
-  clearBins(2 * heads * kBins);
-  SmallVector<Value> numbers, headTops, shifts, slopes, lacks;
-  for (int64_t i = 0; i < heads; ++i) {
-    // A head that is not there counts as the last one does, for nothing.
-    numbers.push_back(b.minI(b.addI(first, b.index(i)), b.index(group - 1)));
-    headTops.push_back(b.load(tops, numbers[i]));
-    // Of a depth, to its bin: the exponent of its width.
-    Value width = arith::FPToSIOp::create(
-        b, b.getI32Type(),
-        b.mulF(getFact(numbers[i], Fact::width), b.f32(kStepsOfBin)));
-    shifts.push_back(math::CountTrailingZerosOp::create(b, width));
-    lacks.push_back(b.mulF(getFact(numbers[i], Fact::lack), b.f32(kLog2E)));
-    slopes.push_back(b.mulF(getFact(numbers[i], Fact::slope), b.f32(-kLog2E)));
+  // As unsigned numbers: what is not known is as deep as can be. So deep a mass
+  // hardly counts, and of trained attention most slots are so deep: in one bin
+  // all lanes would wait for each other.
+  Value bin = arith::ShRSIOp::create(b, depth, head.shift);
+  Value isDeep = b.compare(CmpIPredicate::uge, bin, b.i32(kBins - 1));
+  bin = b.addI(bin, head.firstBin);
+  bin = b.select(isDeep, uncounted, bin);
+  if (slot.isAlways)
+    bin = b.select(slot.isAlways, uncounted, bin);
+  if (slot.isOpen)
+    bin = b.select(slot.isOpen, bin, uncounted);
+  Value share = b.exp2(math::FmaOp::create(b, head.slope, spread, head.lack));
+  share = b.minNumber(share, b.f32(kMostShare));
+  Value unit = b.mulF(getShareUnit(), b.f32(1.0f / kMostShare));
+  Value amount = b.i32(1);
+  Value number = arith::BitcastOp::create(
+      b, b.getI32Type(), math::FmaOp::create(b, share, unit, b.f32(kInteger)));
+  if (times) {
+    amount = arith::ShLIOp::create(b, amount, times);
+    number = arith::ShLIOp::create(b, number, times);
   }
+  addToBin(b.toIndex(bin), amount);
+  addToBin(b.toIndex(b.addI(bin, b.i32(kBins))), number);
+}
+
+SmallVector<Value> PickLauncher::countDepths(Value first) {
+  int64_t heads = getHeadsAtOnce();
+  Value none = b.f32(0.0f), sampleShift = getSampleShift();
+  clearBins(2 * heads * kBins);
+  SmallVector<CountedHead> counted;
+  for (int64_t i = 0; i < heads; ++i)
+    counted.push_back(getCounted(first, i));
   auto load = [&](ArrayRef<Slot> slots) {
     SmallVector<Value> loaded;
-    for (int64_t i = 0; i < heads; ++i)
-      llvm::append_range(loaded, loadLevels(numbers[i], slots).pack());
+    for (const CountedHead &head : counted)
+      llvm::append_range(loaded, loadLevels(head.number, slots).pack());
     llvm::append_range(loaded, loadSpreads(slots));
     return loaded;
   };
@@ -246,43 +310,143 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
         for (int64_t i = 0; i < heads; ++i)
           all.push_back(Levels::unpack(loaded, slots.size()));
         SmallVector<Value> spreads = getSpreads(loaded);
-        for (int64_t i = 0; i < heads; ++i) {
-          SmallVector<Value> below = getBelow(headTops[i], all[i]);
+        for (auto [i, head] : llvm::enumerate(counted)) {
+          SmallVector<Value> below = getBelow(head.top, all[i]);
           for (auto [j, slot] : llvm::enumerate(slots)) {
-            Value depth = getDepth(all[i], below, j);
-            // As unsigned numbers: what is not known is as deep as can be. So
-            // deep a mass hardly counts, and of trained attention most slots
-            // are so deep: in one bin all lanes would wait for each other.
-            Value bin = arith::ShRSIOp::create(b, depth, shifts[i]);
-            Value isDeep = b.compare(CmpIPredicate::uge, bin, last);
-            bin = b.addI(bin, b.i32(2 * i * kBins));
-            bin = b.select(isDeep, uncounted, bin);
-            if (slot.isAlways)
-              bin = b.select(slot.isAlways, uncounted, bin);
-            if (slot.isOpen)
-              bin = b.select(slot.isOpen, bin, uncounted);
-            if (slot.isAlways) {
-              Value isTaken = andOpen(slot, slot.isAlways);
-              Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
-              Value mass =
-                  getMassOfScore(getMassOfDepth(depth), numbers[i], spreads[j]);
-              mass = b.select(b.andI(isTaken, isKnown), mass, none);
-              next[i] = b.addF(next[i], mass);
+            Value depth = getDepth(all[i], below, j), times;
+            if (sampleShift && areTogether(slots)) {
+              Value isTop =
+                  b.compare(CmpIPredicate::eq, getLevel(all[i], j), b.i32(0));
+              times = b.select(isTop, b.i32(0), sampleShift);
             }
-            Value share =
-                b.exp2(math::FmaOp::create(b, slopes[i], spreads[j], lacks[i]));
-            share = b.minNumber(share, b.f32(kMostShare));
-            Value number = arith::BitcastOp::create(
-                b, b.getI32Type(),
-                math::FmaOp::create(b, share, unit, b.f32(kInteger)));
-            addToBin(b.toIndex(bin), b.i32(1));
-            addToBin(b.toIndex(b.addI(bin, b.i32(kBins))), number);
+            countDepth(head, slot, depth, spreads[j], times);
+            if (!slot.isAlways)
+              continue;
+            Value isTaken = andOpen(slot, slot.isAlways);
+            Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
+            Value mass =
+                getMassOfScore(getMassOfDepth(depth), head.number, spreads[j]);
+            mass = b.select(b.andI(isTaken, isKnown), mass, none);
+            next[i] = b.addF(next[i], mass);
           }
         }
         return next;
-      });
+      },
+      /*ofMarked=*/false, sampleShift);
+  if (sampleShift) {
+    Value isSampled = b.compare(CmpIPredicate::ne, sampleShift, b.i32(0));
+    b.ifThen(isSampled, [&] { countTileTops(counted, sampleShift); });
+  }
   return addUpBins(2 * heads * kBins, sums,
                    SmallVector<Join>(heads, Join::sum));
+}
+
+/// A thread for each tile: of most, any spread stands for that of the highest.
+/// Those that are near are few and decide, and their threads look for theirs.
+void PickLauncher::countTileTops(ArrayRef<CountedHead> heads,
+                                 Value sampleShift) {
+  constexpr auto nearSteps =
+      static_cast<int64_t>(kNearNats * ScanFindings::kPerNat);
+  const auto numHeads = static_cast<int64_t>(heads.size());
+  Value firstWord, chunks, one = b.i32(1);
+  std::tie(firstWord, chunks) = getChunks();
+  Value firstTile = b.divU(firstWord, b.index(kWordsOfTile));
+  Value ofChunk = b.index(kAtOnce / kWordsOfTile);
+  Value ofSample = b.subI(arith::ShLIOp::create(b, one, sampleShift), one);
+  Value counter = b.index(threads);
+  // visit(head, its number, tile, depth, whether it is near) of each that the
+  // sample has passed over.
+  auto forEachTop =
+      [&](function_ref<void(const CountedHead &, int64_t, Value, Value, Value)>
+              visit) {
+        b.forLoop(thread, b.mulI(chunks, ofChunk), threads, [&](Value number) {
+          Value chunk = b.toI32(b.divU(number, ofChunk));
+          Value isPassed =
+              b.compare(CmpIPredicate::ne, b.andI(chunk, ofSample), b.i32(0));
+          Value tile = b.addI(firstTile, number);
+          b.ifThen(isPassed, [&] {
+            SmallVector<Value> depths;
+            for (const CountedHead &head : heads) {
+              Levels level;
+              level.tops = {b.load(
+                  tileTops, {row, b.addI(firstHead, head.number), tile})};
+              depths.push_back(getBelow(head.top, level).front());
+            }
+            for (auto [i, depth] : llvm::enumerate(depths)) {
+              Value isNear =
+                  b.compare(CmpIPredicate::slt, depth, b.i32(nearSteps));
+              visit(heads[i], static_cast<int64_t>(i), tile, depth, isNear);
+            }
+          });
+        });
+      };
+  auto countAsAny = [&](const CountedHead &head, Value tile, Value depth,
+                        Value isCounted) {
+    Slot slot;
+    slot.number = b.mulI(tile, b.index(ScanFindings::kTile));
+    slot.isOpen = isCounted;
+    Value spread = getSpreads(loadSpreads(slot)).front();
+    countDepth(head, slot, depth, spread, Value());
+  };
+  storeOnce(b.i32(0), nearTops, counter);
+  b.barrier();
+  forEachTop([&](const CountedHead &head, int64_t number, Value tile,
+                 Value depth, Value isNear) {
+    countAsAny(head, tile, depth, notI(isNear));
+    b.ifThen(isNear, [&] {
+      Value at = memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::addi, one,
+                                             nearTops, counter);
+      Value hasRoom = b.compare(CmpIPredicate::ult, at, b.i32(threads));
+      Value entry =
+          b.addI(b.mulI(b.toI32(tile), b.i32(numHeads)), b.i32(number));
+      b.ifThen(hasRoom, [&] { b.store(entry, nearTops, b.toIndex(at)); });
+    });
+  });
+  b.barrier();
+  Value total = b.loadIndex(nearTops, counter);
+  Value areFew = b.compare(CmpIPredicate::ule, total, b.index(threads));
+  b.ifThen(notI(areFew), [&] {
+    forEachTop([&](const CountedHead &head, int64_t, Value tile, Value depth,
+                   Value isNear) { countAsAny(head, tile, depth, isNear); });
+  });
+  Value hasOne = b.andI(areFew, b.compare(CmpIPredicate::ult, thread, total));
+  b.ifThen(hasOne, [&] {
+    Value entry = b.load(nearTops, thread);
+    Value which = b.remU(entry, b.i32(numHeads));
+    CountedHead head = heads.front();
+    for (auto [i, other] : llvm::enumerate(heads.drop_front())) {
+      Value is = b.compare(CmpIPredicate::eq, which,
+                           b.i32(static_cast<int64_t>(i) + 1));
+      for (auto field :
+           {&CountedHead::number, &CountedHead::firstBin, &CountedHead::top,
+            &CountedHead::shift, &CountedHead::lack, &CountedHead::slope})
+        head.*field = b.select(is, other.*field, head.*field);
+    }
+    countNearTop(head, b.toIndex(b.divU(entry, b.i32(numHeads))));
+  });
+}
+
+/// By the thread alone: the highest has no level.
+void PickLauncher::countNearTop(const CountedHead &head, Value tile) {
+  Value first = b.mulI(tile, b.index(ScanFindings::kTile));
+  Value queryHead = b.addI(firstHead, head.number);
+  Levels all;
+  all.tops = {b.load(tileTops, {row, queryHead, tile})};
+  for (int64_t i = 0; i < ScanFindings::kTile; i += kTogether) {
+    auto [low, high] =
+        b.load8Bytes(levels, {row, queryHead, b.addI(first, b.index(i))});
+    all.packed.append({low, high});
+  }
+  Value highest = b.i32(0);
+  for (int64_t i = 0; i < ScanFindings::kTile; ++i) {
+    Value is = b.compare(CmpIPredicate::eq, getLevel(all, i), b.i32(0));
+    highest = b.select(is, b.i32(i), highest);
+  }
+  Slot slot;
+  slot.number = b.addI(first, b.toIndex(highest));
+  Value depth = getBelow(head.top, all).front();
+  Value spread = getSpreads(loadSpreads(slot)).front();
+  countDepth(head, slot, depth, spread, Value());
 }
 
 /// The first bin from which on so little is left that a proof can do without. A
@@ -333,7 +497,11 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
     mass =
         b.addF(mass, getMass(b.load(attended, {row, b.addI(firstHead, head)}),
                              getShift(head)));
-  Value outsideToo = getRest(head);
+  Value known = b.f32(kKnown), outsideToo = getRest(head);
+  if (Value shift = getSampleShift()) {
+    Value isSampled = b.compare(CmpIPredicate::ne, shift, b.i32(0));
+    known = b.select(isSampled, b.f32(kKnownOfSample), known);
+  }
   // What was too deep to be counted: where so little is attended that it may
   // matter, all are taken.
   Value slots = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
@@ -343,7 +511,7 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
   // How many lanes find that too much is left: those of what is highest.
   auto countNeeded = [&](Value rest, Value scoresLeft) {
     // What was picked before is attended, and among what was counted.
-    Value attendable = b.mulF(mass, b.f32(kKnown));
+    Value attendable = b.mulF(mass, known);
     if (!isFollowing()) {
       attendable = b.maxNumber(b.subF(all, scoresLeft), none);
       attendable = math::FmaOp::create(b, attendable, b.f32(kPromised), mass);
@@ -513,6 +681,54 @@ SmallVector<Value> PickLauncher::markDeep() {
   for (Value sum : ArrayRef<Value>(sums).drop_front(2))
     marked.append({sum, sums[1]});
   return marked;
+}
+
+/// What ends were found from are estimates, which another pass costs less than
+/// what follows the last round.
+SmallVector<Value> PickLauncher::markUntilProved() {
+  if (!sumsWhileMarking())
+    return markDeep();
+  // Deeper by half a nat, two, and eight; in the end by all.
+  constexpr int64_t kPasses = 5, kDeeper = ScanFindings::kPerNat / 2;
+  Value none = b.f32(0.0f), zero = b.i32(0), all = b.i32(1 << 30);
+  SmallVector<Value> state = {b.boolean(true), zero};
+  for (int64_t head = 0; head < group; ++head)
+    state.append({none, zero});
+  state = b.forLoop(
+      b.index(0), b.index(kPasses), 1, state, [&](Value pass, ValueRange now) {
+        return b.ifThen(now[0], now, [&] {
+          SmallVector<Value> marked = markDeep(), shorts, before;
+          Value goesOn = b.boolean(false);
+          for (int64_t i = 0; i < group; ++i) {
+            Value head = b.index(i);
+            Value tail = getTail(head, marked[1 + 2 * i], marked[2 + 2 * i]);
+            shorts.push_back(notI(meets(tail, {row, b.addI(firstHead, head)})));
+            goesOn = b.orI(goesOn, shorts.back());
+            before.push_back(b.load(ends, head));
+          }
+          // Where nothing is left, or there is no room, deeper is the same.
+          Value isLeft = b.compare(CmpIPredicate::ne, marked[2], zero);
+          Value hasRoom =
+              b.compare(CmpIPredicate::sle, marked[0], b.i32(op.getBudget()));
+          goesOn = b.andI(goesOn, b.andI(isLeft, hasRoom));
+          Value isLast =
+              b.compare(CmpIPredicate::sge, pass, b.index(kPasses - 2));
+          Value deeper = arith::ShLIOp::create(
+              b, b.i32(kDeeper), b.toI32(b.mulI(pass, b.index(2))));
+          b.barrier();
+          for (auto [i, isShort, end] : llvm::enumerate(shorts, before)) {
+            Value next = b.minI(b.addI(b.minI(end, all), deeper), all);
+            next = b.select(isLast, all, next);
+            next = b.select(b.andI(goesOn, isShort), next, end);
+            storeOnce(next, ends, b.index(static_cast<int64_t>(i)));
+          }
+          b.barrier();
+          SmallVector<Value> next = {goesOn};
+          llvm::append_range(next, marked);
+          return next;
+        });
+      });
+  return SmallVector<Value>(llvm::drop_begin(state));
 }
 
 /// Heads after each other; tails come later.

@@ -149,6 +149,7 @@ void PickLauncher::loadTops() {
         most = b.maxNumber(most, b.subF(top, known));
       }
       setWidth(head, most);
+      setFact(head, Fact::reach, most);
       setFact(head, Fact::lack, lack);
       Value slope = b.divF(found[0], b.maxNumber(found[1], b.f32(0x1p-100f)));
       setFact(head, Fact::slope, slope);

@@ -99,6 +99,31 @@ void PickLauncher::excludeTaken() {
             });
 }
 
+std::pair<Value, Value> PickLauncher::getChunks() {
+  // What is loaded together must not lie across the ends of rows.
+  Value size = b.index(kWarp);
+  Value first = firstWord, last = b.minI(lastWord, b.divU(used, size));
+  if (hasAlways()) {
+    auto [afterSinks, window] = getFree();
+    first = b.minI(
+        b.maxI(first, b.divU(b.addI(afterSinks, b.index(kWarp - 1)), size)),
+        lastWord);
+    last = b.minI(last, b.divU(window, size));
+  }
+  Value isAligned = b.compare(CmpIPredicate::eq,
+                              b.remU(numSlots, b.index(kTogether)), b.index(0));
+  last = b.select(isAligned, last, first);
+  if (hasAlways() && pages)
+    last = first;
+  if (hasLevels()) { // whole tiles
+    Value tiles =
+        b.createOrFold<arith::CeilDivUIOp>(first, b.index(kWordsOfTile));
+    first = b.minI(b.mulI(tiles, b.index(kWordsOfTile)), lastWord);
+  }
+  Value words = b.maxI(b.subI(last, first), b.index(0));
+  return {first, b.divU(words, b.index(kAtOnce))};
+}
+
 SmallVector<Value> PickLauncher::forEachSlot(
     ValueRange carried,
     function_ref<SmallVector<Value>(ArrayRef<Slot>, ValueRange)> body,
@@ -115,7 +140,7 @@ SmallVector<Value> PickLauncher::forEachSlot(
     ValueRange carried, function_ref<SmallVector<Value>(ArrayRef<Slot>)> load,
     function_ref<SmallVector<Value>(ArrayRef<Slot>, ValueRange, ValueRange)>
         body,
-    bool ofMarked) {
+    bool ofMarked, Value sampleShift) {
   Value size = b.index(kWarp), atOnce = b.index(kAtOnce);
   auto open = [&](MutableArrayRef<Slot> slots) {
     SmallVector<Value> bits;
@@ -127,23 +152,17 @@ SmallVector<Value> PickLauncher::forEachSlot(
       slot.isOpen = andOpen(slot, bit);
   };
 
-  // Words all of whose slots are there, and neither sinks nor of the window;
-  // what is loaded together must not lie across the ends of rows.
-  Value first = firstWord, last = b.minI(lastWord, b.divU(used, size));
-  if (hasAlways()) {
-    auto [afterSinks, window] = getFree();
-    first = b.minI(
-        b.maxI(first, b.divU(b.addI(afterSinks, b.index(kWarp - 1)), size)),
-        lastWord);
-    last = b.minI(last, b.divU(window, size));
+  Value first, chunks;
+  std::tie(first, chunks) = getChunks();
+  Value visits = chunks;
+  if (sampleShift) {
+    Value every = b.toIndex(arith::ShLIOp::create(b, b.i32(1), sampleShift));
+    visits = b.createOrFold<arith::CeilDivUIOp>(chunks, every);
   }
-  Value isAligned = b.compare(CmpIPredicate::eq,
-                              b.remU(numSlots, b.index(kTogether)), b.index(0));
-  last = b.select(isAligned, last, first);
-  if (hasAlways() && pages)
-    last = first;
-  Value chunks = b.divU(b.maxI(b.subI(last, first), b.index(0)), atOnce);
-  auto getSlots = [&](Value chunk) {
+  auto getSlots = [&](Value visit) {
+    Value chunk = visit;
+    if (sampleShift)
+      chunk = b.toIndex(arith::ShLIOp::create(b, b.toI32(visit), sampleShift));
     Value word = b.addI(first, b.mulI(chunk, atOnce));
     Value base = b.addI(b.mulI(word, size), b.mulI(lane, b.index(kTogether)));
     SmallVector<Slot> slots(kAtOnce);
@@ -153,17 +172,17 @@ SmallVector<Value> PickLauncher::forEachSlot(
     return slots;
   };
   // What the next chunk needs is loaded while this one is looked at.
-  Value any = b.compare(CmpIPredicate::slt, warp, chunks);
+  Value any = b.compare(CmpIPredicate::slt, warp, visits);
   auto walk = [&] {
     SmallVector<Value> state = load(getSlots(warp));
     unsigned numLoaded = state.size();
     llvm::append_range(state, carried);
     state =
-        b.forLoop(warp, chunks, warps, state, [&](Value chunk, ValueRange now) {
+        b.forLoop(warp, visits, warps, state, [&](Value visit, ValueRange now) {
           Value next =
-              b.minI(b.addI(chunk, b.index(warps)), b.subI(chunks, b.index(1)));
+              b.minI(b.addI(visit, b.index(warps)), b.subI(visits, b.index(1)));
           SmallVector<Value> loaded = load(getSlots(next));
-          SmallVector<Slot> slots = getSlots(chunk);
+          SmallVector<Slot> slots = getSlots(visit);
           open(slots);
           llvm::append_range(loaded, body(slots, now.take_front(numLoaded),
                                           now.drop_front(numLoaded)));

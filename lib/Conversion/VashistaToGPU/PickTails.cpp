@@ -94,7 +94,7 @@ Value PickLauncher::meets(Value tail, ValueRange at) {
   return b.compare(CmpFPredicate::OLE, tail, allowed);
 }
 
-Value PickLauncher::writeTail(Value head, Value sum, Value bits) {
+Value PickLauncher::getTail(Value head, Value sum, Value bits) {
   // Sums of n positive f32 numbers, of each thread and then of threads, are low
   // by less than (n / 4 + 4) 2^-24 of themselves; a term by 2^-21, and as its
   // distance from the unit, of at most 88, is rounded, multiplied by a constant
@@ -112,9 +112,8 @@ Value PickLauncher::writeTail(Value head, Value sum, Value bits) {
   Value isUnknown =
       b.orI(b.compare(CmpIPredicate::eq, bits, b.i32(3)),
             b.compare(CmpIPredicate::ne, b.load(nans, head), b.i32(0)));
-  Value at[] = {row, b.addI(firstHead, head)};
   if (outside) {
-    Value other = b.load(outside, at);
+    Value other = b.load(outside, {row, b.addI(firstHead, head)});
     Value most = b.maxF(tail, other);
     Value both = b.addF(b.exp(b.subF(tail, most)), b.exp(b.subF(other, most)));
     Value joined = b.addF(most, b.log(both));
@@ -125,7 +124,12 @@ Value PickLauncher::writeTail(Value head, Value sum, Value bits) {
   Value relative = b.mulF(b.absF(tail), b.f32(0x1p-22f));
   Value raised = b.addF(tail, b.addF(slack, relative));
   tail = b.select(isInf(b.absF(tail)), tail, raised);
-  tail = b.select(isUnknown, b.f32(kInfinity), tail);
+  return b.select(isUnknown, b.f32(kInfinity), tail);
+}
+
+Value PickLauncher::writeTail(Value head, Value sum, Value bits) {
+  Value at[] = {row, b.addI(firstHead, head)};
+  Value tail = getTail(head, sum, bits);
   storeTail(tail, at);
   return attended ? meets(tail, at) : b.boolean(true);
 }

@@ -206,7 +206,8 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
             b.sharedType(group, f32), b.sharedType(group, i32),
             b.sharedType(4, i32), b.sharedType(kTold, i32),
             b.sharedType(BestScores::kCounters, i32),
-            b.sharedType({group, kFacts}, f32)},
+            b.sharedType({group, kFacts}, f32),
+            b.sharedType(hasLevels() ? threads + 1 : 1, i32)},
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              emit(values, its, shared);
            });
@@ -253,6 +254,7 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
     told = shared[9];
   counters = shared[10];
   facts = shared[11];
+  nearTops = shared[12];
 
   Value zero = b.index(0);
   row = b.blockId(gpu::Dimension::x);
@@ -335,7 +337,9 @@ void PickLauncher::pickAndWrite() {
   else if (isProving)
     b.forLoop(b.index(0), b.index(group), 1,
               [&](Value head) { findEnd(head); });
-  SmallVector<Value> marked = hasLevels() ? markDeep() : markNeeded();
+  SmallVector<Value> marked = !hasLevels()    ? markNeeded()
+                              : isFollowing() ? markUntilProved()
+                                              : markDeep();
   Value available = marked[0];
   Value isOver =
       b.compare(CmpIPredicate::sgt, available, b.i32(op.getBudget()));

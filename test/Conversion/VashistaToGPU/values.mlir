@@ -445,6 +445,31 @@ func.func @prove(
 
 // -----
 
+// Of many slots some are counted, and the highest of each tile of the others.
+// CHECK-LABEL: func.func @prove_long(
+// CHECK: gpu.func @pick_0(
+// CHECK: arith.cmpi uge, %{{.*}}, %c65536{{.*}} : index
+// CHECK: memref.atomic_rmw addi {{.*}} memref<513xi32, #gpu.address_space<workgroup>>
+func.func @prove_long(
+    %q: tensor<2x4x128xf32>, %codes: tensor<?x2x16x64xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<2x8192xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x2x64xi32>, tensor<2x4xf32>) {
+  %s, %b = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.0883883461
+      : (tensor<2x4x128xf32>, tensor<?x2x16x64xi8>, tensor<?x2x16x4xf8E4M3FN>,
+         tensor<?x2x16xi8>, tensor<2x8192xi32>, tensor<2xi32>)
+      -> (tensor<2x4x131072xf32>, tensor<2x4x131072xf32>)
+  %p:3 = vashista.pick proving 64 tokens of(%s, %b) lens(%lens)
+      kv_heads 2 page_size 16 tolerance 0.5
+      : (tensor<2x4x131072xf32>, tensor<2x4x131072xf32>, tensor<2xi32>)
+      -> (tensor<2x2x64xi32>, tensor<2x2xi32>, tensor<2x4xf32>)
+  return %p#0, %p#2 : tensor<2x2x64xi32>, tensor<2x4xf32>
+}
+
+// -----
+
 // One that is given bounds for scores needs them as they are.
 // CHECK-LABEL: func.func @prove_by_bounds(
 // CHECK-NOT: xi16>
