@@ -20,10 +20,10 @@
 //
 // PickToGPU.cpp has the order of things and writes picks; PickProof.cpp finds
 // what the proofs of a group need, from bounds and scores, PickLevels.cpp from
-// levels, which is all that some scans leave; PickRanks.cpp the best of more
-// than there is
-// room for, PickTails.cpp what is left; PickSlots.cpp walks slots,
-// PickBlocks.cpp joins what threads and blocks find. What is picked and why:
+// levels, which is all that some scans leave, as deep as PickDepths.cpp says;
+// PickRanks.cpp the best of more than there is room for, PickTails.cpp what is
+// left; PickSlots.cpp walks slots, PickBlocks.cpp joins what threads and blocks
+// find. What is picked and why:
 // PickToLinalg.cpp and ProvingPick.cpp.
 //
 // Bytes, for L slots and G heads: `proving` reads G L scores and (2 G + G (G -

@@ -1,0 +1,443 @@
+//===- PickDepths.cpp - How deep proofs take slots, by levels -------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// Slots of each depth are counted, of a few heads in one pass, and what scores
+// lack of their bounds is added up beside: the slots of a bin lie in the middle
+// of it, for an estimate of what is left and of what is attended. So it is
+// found how deep a head must take slots if nobody else did; what any head takes
+// is taken. That several heads together need 3 to 6 % less is not worth the
+// passes that find it. A pick that follows takes these numbers from the one
+// before: it knows the mass that is attended, and what is left from a depth on
+// is at most what was counted.
+//
+// Of many slots a sample is counted, and the highest of each tile, which its
+// top tells: what is attended is mostly the mass of such, and what is left that
+// of many, of which a quarter is as good. Tails are of all slots, and a pick
+// that follows goes deeper until its own says that it is enough.
+//
+//===----------------------------------------------------------------------===//
+
+#include "PickKernels.h"
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpFPredicate;
+using arith::CmpIPredicate;
+
+/// Steps of a bin, and bins of a nat.
+static constexpr int64_t kStepsOfBin = 16;
+static constexpr float kOfNat =
+    static_cast<float>(ScanFindings::kPerNat) / kStepsOfBin;
+/// Of what scores promise: what is attended has a little less than that as
+/// often as more, and another round takes longer than a few more tokens.
+static constexpr float kPromised = 15.0f / 16.0f;
+/// Of what is attended already: bins are not exact, and less so of a sample.
+static constexpr float kKnown = 31.0f / 32.0f, kKnownOfSample = 7.0f / 8.0f;
+/// Groups of so many slots are sampled: one chunk in 2^kSampleShift is counted,
+/// as so many, but for the highest of each tile. It is near if it is no further
+/// from the highest of all.
+static constexpr int64_t kManySlots = 65536, kSampleShift = 2;
+static constexpr float kNearNats = 5.0f;
+/// Where scores lack more of their bounds, they are steep: few slots decide
+/// what is left, and a spread that is off a little is off by nats.
+static constexpr float kMostReach = 8.0f;
+
+/// The value of this warp.
+Value PickLauncher::selectOfWarp(ArrayRef<Value> values) {
+  Value own = values.front();
+  for (auto [i, value] : llvm::enumerate(values))
+    if (i > 0)
+      own =
+          b.select(b.compare(CmpIPredicate::eq, warp, b.index(i)), value, own);
+  return own;
+}
+
+void PickLauncher::findDepthEnds() {
+  int64_t heads = getHeadsAtOnce();
+  b.forLoop(b.index(0), b.index(group), heads, [&](Value first) {
+    SmallVector<Value> taken(heads, b.f32(0.0f));
+    if (!isFollowing())
+      taken = countDepths(first);
+    if (depths)
+      moveDepths(first);
+    // A warp for each.
+    Value head = b.addI(first, warp);
+    Value isThere = b.andI(b.compare(CmpIPredicate::ult, warp, b.index(heads)),
+                           b.compare(CmpIPredicate::ult, head, b.index(group)));
+    Value own = selectOfWarp(taken);
+    b.ifThen(isThere, [&] { findDepthEnd(head, warp, own); });
+    b.barrier();
+  });
+}
+
+/// Of a few heads, for the pick that follows or from the one before.
+void PickLauncher::moveDepths(Value first) {
+  int64_t size = 2 * kBins; // of a head
+  Value isWriter = b.compare(CmpIPredicate::eq, block, b.index(0));
+  forEachFour(getHeadsAtOnce() * size, [&](Value at) {
+    Value head = b.addI(first, b.divU(at, b.index(size)));
+    Value isMoved = b.compare(CmpIPredicate::ult, head, b.index(group));
+    if (!isFollowing())
+      isMoved = b.andI(isMoved, isWriter);
+    b.ifThen(isMoved, [&] {
+      Value there[] = {row, b.addI(firstHead, head), b.remU(at, b.index(size))};
+      if (isFollowing())
+        storeFour(loadFour(depths, there), bins, at);
+      else
+        storeFour(loadFour(bins, at), depths, there);
+    });
+  });
+  b.barrier();
+}
+
+/// f32 numbers from 2^23 on are 2^23 and an integer, which their last bits are:
+/// to round to it takes no conversion. What is above these bits is added up
+/// with them, once for each that is counted.
+static constexpr float kInteger = 0x1p23f;
+static constexpr int64_t kBitsOfInteger = 0x4b000000;
+
+/// No share has more than its bits have room for.
+Value PickLauncher::getShareUnit() {
+  return b.minNumber(getUnit(), b.f32(0x1p22f));
+}
+
+Value PickLauncher::getSampleShift() {
+  auto known = cast<RankedTensorType>(op.getScores().getType()).getDimSize(2);
+  bool areFew = !ShapedType::isDynamic(known) && known < kManySlots;
+  // Of a tile not all of which is open the highest may not be. One that follows
+  // has what was counted before, when all was open.
+  if (areFew || pages || (op.getTaken() && !isFollowing()))
+    return nullptr;
+  Value isSampled =
+      b.forLoop(b.index(0), b.index(group), 1,
+                b.compare(CmpIPredicate::uge, used, b.index(kManySlots)),
+                [&](Value head, ValueRange carried) -> SmallVector<Value> {
+                  Value isClose =
+                      b.compare(CmpFPredicate::OLE, getFact(head, Fact::reach),
+                                b.f32(kMostReach));
+                  return {b.andI(carried[0], isClose)};
+                })
+          .front();
+  return b.select(isSampled, b.i32(kSampleShift), b.i32(0));
+}
+
+PickLauncher::CountedHead PickLauncher::getCounted(Value first, int64_t at) {
+  CountedHead head;
+  // A head that is not there counts as the last one does, for nothing.
+  head.number = b.minI(b.addI(first, b.index(at)), b.index(group - 1));
+  head.firstBin = b.i32(2 * at * kBins);
+  head.top = b.load(tops, head.number);
+  // Of a depth, to its bin: the exponent of its width.
+  Value width = arith::FPToSIOp::create(
+      b, b.getI32Type(),
+      b.mulF(getFact(head.number, Fact::width), b.f32(kStepsOfBin)));
+  head.shift = math::CountTrailingZerosOp::create(b, width);
+  head.lack = b.mulF(getFact(head.number, Fact::lack), b.f32(kLog2E));
+  head.slope = b.mulF(getFact(head.number, Fact::slope), b.f32(-kLog2E));
+  return head;
+}
+
+void PickLauncher::countDepth(const CountedHead &head, const Slot &slot,
+                              Value depth, Value spread, Value times) {
+  // What is not counted has bins of its lane's own, behind all others.
+  Value uncounted = b.addI(b.toI32(lane), b.i32(numBins));
+  // As unsigned numbers: what is not known is as deep as can be. So deep a mass
+  // hardly counts, and of trained attention most slots are so deep: in one bin
+  // all lanes would wait for each other.
+  Value bin = arith::ShRSIOp::create(b, depth, head.shift);
+  Value isDeep = b.compare(CmpIPredicate::uge, bin, b.i32(kBins - 1));
+  bin = b.addI(bin, head.firstBin);
+  bin = b.select(isDeep, uncounted, bin);
+  if (slot.isAlways)
+    bin = b.select(slot.isAlways, uncounted, bin);
+  if (slot.isOpen)
+    bin = b.select(slot.isOpen, bin, uncounted);
+  Value share = b.exp2(math::FmaOp::create(b, head.slope, spread, head.lack));
+  share = b.minNumber(share, b.f32(kMostShare));
+  Value unit = b.mulF(getShareUnit(), b.f32(1.0f / kMostShare));
+  Value amount = b.i32(1);
+  Value number = arith::BitcastOp::create(
+      b, b.getI32Type(), math::FmaOp::create(b, share, unit, b.f32(kInteger)));
+  if (times) {
+    amount = arith::ShLIOp::create(b, amount, times);
+    number = arith::ShLIOp::create(b, number, times);
+  }
+  addToBin(b.toIndex(bin), amount);
+  addToBin(b.toIndex(b.addI(bin, b.i32(kBins))), number);
+}
+
+SmallVector<Value> PickLauncher::countDepths(Value first) {
+  int64_t heads = getHeadsAtOnce();
+  Value none = b.f32(0.0f), sampleShift = getSampleShift();
+  clearBins(2 * heads * kBins);
+  SmallVector<CountedHead> counted;
+  for (int64_t i = 0; i < heads; ++i)
+    counted.push_back(getCounted(first, i));
+  auto load = [&](ArrayRef<Slot> slots) {
+    SmallVector<Value> loaded;
+    for (const CountedHead &head : counted)
+      llvm::append_range(loaded, loadLevels(head.number, slots).pack());
+    llvm::append_range(loaded, loadSpreads(slots));
+    return loaded;
+  };
+  SmallVector<Value> sums = forEachSlot(
+      SmallVector<Value>(heads, none), load,
+      [&](ArrayRef<Slot> slots, ValueRange loaded, ValueRange now) {
+        SmallVector<Value> next(now);
+        SmallVector<Levels> all;
+        for (int64_t i = 0; i < heads; ++i)
+          all.push_back(Levels::unpack(loaded, slots.size()));
+        SmallVector<Value> spreads = getSpreads(loaded);
+        for (auto [i, head] : llvm::enumerate(counted)) {
+          SmallVector<Value> below = getBelow(head.top, all[i]);
+          for (auto [j, slot] : llvm::enumerate(slots)) {
+            Value depth = getDepth(all[i], below, j), times;
+            if (sampleShift && areTogether(slots)) {
+              Value isTop =
+                  b.compare(CmpIPredicate::eq, getLevel(all[i], j), b.i32(0));
+              times = b.select(isTop, b.i32(0), sampleShift);
+            }
+            countDepth(head, slot, depth, spreads[j], times);
+            if (!slot.isAlways)
+              continue;
+            Value isTaken = andOpen(slot, slot.isAlways);
+            Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
+            Value mass =
+                getMassOfScore(getMassOfDepth(depth), head.number, spreads[j]);
+            mass = b.select(b.andI(isTaken, isKnown), mass, none);
+            next[i] = b.addF(next[i], mass);
+          }
+        }
+        return next;
+      },
+      /*ofMarked=*/false, sampleShift);
+  if (sampleShift) {
+    Value isSampled = b.compare(CmpIPredicate::ne, sampleShift, b.i32(0));
+    b.ifThen(isSampled, [&] { countTileTops(counted, sampleShift); });
+  }
+  return addUpBins(2 * heads * kBins, sums,
+                   SmallVector<Join>(heads, Join::sum));
+}
+
+/// A thread for each tile: of most, any spread stands for that of the highest.
+/// Those that are near are few and decide, and their threads look for theirs.
+void PickLauncher::countTileTops(ArrayRef<CountedHead> heads,
+                                 Value sampleShift) {
+  constexpr auto nearSteps =
+      static_cast<int64_t>(kNearNats * ScanFindings::kPerNat);
+  const auto numHeads = static_cast<int64_t>(heads.size());
+  Value firstWord, chunks, one = b.i32(1);
+  std::tie(firstWord, chunks) = getChunks();
+  Value firstTile = b.divU(firstWord, b.index(kWordsOfTile));
+  Value ofChunk = b.index(kAtOnce / kWordsOfTile);
+  Value ofSample = b.subI(arith::ShLIOp::create(b, one, sampleShift), one);
+  Value counter = b.index(threads);
+  // visit(head, its number, tile, depth, whether it is near) of each that the
+  // sample has passed over.
+  auto forEachTop =
+      [&](function_ref<void(const CountedHead &, int64_t, Value, Value, Value)>
+              visit) {
+        b.forLoop(thread, b.mulI(chunks, ofChunk), threads, [&](Value number) {
+          Value chunk = b.toI32(b.divU(number, ofChunk));
+          Value isPassed =
+              b.compare(CmpIPredicate::ne, b.andI(chunk, ofSample), b.i32(0));
+          Value tile = b.addI(firstTile, number);
+          b.ifThen(isPassed, [&] {
+            SmallVector<Value> depths;
+            for (const CountedHead &head : heads) {
+              Levels level;
+              level.tops = {b.load(
+                  tileTops, {row, b.addI(firstHead, head.number), tile})};
+              depths.push_back(getBelow(head.top, level).front());
+            }
+            for (auto [i, depth] : llvm::enumerate(depths)) {
+              Value isNear =
+                  b.compare(CmpIPredicate::slt, depth, b.i32(nearSteps));
+              visit(heads[i], static_cast<int64_t>(i), tile, depth, isNear);
+            }
+          });
+        });
+      };
+  auto countAsAny = [&](const CountedHead &head, Value tile, Value depth,
+                        Value isCounted) {
+    Slot slot;
+    slot.number = b.mulI(tile, b.index(ScanFindings::kTile));
+    slot.isOpen = isCounted;
+    Value spread = getSpreads(loadSpreads(slot)).front();
+    countDepth(head, slot, depth, spread, Value());
+  };
+  storeOnce(b.i32(0), nearTops, counter);
+  b.barrier();
+  forEachTop([&](const CountedHead &head, int64_t number, Value tile,
+                 Value depth, Value isNear) {
+    countAsAny(head, tile, depth, notI(isNear));
+    b.ifThen(isNear, [&] {
+      Value at = memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::addi, one,
+                                             nearTops, counter);
+      Value hasRoom = b.compare(CmpIPredicate::ult, at, b.i32(threads));
+      Value entry =
+          b.addI(b.mulI(b.toI32(tile), b.i32(numHeads)), b.i32(number));
+      b.ifThen(hasRoom, [&] { b.store(entry, nearTops, b.toIndex(at)); });
+    });
+  });
+  b.barrier();
+  Value total = b.loadIndex(nearTops, counter);
+  Value areFew = b.compare(CmpIPredicate::ule, total, b.index(threads));
+  b.ifThen(notI(areFew), [&] {
+    forEachTop([&](const CountedHead &head, int64_t, Value tile, Value depth,
+                   Value isNear) { countAsAny(head, tile, depth, isNear); });
+  });
+  Value hasOne = b.andI(areFew, b.compare(CmpIPredicate::ult, thread, total));
+  b.ifThen(hasOne, [&] {
+    Value entry = b.load(nearTops, thread);
+    Value which = b.remU(entry, b.i32(numHeads));
+    CountedHead head = heads.front();
+    for (auto [i, other] : llvm::enumerate(heads.drop_front())) {
+      Value is = b.compare(CmpIPredicate::eq, which,
+                           b.i32(static_cast<int64_t>(i) + 1));
+      for (auto field :
+           {&CountedHead::number, &CountedHead::firstBin, &CountedHead::top,
+            &CountedHead::shift, &CountedHead::lack, &CountedHead::slope})
+        head.*field = b.select(is, other.*field, head.*field);
+    }
+    countNearTop(head, b.toIndex(b.divU(entry, b.i32(numHeads))));
+  });
+}
+
+/// By the thread alone: the highest has no level.
+void PickLauncher::countNearTop(const CountedHead &head, Value tile) {
+  Value first = b.mulI(tile, b.index(ScanFindings::kTile));
+  Value queryHead = b.addI(firstHead, head.number);
+  Levels all;
+  all.tops = {b.load(tileTops, {row, queryHead, tile})};
+  for (int64_t i = 0; i < ScanFindings::kTile; i += kTogether) {
+    auto [low, high] =
+        b.load8Bytes(levels, {row, queryHead, b.addI(first, b.index(i))});
+    all.packed.append({low, high});
+  }
+  Value highest = b.i32(0);
+  for (int64_t i = 0; i < ScanFindings::kTile; ++i) {
+    Value is = b.compare(CmpIPredicate::eq, getLevel(all, i), b.i32(0));
+    highest = b.select(is, b.i32(i), highest);
+  }
+  Slot slot;
+  slot.number = b.addI(first, b.toIndex(highest));
+  Value depth = getBelow(head.top, all).front();
+  Value spread = getSpreads(loadSpreads(slot)).front();
+  countDepth(head, slot, depth, spread, Value());
+}
+
+/// The first bin from which on so little is left that a proof can do without. A
+/// lane for each chunk of bins, then for each bin of the chunk that it is in:
+/// sums from the last one on, of numbers that differ by tens of nats.
+void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
+  static_assert(kBins == kWarp * kWarp, "a chunk for each lane");
+  Value none = b.f32(0.0f), ratio = getRatio(), size = b.index(kWarp);
+  Value width = getFact(head, Fact::width);
+  Value nats = b.mulF(width, b.f32(-1.0f / kOfNat)); // of a bin
+  Value firstBin = b.mulI(at, b.index(2 * kBins));
+  Value share = estimate(b.subF(none, getFact(head, Fact::lack)));
+  share = b.divF(b.mulF(share, b.f32(kMostShare)), getShareUnit());
+  // Of bounds, and of scores.
+  auto getMasses = [&](Value bin) {
+    auto load = [&](int64_t which) {
+      Value there = b.addI(bin, b.index(which * kBins));
+      return b.load(bins, b.addI(firstBin, there));
+    };
+    auto toFloat = [&](Value number) -> Value {
+      return arith::UIToFPOp::create(b, b.getF32Type(), number);
+    };
+    Value count = load(0);
+    Value shares = b.subI(load(1), b.mulI(count, b.i32(kBitsOfInteger)));
+    Value depth = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(bin));
+    depth = b.addF(depth, b.f32(0.5f));
+    Value mass =
+        estimate(math::FmaOp::create(b, depth, nats, b.f32(kHeadroom)));
+    return SmallVector<Value>{b.mulF(toFloat(count), mass),
+                              b.mulF(b.mulF(toFloat(shares), share), mass)};
+  };
+  // The last chunk first. No two lanes read from one bank.
+  Value chunk = b.subI(b.index(kWarp - 1), lane);
+  SmallVector<Value> sums = b.forLoop(
+      b.index(0), size, 1, {none, none}, [&](Value i, ValueRange now) {
+        Value within = b.remU(b.addI(i, lane), size);
+        SmallVector<Value> next =
+            getMasses(b.addI(b.mulI(chunk, size), within));
+        for (auto [sum, before] : llvm::zip_equal(next, now))
+          sum = b.addF(before, sum);
+        return next;
+      });
+  SmallVector<Value> upTo;
+  for (Value sum : sums)
+    upTo.push_back(addUpLanes(sum));
+  Value all = b.shuffle(upTo[1], b.i32(kWarp - 1)), mass = taken;
+  if (attended)
+    mass =
+        b.addF(mass, getMass(b.load(attended, {row, b.addI(firstHead, head)}),
+                             getShift(head)));
+  Value known = b.f32(kKnown), outsideToo = getRest(head);
+  if (Value shift = getSampleShift()) {
+    Value isSampled = b.compare(CmpIPredicate::ne, shift, b.i32(0));
+    known = b.select(isSampled, b.f32(kKnownOfSample), known);
+  }
+  // What was too deep to be counted: where so little is attended that it may
+  // matter, all are taken.
+  Value slots = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
+  Value deepest = estimate(
+      math::FmaOp::create(b, b.f32(kBins - 1), nats, b.f32(kHeadroom)));
+  outsideToo = math::FmaOp::create(b, slots, deepest, outsideToo);
+  // How many lanes find that too much is left: those of what is highest.
+  auto countNeeded = [&](Value rest, Value scoresLeft) {
+    // What was picked before is attended, and among what was counted.
+    Value attendable = b.mulF(mass, known);
+    if (!isFollowing()) {
+      attendable = b.maxNumber(b.subF(all, scoresLeft), none);
+      attendable = math::FmaOp::create(b, attendable, b.f32(kPromised), mass);
+    }
+    // Also what is NaN is needed.
+    Value isNeeded = b.compare(CmpFPredicate::UGT, b.addF(rest, outsideToo),
+                               b.mulF(ratio, attendable));
+    return math::CtPopOp::create(b, b.ballot(isNeeded));
+  };
+  Value number = countNeeded(upTo[0], upTo[1]);
+  Value last = b.maxI(b.subI(number, b.i32(1)), b.i32(0));
+  SmallVector<Value> inside =
+      getMasses(b.addI(b.mulI(b.toIndex(last), size), chunk));
+  for (auto [i, sum] : llvm::enumerate(inside)) {
+    Value before = b.select(b.compare(CmpIPredicate::eq, lane, b.index(0)),
+                            none, b.shuffleUp(upTo[i], 1));
+    before = b.shuffle(before, b.subI(b.i32(kWarp - 1), last));
+    sum = b.addF(addUpLanes(sum), before);
+  }
+  number =
+      b.addI(b.mulI(last, b.i32(kWarp)), countNeeded(inside[0], inside[1]));
+  // All bins, or a score that is NaN, which proves nothing: however deep.
+  Value isAll =
+      b.orI(b.compare(CmpIPredicate::eq, number, b.i32(kBins)),
+            b.compare(CmpIPredicate::ne, b.load(nans, head), b.i32(0)));
+  Value steps = arith::FPToSIOp::create(b, b.getI32Type(),
+                                        b.mulF(width, b.f32(kStepsOfBin)));
+  Value end = b.select(isAll, b.i32(std::numeric_limits<int32_t>::max()),
+                       b.mulI(number, steps));
+  if (isFollowing()) {
+    Value at[] = {row, b.addI(firstHead, head)};
+    end = b.select(meets(b.load(before, at), at), b.i32(0), end);
+  }
+  b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)),
+           [&] { b.store(end, ends, head); });
+}
+
+/// What is left in any case, in units of the highest bound.
+Value PickLauncher::getRest(Value head) {
+  if (!outside)
+    return b.f32(0.0f);
+  return getMass(b.load(outside, {row, b.addI(firstHead, head)}),
+                 getShift(head));
+}
