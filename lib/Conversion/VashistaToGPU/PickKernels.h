@@ -127,7 +127,7 @@ private:
   // Of proofs.
   void findTops();
   /// The same, of what a scan found, by a warp for each head; and how much of a
-  /// mass scores lack, on average.
+  /// mass scores lack that are near the best.
   void loadTops();
   /// How wide bins must be, if scores lack so much of the highest bounds.
   void setWidth(Value head, Value lack);
@@ -250,9 +250,10 @@ private:
   Value getShareUnit();
   Value selectOfWarp(llvm::ArrayRef<Value> values);
   Value getRest(Value head);
-  /// What is known of a head: what a score lacks of its bound, on average and
-  /// for a unit of its spread; how wide bins are, in the least width; and, with
-  /// levels, how far below the highest bound what is attended begins, at most.
+  /// What is known of a head: what a score lacks of its bound, at least and,
+  /// for a unit of its spread, on average; how wide bins are, in the least
+  /// width; and, with levels, how far below the highest bound what is attended
+  /// begins, at most.
   enum class Fact { lack, slope, width, reach };
   static constexpr int64_t kFacts = 4;
   Value getFact(Value head, Fact fact) {
