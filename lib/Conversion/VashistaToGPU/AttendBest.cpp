@@ -22,16 +22,13 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "AttendBest.h"
 #include "BestScores.h"
+#include "BestTokens.h"
 #include "Kernels.h"
 #include "RoutePages.h"
 #include "Schedules.h"
 #include "SoftmaxSums.h"
 #include "VectorScan.h"
-
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace vashista;
@@ -594,100 +591,6 @@ void AttendBest::writeEmpty() {
   b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
     b.store(b.negInf(), lse, {row, b.addI(firstHead, thread)});
   });
-}
-
-//===----------------------------------------------------------------------===//
-// What it stands for
-//===----------------------------------------------------------------------===//
-
-/// Whether destinations are an empty state.
-static bool isEmptyState(ValueRange outs) {
-  constexpr float values[] = {0.0f, -INFINITY};
-  for (auto [out, expected] : llvm::zip_equal(outs, values)) {
-    auto fill = out.getDefiningOp<linalg::FillOp>();
-    APFloat value(0.0f);
-    if (!fill || !matchPattern(fill.getInputs()[0], m_ConstantFloat(&value)) ||
-        !value.isExactlyValue(expected))
-      return false;
-  }
-  return true;
-}
-
-int64_t BestTokens::getNumScores(int64_t warps, int64_t blocks) const {
-  int64_t tokens = group * (numSlots / blocks);
-  return std::max({tokens, warps * group * valueDim,
-                   route ? route->getNumScores(warps) : 0});
-}
-
-int64_t BestTokens::getSharedBytes(int64_t warps, int64_t blocks) const {
-  return 4 * (getNumScores(warps, blocks) + (group + 3) * budget + 4 * group +
-              (BestScores::kColumns + BestScores::kFew * kWarp) * warps +
-              BestScores::kCounters + 32 + (route ? route->budget : 0));
-}
-
-std::optional<BestTokens> vashista::findBestTokens(AttendOp op,
-                                                   const char *&obstacle) {
-  auto refuse = [&](const char *why) {
-    obstacle = why;
-    return std::nullopt;
-  };
-  if (!op.hasPureTensorSemantics() || op.getBegin() || !op.getTokens() ||
-      op.getSolver().getKind() != SolverKind::softmax ||
-      !isEmptyState(op.getOuts()))
-    return refuse("expected softmax attention over tokens, from nothing");
-  auto pick = op.getTokens().getDefiningOp<PickOp>();
-  if (!pick || op.getTokens() != pick.getIds() ||
-      op.getTokenCount() != pick.getCount() || !pick.getIds().hasOneUse() ||
-      !pick.getCount().hasOneUse() || !pick.getTail().use_empty() ||
-      pick.getMode() != PickMode::top || pick.getUnit() != SlotUnit::tokens ||
-      !pick.getPages() || pick.getTaken() ||
-      pick.getSeqLens() != op.getSeqLens())
-    return refuse("expected a list that is the best of listed pages");
-  auto score = pick.getScores().getDefiningOp<ScoreOp>();
-  if (!score || !score.getBounds().use_empty() ||
-      pick.getBounds() != pick.getScores() ||
-      !llvm::all_of(score.getScores().getUsers(),
-                    [&](Operation *user) { return user == pick; }))
-    return refuse("expected scores that only the pick reads");
-  if (pick.getSchedule() || score.getSchedule())
-    return refuse("expected no schedules of the pick and the score");
-  auto keys = dyn_cast<KeysAttr>(score.getFrom());
-  if (!keys || keys.getLayout() != op.getLayout() ||
-      score.getDirection() != op.getQuery() ||
-      score.getParts()[0] != op.getKCache() ||
-      score.getPageTable() != op.getPageTable() ||
-      score.getSeqLens() != op.getSeqLens() ||
-      score.getRowToSeq() != op.getRowToSeq() ||
-      score.getPages() != pick.getPages() ||
-      score.getPageCount() != pick.getPageCount() ||
-      score.getScale() != op.getScale() ||
-      score.getSoftCap() != op.getSoftCap() ||
-      score.getEpsilon().convertToFloat() !=
-          static_cast<float>(op.getSolver().getEpsilon().convertToDouble()))
-    return refuse("expected scores that are the logits");
-  if (const char *obstacle = VectorScan::getObstacle(score))
-    return refuse(obstacle);
-  auto valueDim =
-      cast<RankedTensorType>(op.getVCache().getType()).getDimSize(3);
-  auto slots = cast<RankedTensorType>(pick.getScores().getType()).getDimSize(2);
-  constexpr int64_t kMostSlots = 4096;
-  if (ShapedType::isDynamic(valueDim) || valueDim % 8 ||
-      ShapedType::isDynamic(slots) || slots == 0 || slots > kMostSlots ||
-      pick.getBudget() == 0 || static_cast<int64_t>(pick.getBudget()) > slots)
-    return refuse("expected few tokens");
-  auto heads = cast<RankedTensorType>(op.getQuery().getType()).getDimSize(1);
-  int64_t kvHeads = pick.getKvHeads();
-  auto pages = pick.getPages().getDefiningOp<PickOp>();
-  std::optional<PageRoute> route;
-  if (pages && pages.getIds() == pick.getPages() &&
-      pages.getCount() == pick.getPageCount() &&
-      pages.getSeqLens() == pick.getSeqLens() &&
-      static_cast<int64_t>(pages.getKvHeads()) == kvHeads)
-    route = findPageRoute(pages, {pick, score});
-  return BestTokens{
-      op,      pick,     score, heads / kvHeads,
-      kvHeads, valueDim, slots, static_cast<int64_t>(pick.getBudget()),
-      route};
 }
 
 LogicalResult vashista::launchAttendBest(AttendOp op,

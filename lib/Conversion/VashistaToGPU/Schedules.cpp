@@ -14,8 +14,8 @@
 
 #include "Schedules.h"
 
-#include "AttendBest.h"
 #include "AttendKernels.h"
+#include "BestTokens.h"
 #include "Kernels.h"
 #include "PickKernels.h"
 #include "VectorScan.h"

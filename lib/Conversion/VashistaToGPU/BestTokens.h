@@ -1,4 +1,4 @@
-//===- AttendBest.h - What attends to the best of few tokens ----*- C++ -*-===//
+//===- BestTokens.h - What attends to the best of few tokens ----*- C++ -*-===//
 //
 // Part of the vashista project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ATTENDBEST_H
-#define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ATTENDBEST_H
+#ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_BESTTOKENS_H
+#define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_BESTTOKENS_H
 
 #include "RoutePages.h"
 
@@ -34,4 +34,4 @@ std::optional<BestTokens> findBestTokens(AttendOp op, const char *&obstacle);
 
 } // namespace vashista
 
-#endif // VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ATTENDBEST_H
+#endif // VASHISTA_LIB_CONVERSION_VASHISTATOGPU_BESTTOKENS_H
