@@ -24,8 +24,9 @@ Sources: the documentation of `AttentionInterface` and `Cache` in transformers 5
 
 from __future__ import annotations
 
+import contextlib
 import math
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 import torch
 import transformers
@@ -125,7 +126,7 @@ class _Layer(CacheLayerMixin):
             self.seen += tokens
         # An alias: what the caller has is not marked.
         keys = key_states.view_as(key_states)
-        setattr(keys, _MARK, (step, self.number, self.cache.observe))
+        setattr(keys, _MARK, (step, self.number, self.cache))
         return keys, value_states
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -190,7 +191,8 @@ class PagedCache(Cache):
       paged: the `vashista.PagedKVCache`.
       sequences: its sequences, in the order of the batch.
       observe: is called after every compiled step of a layer with the layer's number,
-        the `vashista.Step`, its queries `[R, H, D]` and its `vashista.Attention`.
+        the `vashista.Step`, its queries `[R, H, D]` and its `vashista.Attention`; not
+        where tokens are verified.
     """
 
     def __init__(
@@ -226,6 +228,7 @@ class PagedCache(Cache):
         self.sequences: list[int] = []
         self.observe: Callable[[int, Step, Any, Attention], None] | None = None
         self._step: Chunk | Step | None = None
+        self._is_verifying = False
         self._held: Step | None = None
         self._start = 0
         super().__init__(layers=[_Layer(self, i) for i in range(layers)])
@@ -233,6 +236,30 @@ class PagedCache(Cache):
     @property
     def is_held(self) -> bool:
         return self._held is not None
+
+    @contextlib.contextmanager
+    def verifying(self, tokens: int = 0) -> Iterator[None]:
+        """Drops the last tokens of every row; what follows attends to everything.
+
+        Within, SDPA attends to a copy of each layer's pages, whatever the policy: once
+        for all of a call's tokens, and as it does for a prompt. What is written replaces
+        what was dropped.
+
+            with cache.verifying(4):
+                exact = model(ids[:, -4:], cache=cache).logits
+        """
+        self._check_free("verifying")
+        if self.paged.spec.soft_cap is not None:
+            raise _check.refuse(
+                "PagedCache: verifying", "no soft_cap", self.paged.spec.soft_cap
+            )
+        _check.integer("PagedCache: verifying: tokens", tokens, 0, self.layers[0].seen)
+        self._crop(tokens)
+        self._is_verifying = True
+        try:
+            yield
+        finally:
+            self._is_verifying = False
 
     def hold(self, tokens: int = 1) -> None:
         """Prepares the next step, in tensors that stay where they are.
@@ -355,7 +382,7 @@ def attention(
     The compiled decode step where `key` is what a `PagedCache` returned for tokens
     after a prompt, else SDPA.
     """
-    step, layer, observe = getattr(key, _MARK, (None, 0, None))
+    step, layer, cache = getattr(key, _MARK, (None, 0, None))
     if step is None:
         if query.shape[2] < key.shape[2]:
             raise Error(
@@ -388,12 +415,40 @@ def attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
+    if cache._is_verifying:
+        return _everything(step, layer, query), None
     batch, heads, tokens, dim = query.shape
     rows = query.transpose(1, 2).reshape(batch * tokens, heads, dim)
     got = step.attend(rows, layer)
-    if observe is not None:
-        observe(layer, step, rows, got)
+    if cache.observe is not None:
+        cache.observe(layer, step, rows, got)
     return got.o.view(batch, tokens, heads, -1).to(query.dtype), None
+
+
+def _everything(step: Step, layer: int, query: torch.Tensor) -> torch.Tensor:
+    """SDPA of `[B, H, T, D]`, the last tokens of their rows, to all that these see of a
+    layer: `[B, T, H, Dv]`."""
+    spec, cache = step.cache.spec, step.cache
+    batch, heads, tokens, dim = query.shape
+    length = cache.length(step.sequences[0])
+    kept, table = cache.arrays(layer), step.table.long()
+    k, v = (_rows_of(kept[name], table, spec.layout)[:, :, :length] for name in "kv")
+    # Heads of a group are rows that see the same, so that nothing is repeated.
+    groups = (batch, spec.kv_heads, heads // spec.kv_heads * tokens)
+    seen = torch.ones(tokens, length, dtype=torch.bool, device=query.device)
+    seen = seen.tril(length - tokens).repeat(heads // spec.kv_heads, 1)
+    o = torch.nn.functional.scaled_dot_product_attention(
+        query.reshape(*groups, dim), k, v, attn_mask=seen, scale=spec.scale
+    )
+    return o.view(batch, heads, tokens, -1).transpose(1, 2)
+
+
+def _rows_of(pages: torch.Tensor, table: torch.Tensor, layout: str) -> torch.Tensor:
+    """Pages of a pool, `[N, Hkv, S, D]` or `[N, S, Hkv, D]`, as the rows of a table
+    `[B, M]` have them: `[B, Hkv, M S, D]`, copied once."""
+    if layout == "nhd":
+        return pages[table].flatten(1, 2).transpose(1, 2)
+    return pages.transpose(0, 1)[:, table].flatten(2, 3).transpose(0, 1)
 
 
 def mask(

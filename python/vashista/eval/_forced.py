@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ._model import call, imported, prefill
+from ._model import cache_name, call, imported, prefill
 
 
 @dataclasses.dataclass
@@ -69,6 +69,50 @@ def logits_of(model, window: Window, cache, attention: str, chunk: int):
         got = call(model, window.ids[:, start:end], cache)
         parts.append(got.logits[0].float())
     return torch.cat(parts)
+
+
+def verified(model, window: Window, cache, tokens: int):
+    """Logits `[decoded, V]` f32 of drafts of so many tokens, and of dense attention that
+    verifies them."""
+    torch, _ = imported()
+    model.set_attn_implementation("vashista")
+    drafts, exact = [], []
+    for start in range(window.before, window.ids.shape[1] - 1, tokens):
+        ids = window.ids[:, start : min(start + tokens, window.ids.shape[1] - 1)]
+        drafts.append(call(model, ids, cache).logits[0].float())
+        with cache.verifying(ids.shape[1]):
+            exact.append(call(model, ids, cache).logits[0].float())
+    return torch.cat(drafts), torch.cat(exact)
+
+
+def rounds_of(agree: np.ndarray, tokens: int) -> tuple[int, int]:
+    """Rounds that generation by drafts takes for tokens of a text, and how many it
+    drafts; agree: whether the draft of each is what dense attention says."""
+    at = rounds = drafted = 0
+    while at < len(agree):
+        some = agree[at : at + tokens]
+        rounds, drafted = rounds + 1, drafted + len(some)
+        at += 1 + (len(some) if some.all() else int(np.argmin(some)))
+    return rounds, drafted
+
+
+def seconds_of_drafts(model, window: Window, cache, tokens: int, count: int) -> float:
+    """Seconds per token of generation by drafts, after the window's prefix."""
+    from ..drafts import Drafts
+
+    model.set_attn_implementation("vashista")
+    ids = window.ids[:, : window.before + 1]
+    name = cache_name(model)
+    for new in (tokens + 2, count):  # The first ones allocate.
+        cache.crop(window.before - cache.get_seq_length())
+        synchronize(ids)
+        start = time.perf_counter()
+        got = model.generate(
+            ids, **{name: cache}, custom_generate=Drafts(tokens), do_sample=False,
+            max_new_tokens=new, min_new_tokens=new,
+        )  # fmt: skip
+        synchronize(ids)
+    return (time.perf_counter() - start) / (got.shape[1] - ids.shape[1])
 
 
 def seconds_per_token(model, cache, token, attention: str, steps: int) -> float:

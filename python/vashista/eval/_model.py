@@ -179,11 +179,15 @@ def _codelm(folder: pathlib.Path) -> Model:
     return Model("CodeLM", config, tokenizer, decoder.tokens, load)
 
 
-def call(model, ids, cache, **options):
-    """A model's output for ids `[B, T]`; its code's name for a cache changed."""
+def cache_name(model) -> str:
+    """What the model's code calls a cache, which changed."""
     known = inspect.signature(model.forward).parameters
-    name = "cache" if "cache" in known else "past_key_values"
-    return model(ids, **{name: cache}, use_cache=True, **options)
+    return "cache" if "cache" in known else "past_key_values"
+
+
+def call(model, ids, cache, **options):
+    """A model's output for ids `[B, T]`."""
+    return model(ids, **{cache_name(model): cache}, use_cache=True, **options)
 
 
 def prefill(model, ids, cache, chunk: int):

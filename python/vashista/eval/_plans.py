@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from typing import Any
+from typing import Any, Sequence
 
 from .. import Policy, Sketch
 
@@ -19,19 +19,25 @@ class Plan:
 
     Attributes:
       options: of `vashista.transformers.PagedCache`: summary, page_size.
+      drafts: tokens that a `vashista.drafts.Drafts` drafts in a round; 0: what the policy
+        attends to is what the model says.
     """
 
     name: str
     policy: Policy
     sketch: Sketch | None = None
     options: tuple[tuple[str, Any], ...] = ()
+    drafts: int = 0
 
     def of_cache(self) -> dict[str, Any]:
         return {"policy": self.policy, "sketch": self.sketch, **dict(self.options)}
 
 
-def default(context: int, tolerances: list[float]) -> list[Plan]:
-    """Full budgets, fixed ones, and certified ones of each tolerance."""
+def default(
+    context: int, tolerances: list[float], drafts: Sequence[int] = ()
+) -> list[Plan]:
+    """Full budgets, fixed ones, and certified ones of each tolerance; fixed and the last
+    certified ones once more as drafts of so many tokens."""
     pages = max(6, context // 16 // 32)
     half = {"sinks": 4, "window": 64}
     full = -(-context // 16)
@@ -53,11 +59,16 @@ def default(context: int, tolerances: list[float]) -> list[Plan]:
     for tolerance in tolerances:
         policy = Policy.certified(tolerance, candidates=most)
         plans.append(Plan(f"tau at most {100 * tolerance:g} %", policy, Sketch()))
-    return plans
+    return plans + [
+        dataclasses.replace(plan, name=f"{plan.name}, drafts of {n}", drafts=n)
+        for plan in (plans[3], *plans[4:][-2:])
+        for n in drafts
+    ]
 
 
 def read(path: pathlib.Path) -> list[Plan]:
-    """Of a JSON list of {"name", "policy": {...}, "sketch": {...}, further options}."""
+    """Of a JSON list of {"name", "policy": {...}, "sketch": {...}, "drafts": tokens,
+    further options}."""
     plans = []
     for entry in json.loads(path.read_text()):
         name = entry.pop("name")
@@ -65,7 +76,9 @@ def read(path: pathlib.Path) -> list[Plan]:
         sketch = entry.pop("sketch", None)
         if sketch is not None:
             sketch = Sketch(**sketch)
-        plans.append(Plan(name, policy, sketch, tuple(sorted(entry.items()))))
+        drafts = int(entry.pop("drafts", 0))
+        options = tuple(sorted(entry.items()))
+        plans.append(Plan(name, policy, sketch, options, drafts))
     if len({plan.name for plan in plans}) < len(plans):
         raise ValueError(f"{path}: expected a name of its own for each policy")
     return plans

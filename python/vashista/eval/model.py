@@ -12,6 +12,10 @@ that neither was proved nor fell back.
 The next token is compared where SDPA's own two best are further apart than rounding can
 bring them: more than the largest change of such a margin, over all tokens, between the
 model's type and one of twice the bits.
+
+With --drafts, what some policies say are drafts that dense attention verifies
+(vashista.drafts): the perplexity and the next token are of what is generated then, and
+bytes those of drafts, and three times everything in each round (SDPA reads a copy).
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ from ._progress import progress
 from ._truth import interval, of_layers
 
 _STEPS = 24  # of one token, for time
+_GENERATED = 256  # tokens, for the time of drafts
+_VERIFIED = 3  # times that a round's verification takes everything from memory or to it
 
 
 class Measured:
@@ -57,6 +63,8 @@ class Measured:
         self.kl: list[float] = []
         self.equal: list[np.ndarray] = []
         self.seconds: float | None = None
+        self.agree: list[np.ndarray] = []
+        self.rounds = self.drafted = 0
 
     def cache(self, length: int):
         import vashista.transformers as vt
@@ -70,14 +78,26 @@ class Measured:
         cache = self.cache(window.ids.shape[1] + _STEPS + 2)
         window.fill(cache)
         cache.observe = self.observer
-        got = _forced.logits_of(model, window, cache, "vashista", self.args.chunk)
+        if self.plan.drafts:
+            drafts, got = _forced.verified(model, window, cache, self.plan.drafts)
+            agree = (drafts.argmax(-1) == got.argmax(-1)).cpu().numpy()
+            rounds, drafted = _forced.rounds_of(agree, self.plan.drafts)
+            self.agree.append(agree)
+            self.rounds, self.drafted = self.rounds + rounds, self.drafted + drafted
+        else:
+            got = _forced.logits_of(model, window, cache, "vashista", self.args.chunk)
         cache.observe = None
         targets = window.targets
         more = _forced.loss(got, targets) - _forced.loss(dense, targets)
         self.losses.append(float(more.mean()))
         self.kl.append(float(_forced.divergence(dense, got).mean()))
         self.equal.append((got.argmax(-1) == dense.argmax(-1)).cpu().numpy())
-        if last:
+        if last and self.plan.drafts:
+            count = min(_GENERATED, window.ids.shape[1] - window.before)
+            self.seconds = _forced.seconds_of_drafts(
+                model, window, cache, self.plan.drafts, count
+            )
+        elif last:
             token = window.ids[:, -1:]
             self.seconds = _forced.seconds_per_token(
                 model, cache, token, "vashista", _STEPS
@@ -89,11 +109,23 @@ class Measured:
         whole.update(interval(np.array(self.losses)))
         whole["kl"] = float(np.mean(self.kl))
         equal = np.concatenate(self.equal)
+        whole["verified"], agree = 0.0, None
+        if self.plan.drafts:
+            # Of a token: drafts that were in vain, and what verifies.
+            agree = float(np.concatenate(self.agree).mean())
+            vain = self.drafted / equal.size - 1
+            whole["verified"] = (
+                vain * whole["bytes"] + _VERIFIED * self.rounds / equal.size
+            )
+            whole["bytes"] += whole["verified"]
         return {
             "name": self.plan.name,
             "policy": str(self.spec.policy),
             "sketch": str(self.spec.sketch) if self.spec.sketch else None,
             "tolerance": self.spec.policy.tolerance,
+            "drafts": self.plan.drafts,
+            "agree": agree,
+            "tokens_per_round": equal.size / self.rounds if self.rounds else None,
             "whole": whole,
             "layers": layers,
             "window_loss": self.losses,
@@ -188,22 +220,29 @@ def report(r: dict[str, Any]) -> str:
         ]
     out += [
         "| policy | bytes | next token as SDPA's: where clear, of all | PPL, 95 % | KL "
-        "| proved tau mean | true tau mean / most | fell back | ms per token |",
-        "|" + "---|" * 9,
+        "| proved tau mean | true tau mean / most | fell back | drafts that agree, tokens "
+        "per round | ms per token |",
+        "|" + "---|" * 10,
     ]
     for p in r["policies"]:
         w, n = p["whole"], p["next"]
         proved = "" if np.isnan(w["tau"]) else f"{100 * w['tau']:.2f} %"
+        drafts = (
+            f"{100 * p['agree']:.2f} %, {p['tokens_per_round']:.1f}"
+            if p["drafts"]
+            else ""
+        )
         out.append(
             f"| {p['name']} | {100 * w['bytes']:.2f} % | {n['clear_equal']} of "
             f"{n['clear']}, {100 * n['equal'] / n['tokens']:.2f} % | {w['ppl']:+.3f} %, "
             f"{w['ppl_low']:+.3f} to {w['ppl_high']:+.3f} | {w['kl']:.5f} | {proved} "
             f"| {100 * w['tau_true']:.2f} / {100 * w['tau_true_max']:.1f} % "
-            f"| {100 * w['fallback']:.2f} % | {1e3 * p['seconds']:.3g} |"
+            f"| {100 * w['fallback']:.2f} % | {drafts} | {1e3 * p['seconds']:.3g} |"
         )
     for p in r["policies"]:
         sketch = f", sketch `{p['sketch']}`" if p["sketch"] else ""
-        out += ["", f"**{p['name']}**: `{p['policy']}`{sketch}.", ""]
+        drafts = f"; {p['drafts']} tokens drafted in a round" if p["drafts"] else ""
+        out += ["", f"**{p['name']}**: `{p['policy']}`{sketch}{drafts}.", ""]
         out.append(_tables.heading("layer"))
         out += [_tables.line(str(i), layer) for i, layer in enumerate(p["layers"])]
         out.append(
@@ -226,6 +265,10 @@ def main(argv=None) -> int:
         help="a JSON list of policies; default: full and fixed budgets, and certified",
     )  # fmt: skip
     add("--tolerances", default="0.01,0.1,0.3,0.5", help="of the certified ones")
+    add(
+        "--drafts", default="", metavar="TOKENS",
+        help="such as 16,32: fixed budgets and the last tolerances once more, as drafts",
+    )  # fmt: skip
     add("--windows", type=int, default=4)
     add("--context", type=int, default=8192, help="tokens of a window")
     add("--decoded", type=int, default=256, help="tokens decoded at its end")
@@ -252,7 +295,9 @@ def main(argv=None) -> int:
         plans = (
             _plans.read(args.policies)
             if args.policies
-            else _plans.default(args.context, tolerances)
+            else _plans.default(
+                args.context, tolerances, [int(x) for x in args.drafts.split(",") if x]
+            )
         )
         got = measure(found, plans, args)
     except (Error, OSError, ValueError, TypeError) as error:

@@ -16,6 +16,7 @@ _PARTS = (
     ("scan", "scan: sketches, summaries", style.SKY),
     ("tokens", "keys and values of chosen tokens", style.BLUE),
     ("fallback", "dense, of groups that fell back", style.RED),
+    ("verified", "dense, to verify drafts", style.ORANGE),
 )
 _READ = (
     "Bytes are shares of dense keys and values; perplexity has 95 % intervals over "
@@ -41,7 +42,9 @@ def _bars(pyplot, result, title: str):
     at = np.arange(len(names))
     start = np.zeros(len(names))
     for key, label, colour in _PARTS:
-        share = np.array([100 * w[key] for w in whole])
+        share = np.array([100 * w.get(key, 0.0) for w in whole])
+        if key == "verified" and not share.any():
+            continue
         left.barh(at, share, left=start, color=colour, label=label, height=0.7)
         start += share
     for y, total in zip(at, start):
@@ -120,7 +123,11 @@ def _table(result, says: str) -> Table:
     for e in entries(result.results):
         w = e["whole"]
         proved = "" if math.isnan(w["tau"]) else f"{100 * w['tau']:.1f} %"
-        parts = " + ".join(f"{100 * w[key]:.2f}" for key, *_ in _PARTS)
+        parts = " + ".join(
+            f"{100 * w[key]:.2f}"
+            for key, *_ in _PARTS
+            if key != "verified" or w.get(key)
+        )
         row = [
             e["name"],
             f"{parts} = {100 * w['bytes']:.2f} %",
@@ -139,7 +146,7 @@ def _table(result, says: str) -> Table:
             row.append(style.three(1e3 * e["seconds"]))
         rows.append(row)
     columns = [
-        "policy", "bytes: scan + tokens + fallback", "tokens per KV head",
+        "policy", "bytes: scan + tokens + fallback + verification", "tokens per KV head",
         "proved tau, mean", "true tau, mean / most", "output error, mean / p99",
         "PPL against dense, 95 %", "KL", "false certificates",
     ]  # fmt: skip

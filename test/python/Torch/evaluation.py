@@ -36,6 +36,8 @@ PLANS = [
      "sketch": {"bits": 8}},
     {"name": "some pages", "policy": {"pages": 5, "sinks": 2, "window": 8},
      "summary": "mean_std", "page_size": 8},
+    {"name": "some pages, drafts", "summary": "mean_std", "page_size": 8,
+     "policy": {"pages": 5, "sinks": 2, "window": 8}, "drafts": 4},
     {"name": "some tokens of pages", "summary": "mean_std", "page_size": 8,
      "policy": {"pages": 8, "candidates": 24, "sinks": 2, "window": 8}},
     {"name": "certified", "sketch": {},
@@ -120,6 +122,18 @@ class EvaluationTest(unittest.TestCase):
         self.assertLess(pages["tokens"], 41 / (CONTEXT - DECODED))
         # A mean and a deviation of 32 numbers for 8 keys and values.
         self.assertAlmostEqual(pages["scan"], 1 / 8)
+        self.assertEqual(pages["verified"], 0.0)
+        drafts = policies["some pages, drafts"]
+        self.assertLess(drafts["whole"]["kl"], 1e-6)
+        self.assertEqual(drafts["next"]["clear_equal"], drafts["next"]["clear"])
+        self.assertLess(drafts["agree"], 1.0)
+        self.assertLess(drafts["tokens_per_round"], 5.0)
+        # What is drafted is chosen as without, and three times everything comes on top.
+        self.assertAlmostEqual(drafts["whole"]["tokens"], pages["tokens"], 2)
+        self.assertGreater(
+            drafts["whole"]["verified"], 3 / drafts["tokens_per_round"] - 1e-9
+        )
+        self.assertIn("4 tokens drafted in a round", out)
         routed = policies["some tokens of pages"]["whole"]
         self.assertLess(routed["tokens"], pages["tokens"])
         # The keys of the routed pages are read, too.
@@ -168,14 +182,37 @@ class EvaluationTest(unittest.TestCase):
                               codelm["results"]["policies"]):  # fmt: skip
             self.assertAlmostEqual(one["whole"]["ppl"], other["whole"]["ppl"], 3)
 
+    def test_rounds(self):
+        """Against rounds made one by one."""
+        rng = np.random.default_rng(0)
+        for tokens in (1, 3, 16):
+            for share in (0.0, 0.5, 0.9, 1.0):
+                agree = rng.random(200) < share
+                rounds = drafted = at = 0
+                while at < 200:
+                    rounds += 1
+                    for i in range(tokens):
+                        drafted += at + i < 200
+                    right = 0
+                    while right < tokens and at + right < 200 and agree[at + right]:
+                        right += 1
+                    at += right + 1
+                self.assertEqual(_forced.rounds_of(agree, tokens), (rounds, drafted))
+
     def test_retrieval(self):
         words = ["retrieval", "--codelm", self.folder, *self.common, "--lengths", "64,120",
                  "--depths", "0,1", "--samples", 2]  # fmt: skip
+        code, _, errors = run(*words)
+        self.assertEqual(code, 1)
+        self.assertIn("expected policies without drafts", errors)
+        plans = [plan for plan in PLANS if "drafts" not in plan]
+        self.policies.with_name("plain.json").write_text(json.dumps(plans))
+        words += ["--policies", self.policies.with_name("plain.json")]
         stored, out = self.measure(*words)
         r = stored["results"]
         self.assertEqual(r["names"][:2], ["SDPA", "everything"])
         tokens = np.array(r["tasks"]["needle"]["tokens"])
-        self.assertEqual(tokens.shape, (1 + len(PLANS), 2, 2))
+        self.assertEqual(tokens.shape, (1 + len(plans), 2, 2))
         np.testing.assert_array_equal(tokens[0], tokens[1])
 
         # A model that knows what follows: all of it is retrieved.
