@@ -38,6 +38,8 @@ def default(
 ) -> list[Plan]:
     """Full budgets, fixed ones, and certified ones of each tolerance; fixed and the last
     certified ones once more as drafts of so many tokens."""
+    if wrong := [n for n in drafts if n < 1]:
+        raise ValueError(f"expected drafts of 1 or more tokens, got {wrong[0]}")
     pages = max(6, context // 16 // 32)
     half = {"sinks": 4, "window": 64}
     full = -(-context // 16)
@@ -66,9 +68,12 @@ def default(
     ]
 
 
-def read(path: pathlib.Path) -> list[Plan]:
+def read(path: pathlib.Path, drafts: bool = False) -> list[Plan]:
     """Of a JSON list of {"name", "policy": {...}, "sketch": {...}, "drafts": tokens,
-    further options}."""
+    further options}.
+
+    drafts: whether there may be any: elsewhere they would be left out silently.
+    """
     plans = []
     for entry in json.loads(path.read_text()):
         name = entry.pop("name")
@@ -76,9 +81,14 @@ def read(path: pathlib.Path) -> list[Plan]:
         sketch = entry.pop("sketch", None)
         if sketch is not None:
             sketch = Sketch(**sketch)
-        drafts = int(entry.pop("drafts", 0))
+        count = int(entry.pop("drafts", 0))
+        if count < 0 or count and not drafts:
+            raise ValueError(
+                f"{path}: {name}: expected {'0 or more' if drafts else 'no'} drafts, got "
+                f"{count}"
+            )
         options = tuple(sorted(entry.items()))
-        plans.append(Plan(name, policy, sketch, options, drafts))
+        plans.append(Plan(name, policy, sketch, options, count))
     if len({plan.name for plan in plans}) < len(plans):
         raise ValueError(f"{path}: expected a name of its own for each policy")
     return plans

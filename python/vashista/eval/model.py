@@ -293,7 +293,7 @@ def main(argv=None) -> int:
             )
         tolerances = [float(x) for x in args.tolerances.split(",")]
         plans = (
-            _plans.read(args.policies)
+            _plans.read(args.policies, drafts=True)
             if args.policies
             else _plans.default(
                 args.context, tolerances, [int(x) for x in args.drafts.split(",") if x]

@@ -98,8 +98,6 @@ def measure(found: _model.Model, args) -> dict[str, Any]:
         if args.policies
         else _plans.default(longest, tolerances)[3:]
     )
-    if any(plan.drafts for plan in plans):
-        raise ValueError("expected policies without drafts, whose answers are SDPA's")
     artefacts = Artefacts(args.artefacts, _model.target_of(args), args.device)
     specs = [vt.spec_of(found.config, dtype=dtype, **p.of_cache()) for p in plans]
     if args.compile_only:

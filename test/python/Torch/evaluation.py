@@ -204,7 +204,7 @@ class EvaluationTest(unittest.TestCase):
                  "--depths", "0,1", "--samples", 2]  # fmt: skip
         code, _, errors = run(*words)
         self.assertEqual(code, 1)
-        self.assertIn("expected policies without drafts", errors)
+        self.assertIn("some pages, drafts: expected no drafts, got 4", errors)
         plans = [plan for plan in PLANS if "drafts" not in plan]
         self.policies.with_name("plain.json").write_text(json.dumps(plans))
         words += ["--policies", self.policies.with_name("plain.json")]
@@ -282,6 +282,8 @@ class EvaluationTest(unittest.TestCase):
             (["model"], "expected --model or --codelm, got both or none"),
             (["model", "--codelm", self.folder, "--context", 5000],
              "expected 20001 tokens of text"),
+            (["model", "--codelm", self.folder, *self.sizes, "--drafts", "0"],
+             "expected drafts of 1 or more tokens, got 0"),
             (["model", "--codelm", self.folder / "none"], "weights.json"),
         ):  # fmt: skip
             code, out, errors = run(*words, *self.options)
