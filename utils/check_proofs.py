@@ -54,8 +54,10 @@ def draw():
     for size in (5, 32):
         yield {**base, "page_size": size}
     yield {**base, "rows": True}
-    for heads in ((2, 2), (8, 2)):  # so long that a sample is counted
-        yield {**base, "heads": heads, "budget": 16384, "longest": 70000, "scale": 3}
+    # So long that a sample is counted, of rows whose slots are multiples of 16 or 8.
+    for heads, size in (((2, 2), 16), ((8, 2), 16), ((8, 2), 8)):
+        long = {"page_size": size, "longest": 70008, "budget": 16384, "scale": 3}
+        yield {**base, "heads": heads, **long}
 
 
 def text(name, case):
