@@ -207,6 +207,10 @@ static Error verifyOptions(const Options &o) {
     return fail("expected --candidates to hold --sinks and --window, %lld "
                 "tokens, got %lld",
                 number(o.sinks + o.window), number(o.candidates));
+  if (o.pages > 0 && o.candidates > o.pages * o.pageSize)
+    return fail("expected --candidates of at most %lld, the tokens of --pages, "
+                "got %lld",
+                number(o.pages * o.pageSize), number(o.candidates));
   int64_t numPages = (o.context + o.pageSize - 1) / o.pageSize;
   if (o.batch * numPages > INT32_MAX)
     return fail("expected at most %d pages in all, got %lld", INT32_MAX,
@@ -260,9 +264,12 @@ Error bench::completeOptions(Options &o) {
   if (o.candidates < 0 && o.crossover && o.isCertified() && !o.artefact.empty())
     return fail("expected --candidates=N with --crossover, --target and "
                 "--artefact, got none");
-  if (o.candidates < 0)
+  if (o.candidates < 0) {
     o.candidates =
         !o.isCertified() ? 128 : std::max(o.context / 4, o.sinks + o.window);
+    if (o.pages > 0)
+      o.candidates = std::min(o.candidates, o.pages * o.pageSize);
+  }
   if (o.rounds < 0)
     o.rounds = o.isProving() && !o.routes() ? 2 : 1;
   return verifyOptions(o);
