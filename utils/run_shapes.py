@@ -16,6 +16,7 @@ Needs NumPy; artefacts that were compiled elsewhere are found in --artefacts.
 
 import argparse
 import pathlib
+import re
 import sys
 
 import numpy as np
@@ -134,10 +135,19 @@ def main() -> int:
         "--artefacts", type=pathlib.Path, default=pathlib.Path("build/shapes")
     )
     parser.add_argument("--compile-only", action="store_true")
+    parser.add_argument(
+        "--part", default="0/1", help="I/N: every Nth module from the Ith on, beside others"
+    )
     args = parser.parse_args()
+    part = re.fullmatch(r"(\d+)/(\d+)", args.part)
+    first, parts = map(int, part.groups()) if part else (1, 0)
+    if first >= parts:
+        parser.error(f"argument --part: expected I/N, I from 0 to N - 1, got {args.part}")
     artefacts = Artefacts(args.artefacts, args.target)
     wrong = shapes = 0
     for number, (group, name) in enumerate((g, n) for g in GROUPS for n in STEPS):
+        if number % parts != first:
+            continue
         text = spec_of(group, name).text
         if args.compile_only:
             artefacts.make(text)

@@ -440,7 +440,7 @@ def _everything(step: Step, layer: int, query: torch.Tensor) -> torch.Tensor:
     o = torch.nn.functional.scaled_dot_product_attention(
         query.reshape(*groups, dim), k, v, attn_mask=seen, scale=spec.scale
     )
-    return o.view(batch, heads, tokens, -1).transpose(1, 2)
+    return o.reshape(batch, heads, tokens, -1).transpose(1, 2)
 
 
 def _rows_of(pages: torch.Tensor, table: torch.Tensor, layout: str) -> torch.Tensor:
