@@ -116,6 +116,11 @@ static ShapedType getShape(Value value) {
   return cast<ShapedType>(value.getType());
 }
 
+/// Of one row, where rows are not known.
+static int64_t getGroups(int64_t rows, int64_t kvHeads) {
+  return ShapedType::isDynamic(rows) ? kvHeads : rows * kvHeads;
+}
+
 /// As a power of two, which blocks and groups mostly are.
 static int64_t getPower(const ScheduleTarget &target) {
   return llvm::bit_floor<uint64_t>(target.multiprocessors);
@@ -259,8 +264,8 @@ static LogicalResult assign(FallbackOp op, const ScheduleTarget &target) {
 }
 
 static int64_t getGroups(BestTokens best) {
-  int64_t rows = getShape(best.attend.getQuery()).getDimSize(0);
-  return ShapedType::isDynamic(rows) ? best.kvHeads : rows * best.kvHeads;
+  return getGroups(getShape(best.attend.getQuery()).getDimSize(0),
+                   best.kvHeads);
 }
 
 /// One kernel for all three or, with a route, for all five, where that can be.
@@ -361,8 +366,7 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
   ShapedType direction = getShape(op.getDirection());
   int64_t kvHeads = getShape(op.getParts().front()).getDimSize(at),
           group = direction.getDimSize(1) / kvHeads,
-          rows = direction.getDimSize(0),
-          groups = ShapedType::isDynamic(rows) ? kvHeads : rows * kvHeads,
+          groups = getGroups(direction.getDimSize(0), kvHeads),
           slots = getShape(op.getScores()).getDimSize(2);
   draft.choose(draft.warps, 4);
   draft.expectOnly("vector", draft.vector, 8);
@@ -416,7 +420,7 @@ static LogicalResult assign(PickOp op, const ScheduleTarget &target) {
   ShapedType scores = getShape(op.getScores());
   int64_t kvHeads = op.getKvHeads(), power = getPower(target);
   bool isKnown = !scores.isDynamicDim(0);
-  int64_t groups = isKnown ? scores.getDimSize(0) * kvHeads : kvHeads;
+  int64_t groups = getGroups(scores.getDimSize(0), kvHeads);
   bool areMany = isKnown && groups > power;
   auto getOwn = [&](int64_t warps, int64_t cluster) {
     return scores.isDynamicDim(2)
