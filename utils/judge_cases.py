@@ -53,6 +53,14 @@ def judge_all(
         artefact = vashista.compile(
             text, args.target, output=args.artefact, options=options
         )
+    bare = [
+        name
+        for name, entry in artefact.items()
+        if "--checked" in options and not any(value.faults for value in entry.results)
+    ]
+    if bare:
+        # What is lied to would read anywhere.
+        parser.error(f"expected an artefact of --checked, got one whose {bare[0]} is not")
     failures = 0
     for i, (name, case, _, judge) in enumerate(cases):
         for number in range(args.trials):
