@@ -39,7 +39,8 @@ class Drafts:
     reads them again all at once with attention to everything
     (`PagedCache.verifying`). Drafts are kept as far as those agree with them, and the
     token after that is known, too: 1 to `tokens` + 1 new ones a round, as many for all
-    rows of a batch. Whether they agree is asked of the device once a round.
+    rows of a batch. Whether they agree is asked of the device once a round, and whether
+    a row has ended for each new token.
 
     Args:
       tokens: drafted in a round, at most; 1 or more.
@@ -63,7 +64,7 @@ class Drafts:
     ):  # fmt: skip
         name, cache = _cache_of(model_kwargs)
         _check_asked(generation_config, model_kwargs)
-        if not 0 <= cache.get_seq_length() < input_ids.shape[1]:
+        if cache.get_seq_length() >= input_ids.shape[1]:
             raise _check.refuse(
                 "Drafts: tokens in the cache",
                 f"fewer than the {input_ids.shape[1]} that are given",
@@ -142,7 +143,7 @@ def _cache_of(model_kwargs: dict[str, Any]) -> tuple[str, PagedCache]:
 
 
 def _check_asked(config: Any, model_kwargs: dict[str, Any]) -> None:
-    if config.do_sample or config.num_beams > 1:
+    if config.do_sample or (config.num_beams or 1) > 1:
         got = "sampling" if config.do_sample else f"{config.num_beams} beams"
         raise _check.refuse("Drafts", "greedy decoding", got)
     names = ("scores", "logits", "attentions", "hidden_states")

@@ -207,6 +207,18 @@ class MistakesTest(unittest.TestCase):
             lambda: generate(draw(2), transformers.DynamicCache(), Drafts()),
         )
 
+    def test_nothing_new(self):
+        ids, cache = draw(2), new_cache("tokens")
+        with torch.no_grad():
+            decoding.MODEL(ids, **{CACHE: cache})
+        self.expect(
+            f"fewer than the {PROMPT} that are given, got {PROMPT}",
+            lambda: Drafts()(
+                decoding.MODEL, ids, None, None, decoding.MODEL.generation_config,
+                **{CACHE: cache},
+            ),
+        )  # fmt: skip
+
     def test_verifying(self):
         cache = new_cache("tokens")
 
