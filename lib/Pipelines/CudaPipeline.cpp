@@ -73,6 +73,7 @@ static void buildOutlinePipeline(OpPassManager &pm,
   setGraphOptions(graph);
   pm.addPass(createConvertVashistaToGPUPass());
   buildKernelPipeline(pm, graph);
+  pm.addNestedPass<func::FuncOp>(createVashistaPlaceConstantsPass());
   VashistaExpandCopiesPassOptions copies;
   copies.all = true;
   pm.addPass(createVashistaExpandCopiesPass(copies));

@@ -315,7 +315,8 @@ def VashistaOutlineKernelsPass
 
     A kernel takes a buffer as a pointer (a `memref` of rank 0, which has a bare
     pointer convention whatever the sizes are) and, as `index`, those sizes,
-    strides and offsets that its type does not tell.
+    strides and offsets that its type does not tell. A `memref.global` that it
+    names is in its module, too.
 
     **Preconditions.** The loops have no results; reductions are loops. What is
     left on the host reads and writes no buffer: anything else is an error.
@@ -324,6 +325,18 @@ def VashistaOutlineKernelsPass
     "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"
   ];
+}
+
+def VashistaPlaceConstantsPass
+    : Pass<"vashista-place-constants", "::mlir::func::FuncOp"> {
+  let summary = "copies constants to the memory of a device";
+  let description = [{
+    The code of the host holds what a `memref.global` is, where no kernel can
+    read it. Each that a function names outside of loops is copied to a buffer of
+    the function's own, once. The copy becomes a kernel, and
+    `vashista-outline-kernels` gives kernels the globals that they name.
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
 def VashistaOverlapLaunchesPass

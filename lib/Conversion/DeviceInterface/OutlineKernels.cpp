@@ -44,6 +44,7 @@ public:
   LogicalResult outline(LoopLikeOpInterface loop);
 
 private:
+  LogicalResult takeGlobals(gpu::GPUFuncOp kernel);
   Value index(int64_t value) {
     return arith::ConstantIndexOp::create(b, value);
   }
@@ -58,6 +59,22 @@ private:
 };
 
 } // namespace
+
+/// What the host has of them no kernel can read.
+LogicalResult Outliner::takeGlobals(gpu::GPUFuncOp kernel) {
+  auto kernels = kernel->getParentOfType<gpu::GPUModuleOp>();
+  WalkResult result = kernel.walk([&](memref::GetGlobalOp get) {
+    auto global = module.lookupSymbol<memref::GlobalOp>(get.getName());
+    if (!global.getConstant()) {
+      get.emitOpError("expected a constant: a kernel has a copy of its own");
+      return WalkResult::interrupt();
+    }
+    if (!kernels.lookupSymbol(global.getSymName()))
+      OpBuilder::atBlockBegin(kernels.getBody()).clone(*global);
+    return WalkResult::advance();
+  });
+  return failure(result.wasInterrupted());
+}
 
 LogicalResult Outliner::outline(LoopLikeOpInterface loop) {
   if (loop->getNumResults() != 0)
@@ -95,7 +112,8 @@ LogicalResult Outliner::outline(LoopLikeOpInterface loop) {
     used.insert(bounds.begin(), bounds.end());
   SmallVector<Value> captured, constants, operands;
   for (Value value : used) {
-    if (matchPattern(value, m_Constant())) {
+    if (matchPattern(value, m_Constant()) ||
+        value.getDefiningOp<memref::GetGlobalOp>()) {
       constants.push_back(value);
       continue;
     }
@@ -145,6 +163,8 @@ LogicalResult Outliner::outline(LoopLikeOpInterface loop) {
     }
     for (Operation &op : region.front().without_terminator())
       b.clone(op, mapping);
+    if (failed(takeGlobals(kernel)))
+      return failure();
   }
 
   Value one = index(1), blocks = ceilDiv(total, index(threads));

@@ -36,3 +36,17 @@ func.func @captures(%a: memref<4xf32>, %c: complex<f32>) {
   }
   return
 }
+
+// -----
+
+memref.global "private" @written : memref<4xf32> = uninitialized
+func.func @variable(%a: memref<4xf32>) {
+  %written = memref.get_global @written : memref<4xf32>
+  scf.forall (%i) in (4) {
+    // expected-error @below {{expected a constant: a kernel has a copy of its own}}
+    %own = memref.get_global @written : memref<4xf32>
+    %x = memref.load %own[%i] : memref<4xf32>
+    memref.store %x, %a[%i] : memref<4xf32>
+  }
+  return
+}

@@ -66,3 +66,29 @@ func.func @scratch(%a: memref<4xf32>) {
   }
   return
 }
+
+// -----
+
+// Of constants a kernel has a copy that it can read.
+// CHECK-LABEL: func.func @constants(
+// CHECK: gpu.launch_func @kernels::@constants_0 {{.*}} args(%{{[^,]*}} : memref<f32>)
+// CHECK: gpu.module @kernels
+// CHECK: memref.global "private" constant @slopes : memref<4xf32>
+// CHECK: gpu.func @constants_0
+// CHECK:   memref.get_global @slopes : memref<4xf32>
+// CHECK: gpu.func @constants_1
+// CHECK:   memref.get_global @slopes : memref<4xf32>
+memref.global "private" constant @slopes : memref<4xf32> = dense<[1.0, 0.5, 0.25, 0.125]>
+func.func @constants(%a: memref<4xf32>) {
+  %slopes = memref.get_global @slopes : memref<4xf32>
+  scf.forall (%i) in (4) {
+    %slope = memref.load %slopes[%i] : memref<4xf32>
+    memref.store %slope, %a[%i] : memref<4xf32>
+  }
+  scf.forall (%i) in (4) {
+    %own = memref.get_global @slopes : memref<4xf32>
+    %slope = memref.load %own[%i] : memref<4xf32>
+    memref.store %slope, %a[%i] : memref<4xf32>
+  }
+  return
+}
