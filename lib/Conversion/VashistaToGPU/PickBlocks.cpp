@@ -92,7 +92,13 @@ std::pair<Value, Value> PickLauncher::scan(Value value) {
   return {addAny(earlier, before), total};
 }
 
-void PickLauncher::leave(ArrayRef<Value> values, Joins joins) {
+SmallVector<Value> PickLauncher::getTold(Value ofBlock, Value number) {
+  if (clusterBlocks == 1)
+    return {number};
+  return {row, kvHead, ofBlock, number};
+}
+
+void PickLauncher::leave(ArrayRef<Value> values, Joins joins, int64_t first) {
   SmallVector<Value> joined;
   for (auto [value, how] : llvm::zip_equal(values, joins))
     joined.push_back(b.combine(
@@ -114,28 +120,37 @@ void PickLauncher::leave(ArrayRef<Value> values, Joins joins) {
                              value.getType());
         all = all ? join(how, all, one) : one;
       }
-      SmallVector<Value> at = {b.index(i)};
-      if (clusterBlocks > 1)
-        at = {row, kvHead, block, at[0]};
-      b.store(toBits(b, all), told, at);
+      b.store(toBits(b, all), told,
+              getTold(block, b.index(first + static_cast<int64_t>(i))));
     });
   }
 }
 
 SmallVector<Value> PickLauncher::collectEach(int64_t number, Type type) {
-  if (clusterBlocks == 1)
-    return {fromBits(b, b.load(told, b.index(number)), type)};
   SmallVector<Value> values;
-  for (int64_t i = 0; i < clusterBlocks; ++i)
-    values.push_back(fromBits(
-        b, b.load(told, {row, kvHead, b.index(i), b.index(number)}), type));
+  for (int64_t i = 0; i < clusterBlocks; ++i) {
+    SmallVector<Value> at = getTold(b.index(i), b.index(number));
+    values.push_back(fromBits(b, b.load(told, at), type));
+  }
   return values;
 }
 
-SmallVector<Value> PickLauncher::collect(ArrayRef<Value> values, Joins joins) {
+Value PickLauncher::addUpBefore(ArrayRef<Value> each) {
+  Value sum = b.i32(0);
+  for (auto [i, one] : llvm::enumerate(each)) {
+    Value isBefore =
+        b.compare(CmpIPredicate::ult, b.index(static_cast<int64_t>(i)), block);
+    sum = b.addI(sum, b.select(isBefore, one, b.i32(0)));
+  }
+  return sum;
+}
+
+SmallVector<Value> PickLauncher::collect(ArrayRef<Value> values, Joins joins,
+                                         int64_t first) {
   SmallVector<Value> all;
   for (auto [i, value, how] : llvm::enumerate(values, joins)) {
-    SmallVector<Value> each = collectEach(i, value.getType());
+    SmallVector<Value> each =
+        collectEach(first + static_cast<int64_t>(i), value.getType());
     Value joined = each.front();
     for (Value other : ArrayRef<Value>(each).drop_front())
       joined = join(how, joined, other);
@@ -152,6 +167,19 @@ SmallVector<Value> PickLauncher::reduceAll(ArrayRef<Value> values,
   SmallVector<Value> all = collect(values, joins);
   waitCluster();
   return all;
+}
+
+PickLauncher::Marked PickLauncher::joinMarked(ArrayRef<Value> sums,
+                                              Joins joins) {
+  assert(sums.size() <= kTold && "there is room for as many");
+  leave(sums, joins, kToldOfMarks);
+  waitCluster();
+  SmallVector<Value> all = collect(sums, joins, kToldOfMarks);
+  Marked marked;
+  marked.number = all.front();
+  marked.before = addUpBefore(collectEach(kToldOfMarks, b.getI32Type()));
+  marked.left.append(all.begin() + 1, all.end());
+  return marked;
 }
 
 void PickLauncher::clearBins(int64_t size) {

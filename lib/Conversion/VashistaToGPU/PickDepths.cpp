@@ -49,13 +49,13 @@ static constexpr float kNearNats = 5.0f;
 /// what is left, and a spread that is off a little is off by nats.
 static constexpr float kMostReach = 8.0f;
 
-/// The value of this warp.
-Value PickLauncher::selectOfWarp(ArrayRef<Value> values) {
+Value PickLauncher::selectOne(ArrayRef<Value> values, Value number) {
   Value own = values.front();
   for (auto [i, value] : llvm::enumerate(values))
     if (i > 0)
-      own =
-          b.select(b.compare(CmpIPredicate::eq, warp, b.index(i)), value, own);
+      own = b.select(b.compare(CmpIPredicate::eq, number,
+                               b.index(static_cast<int64_t>(i))),
+                     value, own);
   return own;
 }
 
@@ -63,35 +63,95 @@ void PickLauncher::findDepthEnds() {
   int64_t heads = getHeadsAtOnce();
   b.forLoop(b.index(0), b.index(group), heads, [&](Value first) {
     SmallVector<Value> taken(heads, b.f32(0.0f));
-    if (!isFollowing())
+    if (isFollowing()) {
+      loadDepths(first);
+    } else {
       taken = countDepths(first);
-    if (depths)
-      moveDepths(first);
+      if (clusterBlocks > 1)
+        return findEndsOfOwners(first, taken);
+      taken = addUpBins(2 * heads * kBins, taken,
+                        SmallVector<Join>(heads, Join::sum));
+    }
     // A warp for each.
     Value head = b.addI(first, warp);
     Value isThere = b.andI(b.compare(CmpIPredicate::ult, warp, b.index(heads)),
                            b.compare(CmpIPredicate::ult, head, b.index(group)));
-    Value own = selectOfWarp(taken);
+    Value own = selectOne(taken, warp);
     b.ifThen(isThere, [&] { findDepthEnd(head, warp, own); });
+    if (depths && !isFollowing())
+      forEachFour(heads * 2 * kBins,
+                  [&](Value at) { keepDepths(first, at, loadFour(bins, at)); });
     b.barrier();
   });
 }
 
-/// Of a few heads, for the pick that follows or from the one before.
-void PickLauncher::moveDepths(Value first) {
-  int64_t size = 2 * kBins; // of a head
-  Value isWriter = b.compare(CmpIPredicate::eq, block, b.index(0));
-  forEachFour(getHeadsAtOnce() * size, [&](Value at) {
-    Value head = b.addI(first, b.divU(at, b.index(size)));
-    Value isMoved = b.compare(CmpIPredicate::ult, head, b.index(group));
-    if (!isFollowing())
-      isMoved = b.andI(isMoved, isWriter);
-    b.ifThen(isMoved, [&] {
-      Value there[] = {row, b.addI(firstHead, head), b.remU(at, b.index(size))};
-      if (isFollowing())
-        storeFour(loadFour(depths, there), bins, at);
-      else
-        storeFour(loadFour(bins, at), depths, there);
+/// Each of them a few heads: all bins of all blocks are much to read for each.
+void PickLauncher::findEndsOfOwners(Value first, ArrayRef<Value> taken) {
+  constexpr int64_t size = 2 * kBins; // of a head
+  int64_t heads = getHeadsAtOnce();
+  SmallVector<Join> joins(heads, Join::sum);
+  leave(taken, joins); // waits for the bins of the block
+  forEachFour(heads * size, [&](Value at) {
+    storeFour(loadFour(bins, at), between, {row, kvHead, block, at});
+  });
+  waitCluster();
+  SmallVector<Value> all = collect(taken, joins);
+  auto isThere = [&](Value at) {
+    Value head = b.addI(first, at);
+    return b.andI(b.compare(CmpIPredicate::ult, at, b.index(heads)),
+                  b.compare(CmpIPredicate::ult, head, b.index(group)));
+  };
+  for (int64_t i = 0; i < heads; i += clusterBlocks) {
+    Value at = b.addI(block, b.index(i)), from = b.mulI(at, b.index(size));
+    b.ifThen(isThere(at), [&] {
+      forEachFour(size, [&](Value within) {
+        Value bin = b.addI(from, within), sum;
+        for (int64_t other = 0; other < clusterBlocks; ++other) {
+          Value its = loadFour(between, {row, kvHead, b.index(other), bin});
+          sum = sum ? b.addI(sum, its) : its;
+        }
+        storeFour(sum, bins, bin);
+        keepDepths(first, bin, sum);
+      });
+    });
+  }
+  b.barrier();
+  Value at = b.addI(block, b.mulI(warp, b.index(clusterBlocks)));
+  b.ifThen(isThere(at), [&] {
+    Value head = b.addI(first, at);
+    findDepthEnd(head, at, selectOne(all, at));
+    b.ifThen(isFirstLane(), [&] {
+      Value number = b.addI(at, b.index(kToldOfEnds));
+      b.store(b.load(ends, head), told, getTold(block, number));
+    });
+  });
+  waitCluster();
+  b.ifThen(isThere(thread), [&] {
+    Value number = b.addI(thread, b.index(kToldOfEnds));
+    Value owner = b.remU(thread, b.index(clusterBlocks));
+    b.store(b.load(told, getTold(owner, number)), ends, b.addI(first, thread));
+  });
+  b.barrier();
+}
+
+void PickLauncher::withKept(Value first, Value at,
+                            function_ref<void(ArrayRef<Value> there)> body) {
+  Value size = b.index(2 * kBins), head = b.addI(first, b.divU(at, size));
+  b.ifThen(b.compare(CmpIPredicate::ult, head, b.index(group)), [&] {
+    body({row, b.addI(firstHead, head), b.remU(at, size)});
+  });
+}
+
+void PickLauncher::keepDepths(Value first, Value at, Value four) {
+  if (depths)
+    withKept(first, at,
+             [&](ArrayRef<Value> there) { storeFour(four, depths, there); });
+}
+
+void PickLauncher::loadDepths(Value first) {
+  forEachFour(getHeadsAtOnce() * 2 * kBins, [&](Value at) {
+    withKept(first, at, [&](ArrayRef<Value> there) {
+      storeFour(loadFour(depths, there), bins, at);
     });
   });
   b.barrier();
@@ -222,8 +282,7 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
     Value isSampled = b.compare(CmpIPredicate::ne, sampleShift, b.i32(0));
     b.ifThen(isSampled, [&] { countTileTops(counted, sampleShift); });
   }
-  return addUpBins(2 * heads * kBins, sums,
-                   SmallVector<Join>(heads, Join::sum));
+  return sums;
 }
 
 /// A thread for each tile: of most, any spread stands for that of the highest.

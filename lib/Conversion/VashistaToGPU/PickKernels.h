@@ -114,10 +114,19 @@ private:
       llvm::function_ref<Value(int64_t slot)> isOpen);
   /// Words of picks that this warp writes: from the first to before the last.
   std::pair<Value, Value> getOwnWords();
+  /// What is marked.
+  struct Marked {
+    Value number; // in all blocks, i32
+    // In blocks before this one; null if it is not known.
+    Value before;
+    // Where `sumsWhileMarking` of each head a sum and bits as `addLeft` makes
+    // them.
+    llvm::SmallVector<Value> left;
+  };
   Value loadPicked(Value word, int64_t which);
   /// Writes ids of what is marked, and of what may be picked as well so many;
   /// null: nothing may.
-  void writePicks(Value numTies);
+  void writePicks(Value numTies, const Marked &marked);
   /// Adds what of these was not picked, of levels, to what the thread has found
   /// that is left.
   llvm::SmallVector<Value> addTiesLeft(ValueRange left);
@@ -150,9 +159,8 @@ private:
   Value isTaken(Value top, Value end, Value bound) {
     return b.compare(mlir::arith::CmpFPredicate::ULT, b.subF(top, bound), end);
   }
-  /// Marks what any head needs; yields how many, and where `sumsWhileMarking`
-  /// of each head a sum and bits as `addLeft` makes them.
-  llvm::SmallVector<Value> markNeeded();
+  /// Marks what any head needs.
+  Marked markNeeded();
 
   // Of levels. The depth of a slot is how many steps of a level its bound lies
   // below the highest of its head, at most; negative if it is not known.
@@ -210,11 +218,21 @@ private:
   }
   /// How deep each head takes slots, all heads.
   void findDepthEnds();
-  void moveDepths(Value first);
+  /// Of a few heads, by their owners in a cluster of blocks, from what each
+  /// block has counted.
+  void findEndsOfOwners(Value first, llvm::ArrayRef<Value> taken);
+  /// Keeps four bins of a few heads for the pick that follows, which loads all
+  /// of them.
+  void keepDepths(Value first, Value at, Value four);
+  void loadDepths(Value first);
+  /// body(where such bins are kept), of heads that are there.
+  void withKept(Value first, Value at,
+                llvm::function_ref<void(llvm::ArrayRef<Value> there)> body);
   /// Whether the pick before has counted depths.
   bool isFollowing() { return depths && before; }
-  /// The number of slots at each depth, of a few heads; yields what each takes
-  /// in any case, of which a score is a bound less what it lacks.
+  /// The number of slots at each depth in this block, of a few heads; yields
+  /// what this thread has of each that is picked in any case, of which a score
+  /// is a bound less what it lacks.
   llvm::SmallVector<Value> countDepths(Value first);
   /// Of a head, how depths are counted: a bin is a depth shifted, and a mass of
   /// a score 2^(lack + slope * spread) times what is expected.
@@ -231,11 +249,11 @@ private:
   /// One chunk in 2^this is the sample, i32; null if always all are counted.
   Value getSampleShift();
   /// As markNeeded, for levels.
-  llvm::SmallVector<Value> markDeep();
+  Marked markDeep();
   /// The same, deeper and deeper until what is left is little enough for what
   /// is attended already.
-  llvm::SmallVector<Value> markUntilProved();
-  llvm::SmallVector<Value> markDeepOfMany();
+  Marked markUntilProved();
+  Marked markDeepOfMany();
   /// Heads whose depths a thread has together.
   static constexpr int64_t kMostTogether = 8;
   bool hasFewHeads() const { return group <= kMostTogether; }
@@ -248,7 +266,8 @@ private:
   /// Of the lanes before this one, and with it: f32 or i32.
   Value addUpLanes(Value sum);
   Value getShareUnit();
-  Value selectOfWarp(llvm::ArrayRef<Value> values);
+  /// The one of a number, which not all threads have.
+  Value selectOne(llvm::ArrayRef<Value> values, Value number);
   Value getRest(Value head);
   /// What is known of a head: what a score lacks of its bound, at least and,
   /// for a unit of its spread, on average; how wide bins are, in the least
@@ -407,14 +426,28 @@ private:
   // Of all threads of a cluster, few values at once.
   using Joins = llvm::ArrayRef<Join>;
   llvm::SmallVector<Value> reduceAll(llvm::ArrayRef<Value> values, Joins joins);
+  /// Of all blocks: how many are marked, and what is left (`Marked`). What they
+  /// leave for it is overwritten by the next one alone, which waits for the
+  /// cluster first.
+  Marked joinMarked(llvm::ArrayRef<Value> sums, Joins joins);
   /// The same, and the bins of all blocks together, in place.
   llvm::SmallVector<Value>
   addUpBins(int64_t size, llvm::ArrayRef<Value> values = {}, Joins joins = {});
-  /// Leaves what the block comes to for all blocks, and reads it from them.
-  void leave(llvm::ArrayRef<Value> values, Joins joins);
-  llvm::SmallVector<Value> collect(llvm::ArrayRef<Value> values, Joins joins);
+  /// Leaves what the block comes to for all blocks, and reads it from them, by
+  /// numbers from `first` on.
+  void leave(llvm::ArrayRef<Value> values, Joins joins, int64_t first = 0);
+  llvm::SmallVector<Value> collect(llvm::ArrayRef<Value> values, Joins joins,
+                                   int64_t first = 0);
   /// A value of the block, of each block.
   llvm::SmallVector<Value> collectEach(int64_t number, mlir::Type type);
+  /// The sum of those of the blocks before this one, i32.
+  Value addUpBefore(llvm::ArrayRef<Value> each);
+  /// Where a block leaves a value.
+  llvm::SmallVector<Value> getTold(Value ofBlock, Value number);
+  /// What is left for all is at these numbers: of what is joined at once, of
+  /// marks, and of the ends of heads.
+  static constexpr int64_t kToldOfMarks = kTold, kToldOfEnds = 2 * kTold,
+                           kAllTold = kToldOfEnds + kHeadsAtOnce;
   void waitCluster() {
     if (clusterBlocks > 1)
       b.clusterBarrier();
@@ -489,7 +522,7 @@ private:
   Value ids, counts, tails;
   Value open;    // [R, Hkv, words] i32: bits of slots that can be picked
   Value picked;  // [R, Hkv, words, 2] i32: that are, and that may be as well
-  Value told;    // [R, Hkv, blocks, kTold] i32, or of one block [kTold]
+  Value told;    // [R, Hkv, blocks, kAllTold] i32, or of one block [kAllTold]
   Value between; // [R, Hkv, blocks, kRankBins] i32
   // Of the block: bins of masses and rests, of depths, or of ranks,
   // and one of each lane for neither, i32; a number of each warp; for each

@@ -212,7 +212,7 @@ SmallVector<Value> PickLauncher::getMarginRanks(ArrayRef<Slot> slots,
   return margins;
 }
 
-SmallVector<Value> PickLauncher::markDeep() {
+PickLauncher::Marked PickLauncher::markDeep() {
   if (!hasFewHeads())
     return markDeepOfMany();
   Value no = b.boolean(false), none = b.f32(0.0f);
@@ -251,46 +251,49 @@ SmallVector<Value> PickLauncher::markDeep() {
   // Whether any is left, as bits of a tail are.
   Value isLeft = b.compare(CmpIPredicate::ne, sums[1], b.i32(0));
   sums[1] = b.select(isLeft, b.i32(1), b.i32(0));
-  sums = reduceAll(sums, joins);
-  SmallVector<Value> marked = {sums[0]};
-  for (Value sum : ArrayRef<Value>(sums).drop_front(2))
-    marked.append({sum, sums[1]});
+  Marked marked = joinMarked(sums, joins);
+  SmallVector<Value> left;
+  for (Value sum : ArrayRef<Value>(marked.left).drop_front())
+    left.append({sum, marked.left.front()});
+  marked.left = left;
   return marked;
 }
 
 /// What ends were found from are estimates, which another pass costs less than
 /// what follows the last round.
-SmallVector<Value> PickLauncher::markUntilProved() {
+PickLauncher::Marked PickLauncher::markUntilProved() {
   if (!sumsWhileMarking())
     return markDeep();
   // Deeper by half a nat, two, and eight; in the end by all.
   constexpr int64_t kPasses = 5, kDeeper = ScanFindings::kPerNat / 2;
   Value none = b.f32(0.0f), zero = b.i32(0), all = b.i32(1 << 30);
-  SmallVector<Value> state = {b.boolean(true), zero};
+  SmallVector<Value> state = {b.boolean(true), zero, zero};
   for (int64_t head = 0; head < group; ++head)
     state.append({none, zero});
   state = b.forLoop(
       b.index(0), b.index(kPasses), 1, state, [&](Value pass, ValueRange now) {
         return b.ifThen(now[0], now, [&] {
-          SmallVector<Value> marked = markDeep(), shorts, before;
+          Marked marked = markDeep();
+          SmallVector<Value> shorts, before;
           Value goesOn = b.boolean(false);
           for (int64_t i = 0; i < group; ++i) {
             Value head = b.index(i);
-            Value tail = getTail(head, marked[1 + 2 * i], marked[2 + 2 * i]);
+            Value tail =
+                getTail(head, marked.left[2 * i], marked.left[2 * i + 1]);
             shorts.push_back(notI(meets(tail, {row, b.addI(firstHead, head)})));
             goesOn = b.orI(goesOn, shorts.back());
             before.push_back(b.load(ends, head));
           }
           // Where nothing is left, or there is no room, deeper is the same.
-          Value isLeft = b.compare(CmpIPredicate::ne, marked[2], zero);
-          Value hasRoom =
-              b.compare(CmpIPredicate::sle, marked[0], b.i32(op.getBudget()));
+          Value isLeft = b.compare(CmpIPredicate::ne, marked.left[1], zero);
+          Value hasRoom = b.compare(CmpIPredicate::sle, marked.number,
+                                    b.i32(op.getBudget()));
           goesOn = b.andI(goesOn, b.andI(isLeft, hasRoom));
           Value isLast =
               b.compare(CmpIPredicate::sge, pass, b.index(kPasses - 2));
           Value deeper = arith::ShLIOp::create(
               b, b.i32(kDeeper), b.toI32(b.mulI(pass, b.index(2))));
-          b.barrier();
+          waitCluster();
           for (auto [i, isShort, end] : llvm::enumerate(shorts, before)) {
             Value next = b.minI(b.addI(b.minI(end, all), deeper), all);
             next = b.select(isLast, all, next);
@@ -298,16 +301,18 @@ SmallVector<Value> PickLauncher::markUntilProved() {
             storeOnce(next, ends, b.index(static_cast<int64_t>(i)));
           }
           b.barrier();
-          SmallVector<Value> next = {goesOn};
-          llvm::append_range(next, marked);
+          SmallVector<Value> next = {goesOn, marked.number, marked.before};
+          llvm::append_range(next, marked.left);
           return next;
         });
       });
-  return SmallVector<Value>(llvm::drop_begin(state));
+  Marked marked{state[1], state[2], {}};
+  marked.left.append(state.begin() + 3, state.end());
+  return marked;
 }
 
 /// Heads after each other; tails come later.
-SmallVector<Value> PickLauncher::markDeepOfMany() {
+PickLauncher::Marked PickLauncher::markDeepOfMany() {
   Value zero = b.index(0), no = b.boolean(false);
   Value count =
       forEachSlot(
@@ -334,5 +339,5 @@ SmallVector<Value> PickLauncher::markDeepOfMany() {
             return {b.addI(now[0], number)};
           })
           .front();
-  return reduceAll(count, Join::sum);
+  return joinMarked(count, Join::sum);
 }

@@ -332,7 +332,7 @@ void PickLauncher::findEnd(Value head) {
   b.barrier();
 }
 
-SmallVector<Value> PickLauncher::markNeeded() {
+PickLauncher::Marked PickLauncher::markNeeded() {
   Value zero = b.index(0);
   SmallVector<Value> carried = {b.i32(0)}, shifts;
   if (sumsWhileMarking())
@@ -381,5 +381,5 @@ SmallVector<Value> PickLauncher::markNeeded() {
   SmallVector<Join> joins = {Join::sum};
   while (joins.size() < carried.size())
     joins.append({Join::sum, Join::either});
-  return reduceAll(carried, joins);
+  return joinMarked(carried, joins);
 }

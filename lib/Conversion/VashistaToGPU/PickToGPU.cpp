@@ -184,7 +184,7 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
   else if (!picksFew())
     allocate({dynamic, kvHeads, dynamic, 2}, b.getI32Type());
   if (clusterBlocks > 1) {
-    allocate({dynamic, kvHeads, clusterBlocks, kTold}, b.getI32Type());
+    allocate({dynamic, kvHeads, clusterBlocks, kAllTold}, b.getI32Type());
     allocate({dynamic, kvHeads, clusterBlocks, numBins}, b.getI32Type());
   }
 
@@ -204,7 +204,7 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
             b.sharedType({warps, kTold}, i32), b.sharedType(group, f32),
             b.sharedType(group, hasLevels() ? i32 : f32),
             b.sharedType(group, f32), b.sharedType(group, i32),
-            b.sharedType(4, i32), b.sharedType(kTold, i32),
+            b.sharedType(4, i32), b.sharedType(kAllTold, i32),
             b.sharedType(BestScores::kCounters, i32),
             b.sharedType({group, kFacts}, f32),
             b.sharedType(hasLevels() ? threads + 1 : 1, i32)},
@@ -337,23 +337,23 @@ void PickLauncher::pickAndWrite() {
   else if (isProving)
     b.forLoop(b.index(0), b.index(group), 1,
               [&](Value head) { findEnd(head); });
-  SmallVector<Value> marked = !hasLevels()    ? markNeeded()
-                              : isFollowing() ? markUntilProved()
-                                              : markDeep();
-  Value available = marked[0];
+  Marked marked = !hasLevels()    ? markNeeded()
+                  : isFollowing() ? markUntilProved()
+                                  : markDeep();
   Value isOver =
-      b.compare(CmpIPredicate::sgt, available, b.i32(op.getBudget()));
+      b.compare(CmpIPredicate::sgt, marked.number, b.i32(op.getBudget()));
   const bool hasSums = sumsWhileMarking();
   // Twice: mostly nothing is over, and no words of what may be picked as well
   // are looked at.
   b.ifThen(notI(isOver), [&] {
-    writePicks(Value());
+    writePicks(Value(), marked);
     for (int64_t head = 0; hasSums && head < group; ++head)
-      writeTail(b.index(head), marked[1 + 2 * head], marked[2 + 2 * head]);
+      writeTail(b.index(head), marked.left[2 * head],
+                marked.left[2 * head + 1]);
   });
   b.ifThen(isOver, [&] {
     SmallVector<Value> best = markBest(b.i32(op.getBudget()));
-    writePicks(best.front());
+    writePicks(best.front(), marked);
     if (hasSums && hasLevels())
       writeTails(addTiesLeft(ValueRange(best).drop_front()));
     else if (hasSums)
@@ -393,7 +393,7 @@ Value PickLauncher::loadPicked(Value word, int64_t which) {
 }
 
 /// A warp looks at 32 of its words at a time, each lane at one.
-void PickLauncher::writePicks(Value numTies) {
+void PickLauncher::writePicks(Value numTies, const Marked &marked) {
   Value zero = b.i32(0), one = b.i32(1), last = b.i32(kWarp - 1);
   auto countBits = [&](Value word) -> Value {
     return math::CtPopOp::create(b, word);
@@ -413,36 +413,47 @@ void PickLauncher::writePicks(Value numTies) {
               count, countBits(loadPicked(word, static_cast<int64_t>(i)))));
         return next;
       });
-  leave(counted, SmallVector<Join>(counted.size(), Join::sum));
-  waitCluster();
   // Where this warp's picks and ties begin: behind those of other blocks, and
   // of the warps before.
-  Value total = zero, ties = zero, first = zero, tiesBefore = zero;
-  auto pass = [&](Value better, Value tie, Value isBefore) {
-    Value kept = zero;
-    if (numTies) {
-      kept = clamp(b.subI(numTies, ties), tie);
+  Value all = marked.number, first = marked.before, tiesBefore = zero;
+  auto loadOfWarp = [&](int64_t warp, int64_t which) {
+    return b.load(perWarp, {b.index(warp), b.index(which)});
+  };
+  if (!numTies) {
+    Value ofWarp =
+        b.combine(counted[0], [&](Value x, Value y) { return b.addI(x, y); });
+    b.ifThen(isFirstLane(), [&] {
+      b.store(ofWarp, perWarp, {warp, b.index(0)});
+    });
+    b.barrier();
+    for (int64_t i = 0; i < warps; ++i) {
+      Value isBefore = b.compare(CmpIPredicate::ult, b.index(i), warp);
+      first = b.addI(first, b.select(isBefore, loadOfWarp(i, 0), zero));
+    }
+  } else {
+    leave(counted, {Join::sum, Join::sum});
+    waitCluster();
+    Value total = zero, ties = zero;
+    first = zero;
+    auto pass = [&](Value better, Value tie, Value isBefore) {
+      Value kept = clamp(b.subI(numTies, ties), tie);
       ties = b.addI(ties, tie);
       tiesBefore = b.select(isBefore, ties, tiesBefore);
-    }
-    total = b.addI(total, b.addI(better, kept));
-    first = b.select(isBefore, total, first);
-  };
-  SmallVector<Value> better = collectEach(0, b.getI32Type()), tie;
-  if (numTies)
-    tie = collectEach(1, b.getI32Type());
-  for (auto [i, number] : llvm::enumerate(better))
-    pass(
-        number, numTies ? tie[i] : Value(),
-        b.compare(CmpIPredicate::ult, b.index(static_cast<int64_t>(i)), block));
-  Value all = total;
-  total = first;
-  ties = tiesBefore;
-  for (int64_t i = 0; i < warps; ++i)
-    pass(b.load(perWarp, {b.index(i), b.index(0)}),
-         numTies ? b.load(perWarp, {b.index(i), b.index(1)}) : Value(),
-         b.compare(CmpIPredicate::ult, b.index(i), warp));
-  waitCluster();
+      total = b.addI(total, b.addI(better, kept));
+      first = b.select(isBefore, total, first);
+    };
+    SmallVector<Value> better = collectEach(0, b.getI32Type()),
+                       tie = collectEach(1, b.getI32Type());
+    for (int64_t i = 0; i < clusterBlocks; ++i)
+      pass(better[i], tie[i], b.compare(CmpIPredicate::ult, b.index(i), block));
+    all = total;
+    total = first;
+    ties = tiesBefore;
+    for (int64_t i = 0; i < warps; ++i)
+      pass(loadOfWarp(i, 0), loadOfWarp(i, 1),
+           b.compare(CmpIPredicate::ult, b.index(i), warp));
+    waitCluster();
+  }
 
   SmallVector<Value> state = {first};
   if (numTies)
