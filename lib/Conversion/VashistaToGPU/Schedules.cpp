@@ -202,14 +202,14 @@ static void chooseSplits(Draft &draft, const AttendShape &shape,
   }
   // As many as what is full is best read by; others share it among as many,
   // down to what is worth a block. Of few groups nothing waits for memory, and
-  // a block's own chain is what takes time.
+  // a block's own chain is what takes time: as many as there is room for.
+  int64_t resident = target.multiprocessors * draft.blocks;
   if (shape.inTokens && groups < power / 2 && slots >= 4 * kShort)
-    return choose(32, kShort / 4);
+    return choose(std::clamp<int64_t>(resident / groups, 32, 64), kShort / 4);
   if (shape.listed)
     return choose(std::max<int64_t>(16 * power / groups, 8),
                   getPowerWithin(2 * groups, kShort, 2 * kShort));
   // Full ones fill the device a whole number of times.
-  int64_t resident = target.multiprocessors * draft.blocks;
   auto getWaves = [&](int64_t split) {
     return llvm::divideNearest(groups * slots, split * resident);
   };
@@ -339,20 +339,15 @@ int64_t vashista::chooseRows(ScoreOp op) {
   return std::min(rows, lanes);
 }
 
-/// Many slots for a block, where there are many blocks; `unknown` of slots that
-/// are not known.
+/// Many slots for a block, where there are many blocks: `fewest` for each
+/// multiprocessor; `unknown` of slots that are not known.
 static int64_t chooseScanSplit(int64_t most, int64_t least, int64_t unknown,
-                               int64_t groups, int64_t slots,
+                               int64_t fewest, int64_t groups, int64_t slots,
                                const ScheduleTarget &target) {
   if (ShapedType::isDynamic(slots))
     return unknown;
-  // A block more costs less than a multiprocessor without one.
-  constexpr int64_t kMany = 1024;
-  auto getFewest = [&](int64_t split) {
-    return (split > kMany ? 16 : 4) * getPower(target);
-  };
   int64_t split = most;
-  while (split > least && groups * slots / split < getFewest(split))
+  while (split > least && groups * slots / split < fewest * getPower(target))
     split /= 2;
   return split;
 }
@@ -377,8 +372,10 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
     draft.expectAtMost("warps", draft.warps,
                        kSharedBytes / (20 * llvm::alignTo(group, 4)));
     draft.expectOnly("stages", draft.stages, 4);
+    // What a block begins and ends with takes as long as a multiprocessor that
+    // has half as many.
     draft.choose(draft.split,
-                 chooseScanSplit(4096, 128, 1024, groups, slots, target));
+                 chooseScanSplit(4096, 128, 1024, 2, groups, slots, target));
     draft.expectMultiple("split", draft.split, ScanFindings::kTile);
     // Registers for the heads of one product, or of several.
     constexpr int64_t kColumns = 4;
@@ -392,7 +389,7 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
   draft.expectAtMost("stages", draft.stages, lanes);
   int64_t unknown = groups < 2 * getPower(target) ? 256 : 1024;
   draft.choose(draft.split,
-               chooseScanSplit(1024, 64, unknown, groups, slots, target));
+               chooseScanSplit(1024, 64, unknown, 4, groups, slots, target));
   draft.expectMultiple("split", draft.split, kWarp);
   draft.choose(draft.blocks, 4);
   return draft.assign(op);

@@ -207,9 +207,10 @@ func.func @short(
 
 // -----
 
-// Lists of few groups: short chains, but of few tokens one.
+// Lists of few groups: short chains, three blocks for each of 132
+// multiprocessors, but of few tokens one.
 // WIDE-LABEL: func.func @lists(
-// WIDE: vashista.attend {{.*}} split = 64, splits = 32, blocks
+// WIDE: vashista.attend {{.*}} split = 64, splits = 49, blocks
 // WIDE: vashista.attend {{.*}} split = 256, blocks
 func.func @lists(
     %q: tensor<1x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
@@ -248,4 +249,30 @@ func.func @nobody(
          tensor<0x8x128xf32>, tensor<0x8xf32>)
       -> (tensor<0x8x128xf32>, tensor<0x8xf32>)
   return %0#0 : tensor<0x8x128xf32>
+}
+
+// -----
+
+// A scan of few groups: two blocks for each multiprocessor, as long as can be.
+// WIDE-LABEL: func.func @scans(
+// WIDE: vashista.score {{.*}} split = 1024, blocks
+// WIDE: vashista.score {{.*}} split = 4096, blocks
+func.func @scans(
+    %q: tensor<1x32x128xbf16>, %codes: tensor<?x8x16x64xi8>,
+    %scales: tensor<?x8x16x4xf8E4M3FN>, %norms: tensor<?x8x16xi8>,
+    %short: tensor<1x2048xi32>, %long: tensor<1x12288xi32>, %lens: tensor<1xi32>)
+    -> (tensor<1x32x32768xf32>, tensor<1x32x196608xf32>) {
+  %s, %u = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%short) lens(%lens) scale 0.125
+      : (tensor<1x32x128xbf16>, tensor<?x8x16x64xi8>,
+         tensor<?x8x16x4xf8E4M3FN>, tensor<?x8x16xi8>, tensor<1x2048xi32>,
+         tensor<1xi32>) -> (tensor<1x32x32768xf32>, tensor<1x32x32768xf32>)
+  %t, %v = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%long) lens(%lens) scale 0.125
+      : (tensor<1x32x128xbf16>, tensor<?x8x16x64xi8>,
+         tensor<?x8x16x4xf8E4M3FN>, tensor<?x8x16xi8>, tensor<1x12288xi32>,
+         tensor<1xi32>) -> (tensor<1x32x196608xf32>, tensor<1x32x196608xf32>)
+  return %s, %t : tensor<1x32x32768xf32>, tensor<1x32x196608xf32>
 }
