@@ -145,12 +145,12 @@ Value PickLauncher::addUpBefore(ArrayRef<Value> each) {
   return sum;
 }
 
-SmallVector<Value> PickLauncher::collect(ArrayRef<Value> values, Joins joins,
+SmallVector<Value> PickLauncher::collect(TypeRange types, Joins joins,
                                          int64_t first) {
   SmallVector<Value> all;
-  for (auto [i, value, how] : llvm::enumerate(values, joins)) {
+  for (auto [i, type, how] : llvm::enumerate(types, joins)) {
     SmallVector<Value> each =
-        collectEach(first + static_cast<int64_t>(i), value.getType());
+        collectEach(first + static_cast<int64_t>(i), type);
     Value joined = each.front();
     for (Value other : ArrayRef<Value>(each).drop_front())
       joined = join(how, joined, other);
@@ -164,7 +164,7 @@ SmallVector<Value> PickLauncher::reduceAll(ArrayRef<Value> values,
   assert(values.size() <= kTold && "there is room for as many");
   leave(values, joins);
   waitCluster();
-  SmallVector<Value> all = collect(values, joins);
+  SmallVector<Value> all = collect(ValueRange(values).getTypes(), joins);
   waitCluster();
   return all;
 }
@@ -174,10 +174,13 @@ PickLauncher::Marked PickLauncher::joinMarked(ArrayRef<Value> sums,
   assert(sums.size() <= kTold && "there is room for as many");
   leave(sums, joins, kToldOfMarks);
   waitCluster();
-  SmallVector<Value> all = collect(sums, joins, kToldOfMarks);
+  return getMarked(ValueRange(sums).getTypes(), joins);
+}
+
+PickLauncher::Marked PickLauncher::getMarked(TypeRange types, Joins joins) {
+  SmallVector<Value> all = collect(types, joins, kToldOfMarks);
   Marked marked;
   marked.number = all.front();
-  marked.before = addUpBefore(collectEach(kToldOfMarks, b.getI32Type()));
   marked.left.append(all.begin() + 1, all.end());
   return marked;
 }
@@ -217,7 +220,7 @@ SmallVector<Value> PickLauncher::addUpBins(int64_t size, ArrayRef<Value> values,
       storeFour(loadFour(bins, at), between, {row, kvHead, block, at});
     });
   waitCluster();
-  SmallVector<Value> all = collect(values, joins);
+  SmallVector<Value> all = collect(ValueRange(values).getTypes(), joins);
   if (clusterBlocks > 1)
     forEachFour(size, [&](Value at) {
       Value sum;

@@ -95,7 +95,7 @@ void PickLauncher::findEndsOfOwners(Value first, ArrayRef<Value> taken) {
     storeFour(loadFour(bins, at), between, {row, kvHead, block, at});
   });
   waitCluster();
-  SmallVector<Value> all = collect(taken, joins);
+  SmallVector<Value> all = collect(ValueRange(taken).getTypes(), joins);
   auto isThere = [&](Value at) {
     Value head = b.addI(first, at);
     return b.andI(b.compare(CmpIPredicate::ult, at, b.index(heads)),

@@ -117,8 +117,6 @@ private:
   /// What is marked.
   struct Marked {
     Value number; // in all blocks, i32
-    // In blocks before this one; null if it is not known.
-    Value before;
     // Where `sumsWhileMarking` of each head a sum and bits as `addLeft` makes
     // them.
     llvm::SmallVector<Value> left;
@@ -126,7 +124,7 @@ private:
   Value loadPicked(Value word, int64_t which);
   /// Writes ids of what is marked, and of what may be picked as well so many;
   /// null: nothing may.
-  void writePicks(Value numTies, const Marked &marked);
+  void writePicks(Value numTies);
   /// Adds what of these was not picked, of levels, to what the thread has found
   /// that is left.
   llvm::SmallVector<Value> addTiesLeft(ValueRange left);
@@ -427,16 +425,18 @@ private:
   using Joins = llvm::ArrayRef<Join>;
   llvm::SmallVector<Value> reduceAll(llvm::ArrayRef<Value> values, Joins joins);
   /// Of all blocks: how many are marked, and what is left (`Marked`). What they
-  /// leave for it is overwritten by the next one alone, which waits for the
-  /// cluster first.
+  /// leave for it stays; the next one must wait for the cluster first.
   Marked joinMarked(llvm::ArrayRef<Value> sums, Joins joins);
+  /// What was joined so.
+  Marked getMarked(mlir::TypeRange types, Joins joins);
+  Marked getMarkedDeep();
   /// The same, and the bins of all blocks together, in place.
   llvm::SmallVector<Value>
   addUpBins(int64_t size, llvm::ArrayRef<Value> values = {}, Joins joins = {});
   /// Leaves what the block comes to for all blocks, and reads it from them, by
   /// numbers from `first` on.
   void leave(llvm::ArrayRef<Value> values, Joins joins, int64_t first = 0);
-  llvm::SmallVector<Value> collect(llvm::ArrayRef<Value> values, Joins joins,
+  llvm::SmallVector<Value> collect(mlir::TypeRange types, Joins joins,
                                    int64_t first = 0);
   /// A value of the block, of each block.
   llvm::SmallVector<Value> collectEach(int64_t number, mlir::Type type);

@@ -251,7 +251,16 @@ PickLauncher::Marked PickLauncher::markDeep() {
   // Whether any is left, as bits of a tail are.
   Value isLeft = b.compare(CmpIPredicate::ne, sums[1], b.i32(0));
   sums[1] = b.select(isLeft, b.i32(1), b.i32(0));
-  Marked marked = joinMarked(sums, joins);
+  (void)joinMarked(sums, joins);
+  return getMarkedDeep();
+}
+
+PickLauncher::Marked PickLauncher::getMarkedDeep() {
+  SmallVector<Type> types(2, b.getI32Type());
+  types.append(group, b.getF32Type());
+  SmallVector<Join> joins = {Join::sum, Join::either};
+  joins.append(group, Join::sum);
+  Marked marked = getMarked(types, joins);
   SmallVector<Value> left;
   for (Value sum : ArrayRef<Value>(marked.left).drop_front())
     left.append({sum, marked.left.front()});
@@ -266,13 +275,11 @@ PickLauncher::Marked PickLauncher::markUntilProved() {
     return markDeep();
   // Deeper by half a nat, two, and eight; in the end by all.
   constexpr int64_t kPasses = 5, kDeeper = ScanFindings::kPerNat / 2;
-  Value none = b.f32(0.0f), zero = b.i32(0), all = b.i32(1 << 30);
-  SmallVector<Value> state = {b.boolean(true), zero, zero};
-  for (int64_t head = 0; head < group; ++head)
-    state.append({none, zero});
-  state = b.forLoop(
-      b.index(0), b.index(kPasses), 1, state, [&](Value pass, ValueRange now) {
-        return b.ifThen(now[0], now, [&] {
+  Value all = b.i32(1 << 30);
+  b.forLoop(
+      b.index(0), b.index(kPasses), 1, ValueRange{b.boolean(true)},
+      [&](Value pass, ValueRange now) {
+        return b.ifThen(now[0], now, [&]() -> SmallVector<Value> {
           Marked marked = markDeep();
           SmallVector<Value> shorts, before;
           Value goesOn = b.boolean(false);
@@ -285,7 +292,7 @@ PickLauncher::Marked PickLauncher::markUntilProved() {
             before.push_back(b.load(ends, head));
           }
           // Where nothing is left, or there is no room, deeper is the same.
-          Value isLeft = b.compare(CmpIPredicate::ne, marked.left[1], zero);
+          Value isLeft = b.compare(CmpIPredicate::ne, marked.left[1], b.i32(0));
           Value hasRoom = b.compare(CmpIPredicate::sle, marked.number,
                                     b.i32(op.getBudget()));
           goesOn = b.andI(goesOn, b.andI(isLeft, hasRoom));
@@ -301,14 +308,10 @@ PickLauncher::Marked PickLauncher::markUntilProved() {
             storeOnce(next, ends, b.index(static_cast<int64_t>(i)));
           }
           b.barrier();
-          SmallVector<Value> next = {goesOn, marked.number, marked.before};
-          llvm::append_range(next, marked.left);
-          return next;
+          return {goesOn};
         });
       });
-  Marked marked{state[1], state[2], {}};
-  marked.left.append(state.begin() + 3, state.end());
-  return marked;
+  return getMarkedDeep();
 }
 
 /// Heads after each other; tails come later.

@@ -346,14 +346,14 @@ void PickLauncher::pickAndWrite() {
   // Twice: mostly nothing is over, and no words of what may be picked as well
   // are looked at.
   b.ifThen(notI(isOver), [&] {
-    writePicks(Value(), marked);
+    writePicks(Value());
     for (int64_t head = 0; hasSums && head < group; ++head)
       writeTail(b.index(head), marked.left[2 * head],
                 marked.left[2 * head + 1]);
   });
   b.ifThen(isOver, [&] {
     SmallVector<Value> best = markBest(b.i32(op.getBudget()));
-    writePicks(best.front(), marked);
+    writePicks(best.front());
     if (hasSums && hasLevels())
       writeTails(addTiesLeft(ValueRange(best).drop_front()));
     else if (hasSums)
@@ -393,7 +393,7 @@ Value PickLauncher::loadPicked(Value word, int64_t which) {
 }
 
 /// A warp looks at 32 of its words at a time, each lane at one.
-void PickLauncher::writePicks(Value numTies, const Marked &marked) {
+void PickLauncher::writePicks(Value numTies) {
   Value zero = b.i32(0), one = b.i32(1), last = b.i32(kWarp - 1);
   auto countBits = [&](Value word) -> Value {
     return math::CtPopOp::create(b, word);
@@ -415,11 +415,15 @@ void PickLauncher::writePicks(Value numTies, const Marked &marked) {
       });
   // Where this warp's picks and ties begin: behind those of other blocks, and
   // of the warps before.
-  Value all = marked.number, first = marked.before, tiesBefore = zero;
+  Value all = zero, first = zero, tiesBefore = zero;
   auto loadOfWarp = [&](int64_t warp, int64_t which) {
     return b.load(perWarp, {b.index(warp), b.index(which)});
   };
   if (!numTies) {
+    SmallVector<Value> each = collectEach(kToldOfMarks, b.getI32Type());
+    for (Value marked : each)
+      all = b.addI(all, marked);
+    first = addUpBefore(each);
     Value ofWarp =
         b.combine(counted[0], [&](Value x, Value y) { return b.addI(x, y); });
     b.ifThen(isFirstLane(), [&] {
@@ -434,7 +438,6 @@ void PickLauncher::writePicks(Value numTies, const Marked &marked) {
     leave(counted, {Join::sum, Join::sum});
     waitCluster();
     Value total = zero, ties = zero;
-    first = zero;
     auto pass = [&](Value better, Value tie, Value isBefore) {
       Value kept = clamp(b.subI(numTies, ties), tie);
       ties = b.addI(ties, tie);
