@@ -96,6 +96,10 @@ void PickLauncher::findEndsOfOwners(Value first, ArrayRef<Value> taken) {
   });
   waitCluster();
   SmallVector<Value> all = collect(ValueRange(taken).getTypes(), joins);
+  auto getEnd = [&](Value ofBlock, Value at, int64_t which) {
+    return getTold(ofBlock,
+                   b.addI(at, b.index(kToldOfEnds + which * kHeadsAtOnce)));
+  };
   auto isThere = [&](Value at) {
     Value head = b.addI(first, at);
     return b.andI(b.compare(CmpIPredicate::ult, at, b.index(heads)),
@@ -121,15 +125,20 @@ void PickLauncher::findEndsOfOwners(Value first, ArrayRef<Value> taken) {
     Value head = b.addI(first, at);
     findDepthEnd(head, at, selectOne(all, at));
     b.ifThen(isFirstLane(), [&] {
-      Value number = b.addI(at, b.index(kToldOfEnds));
-      b.store(b.load(ends, head), told, getTold(block, number));
+      Value need = arith::BitcastOp::create(b, b.getI32Type(),
+                                            getFact(head, Fact::need));
+      b.store(b.load(ends, head), told, getEnd(block, at, 0));
+      b.store(need, told, getEnd(block, at, 1));
     });
   });
   waitCluster();
   b.ifThen(isThere(thread), [&] {
-    Value number = b.addI(thread, b.index(kToldOfEnds));
+    Value head = b.addI(first, thread);
     Value owner = b.remU(thread, b.index(clusterBlocks));
-    b.store(b.load(told, getTold(owner, number)), ends, b.addI(first, thread));
+    Value need = b.load(told, getEnd(owner, thread, 1));
+    b.store(b.load(told, getEnd(owner, thread, 0)), ends, head);
+    setFact(head, Fact::need,
+            arith::BitcastOp::create(b, b.getF32Type(), need));
   });
   b.barrier();
 }
@@ -404,7 +413,7 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
   Value firstBin = b.mulI(at, b.index(2 * kBins));
   Value share = estimate(b.subF(none, getFact(head, Fact::lack)));
   share = b.divF(b.mulF(share, b.f32(kMostShare)), getShareUnit());
-  // Of bounds, and of scores.
+  // Of bounds and of scores, and of what is counted here how many.
   auto getMasses = [&](Value bin) {
     auto load = [&](int64_t which) {
       Value there = b.addI(bin, b.index(which * kBins));
@@ -419,13 +428,17 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
     depth = b.addF(depth, b.f32(0.5f));
     Value mass =
         estimate(math::FmaOp::create(b, depth, nats, b.f32(kHeadroom)));
-    return SmallVector<Value>{b.mulF(toFloat(count), mass),
-                              b.mulF(b.mulF(toFloat(shares), share), mass)};
+    SmallVector<Value> masses = {b.mulF(toFloat(count), mass),
+                                 b.mulF(b.mulF(toFloat(shares), share), mass)};
+    if (!isFollowing())
+      masses.push_back(toFloat(count));
+    return masses;
   };
   // The last chunk first. No two lanes read from one bank.
   Value chunk = b.subI(b.index(kWarp - 1), lane);
   SmallVector<Value> sums = b.forLoop(
-      b.index(0), size, 1, {none, none}, [&](Value i, ValueRange now) {
+      b.index(0), size, 1, SmallVector<Value>(isFollowing() ? 2 : 3, none),
+      [&](Value i, ValueRange now) {
         Value within = b.remU(b.addI(i, lane), size);
         SmallVector<Value> next =
             getMasses(b.addI(b.mulI(chunk, size), within));
@@ -469,14 +482,16 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
   Value last = b.maxI(b.subI(number, b.i32(1)), b.i32(0));
   SmallVector<Value> inside =
       getMasses(b.addI(b.mulI(b.toIndex(last), size), chunk));
+  SmallVector<Value> below; // of the chunks that follow
   for (auto [i, sum] : llvm::enumerate(inside)) {
     Value before = b.select(b.compare(CmpIPredicate::eq, lane, b.index(0)),
                             none, b.shuffleUp(upTo[i], 1));
     before = b.shuffle(before, b.subI(b.i32(kWarp - 1), last));
     sum = b.addF(addUpLanes(sum), before);
+    below.push_back(before);
   }
-  number =
-      b.addI(b.mulI(last, b.i32(kWarp)), countNeeded(inside[0], inside[1]));
+  Value within = countNeeded(inside[0], inside[1]);
+  number = b.addI(b.mulI(last, b.i32(kWarp)), within);
   // All bins, or a score that is NaN, which proves nothing: however deep.
   Value isAll =
       b.orI(b.compare(CmpIPredicate::eq, number, b.i32(kBins)),
@@ -489,8 +504,27 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
     Value at[] = {row, b.addI(firstHead, head)};
     end = b.select(meets(b.load(before, at), at), b.i32(0), end);
   }
-  b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)),
-           [&] { b.store(end, ends, head); });
+  b.ifThen(isFirstLane(), [&] { b.store(end, ends, head); });
+  if (isFollowing())
+    return;
+  // From the bin of the end on none is needed.
+  Value isWhole = b.compare(CmpIPredicate::eq, within, b.i32(kWarp));
+  Value others = b.shuffle(inside[2], b.subI(b.i32(kWarp - 1), within));
+  others = b.select(isWhole, below[2], others);
+  Value need = b.subF(b.shuffle(upTo[2], b.i32(kWarp - 1)), others);
+  need = b.select(isAll, slots, need);
+  b.ifThen(isFirstLane(), [&] { setFact(head, Fact::need, need); });
+}
+
+/// No head needs more than it and others together.
+Value PickLauncher::isNearlyOver() {
+  Value sum = b.forLoop(b.index(0), b.index(group), 1, b.f32(0.0f),
+                        [&](Value head, ValueRange now) -> SmallVector<Value> {
+                          return {b.addF(now[0], getFact(head, Fact::need))};
+                        })
+                  .front();
+  return b.compare(CmpFPredicate::OGT, sum,
+                   b.f32(static_cast<float>(op.getBudget())));
 }
 
 /// What is left in any case, in units of the highest bound.

@@ -246,8 +246,13 @@ private:
   void countNearTop(const CountedHead &head, Value tile);
   /// One chunk in 2^this is the sample, i32; null if always all are counted.
   Value getSampleShift();
-  /// As markNeeded, for levels.
-  Marked markDeep();
+  /// As markNeeded, for levels. Where what is needed may be over the budget,
+  /// i1, it counts the margins' ranks, too, as `markBest` wants them.
+  Marked markDeep(Value isNearlyOver = nullptr);
+  void countMargins(llvm::ArrayRef<Slot> slots, ValueRange loaded,
+                    llvm::ArrayRef<Value> needed);
+  /// Whether that may be, by how many slots each head needs.
+  Value isNearlyOver();
   /// The same, deeper and deeper until what is left is little enough for what
   /// is attended already.
   Marked markUntilProved();
@@ -270,9 +275,9 @@ private:
   /// What is known of a head: what a score lacks of its bound, at least and,
   /// for a unit of its spread, on average; how wide bins are, in the least
   /// width; and, with levels, how far below the highest bound what is attended
-  /// begins, at most.
-  enum class Fact { lack, slope, width, reach };
-  static constexpr int64_t kFacts = 4;
+  /// begins, at most, and how many slots it needs, about.
+  enum class Fact { lack, slope, width, reach, need };
+  static constexpr int64_t kFacts = 5;
   Value getFact(Value head, Fact fact) {
     return b.load(facts, {head, b.index(static_cast<int64_t>(fact))});
   }
@@ -302,7 +307,8 @@ private:
   /// may be picked what is equal to it; yields how many of these are, and where
   /// levels are summed while marking what the thread finds that is neither, as
   /// `addLeft` adds it.
-  llvm::SmallVector<Value> markBest(Value need);
+  /// `hasCounted`, i1 or null: whether the first part of ranks is counted.
+  llvm::SmallVector<Value> markBest(Value need, Value hasCounted);
   llvm::SmallVector<Value> markBestOfRanks();
   llvm::SmallVector<Value> markBestOfLevels();
   /// Whether a candidate is better than the last that is needed, or as good.
@@ -317,7 +323,13 @@ private:
   /// The number of candidates for each value of a part of their ranks, of those
   /// that have `prefix` above.
   void countRanks(const RankPart &part, Value prefix);
-  void narrowRanks(const RankPart &part);
+  /// The width of the first part. Of levels, it is as large as there are bins
+  /// for, and mostly all of a rank.
+  int64_t getFirstWidth() const {
+    return hasLevels() ? llvm::Log2_64(numBins) : 11;
+  }
+  /// `isCounted`, i1 or null: whether it is counted already, in each block.
+  void narrowRanks(const RankPart &part, Value isCounted);
 
   // Of what is left.
   /// Of all that is open, or only of what is not picked. Yields whether it is
@@ -447,7 +459,7 @@ private:
   /// What is left for all is at these numbers: of what is joined at once, of
   /// marks, and of the ends of heads.
   static constexpr int64_t kToldOfMarks = kTold, kToldOfEnds = 2 * kTold,
-                           kAllTold = kToldOfEnds + kHeadsAtOnce;
+                           kAllTold = kToldOfEnds + 2 * kHeadsAtOnce;
   void waitCluster() {
     if (clusterBlocks > 1)
       b.clusterBarrier();

@@ -212,11 +212,15 @@ SmallVector<Value> PickLauncher::getMarginRanks(ArrayRef<Slot> slots,
   return margins;
 }
 
-PickLauncher::Marked PickLauncher::markDeep() {
+PickLauncher::Marked PickLauncher::markDeep(Value isNearlyOver) {
   if (!hasFewHeads())
     return markDeepOfMany();
   Value no = b.boolean(false), none = b.f32(0.0f);
   SmallVector<Value> headTops = loadOfHeads(tops), headEnds = loadOfHeads(ends);
+  if (isNearlyOver) {
+    mostMargin = getMostMargin();
+    b.ifThen(isNearlyOver, [&] { clearBins(int64_t(1) << getFirstWidth()); });
+  }
   // How many are marked, whether any is left, and the mass of what is.
   SmallVector<Value> sums = {b.i32(0), b.i32(0)};
   sums.append(group, none);
@@ -246,6 +250,8 @@ PickLauncher::Marked PickLauncher::markDeep() {
         next[0] = b.addI(next[0], number);
         next[1] = b.orI(next[1], getOwnBits(left));
         storeMarked(needed, slots);
+        if (isNearlyOver)
+          b.ifThen(isNearlyOver, [&] { countMargins(slots, loaded, needed); });
         return next;
       });
   // Whether any is left, as bits of a tail are.
@@ -253,6 +259,16 @@ PickLauncher::Marked PickLauncher::markDeep() {
   sums[1] = b.select(isLeft, b.i32(1), b.i32(0));
   (void)joinMarked(sums, joins);
   return getMarkedDeep();
+}
+
+void PickLauncher::countMargins(ArrayRef<Slot> slots, ValueRange loaded,
+                                ArrayRef<Value> needed) {
+  Value uncounted = b.addI(b.toI32(lane), b.i32(numBins));
+  Value shift = b.i32(32 - getFirstWidth());
+  for (auto [rank, is] : llvm::zip_equal(getRanks(slots, loaded), needed)) {
+    Value bin = arith::ShRUIOp::create(b, rank, shift);
+    addToBin(b.toIndex(b.select(is, bin, uncounted)), b.i32(1));
+  }
 }
 
 PickLauncher::Marked PickLauncher::getMarkedDeep() {

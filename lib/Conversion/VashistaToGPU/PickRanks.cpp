@@ -112,15 +112,18 @@ void PickLauncher::countRanks(const RankPart &part, Value prefix) {
         return {};
       },
       /*ofMarked=*/true);
-  addUpBins(part.most);
 }
 
 /// Leaves the value of the part at which as many are reached, behind the
 /// prefix; a thread looks at a few values.
-void PickLauncher::narrowRanks(const RankPart &part) {
+void PickLauncher::narrowRanks(const RankPart &part, Value isCounted) {
   Value prefixAt = b.index(0), needAt = b.index(1);
   Value prefix = b.load(found, prefixAt), left = b.load(found, needAt);
-  countRanks(part, prefix);
+  if (isCounted)
+    b.ifThen(notI(isCounted), [&] { countRanks(part, prefix); });
+  else
+    countRanks(part, prefix);
+  addUpBins(part.most);
   Value own = b.index(part.most / threads), zero = b.index(0);
   // From the highest down.
   Value first = b.subI(b.index(part.most - 1), b.mulI(thread, own));
@@ -153,15 +156,14 @@ void PickLauncher::narrowRanks(const RankPart &part) {
 
 /// Narrows down what the need-th best begins with, part after part, until all
 /// that begins so is needed.
-SmallVector<Value> PickLauncher::markBest(Value need) {
+SmallVector<Value> PickLauncher::markBest(Value need, Value hasCounted) {
   findRefs();
-  // Parts of a rank, from the highest bits down. Of levels, the first is as
-  // large as there are bins for, and mostly all of it.
-  SmallVector<int64_t> widths = {11, 11, 10};
+  // Parts of a rank, from the highest bits down.
+  int64_t first = getFirstWidth();
+  SmallVector<int64_t> widths = {first, 11, 10};
   if (hasLevels()) {
     mostMargin = getMostMargin();
-    int64_t first = llvm::Log2_64(numBins), all = 21 - kLeftOut;
-    widths = {first, all - first};
+    widths = {first, 21 - kLeftOut - first};
   }
   storeOnce(b.i32(0), found, b.index(0));
   storeOnce(need, found, b.index(1));
@@ -184,15 +186,16 @@ SmallVector<Value> PickLauncher::markBest(Value need) {
     }
     Value isMore =
         b.compare(CmpIPredicate::eq, b.load(found, b.index(3)), b.i32(0));
+    Value isFirst = b.compare(CmpIPredicate::eq, number, b.index(0));
     if (hasLevels()) {
       // Nothing follows where the most has no more bits.
       int64_t known = kLeftOut + widths.front();
       Value isLong =
           b.compare(CmpIPredicate::uge, mostMargin, b.i32(int64_t(1) << known));
-      Value isFirst = b.compare(CmpIPredicate::eq, number, b.index(0));
       isMore = b.andI(isMore, b.orI(isFirst, isLong));
     }
-    b.ifThen(isMore, [&] { narrowRanks(part); });
+    Value isCounted = hasCounted ? b.andI(hasCounted, isFirst) : Value();
+    b.ifThen(isMore, [&] { narrowRanks(part, isCounted); });
   });
   return hasLevels() && sumsWhileMarking() ? markBestOfLevels()
                                            : markBestOfRanks();

@@ -337,9 +337,12 @@ void PickLauncher::pickAndWrite() {
   else if (isProving)
     b.forLoop(b.index(0), b.index(group), 1,
               [&](Value head) { findEnd(head); });
+  Value isCounted;
+  if (hasLevels() && hasFewHeads() && !isFollowing())
+    isCounted = isNearlyOver();
   Marked marked = !hasLevels()    ? markNeeded()
                   : isFollowing() ? markUntilProved()
-                                  : markDeep();
+                                  : markDeep(isCounted);
   Value isOver =
       b.compare(CmpIPredicate::sgt, marked.number, b.i32(op.getBudget()));
   const bool hasSums = sumsWhileMarking();
@@ -352,7 +355,7 @@ void PickLauncher::pickAndWrite() {
                 marked.left[2 * head + 1]);
   });
   b.ifThen(isOver, [&] {
-    SmallVector<Value> best = markBest(b.i32(op.getBudget()));
+    SmallVector<Value> best = markBest(b.i32(op.getBudget()), isCounted);
     writePicks(best.front());
     if (hasSums && hasLevels())
       writeTails(addTiesLeft(ValueRange(best).drop_front()));
