@@ -36,8 +36,11 @@ static constexpr int64_t kStepsOfBin = 16;
 static constexpr float kOfNat =
     static_cast<float>(ScanFindings::kPerNat) / kStepsOfBin;
 /// Of what scores promise: what is attended has a little less than that as
-/// often as more, and another round takes longer than a few more tokens.
-static constexpr float kPromised = 15.0f / 16.0f;
+/// often as more, and another round takes longer than a few more tokens. Of few
+/// heads none may have much less, and nobody waits for another round; of many
+/// there are always some.
+static constexpr float kPromised = 15.0f / 16.0f, kPromisedOfFew = 3.0f / 4.0f;
+static constexpr int64_t kFewHeads = 64;
 /// Of what is attended already: bins are not exact, and less so of a sample.
 static constexpr float kKnown = 31.0f / 32.0f, kKnownOfSample = 7.0f / 8.0f;
 /// Groups of so many slots are sampled: one chunk in 2^kSampleShift is counted,
@@ -465,13 +468,18 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
   Value deepest = estimate(
       math::FmaOp::create(b, b.f32(kBins - 1), nats, b.f32(kHeadroom)));
   outsideToo = math::FmaOp::create(b, slots, deepest, outsideToo);
+  int64_t headsOfRow = group * static_cast<int64_t>(op.getKvHeads());
+  Value heads = b.mulI(b.dim(levels, 0), b.index(headsOfRow));
+  Value promised =
+      b.select(b.compare(CmpIPredicate::ule, heads, b.index(kFewHeads)),
+               b.f32(kPromisedOfFew), b.f32(kPromised));
   // How many lanes find that too much is left: those of what is highest.
   auto countNeeded = [&](Value rest, Value scoresLeft) {
     // What was picked before is attended, and among what was counted.
     Value attendable = b.mulF(mass, known);
     if (!isFollowing()) {
       attendable = b.maxNumber(b.subF(all, scoresLeft), none);
-      attendable = math::FmaOp::create(b, attendable, b.f32(kPromised), mass);
+      attendable = math::FmaOp::create(b, attendable, promised, mass);
     }
     // Also what is NaN is needed.
     Value isNeeded = b.compare(CmpFPredicate::UGT, b.addF(rest, outsideToo),
