@@ -16,19 +16,25 @@
 // CHECK-NOT: .extern
 // CHECK: .entry append_0(
 // CHECK-NOT: approx
+// CHECK: %ctaid.z
 // What another row of the step may have written is not read by `.nc`.
 // CHECK: redux.sync.min.s32
 // CHECK: ld.global.nc.v4.b32
 // CHECK: st.global.v4.b32
+// The sketch of a row's key, by a block of its own.
+// CHECK: ld.global.nc.v4.b32
+// CHECK: fma.rn.f64
+// CHECK: shfl.sync.bfly.b32
+// CHECK: rcp.rn.f32
+// CHECK: bar.warp.sync
+// CHECK: st.global.b32
+// The page, which was written to.
 // CHECK: bar.sync
 // CHECK: ld.global.v4.b32
 // CHECK: fma.rn.f64
 // CHECK: shfl.sync.bfly.b32
 // CHECK: div.rn.f32
 // CHECK: ld.global.v4.b32
-// CHECK: rcp.rn.f32
-// CHECK: bar.warp.sync
-// CHECK: st.global.b32
 // CHECK-NOT: .entry
 func.func @append(
     %key: tensor<?x8x128xbf16>, %value: tensor<?x8x128xbf16>,

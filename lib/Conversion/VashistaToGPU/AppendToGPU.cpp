@@ -13,10 +13,11 @@
 //
 // What is kept follows from what is in the page: it is made once, of the tokens
 // up to the last row's, when all are written. The sketch of a token by itself
-// is that of the key that is there then; warps take rows by turns.
+// is that of the last row's that is written there, and of nothing else: another
+// block of the row makes it meanwhile.
 //
 // Bytes: of each page that is written to, the tokens up to the new one, keys
-// and, for norms, values.
+// and, for norms, values; and a row's key twice for its sketch.
 //
 //===----------------------------------------------------------------------===//
 
@@ -40,20 +41,19 @@ public:
   void launch();
 
 private:
-  void emit(Value row);
+  void emitPage(Value row);
+  void emitSketch(Value row);
   /// Where a row's token goes, whose position is not negative.
   Value getPage(Value row, Value position);
-  /// The first row, from one on, that writes to a page; i32. If there is none,
-  /// the number of rows.
-  Value findRow(Value page, Value first);
+  /// The first row, from one on, that writes to a page, or to one of its
+  /// tokens; i32. If there is none, the number of rows.
+  Value findRow(Value page, Value first, Value token = nullptr);
   /// A row's token, in its page.
   Value getToken(Value position) {
     return b.remU(position, b.index(pages->getPageSize()));
   }
   /// Writes the tokens of a page's rows, from the first on; yields the last.
   Value copyRows(Value first, Value page);
-  /// Sketches what the rows from one on have written to a page.
-  void sketchRows(Value first, Value page);
   /// Bits are copied as they are: a conversion would quieten NaN.
   void copy(Value from, Value row, Value cache, Value page, Value token);
 
@@ -79,7 +79,8 @@ void AppendLauncher::launch() {
   shape.name = "append";
   shape.gridX = b.dim(op.getKey(), 0);
   shape.gridY = b.dim(op.getKey(), 1);
-  shape.gridZ = b.index(1);
+  const bool sketches = pages->canSketchToken();
+  shape.gridZ = b.index(sketches ? 2 : 1);
   shape.threads = pages->getThreads();
   shape.residentBlocks = pages->getResidentBlocks();
   shape.readsWritten = true;
@@ -94,7 +95,15 @@ void AppendLauncher::launch() {
              pages->begin(keys, this->values, given, shared);
              kvHead = b.blockId(gpu::Dimension::y);
              numRows = b.dim(positions, 0);
-             emit(b.blockId(gpu::Dimension::x));
+             Value row = b.blockId(gpu::Dimension::x);
+             if (!sketches)
+               return emitPage(row);
+             Value which = b.blockId(gpu::Dimension::z);
+             auto isBlock = [&](int64_t number) {
+               return b.compare(CmpIPredicate::eq, which, b.index(number));
+             };
+             b.ifThen(isBlock(0), [&] { emitPage(row); });
+             b.ifThen(isBlock(1), [&] { emitSketch(row); });
            });
 }
 
@@ -104,7 +113,10 @@ Value AppendLauncher::getPage(Value row, Value position) {
       table, {sequence, b.divU(position, b.index(pages->getPageSize()))});
 }
 
-Value AppendLauncher::findRow(Value page, Value first) {
+Value AppendLauncher::findRow(Value page, Value first, Value token) {
+  // One row alone writes to its page.
+  if (cast<MemRefType>(positions.getType()).getDimSize(0) == 1)
+    return b.toI32(first);
   Value found =
       b.forLoop(b.addI(first, b.threadId()), numRows, pages->getThreads(),
                 b.toI32(numRows),
@@ -118,6 +130,9 @@ Value AppendLauncher::findRow(Value page, Value first) {
                   b.setInsertionPointToStart(least.thenBlock());
                   Value is = b.compare(CmpIPredicate::eq,
                                        getPage(row, position), page);
+                  if (token)
+                    is = b.andI(is, b.compare(CmpIPredicate::eq,
+                                              getToken(position), token));
                   Value earlier =
                       arith::MinUIOp::create(b, carried[0], b.toI32(row));
                   scf::YieldOp::create(b, b.select(is, earlier, carried[0]));
@@ -174,18 +189,7 @@ Value AppendLauncher::copyRows(Value first, Value page) {
   return loop.getResult(1);
 }
 
-void AppendLauncher::sketchRows(Value first, Value page) {
-  Value warp = b.divU(b.threadId(), b.index(kWarp));
-  b.forLoop(b.addI(first, warp), numRows, kWarps, [&](Value row) {
-    Value position = b.loadIndex(positions, row);
-    b.ifThen(b.compare(CmpIPredicate::sge, position, b.index(0)), [&] {
-      Value isOwn = b.compare(CmpIPredicate::eq, getPage(row, position), page);
-      b.ifThen(isOwn, [&] { pages->sketchToken(getToken(position)); });
-    });
-  });
-}
-
-void AppendLauncher::emit(Value row) {
+void AppendLauncher::emitPage(Value row) {
   Value position = b.loadIndex(positions, row);
   b.ifThen(b.compare(CmpIPredicate::sge, position, b.index(0)), [&] {
     Value page = getPage(row, position);
@@ -196,8 +200,23 @@ void AppendLauncher::emit(Value row) {
       Value token = getToken(b.loadIndex(positions, last));
       pages->emit(page, kvHead, b.addI(token, b.index(1)),
                   /*sketchesAll=*/false);
-      if (pages->canSketchToken())
-        sketchRows(row, page);
+    });
+  });
+}
+
+void AppendLauncher::emitSketch(Value row) {
+  Value position = b.loadIndex(positions, row);
+  b.ifThen(b.compare(CmpIPredicate::sge, position, b.index(0)), [&] {
+    Value page = getPage(row, position), token = getToken(position);
+    Value next = findRow(page, b.addI(row, b.index(1)), token);
+    Value isLast = b.compare(CmpIPredicate::eq, next, b.toI32(numRows));
+    Value isFirstWarp =
+        b.compare(CmpIPredicate::ult, b.threadId(), b.index(kWarp));
+    b.ifThen(b.andI(isLast, isFirstWarp), [&] {
+      pages->sketchToken(
+          page, kvHead, token, [&](Value channel, int64_t number) {
+            return b.loadFloats(key, {row, kvHead, channel}, number);
+          });
     });
   });
 }

@@ -278,6 +278,16 @@ void KeepPages::sketchTokens(Value first, Value last) {
                });
 }
 
+void KeepPages::sketchToken(
+    Value page, Value kvHead, Value token,
+    function_ref<SmallVector<Value>(Value, int64_t)> load) {
+  // The lanes of one token write it; others do the same for nothing.
+  Value lane = b.remU(thread, b.index(kWarp));
+  Value isFirst =
+      b.compare(CmpIPredicate::ult, lane, b.index(sketch->lanes.lanes));
+  sketch->emit(page, kvHead, token, isFirst, load);
+}
+
 void KeepPages::sketchPage() {
   const TokenLanes &lanes = sketch->lanes;
   Value last = b.subI(count, b.index(1));

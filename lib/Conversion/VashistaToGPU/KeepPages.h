@@ -67,10 +67,13 @@ public:
   /// to count - 1; count is at least 1. All threads of a block do so together.
   /// The sketch of a token by itself is left out unless `sketchesAll`.
   void emit(Value page, Value kvHead, Value count, bool sketchesAll);
-  /// Then, if the op sketches tokens by themselves: that of one of them, by a
-  /// warp. All of its lanes do so together.
+  /// If the op sketches tokens by themselves: that of one of them, of which
+  /// `load` yields f32 channels, by a warp. All of its lanes do so together.
   bool canSketchToken() const { return sketch && !sketch->isShared(); }
-  void sketchToken(Value token) { sketchTokens(token, token); }
+  void sketchToken(Value page, Value kvHead, Value token,
+                   llvm::function_ref<llvm::SmallVector<Value>(Value channel,
+                                                               int64_t number)>
+                       load);
 
   /// The least of a block's i32, which each thread has.
   Value getLeast(Value value);

@@ -1,13 +1,14 @@
 // RUN: vashista-opt %s -split-input-file -convert-vashista-to-gpu \
 // RUN:   -canonicalize -cse | FileCheck %s
 
-// A block for each row and KV head. The first row that writes to a page does so
-// for all of them, in order; which is next, all threads look for. Bits are
-// copied, and what is written is read again: caches are not `noalias`.
+// Two blocks for each row and KV head, of which one has the sketch. The first row
+// that writes to a page does so for all of them, in order; which is next, all
+// threads look for. Bits are copied, and what is written is read again: caches are
+// not `noalias`.
 // CHECK-LABEL: func.func @append(
 // CHECK-SAME: %[[KEY:[a-z0-9]*]]: memref<?x2x128xbf16>
 // CHECK: %[[ROWS:.*]] = memref.dim %[[KEY]], %c0
-// CHECK: gpu.launch_func @kernels::@append_0 blocks in (%[[ROWS]], %c2, %c1) threads in (%c256, %c1, %c1)
+// CHECK: gpu.launch_func @kernels::@append_0 blocks in (%[[ROWS]], %c2, %c2) threads in (%c256, %c1, %c1)
 // CHECK-NOT: vashista.
 // CHECK: gpu.func @append_0(%{{.*}}: memref<bf16> {llvm.align = 16 : i64, llvm.noalias, llvm.readonly}
 // CHECK-SAME: memref<i32> {llvm.align = 16 : i64, llvm.noalias, llvm.readonly}, %{{[a-z0-9]*}}: index, %{{[a-z0-9]*}}: index, %{{[a-z0-9]*}}: index, %{{[a-z0-9]*}}: memref<bf16> {llvm.align = 16 : i64}, %{{.*}}: index, %{{.*}}: memref<bf16> {llvm.align = 16 : i64}
@@ -32,8 +33,10 @@
 // CHECK: gpu.barrier
 // CHECK: arith.subf {{.*}} : f32
 // CHECK-NEXT: math.fma {{.*}} : f32
-// A sketch: 16 channels of a lane, turned within it and between 8 lanes.
-// CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x2x16x128xbf16{{.*}}>, vector<8xbf16>
+// A sketch: 16 channels of a lane, turned within it and between 8 lanes. The last
+// row that writes there has the key.
+// CHECK: gpu.subgroup_reduce minsi %{{.*}} uniform
+// CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x2x128xbf16{{.*}}>, vector<8xbf16>
 // CHECK: arith.cmpf olt, %{{.*}}, %{{.*}} : f64
 // CHECK-COUNT-96: gpu.shuffle xor
 // CHECK: nvvm.bar.warp.sync
