@@ -99,6 +99,39 @@ class OperatorTest(unittest.TestCase):
         for x, y in zip(arguments, copies):
             self.assertTrue(torch.equal(x, y))
 
+    def test_constants_of_a_graph(self):
+        """They are where its kernels can read them, results too."""
+        types = "tensor<2x4x64xbf16>, tensor<3x4x16x64xbf16>, tensor<3x4x16x64xbf16>"
+        entry = """
+func.func @{}(%q: tensor<2x4x64xbf16>, %k: tensor<3x4x16x64xbf16>,
+              %v: tensor<3x4x16x64xbf16>{})
+    -> (tensor<2x4x64xf32>, tensor<2x4xf32>, tensor<2xi32>) {{
+  {}
+  %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q keys(%k) values(%v)
+      table(%table) lens(%lens) policy <pages = 0, candidates = 0> scale 0.125
+      : ({}, tensor<2x1xi32>, tensor<2xi32>)
+      -> (tensor<2x4x64xf32>, tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>,
+          tensor<2x4xi32>, tensor<2x4xi1>)
+  return %o, %lse, %lens : tensor<2x4x64xf32>, tensor<2x4xf32>, tensor<2xi32>
+}}"""
+        made = """%table = arith.constant dense<[[0], [2]]> : tensor<2x1xi32>
+  %lens = arith.constant dense<[16, 9]> : tensor<2xi32>"""
+        given = ", %table: tensor<2x1xi32>, %lens: tensor<2xi32>"
+        artefact = vashista.compile(
+            entry.format("made", "", made, types)
+            + entry.format("given", given, "", types),
+            self.prepare("dense")[0]._memory.target,
+        )
+        arguments = [randn(2, 4, 64), randn(3, 4, 16, 64), randn(3, 4, 16, 64)]
+        lists = [
+            torch.tensor(x, dtype=torch.int32, device=DEVICE)
+            for x in ([[0], [2]], [16, 9])
+        ]
+        want = artefact["given"](*arguments, *lists)
+        for x, y in zip(artefact["made"](*arguments), want):
+            self.assertTrue(torch.equal(x, y))
+        self.assertTrue(torch.equal(want[2], lists[1]))
+
     def test_opcheck(self):
         for name in SPECS:
             cache, of = self.prepare(name)
