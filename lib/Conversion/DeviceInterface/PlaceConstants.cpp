@@ -33,6 +33,9 @@ struct PlaceConstantsPass
       if (!get->getParentOfType<LoopLikeOpInterface>())
         gets.push_back(get);
     });
+    // A declaration has no start.
+    if (gets.empty())
+      return;
     // At the function's start, where one place dominates all who read it.
     llvm::MapVector<StringAttr, Value> places;
     OpBuilder b(&getContext());

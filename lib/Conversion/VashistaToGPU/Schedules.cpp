@@ -372,8 +372,8 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
     draft.expectAtMost("warps", draft.warps,
                        kSharedBytes / (20 * llvm::alignTo(group, 4)));
     draft.expectOnly("stages", draft.stages, 4);
-    // What a block begins and ends with takes as long as a multiprocessor that
-    // has half as many.
+    // Two for each multiprocessor: what a block begins and ends with costs more
+    // than more of them even out.
     draft.choose(draft.split,
                  chooseScanSplit(4096, 128, 1024, 2, groups, slots, target));
     draft.expectMultiple("split", draft.split, ScanFindings::kTile);

@@ -36,3 +36,8 @@ func.func @within(%out: memref<4xf32>) {
   }
   return
 }
+
+// -----
+
+// CHECK-LABEL: func.func private @declared(
+func.func private @declared(memref<4xf32>)
