@@ -122,3 +122,41 @@ func.func @projection_is_not_read(
   return %0#0, %1#0, %1#2
       : tensor<2x8x64xf32>, tensor<2x8x64xf32>, tensor<2x8x64xf32>
 }
+
+// -----
+
+// Second moments are destinations like any other.
+// CHECK-LABEL: func @moments
+// CHECK-SAME: %[[M:[a-z0-9]*]]: memref<4x2x64x64xf32>)
+// CHECK-NOT: memref.alloc
+// CHECK-NOT: memref.copy
+// CHECK: vashista.summarize {{.*}} moments(%[[M]]) :
+// CHECK-NEXT: vashista.append {{.*}} moments(%[[M]]) :
+// CHECK-NEXT: return
+func.func @moments(
+    %key: tensor<4x2x64xf32>, %at: tensor<4xi32>, %table: tensor<4x?xi32>,
+    %lens: tensor<4xi32>, %k: tensor<?x2x16x64xf32>, %v: tensor<?x2x16x64xf32>,
+    %codes: tensor<?x2x16x32xi8>, %scales: tensor<?x2x16x2xf16>,
+    %res: tensor<?x2x16x2xf16>, %moments: tensor<4x2x64x64xf32>)
+    -> (tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x32xi8>,
+        tensor<?x2x16x2xf16>, tensor<?x2x16x2xf16>, tensor<4x2x64x64xf32>) {
+  %0:4 = vashista.summarize keys(%k) table(%table) lens(%lens)
+      sketch <bits = 4, group = 32>(%codes, %scales, %res) moments(%moments)
+      : (tensor<?x2x16x64xf32>, tensor<4x?xi32>, tensor<4xi32>,
+         tensor<?x2x16x32xi8>, tensor<?x2x16x2xf16>, tensor<?x2x16x2xf16>,
+         tensor<4x2x64x64xf32>)
+      -> (tensor<?x2x16x32xi8>, tensor<?x2x16x2xf16>, tensor<?x2x16x2xf16>,
+          tensor<4x2x64x64xf32>)
+  %1:6 = vashista.append key(%key) value(%key) at(%at) table(%table)
+      into(%k, %v) sketch <bits = 4, group = 32>(%0#0, %0#1, %0#2)
+      moments(%0#3)
+      : (tensor<4x2x64xf32>, tensor<4x2x64xf32>, tensor<4xi32>,
+         tensor<4x?xi32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
+         tensor<?x2x16x32xi8>, tensor<?x2x16x2xf16>, tensor<?x2x16x2xf16>,
+         tensor<4x2x64x64xf32>)
+      -> (tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x32xi8>,
+          tensor<?x2x16x2xf16>, tensor<?x2x16x2xf16>, tensor<4x2x64x64xf32>)
+  return %1#0, %1#1, %1#2, %1#3, %1#4, %1#5
+      : tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x32xi8>,
+        tensor<?x2x16x2xf16>, tensor<?x2x16x2xf16>, tensor<4x2x64x64xf32>
+}

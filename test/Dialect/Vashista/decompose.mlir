@@ -48,6 +48,30 @@ func.func @select_by_sketch(
   return %0#0, %0#2 : tensor<6x2x64xi32>, tensor<6x8xf32>
 }
 
+// How far the sketch is off in all tells the pick.
+// CHECK-LABEL: func @select_with_moments
+// CHECK-SAME: %[[W:[a-z0-9]*]]: tensor<6x8x128xf32>
+// CHECK-SAME: %[[M:[a-z0-9]*]]: tensor<2x2x128x128xf32>
+// CHECK: %[[S:.*]], %[[B:.*]] = vashista.score %[[W]] from
+// CHECK: %[[MOMENT:.*]] = vashista.moment %[[W]] of(%[[M]]) sketch <bits = 8, group = 128> lens(%[[L:.*]]) rows(%[[ROWS:.*]]) scale 0.0883883461 epsilon 5.000000e-01 :
+// CHECK-NEXT: vashista.pick proving 64 tokens of(%[[S]], %[[B]]) lens(%[[L]]) attended(%{{.*}}) moment(%[[MOMENT]]) kv_heads 2
+func.func @select_with_moments(
+    %w: tensor<6x8x128xf32>, %codes: tensor<?x2x64x128xi8>,
+    %scales: tensor<?x2x64x1xf16>, %res: tensor<?x2x64x1xf16>,
+    %table: tensor<2x?xi32>, %lens: tensor<6xi32>, %rows: tensor<6xi32>,
+    %lse: tensor<6x8xf32>, %moments: tensor<2x2x128x128xf32>)
+    -> tensor<6x2x64xi32> {
+  %0:3 = vashista.select %w
+      from #vashista.sketch<bits = 8, group = 128>(%codes, %scales, %res)
+      table(%table) lens(%lens) rows(%rows) attended(%lse) moments(%moments)
+      proving 64 tolerance 0.5 scale 0.0883883461 epsilon 0.5
+      : (tensor<6x8x128xf32>, tensor<?x2x64x128xi8>, tensor<?x2x64x1xf16>,
+         tensor<?x2x64x1xf16>, tensor<2x?xi32>, tensor<6xi32>, tensor<6xi32>,
+         tensor<6x8xf32>, tensor<2x2x128x128xf32>)
+      -> (tensor<6x2x64xi32>, tensor<6x2xi32>, tensor<6x8xf32>)
+  return %0#0 : tensor<6x2x64xi32>
+}
+
 // And the keys', wherever their layout puts it.
 // CHECK-LABEL: func @select_by_keys_nhd
 // CHECK: vashista.score {{.*}} from #vashista.keys<nhd>({{.*}} -> (tensor<6x8x60xf32>, tensor<6x8x60xf32>)
@@ -384,4 +408,38 @@ func.func @columns_by_gap(
           tensor<2x8xf32>, tensor<2x2xi32>, tensor<2x2xi1>)
   return %0#0, %0#4, %0#5
       : tensor<2x8x64xf32>, tensor<2x2xi32>, tensor<2x2xi1>
+}
+
+// -----
+
+// Every select of a round has the moments; all at once they are one moment of
+// the query, which does not change.
+// CHECK-LABEL: func @attention_with_moments
+// CHECK-SAME: %[[Q:[a-z0-9]*]]: tensor<2x8x64xf32>
+// CHECK-SAME: %[[M:[a-z0-9]*]]: tensor<2x2x64x64xf32>
+// ONE-COUNT-2: vashista.select %[[Q]] {{.*}} moments(%[[M]])
+// ALL: %[[MOMENT:.*]] = vashista.moment %[[Q]] of(%[[M]]) sketch <bits = 4, group = 32> lens(%{{.*}}) scale 1.250000e-01 epsilon 5.000000e-01 :
+// ALL: vashista.pick {{.*}} moment(%[[MOMENT]])
+// ALL-NOT: vashista.moment
+// ALL: vashista.pick {{.*}} moment(%[[MOMENT]])
+// CHECK: vashista.certify
+func.func @attention_with_moments(
+    %q: tensor<2x8x64xf32>, %k: tensor<?x2x16x64xf32>, %table: tensor<2x?xi32>,
+    %lens: tensor<2xi32>, %codes: tensor<?x2x16x32xi8>,
+    %scales: tensor<?x2x16x2xf16>, %res: tensor<?x2x16x2xf16>,
+    %norms: tensor<?x2x2xf32>, %moments: tensor<2x2x64x64xf32>)
+    -> tensor<2x8xf32> {
+  %0:6 = vashista.attention %q keys(%k) values(%k) table(%table) lens(%lens)
+      sketch <bits = 4, group = 32>(%codes, %scales, %res) norms(%norms)
+      moments(%moments)
+      policy <pages = 0, candidates = 64, pick = proving, tolerance = 0.1,
+              rounds = 2>
+      scale 0.125 solver <softmax, epsilon = 0.5>
+      : (tensor<2x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
+         tensor<2x?xi32>, tensor<2xi32>, tensor<?x2x16x32xi8>,
+         tensor<?x2x16x2xf16>, tensor<?x2x16x2xf16>, tensor<?x2x2xf32>,
+         tensor<2x2x64x64xf32>)
+      -> (tensor<2x8x64xf32>, tensor<2x8xf32>, tensor<2x8xf32>,
+          tensor<2x8xf32>, tensor<2x2xi32>, tensor<2x2xi1>)
+  return %0#2 : tensor<2x8xf32>
 }

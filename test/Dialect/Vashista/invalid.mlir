@@ -90,7 +90,7 @@ func.func @summarize_c4_unlisted_summary(
     %mean: tensor<40x2x64xbf16>) {
   // expected-error @+1 {{[summarize_c4] expected no tensors without an attribute that lists them, got 1}}
   %0 = "vashista.summarize"(%k, %table, %lens, %mean)
-        <{operandSegmentSizes = array<i32: 1, 0, 1, 1, 0, 1, 0, 0>}>
+        <{operandSegmentSizes = array<i32: 1, 0, 1, 1, 0, 1, 0, 0, 0>}>
       : (tensor<40x2x16x64xbf16>, tensor<3x24xi32>, tensor<3xi32>,
          tensor<40x2x64xbf16>) -> tensor<40x2x64xbf16>
   return
@@ -143,7 +143,7 @@ func.func @summarize_c4_unlisted_sketch(
     %codes: tensor<40x2x16x32xi8>) {
   // expected-error @+1 {{[summarize_c4] expected no tensors without an attribute that lists them, got 1}}
   %0 = "vashista.summarize"(%k, %table, %lens, %codes)
-        <{operandSegmentSizes = array<i32: 1, 0, 1, 1, 0, 0, 0, 1>}>
+        <{operandSegmentSizes = array<i32: 1, 0, 1, 1, 0, 0, 0, 1, 0>}>
       : (tensor<40x2x16x64xbf16>, tensor<3x24xi32>, tensor<3xi32>,
          tensor<40x2x16x32xi8>) -> tensor<40x2x16x32xi8>
   return
@@ -415,7 +415,7 @@ func.func @append_c4_unlisted_summary(
     %v: tensor<40x2x16x48xbf16>, %mean: tensor<40x2x64xbf16>) {
   // expected-error @+1 {{[append_c4] expected no tensors without an attribute that lists them, got 1}}
   %0:3 = "vashista.append"(%key, %value, %at, %table, %k, %v, %mean)
-        <{operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 1, 1, 1, 0, 0>}>
+        <{operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0>}>
       : (tensor<3x2x64xbf16>, tensor<3x2x48xbf16>, tensor<3xi32>,
          tensor<3x24xi32>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
          tensor<40x2x64xbf16>)
@@ -483,7 +483,7 @@ func.func @append_c4_unlisted_sketch(
     %v: tensor<40x2x16x48xbf16>, %codes: tensor<40x2x16x32xi8>) {
   // expected-error @+1 {{[append_c4] expected no tensors without an attribute that lists them, got 1}}
   %0:3 = "vashista.append"(%key, %value, %at, %table, %k, %v, %codes)
-        <{operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 1, 1, 0, 0, 1>}>
+        <{operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 1, 1, 0, 0, 1, 0>}>
       : (tensor<3x2x64xbf16>, tensor<3x2x48xbf16>, tensor<3xi32>,
          tensor<3x24xi32>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
          tensor<40x2x16x32xi8>)
@@ -3453,7 +3453,7 @@ func.func @attention_c4_unlisted_summary(
     %mean: tensor<40x2x64xbf16>) {
   // expected-error @+1 {{[attention_c4] expected no tensors without an attribute that lists them, got 1}}
   %0:6 = "vashista.attention"(%q, %k, %v, %table, %lens, %mean)
-        <{operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 1, 0, 0>,
+        <{operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 1, 0, 0, 0>,
         policy = #vashista.policy<pages = 0>, scale = 0.125 : f32}>
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
          tensor<3x24xi32>, tensor<3xi32>, tensor<40x2x64xbf16>)
@@ -3519,7 +3519,7 @@ func.func @attention_c4_unlisted_sketch(
     %codes: tensor<40x2x16x32xi8>) {
   // expected-error @+1 {{[attention_c4] expected no tensors without an attribute that lists them, got 1}}
   %0:6 = "vashista.attention"(%q, %k, %v, %table, %lens, %codes)
-        <{operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 0, 1, 0>,
+        <{operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 0, 1, 0, 0>,
         policy = #vashista.policy<pages = 0>, scale = 0.125 : f32}>
       : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
          tensor<3x24xi32>, tensor<3xi32>, tensor<40x2x16x32xi8>)
@@ -4022,7 +4022,7 @@ func.func @pick_c8_page_count_alone(
   %0:3 = "vashista.pick"(%s, %s, %lens, %n) <{
       budget = 4 : i64, kv_heads = 2 : i64, page_size = 16 : i64,
       mode = #vashista<mode top>, unit = #vashista<unit tokens>,
-      operandSegmentSizes = array<i32: 1, 1, 1, 0, 1, 0, 0, 0>}>
+      operandSegmentSizes = array<i32: 1, 1, 1, 0, 1, 0, 0, 0, 0>}>
       : (tensor<3x8x96xf32>, tensor<3x8x96xf32>, tensor<3xi32>,
          tensor<3x2xi32>) -> (tensor<3x2x4xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
   return
@@ -4037,10 +4037,312 @@ func.func @select_c10_page_count_alone(
   %0:3 = "vashista.select"(%w, %k, %table, %lens, %n) <{
       budget = 4 : i64, from = #vashista.keys<hnd>,
       mode = #vashista<mode top>, scale = 0.125 : f32,
-      operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0, 1, 0, 0, 0>}>
+      operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0>}>
       : (tensor<3x8x64xf32>, tensor<40x2x16x64xf32>, tensor<3x24xi32>,
          tensor<3xi32>, tensor<3x2xi32>)
       -> (tensor<3x2x4xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Second moments
+//===----------------------------------------------------------------------===//
+
+func.func @summarize_c1_moments_channels(
+    %k: tensor<40x2x16x64xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
+    %codes: tensor<40x2x16x32xi8>, %scales: tensor<40x2x16x2xf16>,
+    %res: tensor<40x2x16x2xf16>,
+    %m: tensor<3x2x96x64xf32>) {
+  // expected-error @+1 {{[summarize_c1] expected dimension 2 of `moments` (channels of the sketch (Dp)) to be 64 as in `sketch`, got 96}}
+  %0:4 = vashista.summarize keys(%k) table(%table) lens(%lens)
+      sketch <bits = 4, group = 32>(%codes, %scales, %res) moments(%m)
+      : (tensor<40x2x16x64xbf16>, tensor<3x24xi32>, tensor<3xi32>,
+         tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>, tensor<40x2x16x2xf16>,
+         tensor<3x2x96x64xf32>)
+      -> (tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>, tensor<40x2x16x2xf16>,
+          tensor<3x2x96x64xf32>)
+  return
+}
+
+// -----
+
+func.func @summarize_c1_moments_square(
+    %k: tensor<40x2x16x64xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
+    %codes: tensor<40x2x16x32xi8>, %scales: tensor<40x2x16x2xf16>,
+    %res: tensor<40x2x16x2xf16>,
+    %m: tensor<3x2x64x96xf32>) {
+  // expected-error @+1 {{[summarize_c1] expected dimension 3 of `moments` (channels of the sketch (Dp)) to be 64 as in `sketch`, got 96}}
+  %0:4 = vashista.summarize keys(%k) table(%table) lens(%lens)
+      sketch <bits = 4, group = 32>(%codes, %scales, %res) moments(%m)
+      : (tensor<40x2x16x64xbf16>, tensor<3x24xi32>, tensor<3xi32>,
+         tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>, tensor<40x2x16x2xf16>,
+         tensor<3x2x64x96xf32>)
+      -> (tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>, tensor<40x2x16x2xf16>,
+          tensor<3x2x64x96xf32>)
+  return
+}
+
+// -----
+
+func.func @summarize_c1_moments_heads(
+    %k: tensor<40x2x16x64xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
+    %codes: tensor<40x2x16x32xi8>, %scales: tensor<40x2x16x2xf16>,
+    %res: tensor<40x2x16x2xf16>,
+    %m: tensor<3x4x64x64xf32>) {
+  // expected-error @+1 {{[summarize_c1] expected dimension 1 of `moments` (KV heads (Hkv)) to be 2 as in `k_cache`, got 4}}
+  %0:4 = vashista.summarize keys(%k) table(%table) lens(%lens)
+      sketch <bits = 4, group = 32>(%codes, %scales, %res) moments(%m)
+      : (tensor<40x2x16x64xbf16>, tensor<3x24xi32>, tensor<3xi32>,
+         tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>, tensor<40x2x16x2xf16>,
+         tensor<3x4x64x64xf32>)
+      -> (tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>, tensor<40x2x16x2xf16>,
+          tensor<3x4x64x64xf32>)
+  return
+}
+
+// -----
+
+func.func @summarize_c1_moments_sequences(
+    %k: tensor<40x2x16x64xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
+    %codes: tensor<40x2x16x32xi8>, %scales: tensor<40x2x16x2xf16>,
+    %res: tensor<40x2x16x2xf16>,
+    %m: tensor<40x2x64x64xf32>) {
+  // expected-error @+1 {{[summarize_c1] expected dimension 0 of `moments` (rows (R)) to be 3 as in `seq_lens`, got 40}}
+  %0:4 = vashista.summarize keys(%k) table(%table) lens(%lens)
+      sketch <bits = 4, group = 32>(%codes, %scales, %res) moments(%m)
+      : (tensor<40x2x16x64xbf16>, tensor<3x24xi32>, tensor<3xi32>,
+         tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>, tensor<40x2x16x2xf16>,
+         tensor<40x2x64x64xf32>)
+      -> (tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>, tensor<40x2x16x2xf16>,
+          tensor<40x2x64x64xf32>)
+  return
+}
+
+// -----
+
+func.func @summarize_c7(
+    %k: tensor<40x2x16x64xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
+    %mean: tensor<40x2x64xbf16>, %m: tensor<3x2x64x64xf32>) {
+  // expected-error @+1 {{[summarize_c7] expected a sketch for `moments`, got none}}
+  %0:2 = vashista.summarize keys(%k) table(%table) lens(%lens)
+      summary <mean>(%mean) moments(%m)
+      : (tensor<40x2x16x64xbf16>, tensor<3x24xi32>, tensor<3xi32>,
+         tensor<40x2x64xbf16>, tensor<3x2x64x64xf32>)
+      -> (tensor<40x2x64xbf16>, tensor<3x2x64x64xf32>)
+  return
+}
+
+// -----
+
+func.func @append_c6(
+    %key: tensor<3x2x64xbf16>, %value: tensor<3x2x48xbf16>, %at: tensor<3xi32>,
+    %table: tensor<3x24xi32>, %k: tensor<40x2x16x64xbf16>,
+    %v: tensor<40x2x16x48xbf16>, %m: tensor<3x2x64x64xf32>) {
+  // expected-error @+1 {{[append_c6] expected a sketch for `moments`, got none}}
+  %0:3 = vashista.append key(%key) value(%value) at(%at) table(%table)
+      into(%k, %v) moments(%m)
+      : (tensor<3x2x64xbf16>, tensor<3x2x48xbf16>, tensor<3xi32>,
+         tensor<3x24xi32>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
+         tensor<3x2x64x64xf32>)
+      -> (tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
+          tensor<3x2x64x64xf32>)
+  return
+}
+
+// -----
+
+func.func @moment_c1_lens(
+    %w: tensor<3x8x64xf32>, %m: tensor<3x2x64x64xf32>,
+    %lens: tensor<4xi32>) {
+  // expected-error @+1 {{[moment_c1] expected dimension 0 of `seq_lens` (rows (R)) to be 3 as in `direction`, got 4}}
+  %0 = vashista.moment %w of(%m) sketch <bits = 4, group = 32> lens(%lens)
+      scale 0.125
+      : (tensor<3x8x64xf32>, tensor<3x2x64x64xf32>, tensor<4xi32>) -> tensor<3x8xf32>
+  return
+}
+
+// -----
+
+func.func @moment_c1_channels(
+    %w: tensor<3x8x64xf32>, %m: tensor<3x2x128x128xf32>,
+    %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[moment_c1] expected dimension 2 of `moments` (channels of the sketch (Dp)) to be 64 as in `sketch`, got 128}}
+  %0 = vashista.moment %w of(%m) sketch <bits = 4, group = 32> lens(%lens)
+      scale 0.125
+      : (tensor<3x8x64xf32>, tensor<3x2x128x128xf32>, tensor<3xi32>) -> tensor<3x8xf32>
+  return
+}
+
+// -----
+
+func.func @moment_c2(
+    %w: tensor<3x8x64xf32>, %m: tensor<3x3x64x64xf32>,
+    %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[moment_c2] expected the number of query heads to be a multiple of the 3 KV heads, got 8}}
+  %0 = vashista.moment %w of(%m) sketch <bits = 4, group = 32> lens(%lens)
+      scale 0.125
+      : (tensor<3x8x64xf32>, tensor<3x3x64x64xf32>, tensor<3xi32>) -> tensor<3x8xf32>
+  return
+}
+
+// -----
+
+func.func @moment_c3_scale(
+    %w: tensor<3x8x64xf32>, %m: tensor<3x2x64x64xf32>,
+    %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[moment_c3] expected scale to be a positive normal f32, got 0.000000e+00}}
+  %0 = vashista.moment %w of(%m) sketch <bits = 4, group = 32> lens(%lens)
+      scale 0.0
+      : (tensor<3x8x64xf32>, tensor<3x2x64x64xf32>, tensor<3xi32>) -> tensor<3x8xf32>
+  return
+}
+
+// -----
+
+func.func @moment_c3_epsilon(
+    %w: tensor<3x8x64xf32>, %m: tensor<3x2x64x64xf32>,
+    %lens: tensor<3xi32>) {
+  // expected-error @+1 {{[moment_c3] expected epsilon to be a positive normal f32, got -1.000000e+00}}
+  %0 = vashista.moment %w of(%m) sketch <bits = 4, group = 32> lens(%lens)
+      scale 0.125 epsilon -1.0
+      : (tensor<3x8x64xf32>, tensor<3x2x64x64xf32>, tensor<3xi32>) -> tensor<3x8xf32>
+  return
+}
+
+// -----
+
+func.func @moment_c4(
+    %w: tensor<3x8x64xf32>, %m: tensor<3x2x64x64xf32>,
+    %lens: tensor<3xi32>) {
+  // expected-error @+2 {{inferred type(s) 'tensor<3x8xf32>' are incompatible with return type(s) of operation 'tensor<3x4xf32>'}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0 = vashista.moment %w of(%m) sketch <bits = 4, group = 32> lens(%lens)
+      scale 0.125
+      : (tensor<3x8x64xf32>, tensor<3x2x64x64xf32>, tensor<3xi32>) -> tensor<3x4xf32>
+  return
+}
+
+// -----
+
+func.func @pick_c9(
+    %s: tensor<3x8x24xf32>, %lens: tensor<3xi32>, %m: tensor<3x8xf32>) {
+  // expected-error @+1 {{[pick_c9] expected scores of tokens for `moment`, got pages}}
+  %0:3 = vashista.pick top 4 pages of(%s, %s) lens(%lens) moment(%m)
+      kv_heads 2 page_size 16
+      : (tensor<3x8x24xf32>, tensor<3x8x24xf32>, tensor<3xi32>,
+         tensor<3x8xf32>) -> (tensor<3x2x4xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @pick_c1_moment(
+    %s: tensor<3x8x384xf32>, %lens: tensor<3xi32>, %m: tensor<3x4xf32>) {
+  // expected-error @+1 {{[pick_c1] expected dimension 1 of `moment` (query heads (H)) to be 8 as in `scores`, got 4}}
+  %0:3 = vashista.pick top 4 tokens of(%s, %s) lens(%lens) moment(%m)
+      kv_heads 2 page_size 16
+      : (tensor<3x8x384xf32>, tensor<3x8x384xf32>, tensor<3xi32>,
+         tensor<3x4xf32>) -> (tensor<3x2x4xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @select_c11_keys(
+    %w: tensor<3x8x64xf32>, %k: tensor<40x2x16x64xf32>, %table: tensor<3x24xi32>,
+    %lens: tensor<3xi32>, %m: tensor<3x2x64x64xf32>) {
+  // expected-error @+1 {{[select_c11] expected a sketch for `moments`, got none}}
+  %0:3 = vashista.select %w from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) moments(%m) top 4 scale 0.125
+      : (tensor<3x8x64xf32>, tensor<40x2x16x64xf32>, tensor<3x24xi32>,
+         tensor<3xi32>, tensor<3x2x64x64xf32>)
+      -> (tensor<3x2x4xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @select_c11_soft_cap(
+    %w: tensor<3x8x64xf32>, %codes: tensor<40x2x16x32xi8>, %scales: tensor<40x2x16x2xf16>,
+    %res: tensor<40x2x16x2xf16>,
+    %table: tensor<3x24xi32>, %lens: tensor<3xi32>, %m: tensor<3x2x64x64xf32>) {
+  // expected-error @+1 {{[select_c11] expected no soft_cap with `moments`, got 3.000000e+01}}
+  %0:3 = vashista.select %w
+      from #vashista.sketch<bits = 4, group = 32>(%codes, %scales, %res)
+      table(%table) lens(%lens) moments(%m) top 4 scale 0.125 soft_cap 30.0
+      : (tensor<3x8x64xf32>, tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>,
+         tensor<40x2x16x2xf16>, tensor<3x24xi32>, tensor<3xi32>,
+         tensor<3x2x64x64xf32>)
+      -> (tensor<3x2x4xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
+  return
+}
+
+// -----
+
+func.func @attention_c13_keys(
+    %q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
+    %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
+    %norms: tensor<40x2x2xf32>, %codes: tensor<40x2x16x32xi8>, %scales: tensor<40x2x16x2xf16>,
+    %res: tensor<40x2x16x2xf16>,
+    %m: tensor<3x2x64x64xf32>) {
+  // expected-error @+1 {{[attention_c13] expected a sketch for `moments`, got none}}
+  %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
+      norms(%norms) moments(%m)
+      policy <pages = 0, candidates = 10, tolerance = 0.1>
+      scale 0.125
+      : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
+         tensor<3x24xi32>, tensor<3xi32>,
+         tensor<40x2x2xf32>, tensor<3x2x64x64xf32>)
+      -> (tensor<3x8x48xf32>, tensor<3x8xf32>, tensor<3x8xf32>, tensor<3x8xf32>,
+          tensor<3x2xi32>, tensor<3x2xi1>)
+  return
+}
+
+// -----
+
+func.func @attention_c13_soft_cap(
+    %q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
+    %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
+    %norms: tensor<40x2x2xf32>, %codes: tensor<40x2x16x32xi8>, %scales: tensor<40x2x16x2xf16>,
+    %res: tensor<40x2x16x2xf16>,
+    %m: tensor<3x2x64x64xf32>) {
+  // expected-error @+1 {{[attention_c13] expected no soft_cap with `moments`, got 3.000000e+01}}
+  %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
+      sketch <bits = 4, group = 32>(%codes, %scales, %res)
+      norms(%norms) moments(%m)
+      policy <pages = 0, candidates = 10, tolerance = 0.1>
+      scale 0.125 soft_cap 30.0
+      : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
+         tensor<3x24xi32>, tensor<3xi32>,
+         tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>, tensor<40x2x16x2xf16>,
+         tensor<40x2x2xf32>, tensor<3x2x64x64xf32>)
+      -> (tensor<3x8x48xf32>, tensor<3x8xf32>, tensor<3x8xf32>, tensor<3x8xf32>,
+          tensor<3x2xi32>, tensor<3x2xi1>)
+  return
+}
+
+// -----
+
+func.func @attention_c13_tolerance(
+    %q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
+    %v: tensor<40x2x16x48xbf16>, %table: tensor<3x24xi32>, %lens: tensor<3xi32>,
+    %norms: tensor<40x2x2xf32>, %codes: tensor<40x2x16x32xi8>, %scales: tensor<40x2x16x2xf16>,
+    %res: tensor<40x2x16x2xf16>,
+    %m: tensor<3x2x64x64xf32>) {
+  // expected-error @+1 {{[attention_c13] expected a policy with a tolerance for `moments`, got none}}
+  %0:6 = vashista.attention %q keys(%k) values(%v) table(%table) lens(%lens)
+      sketch <bits = 4, group = 32>(%codes, %scales, %res)
+      moments(%m)
+      policy <pages = 0, candidates = 10>
+      scale 0.125
+      : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
+         tensor<3x24xi32>, tensor<3xi32>,
+         tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>, tensor<40x2x16x2xf16>,
+         tensor<3x2x64x64xf32>)
+      -> (tensor<3x8x48xf32>, tensor<3x8xf32>, tensor<3x8xf32>, tensor<3x8xf32>,
+          tensor<3x2xi32>, tensor<3x2xi1>)
   return
 }
 

@@ -115,6 +115,113 @@ func.func @check_list_pages(%pages: tensor<?x2x6xi32>, %lens: tensor<?xi32>)
 }
 
 //===----------------------------------------------------------------------===//
+// moments
+//===----------------------------------------------------------------------===//
+
+// Of 80 channels a sketch has 96.
+// CHECK-LABEL: func @summarize_moments
+func.func @summarize_moments(
+    %k: tensor<?x8x16x80xf16>, %table: tensor<4x?xi32>, %lens: tensor<6xi32>,
+    %rows: tensor<6xi32>, %codes: tensor<?x8x16x48xi8>,
+    %scales: tensor<?x8x16x3xf16>, %res: tensor<?x8x16xi8>,
+    %moments: tensor<4x8x96x96xf32>) -> tensor<4x8x96x96xf32> {
+  // CHECK: %{{codes.*}}, %{{scales.*}}, %{{norms.*}}, %[[M:moments[_0-9]*]] = vashista.summarize keys(%{{.*}}) table(%{{.*}}) lens(%{{.*}}) rows(%{{.*}}) sketch <bits = 4, group = 32, norm = token>(%{{.*}}, %{{.*}}, %{{.*}}) moments(%{{.*}}) :
+  %0:4 = vashista.summarize keys(%k) table(%table) lens(%lens) rows(%rows)
+      sketch <bits = 4, group = 32, norm = token>(%codes, %scales, %res)
+      moments(%moments)
+      : (tensor<?x8x16x80xf16>, tensor<4x?xi32>, tensor<6xi32>, tensor<6xi32>,
+         tensor<?x8x16x48xi8>, tensor<?x8x16x3xf16>, tensor<?x8x16xi8>,
+         tensor<4x8x96x96xf32>)
+      -> (tensor<?x8x16x48xi8>, tensor<?x8x16x3xf16>, tensor<?x8x16xi8>,
+          tensor<4x8x96x96xf32>)
+  // CHECK: return %[[M]]
+  return %0#3 : tensor<4x8x96x96xf32>
+}
+
+// CHECK-LABEL: func @append_moments
+func.func @append_moments(
+    %key: memref<4x2x64xbf16>, %value: memref<4x2x48xbf16>, %at: memref<4xi32>,
+    %table: memref<4x?xi32>, %k: memref<?x2x16x64xbf16>,
+    %v: memref<?x2x16x48xbf16>, %codes: memref<?x2x16x32xi8>,
+    %scales: memref<?x2x16x2xf16>, %res: memref<?x2x16x2xf16>,
+    %moments: memref<4x2x64x64xf32>) {
+  // CHECK: vashista.append key(%{{.*}}) value(%{{.*}}) at(%{{.*}}) table(%{{.*}}) into(%{{.*}}, %{{.*}}) sketch <bits = 4, group = 32>(%{{.*}}, %{{.*}}, %{{.*}}) moments(%{{.*}}) :
+  vashista.append key(%key) value(%value) at(%at) table(%table) into(%k, %v)
+      sketch <bits = 4, group = 32>(%codes, %scales, %res) moments(%moments)
+      : (memref<4x2x64xbf16>, memref<4x2x48xbf16>, memref<4xi32>,
+         memref<4x?xi32>, memref<?x2x16x64xbf16>, memref<?x2x16x48xbf16>,
+         memref<?x2x16x32xi8>, memref<?x2x16x2xf16>, memref<?x2x16x2xf16>,
+         memref<4x2x64x64xf32>) -> ()
+  return
+}
+
+// CHECK-LABEL: func @moment_of_rows
+func.func @moment_of_rows(
+    %w: tensor<?x8x80xf32>, %moments: tensor<?x2x96x96xf32>,
+    %lens: tensor<?xi32>, %rows: tensor<?xi32>) -> tensor<?x8xf32> {
+  // CHECK: %[[M:moment[_0-9]*]] = vashista.moment %{{.*}} of(%{{.*}}) sketch <bits = 4, group = 32> lens(%{{.*}}) rows(%{{.*}}) scale 1.250000e-01 epsilon 5.000000e-01 :
+  %0 = vashista.moment %w of(%moments) sketch <bits = 4, group = 32>
+      lens(%lens) rows(%rows) scale 0.125 epsilon 0.5
+      : (tensor<?x8x80xf32>, tensor<?x2x96x96xf32>, tensor<?xi32>,
+         tensor<?xi32>) -> tensor<?x8xf32>
+  // CHECK: return %[[M]]
+  return %0 : tensor<?x8xf32>
+}
+
+// CHECK-LABEL: func @pick_with_moment
+func.func @pick_with_moment(
+    %s: tensor<6x8x512xf32>, %b: tensor<6x8x512xf32>, %lens: tensor<6xi32>,
+    %lse: tensor<6x8xf32>, %moment: tensor<6x8xf32>) -> tensor<6x8xf32> {
+  // CHECK: vashista.pick proving 64 tokens of(%{{.*}}, %{{.*}}) lens(%{{.*}}) attended(%{{.*}}) moment(%{{.*}}) kv_heads 2 page_size 16 tolerance 5.000000e-01 :
+  %0:3 = vashista.pick proving 64 tokens of(%s, %b) lens(%lens) attended(%lse)
+      moment(%moment) kv_heads 2 page_size 16 tolerance 0.5
+      : (tensor<6x8x512xf32>, tensor<6x8x512xf32>, tensor<6xi32>,
+         tensor<6x8xf32>, tensor<6x8xf32>)
+      -> (tensor<6x2x64xi32>, tensor<6x2xi32>, tensor<6x8xf32>)
+  return %0#2 : tensor<6x8xf32>
+}
+
+// CHECK-LABEL: func @select_with_moments
+func.func @select_with_moments(
+    %w: tensor<6x8x64xf32>, %codes: tensor<?x2x16x32xi8>,
+    %scales: tensor<?x2x16x2xf16>, %res: tensor<?x2x16x2xf16>,
+    %table: tensor<2x?xi32>, %lens: tensor<6xi32>, %rows: tensor<6xi32>,
+    %moments: tensor<2x2x64x64xf32>) -> tensor<6x8xf32> {
+  // CHECK: vashista.select %{{.*}} from #vashista.sketch<bits = 4, group = 32>(%{{.*}}, %{{.*}}, %{{.*}}) table(%{{.*}}) lens(%{{.*}}) rows(%{{.*}}) moments(%{{.*}}) proving 64 tolerance 5.000000e-01 scale 1.250000e-01 :
+  %0:3 = vashista.select %w
+      from #vashista.sketch<bits = 4, group = 32>(%codes, %scales, %res)
+      table(%table) lens(%lens) rows(%rows) moments(%moments)
+      proving 64 tolerance 0.5 scale 0.125
+      : (tensor<6x8x64xf32>, tensor<?x2x16x32xi8>, tensor<?x2x16x2xf16>,
+         tensor<?x2x16x2xf16>, tensor<2x?xi32>, tensor<6xi32>, tensor<6xi32>,
+         tensor<2x2x64x64xf32>)
+      -> (tensor<6x2x64xi32>, tensor<6x2xi32>, tensor<6x8xf32>)
+  return %0#2 : tensor<6x8xf32>
+}
+
+// CHECK-LABEL: func @attention_with_moments
+func.func @attention_with_moments(
+    %q: tensor<2x8x64xf32>, %k: tensor<?x2x16x64xf32>, %table: tensor<2x?xi32>,
+    %lens: tensor<2xi32>, %codes: tensor<?x2x16x32xi8>,
+    %scales: tensor<?x2x16x2xf16>, %res: tensor<?x2x16x2xf16>,
+    %norms: tensor<?x2x2xf32>, %moments: tensor<2x2x64x64xf32>)
+    -> tensor<2x8x64xf32> {
+  // CHECK: vashista.attention %{{.*}} sketch <bits = 4, group = 32>(%{{.*}}, %{{.*}}, %{{.*}}) norms(%{{.*}}) moments(%{{.*}}) policy <pages = 0, candidates = 64, pick = proving, tolerance = 5.000000e-01> scale
+  %0:6 = vashista.attention %q keys(%k) values(%k) table(%table) lens(%lens)
+      sketch <bits = 4, group = 32>(%codes, %scales, %res) norms(%norms)
+      moments(%moments)
+      policy <pages = 0, candidates = 64, pick = proving, tolerance = 0.5>
+      scale 0.125
+      : (tensor<2x8x64xf32>, tensor<?x2x16x64xf32>, tensor<?x2x16x64xf32>,
+         tensor<2x?xi32>, tensor<2xi32>, tensor<?x2x16x32xi8>,
+         tensor<?x2x16x2xf16>, tensor<?x2x16x2xf16>, tensor<?x2x2xf32>,
+         tensor<2x2x64x64xf32>)
+      -> (tensor<2x8x64xf32>, tensor<2x8xf32>, tensor<2x8xf32>,
+          tensor<2x8xf32>, tensor<2x2xi32>, tensor<2x2xi1>)
+  return %0#0 : tensor<2x8x64xf32>
+}
+
+//===----------------------------------------------------------------------===//
 // score, pick, route, select
 //===----------------------------------------------------------------------===//
 

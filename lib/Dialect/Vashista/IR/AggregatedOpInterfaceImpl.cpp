@@ -63,7 +63,8 @@ static FailureOr<int64_t> getStaticKvHeads(Operation *op, Value list) {
 template <typename OpTy>
 static FailureOr<SmallVector<Value>>
 decomposeToScoreAndPick(OpTy op, OpBuilder &b, KeySource source, SlotUnit unit,
-                        int64_t pageSize, Value pages, Value pageCount) {
+                        int64_t pageSize, Value pages, Value pageCount,
+                        Value moments) {
   FailureOr<int64_t> kvHeads = getStaticKvHeads(op, op.getIds());
   if (failed(kvHeads))
     return failure();
@@ -74,9 +75,14 @@ decomposeToScoreAndPick(OpTy op, OpBuilder &b, KeySource source, SlotUnit unit,
       source.scoresPages() ? b.getI64IntegerAttr(pageSize) : IntegerAttr(),
       op.getScaleAttr(), op.getSoftCapAttr(), op.getEpsilonAttr(),
       op.getScheduleAttr());
+  Value moment;
+  if (moments)
+    moment = MomentOp::create(
+        b, loc, op.getDirection(), moments, op.getSeqLens(), op.getRowToSeq(),
+        cast<SketchAttr>(source), op.getScaleAttr(), op.getEpsilonAttr());
   auto pick = PickOp::create(
       b, loc, score.getScores(), score.getBounds(), op.getSeqLens(), pages,
-      pageCount, op.getTaken(), op.getOutside(), op.getAttended(),
+      pageCount, op.getTaken(), op.getOutside(), op.getAttended(), moment,
       op.getModeAttr(), op.getBudgetAttr(),
       SlotUnitAttr::get(b.getContext(), unit), b.getI64IntegerAttr(*kvHeads),
       b.getI64IntegerAttr(pageSize), op.getSinksAttr(), op.getWindowAttr(),
@@ -86,7 +92,7 @@ decomposeToScoreAndPick(OpTy op, OpBuilder &b, KeySource source, SlotUnit unit,
 
 FailureOr<SmallVector<Value>> RouteOp::decomposeOperation(OpBuilder &b) {
   return decomposeToScoreAndPick(*this, b, getFrom(), SlotUnit::pages,
-                                 getPageSize(), Value(), Value());
+                                 getPageSize(), Value(), Value(), Value());
 }
 
 FailureOr<SmallVector<Value>> SelectOp::decomposeOperation(OpBuilder &b) {
@@ -95,7 +101,8 @@ FailureOr<SmallVector<Value>> SelectOp::decomposeOperation(OpBuilder &b) {
   int64_t pageSize =
       cast<ShapedType>(getParts().front().getType()).getDimSize(position);
   return decomposeToScoreAndPick(*this, b, getFrom(), SlotUnit::tokens,
-                                 pageSize, getPages(), getPageCount());
+                                 pageSize, getPages(), getPageCount(),
+                                 getMoments());
 }
 
 //===----------------------------------------------------------------------===//
@@ -258,7 +265,8 @@ Picked AttentionDecomposition::pick(Value w, bool firstRound) {
     auto select = SelectOp::create(
         b, loc, w, parts, op.getPageTable(), op.getSeqLens(), op.getRowToSeq(),
         within.ids, within.count, tokensSoFar, /*outside=*/picked.tail,
-        attended, source, PickModeAttr::get(b.getContext(), mode),
+        attended, op.getMoments(), source,
+        PickModeAttr::get(b.getContext(), mode),
         b.getI64IntegerAttr(policy.getCandidates()), b.getI64IntegerAttr(sinks),
         b.getI64IntegerAttr(window),
         mode == PickMode::proving ? getShareLeftOut() : FloatAttr(),
@@ -339,7 +347,8 @@ Value AttentionDecomposition::measureTailAtDirection() {
     tail = SelectOp::create(b, loc, direction, parts, op.getPageTable(),
                             op.getSeqLens(), op.getRowToSeq(), within.ids,
                             within.count, tokensSoFar, /*outside=*/tail,
-                            /*attended=*/Value(), source, top, /*budget=*/zero,
+                            /*attended=*/Value(), op.getMoments(), source, top,
+                            /*budget=*/zero,
                             /*sinks=*/zero, /*window=*/zero,
                             /*tolerance=*/FloatAttr(), op.getScaleAttr(),
                             op.getSoftCapAttr(), getEpsilon(),

@@ -49,6 +49,8 @@ StringRef vashista::describe(Dim dim) {
     return "code bytes per key";
   case Dim::groups:
     return "sketch groups per key";
+  case Dim::channels:
+    return "channels of the sketch (Dp)";
   case Dim::normKinds:
     return "kinds of norms";
   }

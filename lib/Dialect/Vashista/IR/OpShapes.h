@@ -86,6 +86,17 @@ inline void bindSource(KeySource source, ValueRange parts, NamedDims &dims) {
     dims.bind(spec.name, value, spec.dims);
 }
 
+/// Binds the second moments of a sketch, which are of sequences.
+template <typename T>
+void bindMoments(T op, SketchAttr sketch, NamedDims &dims) {
+  int64_t keyDim = dims.size(Dim::keyDim);
+  if (sketch && keyDim > 0 && keyDim <= std::numeric_limits<int32_t>::max())
+    dims.fix("sketch", Dim::channels,
+             sketch.getNumGroups(keyDim) * sketch.getGroup());
+  dims.bind("moments", op.getMoments(),
+            {getTableRows(op), Dim::kvHeads, Dim::channels, Dim::channels});
+}
+
 /// Binds everything that is kept beside a cache.
 template <typename T> void bindKept(T op, NamedDims &dims) {
   bindSource(op.getSummaryAttr(), op.getSummaryParts(), dims);
@@ -93,6 +104,7 @@ template <typename T> void bindKept(T op, NamedDims &dims) {
   dims.bind("norms", op.getNorms(),
             {Dim::physPages, Dim::kvHeads, Dim::normKinds});
   bindSource(op.getSketchAttr(), op.getSketchParts(), dims);
+  bindMoments(op, op.getSketchAttr(), dims);
 }
 
 //===----------------------------------------------------------------------===//
@@ -118,6 +130,20 @@ struct ScoreShape {
   }
 };
 
+struct MomentShape {
+  template <typename T> static void bind(T op, NamedDims &dims) {
+    dims.bind("direction", op.getDirection(),
+              {Dim::rows, Dim::heads, Dim::keyDim});
+    dims.bind("seq_lens", op.getSeqLens(), {Dim::rows});
+    dims.bind("row_to_seq", op.getRowToSeq(), {Dim::rows});
+    bindMoments(op, op.getSketch(), dims);
+  }
+  template <typename T>
+  static SmallVector<ResultSpec> results(T op, Builder b) {
+    return {{{Dim::rows, Dim::heads}, b.getF32Type()}};
+  }
+};
+
 /// The list, its count and the tail: the results of every picking op.
 inline SmallVector<ResultSpec> getPickResults(Extent budget, Builder b) {
   return {{{Dim::rows, Dim::kvHeads, budget}, b.getI32Type()},
@@ -133,6 +159,7 @@ struct PickShape {
     dims.bind("seq_lens", op.getSeqLens(), {Dim::rows});
     bindWithin(op, dims);
     bindChain(op, dims);
+    dims.bind("moment", op.getMoment(), {Dim::rows, Dim::heads});
   }
   template <typename T>
   static SmallVector<ResultSpec> results(T op, Builder b) {
@@ -158,6 +185,7 @@ struct SelectShape {
   template <typename T> static void bind(T op, NamedDims &dims) {
     RouteShape::bind(op, dims);
     bindWithin(op, dims);
+    bindMoments(op, llvm::dyn_cast_or_null<SketchAttr>(op.getFrom()), dims);
   }
   template <typename T>
   static SmallVector<ResultSpec> results(T op, Builder b) {

@@ -58,6 +58,11 @@ PagedOperands vashista::getPagedOperands(Operation *op) {
             paged.positions = op.getPositionsMutable();
             return true;
           })
+          // A sequence that is not there is its own answer.
+          .Case([&](MomentOp op) {
+            addLengths(op);
+            return true;
+          })
           .Case([&](PickOp op) {
             addLengths(op);
             addPages(op);

@@ -236,6 +236,7 @@ NamedDims vashista::getNamedDims(Operation *op) {
           [](CheckPositionsOp op) { return getDims<CheckPositionsShape>(op); })
       .Case([](CheckListOp op) { return getDims<CheckListShape>(op); })
       .Case([](ScoreOp op) { return getDims<ScoreShape>(op); })
+      .Case([](MomentOp op) { return getDims<MomentShape>(op); })
       .Case([](PickOp op) { return getDims<PickShape>(op); })
       .Case([](RouteOp op) { return getDims<RouteShape>(op); })
       .Case([](SelectOp op) { return getDims<SelectShape>(op); })
@@ -260,6 +261,19 @@ static LogicalResult verifyKept(OpTy op) {
   return verifyOneForm(op, 3);
 }
 
+static LogicalResult verifyMoments(Operation *op, int number, Value moments,
+                                   bool hasSketch,
+                                   std::optional<APFloat> softCap = {}) {
+  if (!moments)
+    return success();
+  if (!hasSketch)
+    return violates(op, number) << "expected a sketch for `moments`, got none";
+  if (softCap)
+    return violates(op, number) << "expected no soft_cap with `moments`, got "
+                                << softCap->convertToFloat();
+  return success();
+}
+
 LogicalResult SummarizeOp::verify() {
   if (failed(verifyKept<SummarizeShape>(*this)))
     return failure();
@@ -270,7 +284,7 @@ LogicalResult SummarizeOp::verify() {
     return violates(*this, 6)
            << (getNorms() ? "expected `values` for `norms`, got none"
                           : "expected `norms` for `values`, got none");
-  return success();
+  return verifyMoments(*this, 7, getMoments(), getSketchAttr() != nullptr);
 }
 
 LogicalResult AppendOp::verify() {
@@ -286,7 +300,7 @@ LogicalResult AppendOp::verify() {
              << expected << " of its cache, got "
              << getElementTypeOrSelf(token);
   }
-  return success();
+  return verifyMoments(*this, 6, getMoments(), getSketchAttr() != nullptr);
 }
 
 /// What checks share.
@@ -331,6 +345,13 @@ LogicalResult ScoreOp::verify() {
   return verifyLogits(*this, 6, getScale(), getSoftCap(), getEpsilon());
 }
 
+LogicalResult MomentOp::verify() {
+  NamedDims dims = getDims<MomentShape>(*this);
+  if (failed(verifyDims(*this, dims)) || failed(verifyHeads(*this, 2, dims)))
+    return failure();
+  return verifyLogits(*this, 3, getScale(), std::nullopt, getEpsilon());
+}
+
 LogicalResult PickOp::verify() {
   NamedDims dims = getDims<PickShape>(*this);
   if (failed(verifyPair(*this, 8, "page_count", getPageCount(), "pages",
@@ -347,6 +368,9 @@ LogicalResult PickOp::verify() {
                           stringifySlotUnit(getUnit()))) ||
       failed(verifyMode(*this, 5)))
     return failure();
+  if (getMoment() && pages)
+    return violates(*this, 9)
+           << "expected scores of tokens for `moment`, got pages";
   if (!getPages())
     return success();
   if (pages)
@@ -393,7 +417,9 @@ LogicalResult SelectOp::verify() {
       failed(verifyCount(*this, 5, "window", getWindow(), 0)) ||
       failed(verifyBudget(*this, 6, getBudget(), getSinks(), getWindow(),
                           /*slotTokens=*/1, "tokens")) ||
-      failed(verifyMode(*this, 7)))
+      failed(verifyMode(*this, 7)) ||
+      failed(verifyMoments(*this, 11, getMoments(), isa<SketchAttr>(getFrom()),
+                           getSoftCap())))
     return failure();
   return verifyLogits(*this, 8, getScale(), getSoftCap(), getEpsilon());
 }
@@ -542,7 +568,11 @@ LogicalResult AttentionOp::verify() {
     return violates(*this, 12)
            << "expected the projection objective for the target gap, got "
            << stringifyObjective(getSolver().getObjective());
-  return success();
+  if (getMoments() && !certifies)
+    return violates(*this, 13)
+           << "expected a policy with a tolerance for `moments`, got none";
+  return verifyMoments(*this, 13, getMoments(), getSketchAttr() != nullptr,
+                       getSoftCap());
 }
 
 //===----------------------------------------------------------------------===//
@@ -635,6 +665,8 @@ static void nameKept(OpTy op, OpAsmSetValueNameFn setName,
   if (op.getNorms())
     names.push_back("norms");
   append(op.getSketchAttr());
+  if (op.getMoments())
+    names.push_back("moments");
   nameResults(op, setName, names);
 }
 
@@ -666,6 +698,10 @@ void ScoreOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
     nameResults(*this, setName, {"page_scores", "page_bounds"});
   else
     nameResults(*this, setName, {"token_scores", "token_bounds"});
+}
+
+void MomentOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  nameResults(*this, setName, {"moment"});
 }
 
 static void namePick(Operation *op, OpAsmSetValueNameFn setName, bool pages) {

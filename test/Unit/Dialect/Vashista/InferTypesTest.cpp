@@ -39,42 +39,47 @@ const OpCase kCases[] = {
           %table: tensor<5x24xi32>, %lens: tensor<3xi32>, %rows: tensor<3xi32>,
           %lo: tensor<40x2x64xbf16>, %hi: tensor<40x2x64xbf16>,
           %norms: tensor<40x2x2xf32>, %codes: tensor<40x2x16x32xi8>,
-          %scales: tensor<40x2x16x2xf16>, %res: tensor<40x2x16x2xf16>) {
-        %0:6 = vashista.summarize keys(%k) values(%v) table(%table) lens(%lens)
+          %scales: tensor<40x2x16x2xf16>, %res: tensor<40x2x16x2xf16>,
+          %moments: tensor<5x2x64x64xf32>) {
+        %0:7 = vashista.summarize keys(%k) values(%v) table(%table) lens(%lens)
           rows(%rows) summary <box>(%lo, %hi) norms(%norms)
           sketch <bits = 4, group = 32>(%codes, %scales, %res)
+          moments(%moments)
           : (tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>, tensor<5x24xi32>,
              tensor<3xi32>, tensor<3xi32>, tensor<40x2x64xbf16>,
              tensor<40x2x64xbf16>, tensor<40x2x2xf32>, tensor<40x2x16x32xi8>,
-             tensor<40x2x16x2xf16>, tensor<40x2x16x2xf16>)
+             tensor<40x2x16x2xf16>, tensor<40x2x16x2xf16>,
+             tensor<5x2x64x64xf32>)
           -> (tensor<40x2x64xbf16>, tensor<40x2x64xbf16>, tensor<40x2x2xf32>,
               tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>,
-              tensor<40x2x16x2xf16>)
+              tensor<40x2x16x2xf16>, tensor<5x2x64x64xf32>)
         return
       })",
-     /*free: Dv of values, B and M of the table*/ "1.3 2.0 2.1"},
+     /*free: Dv of values, M of the table*/ "1.3 2.1"},
     {"append", R"(
       func.func @f(%key: tensor<3x2x64xbf16>, %value: tensor<3x2x48xbf16>,
           %at: tensor<3xi32>, %table: tensor<5x24xi32>, %rows: tensor<3xi32>,
           %k: tensor<40x2x16x64xbf16>, %v: tensor<40x2x16x48xbf16>,
           %mean: tensor<40x2x64xbf16>, %radius: tensor<40x2xf32>,
           %norms: tensor<40x2x2xf32>, %codes: tensor<40x2x16x32xi8>,
-          %scales: tensor<40x2x16x2xf16>, %res: tensor<40x2x16x2xf16>) {
-        %0:8 = vashista.append key(%key) value(%value) at(%at) table(%table)
+          %scales: tensor<40x2x16x2xf16>, %res: tensor<40x2x16x2xf16>,
+          %moments: tensor<5x2x64x64xf32>) {
+        %0:9 = vashista.append key(%key) value(%value) at(%at) table(%table)
           rows(%rows) into(%k, %v) summary <ball>(%mean, %radius) norms(%norms)
           sketch <bits = 4, group = 32>(%codes, %scales, %res)
+          moments(%moments)
           : (tensor<3x2x64xbf16>, tensor<3x2x48xbf16>, tensor<3xi32>,
              tensor<5x24xi32>, tensor<3xi32>, tensor<40x2x16x64xbf16>,
              tensor<40x2x16x48xbf16>, tensor<40x2x64xbf16>, tensor<40x2xf32>,
              tensor<40x2x2xf32>, tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>,
-             tensor<40x2x16x2xf16>)
+             tensor<40x2x16x2xf16>, tensor<5x2x64x64xf32>)
           -> (tensor<40x2x16x64xbf16>, tensor<40x2x16x48xbf16>,
               tensor<40x2x64xbf16>, tensor<40x2xf32>, tensor<40x2x2xf32>,
               tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>,
-              tensor<40x2x16x2xf16>)
+              tensor<40x2x16x2xf16>, tensor<5x2x64x64xf32>)
         return
       })",
-     /*free: B and M of the table*/ "3.0 3.1"},
+     /*free: M of the table*/ "3.1"},
     {"check_table", R"(
       func.func @f(%table: tensor<5x24xi32>, %lens: tensor<3xi32>,
           %rows: tensor<3xi32>, %n: index) {
@@ -146,17 +151,27 @@ const OpCase kCases[] = {
         return
       })",
      /*free: N and Hkv of the keys*/ "1.0 1.2"},
+    {"moment", R"(
+      func.func @f(%w: tensor<3x8x64xbf16>, %moments: tensor<5x2x64x64xf32>,
+          %lens: tensor<3xi32>, %rows: tensor<3xi32>) {
+        %0 = vashista.moment %w of(%moments) sketch <bits = 4, group = 32>
+          lens(%lens) rows(%rows) scale 0.125
+          : (tensor<3x8x64xbf16>, tensor<5x2x64x64xf32>, tensor<3xi32>,
+             tensor<3xi32>) -> tensor<3x8xf32>
+        return
+      })",
+     /*free: B and Hkv of the moments*/ "1.0 1.1"},
     {"pick", R"(
       func.func @f(%s: tensor<3x8x96xf32>, %b: tensor<3x8x96xf32>,
           %lens: tensor<3xi32>, %pages: tensor<3x2x6xi32>, %n: tensor<3x2xi32>,
           %taken: tensor<3x2x7xi32>, %out: tensor<3x8xf32>,
-          %lse: tensor<3x8xf32>) {
+          %lse: tensor<3x8xf32>, %moment: tensor<3x8xf32>) {
         %0:3 = vashista.pick proving 10 tokens of(%s, %b) lens(%lens)
           within(%pages, %n) taken(%taken) outside(%out) attended(%lse)
-          kv_heads 2 page_size 16 tolerance 0.1
+          moment(%moment) kv_heads 2 page_size 16 tolerance 0.1
           : (tensor<3x8x96xf32>, tensor<3x8x96xf32>, tensor<3xi32>,
              tensor<3x2x6xi32>, tensor<3x2xi32>, tensor<3x2x7xi32>,
-             tensor<3x8xf32>, tensor<3x8xf32>)
+             tensor<3x8xf32>, tensor<3x8xf32>, tensor<3x8xf32>)
           -> (tensor<3x2x10xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
         return
       })",
@@ -182,21 +197,22 @@ const OpCase kCases[] = {
           %c: tensor<40x2x64xbf16>, %table: tensor<5x24xi32>,
           %lens: tensor<3xi32>, %rows: tensor<3xi32>, %pages: tensor<3x2x6xi32>,
           %n: tensor<3x2xi32>, %taken: tensor<3x2x7xi32>, %out: tensor<3x8xf32>,
-          %lse: tensor<3x8xf32>) {
+          %lse: tensor<3x8xf32>, %moments: tensor<5x2x64x64xf32>) {
         %0:3 = vashista.select %w from
           #vashista.sketch<bits = 4, group = 32, centre = page>(%codes, %scales, %res, %c)
           table(%table) lens(%lens) rows(%rows) within(%pages, %n)
-          taken(%taken) outside(%out) attended(%lse)
+          taken(%taken) outside(%out) attended(%lse) moments(%moments)
           proving 10 tolerance 0.1 scale 0.125
           : (tensor<3x8x64xbf16>, tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>,
              tensor<40x2x16x2xf8E4M3FN>, tensor<40x2x64xbf16>, tensor<5x24xi32>,
              tensor<3xi32>, tensor<3xi32>, tensor<3x2x6xi32>, tensor<3x2xi32>,
-             tensor<3x2x7xi32>, tensor<3x8xf32>, tensor<3x8xf32>)
+             tensor<3x2x7xi32>, tensor<3x8xf32>, tensor<3x8xf32>,
+             tensor<5x2x64x64xf32>)
           -> (tensor<3x2x10xi32>, tensor<3x2xi32>, tensor<3x8xf32>)
         return
       })",
-     /*free: B and M of the table, P, the capacity of taken*/
-     "5.0 5.1 8.2 10.2"},
+     /*free: M of the table, P, the capacity of taken*/
+     "5.1 8.2 10.2"},
     {"attend", R"(
       func.func @f(%q: tensor<3x8x64xbf16>, %k: tensor<40x2x16x64xbf16>,
           %v: tensor<40x2x16x48xbf16>, %table: tensor<5x24xi32>,
@@ -286,21 +302,22 @@ const OpCase kCases[] = {
           %lens: tensor<3xi32>, %rows: tensor<3xi32>, %m: tensor<40x2x64xbf16>,
           %s: tensor<40x2x64xbf16>, %codes: tensor<40x2x16x32xi8>,
           %scales: tensor<40x2x16x2xf16>, %res: tensor<40x2x16x2xf16>,
-          %norms: tensor<40x2x2xf32>) {
+          %norms: tensor<40x2x2xf32>, %moments: tensor<5x2x64x64xf32>) {
         %0:6 = vashista.attention %q keys(%k) values(%v) table(%table)
           lens(%lens) rows(%rows) summary <mean_std>(%m, %s)
           sketch <bits = 4, group = 32>(%codes, %scales, %res) norms(%norms)
+          moments(%moments)
           policy <pages = 6, candidates = 10, tolerance = 0.1> scale 0.125
           : (tensor<3x8x64xbf16>, tensor<40x2x16x64xbf16>,
              tensor<40x2x16x48xbf16>, tensor<5x24xi32>, tensor<3xi32>,
              tensor<3xi32>, tensor<40x2x64xbf16>, tensor<40x2x64xbf16>,
              tensor<40x2x16x32xi8>, tensor<40x2x16x2xf16>,
-             tensor<40x2x16x2xf16>, tensor<40x2x2xf32>)
+             tensor<40x2x16x2xf16>, tensor<40x2x2xf32>, tensor<5x2x64x64xf32>)
           -> (tensor<3x8x48xf32>, tensor<3x8xf32>, tensor<3x8xf32>,
               tensor<3x8xf32>, tensor<3x2xi32>, tensor<3x2xi1>)
         return
       })",
-     /*free: B and M of the table*/ "3.0 3.1"},
+     /*free: M of the table*/ "3.1"},
 };
 
 class EveryOpTest : public testing::TestWithParam<OpCase> {

@@ -45,6 +45,7 @@ enum class Dim : unsigned {
   slots,      // L
   codeBytes,  // bytes of one key's sketch codes
   groups,     // scale groups of one key's sketch
+  channels,   // Dp: channels of a sketch, D rounded up to groups
   normKinds,  // the pair (key norm, value norm)
 };
 inline constexpr unsigned kNumDims = static_cast<unsigned>(Dim::normKinds) + 1;

@@ -31,6 +31,7 @@ def Vashista_PerHead : TensorRankOf<[F32], [2]>;        // [R, H]
 def Vashista_Scores : TensorRankOf<[F32], [3]>;         // [R, H, L]
 def Vashista_Cache : TensorRankOf<Storage, [4]>;        // [N, Hkv, S, D]
 def Vashista_PageNorms : TensorRankOf<[F32], [3]>;      // [N, Hkv, 2]
+def Vashista_Moments : TensorRankOf<[F32], [4]>;        // [B, Hkv, Dp, Dp]
 def Vashista_PageTable : TensorRankOf<[I32], [2]>;      // [B, M]
 def Vashista_PerRow : TensorRankOf<[I32], [1]>;         // [R]
 def Vashista_List : TensorRankOf<[I32], [3]>;           // [R, Hkv, C]
@@ -46,6 +47,7 @@ def Vashista_PerRowBuf : Vashista_TensorOrMemRef<[I32], [1]>;
 def Vashista_ListBuf : Vashista_TensorOrMemRef<[I32], [3]>;
 def Vashista_PerKvHeadBuf : Vashista_TensorOrMemRef<[I32], [2]>;
 def Vashista_PageNormsBuf : Vashista_TensorOrMemRef<[F32], [3]>;
+def Vashista_MomentsBuf : Vashista_TensorOrMemRef<[F32], [4]>;
 def Vashista_AnyBuf : AnyTypeOf<[AnyRankedTensor, AnyMemRef]>;
 
 //===----------------------------------------------------------------------===//
@@ -136,6 +138,19 @@ def Vashista_SummarizeOp : Vashista_DestinationOp<"summarize"> {
     `norms` holds, per page and KV head, the largest Euclidean norm of a key and
     of a value, rounded up (`[N, Hkv, 2]`, key first).
 
+    `moments` are of sequences, not of pages: for each page table row and KV head
+    a symmetric matrix M `[Dp, Dp]` over the channels of the sketch, of which any
+    direction w' in these channels has
+
+        w' M w' >= sum_j ( abs(<w', r_j>) + eta norm(w') norm(k_j) )^2
+
+    over the tokens j that the longest row of the sequence sees, k_j being the
+    decoded key and r_j what it lacks of the key, both rotated; `eta = sqrt(Dp)
+    2^-16 + (Dp + 24) 2^-22` is room for the rounding of scores. A centre c of a
+    page has such room, too: `(D + 8) 2^-22 norm(c)` beside `eta norm(k_j)`. A key
+    without a finite residual norm does not count. A table row of which no row
+    sees a token keeps its matrix.
+
     ```mlir
     func.func @summarize(
         %k: tensor<?x8x16x128xbf16>, %v: tensor<?x8x16x128xbf16>,
@@ -162,6 +177,7 @@ def Vashista_SummarizeOp : Vashista_DestinationOp<"summarize"> {
       the attribute lists, with its element types.
     * `summarize_c5`: there is at least one destination.
     * `summarize_c6`: `norms` needs `values`, and `values` need `norms`.
+    * `summarize_c7`: `moments` need a sketch.
   }];
   let arguments = !con(
     (ins Arg<Vashista_CacheBuf, "K cache">:$k_cache,
@@ -170,6 +186,7 @@ def Vashista_SummarizeOp : Vashista_DestinationOp<"summarize"> {
     (ins Arg<Variadic<Vashista_AnyBuf>, "page summary, written">:$summary_parts,
          Arg<Optional<Vashista_PageNormsBuf>, "page norms `[N, Hkv, 2]`, written">:$norms,
          Arg<Variadic<Vashista_AnyBuf>, "key sketch, written">:$sketch_parts,
+         Arg<Optional<Vashista_MomentsBuf>, "second moments of the sketch `[B, Hkv, Dp, Dp]`, written">:$moments,
          Arg<OptionalAttr<Vashista_SummaryAttr>, "which summary to build">:$summary,
          Arg<OptionalAttr<Vashista_SketchAttr>, "which sketch to build">:$sketch),
     LayoutArg);
@@ -180,6 +197,7 @@ def Vashista_SummarizeOp : Vashista_DestinationOp<"summarize"> {
     (`summary` $summary^ `` `(` $summary_parts `)`)?
     (`norms` `(` $norms^ `)`)?
     (`sketch` $sketch^ `` `(` $sketch_parts `)`)?
+    (`moments` `(` $moments^ `)`)?
     (`layout` `` $layout^)? attr-dict `:` functional-type(operands, results)
   }];
   let extraClassDeclaration = [{
@@ -199,7 +217,14 @@ def Vashista_AppendOp : Vashista_DestinationOp<"append"> {
     nothing of later tokens of the page until they are appended again. Rows are
     applied in order.
 
-    Reads and writes only the page that holds the position.
+    `moments`, if there are any, grow by each token's share, and never shrink: at
+    position 0 they start clean, and a position that is written again counts
+    twice, which keeps them what they are, an upper bound. With a centre that is
+    each token of the page up to the position, whose sketches change. A token
+    counts for the sequence of its row only: others must not see it in a page
+    that they share.
+
+    Of pages it reads and writes only those that hold the positions.
 
     ```mlir
     func.func @append(
@@ -230,6 +255,7 @@ def Vashista_AppendOp : Vashista_DestinationOp<"append"> {
       attribute lists, with its element types.
     * `append_c5`: `key` has the element type of the K cache and `value` that of
       the V cache.
+    * `append_c6`: `moments` need a sketch.
   }];
   let arguments = !con(
     (ins Arg<Vashista_VectorsBuf, "new keys `[R, Hkv, D]`">:$key,
@@ -242,6 +268,7 @@ def Vashista_AppendOp : Vashista_DestinationOp<"append"> {
          Arg<Variadic<Vashista_AnyBuf>, "page summary, brought up to date">:$summary_parts,
          Arg<Optional<Vashista_PageNormsBuf>, "page norms, brought up to date">:$norms,
          Arg<Variadic<Vashista_AnyBuf>, "key sketch, brought up to date">:$sketch_parts,
+         Arg<Optional<Vashista_MomentsBuf>, "second moments of the sketch `[B, Hkv, Dp, Dp]`, brought up to date">:$moments,
          Arg<OptionalAttr<Vashista_SummaryAttr>, "which summary is kept">:$summary,
          Arg<OptionalAttr<Vashista_SketchAttr>, "which sketch is kept">:$sketch),
     LayoutArg);
@@ -252,6 +279,7 @@ def Vashista_AppendOp : Vashista_DestinationOp<"append"> {
     (`summary` $summary^ `` `(` $summary_parts `)`)?
     (`norms` `(` $norms^ `)`)?
     (`sketch` $sketch^ `` `(` $sketch_parts `)`)?
+    (`moments` `(` $moments^ `)`)?
     (`layout` `` $layout^)? attr-dict `:` functional-type(operands, results)
   }];
   let extraClassDeclaration = [{
@@ -493,6 +521,61 @@ def Vashista_ScoreOp : Vashista_TensorOp<"score",
   }];
 }
 
+def Vashista_MomentOp : Vashista_TensorOp<"moment",
+    [Pure]> {
+  let summary = "how far the scores of a sketch are off, squared and summed up";
+  let description = [{
+    `moment[r, h]` is at least the sum, over the tokens j that the row sees, of
+    `(x_j - s_j)^2`: the squared differences of logits and of the scores that
+    `score` takes from the sketch with the same direction, scale and
+    temperature, without a soft cap. With M what `summarize` and `append` keep for
+    the row's sequence and KV head, and w' the rotated direction, it is `(scale /
+    epsilon)^2 w' M w'`, rounded up. A row that sees nothing has 0; what is not
+    finite gives +inf, as does a sequence that is not there: `rows` may hold
+    anything.
+
+    A bound of each logit says how far one token may be off; this says that not
+    all can be: it is what `pick` needs to tell how much it leaves out.
+
+    ```mlir
+    func.func @moment(%q: tensor<4x32x128xbf16>,
+                      %moments: tensor<4x8x128x128xf32>,
+                      %lens: tensor<4xi32>) -> tensor<4x32xf32> {
+      %moment = vashista.moment %q of(%moments)
+          sketch <bits = 4, group = 32, rotation = hadamard, norm = token>
+          lens(%lens) scale 0.0883883461
+          : (tensor<4x32x128xbf16>, tensor<4x8x128x128xf32>, tensor<4xi32>)
+          -> tensor<4x32xf32>
+      return %moment : tensor<4x32xf32>
+    }
+    ```
+
+    Source: docs/theory.md, section 3.
+
+    Constraints:
+    * `moment_c1`: dimensions of the same name agree.
+    * `moment_c2`: query heads are a positive multiple of KV heads.
+    * `moment_c3`: `scale` and `epsilon` are positive normal f32 numbers.
+    * `moment_c4`: the result has the inferred type `[R, H]`, f32.
+  }];
+  let arguments = !con(
+    (ins Arg<Vashista_Vectors, "direction `[R, H, D]`">:$direction,
+         Arg<Vashista_Moments, "second moments of the sketch `[B, Hkv, Dp, Dp]`">:$moments,
+         Arg<Vashista_PerRow, "visible tokens of each row `[R]`">:$seq_lens,
+         Arg<Optional<Vashista_PerRow>, "sequence of each row `[R]`; default: row r has sequence r">:$row_to_seq,
+         Arg<Vashista_SketchAttr, "the sketch">:$sketch,
+         Arg<F32Attr, "factor of every logit, usually `1 / sqrt(D)`">:$scale),
+    TemperatureArg);
+  let results = (outs
+    Res<Vashista_PerHead, "upper bound of the sum of squares `[R, H]`">:$moment);
+  let assemblyFormat = [{
+    $direction `of` `(` $moments `)` `sketch` $sketch
+    `lens` `(` $seq_lens `)` (`rows` `(` $row_to_seq^ `)`)?
+    `scale` $scale (`epsilon` $epsilon^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+}
+
 def Vashista_PickOp : Vashista_TensorOp<"pick",
     [AttrSizedOperandSegments, Pure]> {
   let summary = "from scores to a list of pages or tokens, and a bound of the rest";
@@ -522,6 +605,17 @@ def Vashista_PickOp : Vashista_TensorOp<"pick",
     picked nor taken of n exp(bound_h) )`: -inf when nothing is left out, +inf
     when a left-out bound is +inf or NaN, or a score of head h is NaN.
 
+    With a `moment` that is at least the sum of `(logit - score)^2` over the
+    slots (of tokens), the sum over what is left out is replaced by the smaller
+
+        sum m + sqrt(moment sum m^2) + moment t + sum max(0, m (exp(B) - 1 - B) - t B^2)
+
+    with `m = exp(score)`, `B = bound - score` and a threshold t: any t >= 0 gives an
+    upper bound, and the one that is taken is close to the best. A proof needs as
+    much as this says, about; a kernel that cannot foresee it picks what bounds
+    alone need, which is more. A moment that is not finite bounds nothing: +inf
+    where anything is left out.
+
     ```mlir
     func.func @pick(%scores: tensor<4x32x256xf32>, %bounds: tensor<4x32x256xf32>,
                     %lens: tensor<4xi32>)
@@ -548,6 +642,7 @@ def Vashista_PickOp : Vashista_TensorOp<"pick",
     * `pick_c7`: results have the inferred types `[R, kv_heads, budget]` i32,
       `[R, kv_heads]` i32 and `[R, H]` f32.
     * `pick_c8`: a count goes with its list.
+    * `pick_c9`: `moment` goes with tokens.
   }];
   let arguments = !con(
     (ins Arg<Vashista_Scores, "logits or estimates `[R, H, L]`">:$scores,
@@ -556,7 +651,8 @@ def Vashista_PickOp : Vashista_TensorOp<"pick",
          Arg<Optional<Vashista_List>, "the pages that were scored within `[R, Hkv, P]`">:$pages,
          Arg<Optional<Vashista_PerKvHead>, "how many of them `[R, Hkv]`">:$page_count),
     ChainArgs,
-    (ins Arg<Vashista_PickModeAttr, "how the budget is spent">:$mode,
+    (ins Arg<Optional<Vashista_PerHead>, "upper bound of the sum of squared differences of logits and scores `[R, H]`">:$moment,
+         Arg<Vashista_PickModeAttr, "how the budget is spent">:$mode,
          Arg<I64Attr, "capacity of the list">:$budget,
          Arg<Vashista_SlotUnitAttr, "what a score stands for">:$unit,
          Arg<I64Attr, "KV heads Hkv">:$kv_heads,
@@ -573,7 +669,7 @@ def Vashista_PickOp : Vashista_TensorOp<"pick",
     `` $mode $budget `` $unit `of` `(` $scores `,` $bounds `)` `lens` `(` $seq_lens `)`
     (`within` `(` $pages^ (`,` $page_count^)? `)`)?
     (`taken` `(` $taken^ `)`)? (`outside` `(` $outside^ `)`)?
-    (`attended` `(` $attended^ `)`)?
+    (`attended` `(` $attended^ `)`)? (`moment` `(` $moment^ `)`)?
     `kv_heads` $kv_heads `page_size` $page_size
     (`sinks` $sinks^)? (`window` $window^)? (`tolerance` $tolerance^)?
     (`schedule` $schedule^)? attr-dict `:` functional-type(operands, results)
@@ -657,7 +753,8 @@ def Vashista_SelectOp : Vashista_TensorOp<"select",
   let summary = "candidate selection: picks tokens by a sketch or by exact keys";
   let description = [{
     `score` of every token, `within` routed pages or everywhere, then `pick` of
-    `budget` of them.
+    `budget` of them. With the `moments` of a sketch, `moment` tells the pick how
+    far its scores are off together.
 
     ```mlir
     func.func @select(%q: tensor<4x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
@@ -693,12 +790,14 @@ def Vashista_SelectOp : Vashista_TensorOp<"select",
     * `select_c9`: results have the inferred types `[R, Hkv, budget]` i32,
       `[R, Hkv]` i32 and `[R, H]` f32.
     * `select_c10`: a count goes with its list.
+    * `select_c11`: `moments` go with a sketch, and with no soft cap.
   }];
   let arguments = !con(
     (ins Arg<Vashista_Vectors, "direction `[R, H, D]`">:$direction,
          Arg<Variadic<AnyRankedTensor>, "tensors of the source">:$parts),
     KvTableArgs, WithinArgs, ChainArgs,
-    (ins Arg<Vashista_KeySource, "keys or a sketch">:$from,
+    (ins Arg<Optional<Vashista_Moments>, "second moments of the sketch `[B, Hkv, Dp, Dp]`">:$moments,
+         Arg<Vashista_KeySource, "keys or a sketch">:$from,
          Arg<Vashista_PickModeAttr, "how the budget is spent">:$mode,
          Arg<I64Attr, "tokens per KV head: capacity of the list">:$budget,
          Arg<DefaultValuedAttr<I64Attr, "0">, "first tokens that are always picked">:$sinks,
@@ -715,7 +814,7 @@ def Vashista_SelectOp : Vashista_TensorOp<"select",
     (`rows` `(` $row_to_seq^ `)`)?
     (`within` `(` $pages^ (`,` $page_count^)? `)`)?
     (`taken` `(` $taken^ `)`)? (`outside` `(` $outside^ `)`)?
-    (`attended` `(` $attended^ `)`)?
+    (`attended` `(` $attended^ `)`)? (`moments` `(` $moments^ `)`)?
     `` $mode $budget (`sinks` $sinks^)? (`window` $window^)?
     (`tolerance` $tolerance^)?
     `scale` $scale (`soft_cap` $soft_cap^)? (`epsilon` $epsilon^)?
@@ -1126,6 +1225,8 @@ def Vashista_AttentionOp : Vashista_TensorOp<"attention",
     * `attention_c11`: results have the inferred types `[R, H, Dv]`, three times
       `[R, H]` f32, `[R, Hkv]` i32 and `[R, Hkv]` i1.
     * `attention_c12`: only a projection has the target `gap`.
+    * `attention_c13`: `moments` go with a sketch, with a policy that has a
+      tolerance, and with no soft cap.
   }];
   let arguments = !con(
     (ins Arg<Vashista_Vectors, "queries `[R, H, D]`">:$query),
@@ -1133,6 +1234,7 @@ def Vashista_AttentionOp : Vashista_TensorOp<"attention",
     (ins Arg<Variadic<AnyRankedTensor>, "page summary">:$summary_parts,
          Arg<Variadic<AnyRankedTensor>, "key sketch">:$sketch_parts,
          Arg<Optional<Vashista_PageNorms>, "largest key and value norm per page `[N, Hkv, 2]`">:$norms,
+         Arg<Optional<Vashista_Moments>, "second moments of the sketch `[B, Hkv, Dp, Dp]`">:$moments,
          Arg<Vashista_PolicyAttr, "what is read, proved and fallen back to">:$policy,
          Arg<OptionalAttr<Vashista_SummaryAttr>, "which summary routes">:$summary,
          Arg<OptionalAttr<Vashista_SketchAttr>, "which sketch selects; default: exact keys">:$sketch),
@@ -1150,7 +1252,7 @@ def Vashista_AttentionOp : Vashista_TensorOp<"attention",
     (`rows` `(` $row_to_seq^ `)`)?
     (`summary` $summary^ `` `(` $summary_parts `)`)?
     (`sketch` $sketch^ `` `(` $sketch_parts `)`)?
-    (`norms` `(` $norms^ `)`)?
+    (`norms` `(` $norms^ `)`)? (`moments` `(` $moments^ `)`)?
     `policy` $policy `scale` $scale (`soft_cap` $soft_cap^)?
     (`solver` $solver^)? (`layout` `` $layout^)? (`schedule` $schedule^)?
     attr-dict `:` functional-type(operands, results)
