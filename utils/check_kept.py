@@ -9,7 +9,9 @@ it and of no other: means and deviations but for rounding, boxes exactly; norms 
 radii not below the true ones and above them by no more than rounding; of a sketch,
 residual norms likewise, of the codes, scales and centres as they are stored, and scales
 that leave no more than 1.01 times what the best of the documented ones leaves. A key
-that is not finite is bounded by +inf. Sequences share pages, whole ones and parts; rows
+that is not finite is bounded by +inf. Second moments must be symmetric, in the order of
+matrices not below those of the sketched tokens that they are of, and above them by no
+more than a tenth of their trace. Sequences share pages, whole ones and parts; rows
 share sequences; rows of an append write to one page. Caches must hold the bits of what
 was appended; whatever nobody asked to be written must be as it was. Every call is
 repeated and must give the same bits. Exits with 1 after a failure.
@@ -164,6 +166,7 @@ def draw_cases():
         "summary_type": None,
         "norms": False,
         "sketch": None,
+        "moments": False,
         "rows": False,
     }
     turned = ", rotation = hadamard"
@@ -193,6 +196,18 @@ def draw_cases():
             more = {"page_size": size, "rows": True}
             yield {**base, **everything, **more, "layout": "nhd"}
             yield {**base, "summary": "ball", "norms": True, "sketch": centred, **more}
+        for bits, group, dim in ((2, 16, 64), (3, 32, 80), (4, 64, 96), (8, 128, 200)):
+            clauses = (turned, usual[2])[bits // 2 % 2]
+            norms = ("f16", "i8", "f8E4M3FN", "i8")[bits // 2 % 4]
+            sketched = {"sketch": (bits, group, clauses, "f16", norms), "moments": True}
+            yield {**base, **sketched, "dims": (dim, 8), "dtype": "f32"}
+            yield {**base, **sketched, "dims": (dim, 8), "rows": True, "page_size": 5}
+        for dtype, layout in (("f16", "nhd"), ("bf16", "hnd"), ("f32", "nhd")):
+            centred = (4, 32, turned + ", centre = page", "f8E4M3FN", "f16")
+            more = {"dtype": dtype, "layout": layout, "moments": True, "rows": True}
+            yield {**base, **everything, **more}
+            yield {**base, "sketch": centred, **more}
+            yield {**base, "sketch": centred, **more, "rows": False, "dims": (64, 64)}
     # Nothing kept: a copy alone.
     yield base
 
@@ -222,6 +237,9 @@ def parts_of(case):
         parts += named
         listed = ", ".join(f"%{part[0]}" for part in named)
         clauses += f" sketch {sketch.text()}({listed})"
+    if case["moments"]:
+        parts.append(("moments", "f32", (KV, sketch.padded, sketch.padded)))
+        clauses += " moments(%moments)"
     return parts, clauses
 
 
@@ -292,8 +310,9 @@ class Pool:
             self.lens = np.maximum(self.lens, 0)
         shape = (self.num_pages, KV, size)
         self.caches = [self.draw((*shape, dim)) for dim in case["dims"]]
+        # All are of pages but moments, which are of sequences.
         self.parts = [
-            (name, Buffer.any(of, (self.num_pages, *rest), rng))
+            (name, Buffer.any(of, (4 if name == "moments" else self.num_pages, *rest), rng))
             for name, of, rest in parts_of(case)[0]
         ]
 
@@ -331,6 +350,11 @@ class Expected:
         self.count = np.zeros(pool.num_pages, int)
         self.sketched = np.zeros((pool.num_pages, size), bool)
         self.unknown = np.zeros((pool.num_pages, size), bool)
+        # Of each sequence: tokens, as pages and slots, that its moments are of; what was
+        # there before, unless nothing; whether that is all that has been counted.
+        self.counted = [set() for _ in pool.table]
+        self.before = [0.0] * len(pool.table)
+        self.is_all = [True] * len(pool.table)
         self.caches = [cache.copy() for cache in pool.caches]
 
 
@@ -340,6 +364,7 @@ def run_summarize(pool, entry):
         for i in range(-(-length // size)):
             page, n = pool.table[sequence, i], min(size, length - i * size)
             expected.count[page] = max(expected.count[page], n)
+            expected.counted[sequence] |= {(page, slot) for slot in range(n)}
     expected.sketched[:] = np.arange(size) < expected.count[:, None]
     caches = []
     for cache in pool.caches[: 1 + case["norms"]]:
@@ -358,6 +383,17 @@ def run_summarize(pool, entry):
     return expected, call
 
 
+def count_again(expected, sequence, page, slots, changed):
+    """Sequences have counted other sketches than those that are changed; one counts what
+    is sketched."""
+    tokens = {(page, slot) for slot in changed}
+    for other, counted in enumerate(expected.counted):
+        if counted & tokens:
+            counted -= tokens
+            expected.is_all[other] = False
+    expected.counted[sequence] |= {(page, slot) for slot in slots}
+
+
 def run_append(pool, entry):
     case, size, expected, rng = pool.case, pool.case["page_size"], Expected(pool), pool.rng
     positions = pool.lens - 1  # -1 of an empty sequence: nothing is written
@@ -369,6 +405,17 @@ def run_append(pool, entry):
         positions[again] -= positions[again] % size
     positions = positions.astype(np.int32)
     new = [pool.draw((len(positions), KV, dim)) for dim in case["dims"]]
+    if case["moments"]:
+        # Of any bits only where a sequence begins.
+        moments = dict(pool.parts)["moments"]
+        of = rng.standard_normal((*moments.bits.shape[:3], 6))
+        some = of @ of.swapaxes(-1, -2) + 0.01 * np.eye(of.shape[2])
+        some = Buffer.of("f32", (some + some.swapaxes(-1, -2)) / 2)
+        for sequence in range(len(pool.table)):
+            first = positions[(pool.sequences == sequence) & (positions >= 0)][:1]
+            if first.size and first[0] > 0:
+                moments.bits[sequence] = some.bits[sequence]
+                expected.before[sequence] = some.numbers()[sequence]
     for row, (sequence, position) in enumerate(zip(pool.sequences, positions)):
         if position < 0:
             continue
@@ -376,7 +423,15 @@ def run_append(pool, entry):
         for cache, x in zip(expected.caches, new):
             cache.bits[page, :, token] = x.bits[row]
         expected.count[page] = token + 1
-        if case["sketch"] and "centre" in case["sketch"][2]:
+        if position == 0:
+            expected.counted[sequence] = set()
+            expected.before[sequence], expected.is_all[sequence] = 0.0, True
+        centred = case["sketch"] and "centre" in case["sketch"][2]
+        # A centre is of all tokens of a page.
+        slots = range(0 if centred else token, token + 1)
+        changed = range(size) if centred else slots
+        count_again(expected, sequence, page, slots, changed)
+        if centred:
             # Later tokens have the sketch of an earlier centre.
             expected.unknown[page] |= expected.sketched[page]
             expected.sketched[page] = np.arange(size) <= token
@@ -524,6 +579,66 @@ def check_sketch(case, parts, page, head, tokens, keys):
         yield "a residual norm is far above what is left"
 
 
+def get_moment(case, parts, caches, head, counted):
+    """The least second moment of sketched tokens."""
+    sketch = Sketch(case["dims"][0], *case["sketch"])
+    at = np.array(sorted(counted), int).reshape(-1, 2).T
+    at = (at[0], head, at[1])
+    keys, scales = caches[0].numbers()[at], parts["scales"].numbers()[at]
+    norms = parts["residuals"].numbers()[at]
+    norms = norms.reshape(len(keys), 1 if sketch.per_token else sketch.groups)
+    finite = norms != 255 if sketch.norms == "i8" else norms < INF
+    known = finite.all(1)
+    centre = np.zeros((len(keys), sketch.dim))
+    if sketch.centred:
+        centre = parts["centre"].numbers()[at[0], head]
+    x = np.zeros((known.sum(), sketch.padded))
+    x[:, : sketch.dim] = (keys - centre)[known] if known.any() else 0
+    middle = (2**sketch.bits - 1) / 2
+    codes = sketch.unpack(parts["codes"].bits[at])[known] - middle
+    decoded = codes * np.repeat(scales[known], sketch.group, axis=1)
+    left = x @ sketch.turn - decoded
+    off = sketch.padded**0.5 * 2.0**-16 + (sketch.padded + 8) * 2.0**-22
+    room = off * np.linalg.norm(decoded, axis=1)
+    room += (sketch.dim + 8) * 2.0**-22 * np.linalg.norm(centre[known], axis=1)
+    share = 2.0**-5
+    made = (1 + share) * left.T @ left
+    return made + (1 + 1 / share) * (room @ room) * np.eye(sketch.padded)
+
+
+def check_moments(case, parts, before, expected):
+    """Yields what is wrong."""
+    after = parts["moments"]
+    for sequence, counted in enumerate(expected.counted):
+        if not counted and np.ndim(expected.before[sequence]) == 0 and expected.is_all[sequence]:
+            if not np.array_equal(after.bits[sequence], before.bits[sequence]):
+                yield f"moments of sequence {sequence} are written and must not be"
+            continue
+        for head in range(KV):
+            where = f"the moment of sequence {sequence}, head {head},"
+            bits, got = after.bits[sequence, head], after.numbers()[sequence, head]
+            if not np.array_equal(bits, bits.T):
+                yield f"{where} is not symmetric"
+            with np.errstate(all="ignore"):
+                least = get_moment(case, parts, expected.caches, head, counted)
+            if np.ndim(expected.before[sequence]):
+                least += expected.before[sequence][head]
+            trace = np.trace(least)
+            if not trace < 1e38:
+                continue
+            # What is counted no more may have been anything.
+            if not np.isfinite(got).all():
+                if expected.is_all[sequence]:
+                    yield f"{where} is not finite"
+                continue
+            room = 2.0**-30 * (trace + np.trace(got))
+            if not np.linalg.eigvalsh(got - least)[0] >= -room:
+                yield f"{where} is below that of its tokens"
+            tiny = len(got) ** 2 * 2.0**-146
+            if expected.is_all[sequence] and not np.trace(got) <= 1.1 * trace + tiny:
+                yield f"{where} has a trace of {np.trace(got)!r}, far above {trace!r}"
+
+
 def judge(case, entry, number, rng):
     """Yields what is wrong."""
     pool = Pool(case, number, rng)
@@ -539,7 +654,12 @@ def judge(case, entry, number, rng):
         made = made[2:]
     parts = {name: part for (name, _), part in zip(pool.parts, made)}
     touched = expected.count > 0
+    if case["moments"]:
+        before = dict(pool.parts)["moments"]
+        yield from check_moments(case, parts, before, expected)
     for (name, before), after in zip(pool.parts, made):
+        if name == "moments":
+            continue
         is_free = ~touched
         if name in ("codes", "scales", "residuals"):
             is_free = ~(expected.sketched | expected.unknown)

@@ -21,6 +21,8 @@ struct KernelTarget;
 
 void populateScorePatterns(mlir::RewritePatternSet &patterns,
                            const KernelTarget &target);
+void populateMomentPatterns(mlir::RewritePatternSet &patterns,
+                            const KernelTarget &target);
 void populatePickPatterns(mlir::RewritePatternSet &patterns,
                           const KernelTarget &target);
 void populateMergePatterns(mlir::RewritePatternSet &patterns);

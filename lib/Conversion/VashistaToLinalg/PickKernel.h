@@ -80,6 +80,12 @@ private:
   /// A head's scores or bounds + weights of a vector of slots; -inf where there
   /// is no weight.
   Value weighted(Value from, Value head, Value first);
+  /// As `logSumExp` of bounds, with what a moment says of scores.
+  std::pair<Value, Value> logSumByMoment(Value head);
+  /// As `findEnd`, likewise.
+  Value findEndByMoment(Value head, Value shift, Value every);
+  llvm::SmallVector<Value> dropLast(Value given, Value cost, Value gain,
+                                    Value end);
   /// log sum exp over a head's slots, and whether any was NaN.
   std::pair<Value, Value> logSumExp(Value from, Value head);
 
@@ -99,6 +105,7 @@ private:
   int64_t group, unit;
 
   Value scores, bounds, lengths, pages, pageCount, taken, outside, attended;
+  Value moment;
   Value ids, counts, tails;
   // Of the current task.
   Value row, kvHead, firstHead, length, numSlots, padded;
@@ -111,6 +118,10 @@ private:
   // bins [2 * kBins], the mass before each block of bins and, within a block,
   // of each bin; f32.
   Value tops, binsPerNat, bins, sums, takenMass, massBefore, binMass, binRest;
+  // With a moment, of each bin [kBins] f32: how much of it takes being as bad as
+  // bounds, what that adds, and squares of masses.
+  Value binCost, binGain, binSquare;
+  static constexpr int64_t kBins = 1024; // of a head's bounds, the highest first
   // Of a vector of slots: bins [lanes] i32; masses and rests [2 * lanes] f32.
   Value laneBins, lanePairs;
 };

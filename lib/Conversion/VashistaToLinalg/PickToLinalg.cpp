@@ -48,6 +48,7 @@ SmallVector<Value> PickKernel::emit() {
   taken = b.readOnly(op.getTaken());
   outside = b.readOnly(op.getOutside());
   attended = b.readOnly(op.getAttended());
+  moment = b.readOnly(op.getMoment());
   SmallVector<Value> results;
   for (auto [sizes, type] : llvm::zip(shapes, op->getResultTypes())) {
     SmallVector<Value> dynamic;
@@ -453,7 +454,7 @@ void PickKernel::writeTails() {
   };
   b.forLoop(b.index(0), b.index(group), 1, [&](Value head) {
     SmallVector<Value> at = {row, b.addI(firstHead, head)};
-    auto [tail, nan] = logSumExp(bounds, head);
+    auto [tail, nan] = moment ? logSumByMoment(head) : logSumExp(bounds, head);
     Value unknown = arith::OrIOp::create(b, nan, b.load(isNan, head));
     if (outside) {
       Value other = b.load(outside, at);

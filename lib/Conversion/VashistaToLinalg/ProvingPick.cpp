@@ -35,9 +35,7 @@ using namespace vashista;
 using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
-/// Bins of a head's bounds, from the highest down; the last holds all below.
-static constexpr int64_t kBins = 1024;
-/// In a nat, at most and at least.
+/// Bins in a nat, at most and at least; the last bin holds all below.
 static constexpr float kBinsPerNat = 32, kFewPerNat = 4;
 
 /// One vector in so many is looked at first, of as many slots or more.
@@ -146,6 +144,9 @@ void PickKernel::dropUnneeded() {
   massBefore = b.scratch({kBins / b.lanes}, f32);
   binMass = b.scratch({b.lanes}, f32);
   binRest = b.scratch({b.lanes}, f32);
+  if (moment)
+    for (Value *place : {&binCost, &binGain, &binSquare})
+      *place = b.scratch({kBins}, f32);
   laneBins = b.scratch({b.lanes}, b.getI32Type());
   lanePairs = b.scratch({2 * b.lanes}, f32);
   b.forLoop(zero, heads, 1,
@@ -181,8 +182,9 @@ void PickKernel::fillBins(Value head, Value shift, Value every, Value end) {
   Value middle = b.mulI(b.divU(every, b.index(2)), b.index(b.lanes));
   Value number = b.divU(
       b.addI(b.subI(padded, middle), b.subI(stride, b.index(1))), stride);
+  SmallVector<Value> start(moment ? 3 : 2, zeros);
   SmallVector<Value> found = b.forLoop(
-      zero, number, 1, ValueRange{zeros, zeros},
+      zero, number, 1, start,
       [&](Value i, ValueRange carried) -> SmallVector<Value> {
         Value first = b.addI(middle, b.mulI(i, stride));
         Value rank = vector::LoadOp::create(b, ints(), ranks, first);
@@ -210,7 +212,13 @@ void PickKernel::fillBins(Value head, Value shift, Value every, Value end) {
         Value isBelow =
             b.andI(isOpen, b.compare(CmpFPredicate::OGE, bin, ends));
         Value below = b.addF(carried[1], b.select(isBelow, rest, zeros));
-        // What is below is taken only with all others: its mass never counts.
+        // What is below is taken only with all others: its mass never counts,
+        // but for what a moment says.
+        Value massBelow;
+        if (moment) {
+          Value mass = b.exp(b.subF(weighted(scores, head, first), shifts));
+          massBelow = b.addF(carried[2], b.select(isBelow, mass, zeros));
+        }
         Value any = vector::ReductionOp::create(
             b, vector::CombiningKind::OR,
             arith::OrIOp::create(b, isTakenBefore, isSorted));
@@ -228,8 +236,15 @@ void PickKernel::fillBins(Value head, Value shift, Value every, Value end) {
             [&](OpBuilder &nested, Location loc) {
               scf::YieldOp::create(nested, loc, carried[0]);
             });
-        return {taken.getResult(0), below};
+        SmallVector<Value> next = {taken.getResult(0), below};
+        if (moment)
+          next.push_back(massBelow);
+        return next;
       });
+  if (moment) {
+    Value last = b.index(2 * kBins - 2);
+    b.store(b.addF(b.load(sums, last), b.reduceAdd(found[2])), sums, last);
+  }
   b.store(b.reduceAdd(found[0]), takenMass, zero);
   Value last = b.index(2 * kBins - 1);
   b.store(b.addF(b.load(sums, last), b.reduceAdd(found[1])), sums, last);
@@ -286,34 +301,39 @@ Value PickKernel::countBins(Value head) {
   Value isLong = b.compare(CmpIPredicate::sge, padded, b.index(kSampledSlots));
   Value firstPass = b.select(isLong, b.index(sample), b.index(all));
   Value number =
-      b.forLoop(firstPass, b.index(all + 1), 1, ValueRange{none, last, no},
-                [&](Value pass, ValueRange carried) -> SmallVector<Value> {
-                  Value isSample =
-                      b.compare(CmpIPredicate::eq, pass, b.index(sample));
-                  Value every =
-                      b.select(isSample, b.index(kSampling), b.index(1));
-                  Value end = carried[1];
-                  auto found = scf::IfOp::create(
-                      b, carried[2],
-                      [&](OpBuilder &nested, Location loc) {
-                        scf::YieldOp::create(nested, loc, carried[0]);
-                      },
-                      [&](OpBuilder &nested, Location) {
-                        OpBuilder::InsertionGuard guard(b);
-                        b.setInsertionPoint(nested.getInsertionBlock(),
-                                            nested.getInsertionPoint());
-                        fillBins(head, shift, every, end);
-                        scf::YieldOp::create(b, findEnd(head, shift, every));
-                      });
-                  Value number = found.getResult(0);
-                  Value sorted = b.minF(b.addF(number, perNat), last);
-                  Value isFound = b.compare(CmpFPredicate::OLE, number, end);
-                  // Nothing more is found by sorting all once more.
-                  isFound = arith::OrIOp::create(
-                      b, isFound, b.compare(CmpFPredicate::OEQ, end, last));
-                  isFound = b.select(isSample, no, isFound);
-                  return {number, b.select(isSample, sorted, last), isFound};
-                })
+      b.forLoop(
+           firstPass, b.index(all + 1), 1, ValueRange{none, last, no},
+           [&](Value pass, ValueRange carried) -> SmallVector<Value> {
+             Value isSample =
+                 b.compare(CmpIPredicate::eq, pass, b.index(sample));
+             Value every = b.select(isSample, b.index(kSampling), b.index(1));
+             Value end = carried[1];
+             auto found = scf::IfOp::create(
+                 b, carried[2],
+                 [&](OpBuilder &nested, Location loc) {
+                   scf::YieldOp::create(nested, loc, carried[0]);
+                 },
+                 [&](OpBuilder &nested, Location) {
+                   OpBuilder::InsertionGuard guard(b);
+                   b.setInsertionPoint(nested.getInsertionBlock(),
+                                       nested.getInsertionPoint());
+                   fillBins(head, shift, every, end);
+                   scf::YieldOp::create(
+                       b, moment ? findEndByMoment(head, shift, every)
+                                 : findEnd(head, shift, every));
+                 });
+             Value number = found.getResult(0);
+             // What is left is told by more of the first, with a moment.
+             Value sorted = b.minF(
+                 b.addF(number, moment ? b.mulF(perNat, b.f32(3.0f)) : perNat),
+                 last);
+             Value isFound = b.compare(CmpFPredicate::OLE, number, end);
+             // Nothing more is found by sorting all once more.
+             isFound = arith::OrIOp::create(
+                 b, isFound, b.compare(CmpFPredicate::OEQ, end, last));
+             isFound = b.select(isSample, no, isFound);
+             return {number, b.select(isSample, sorted, last), isFound};
+           })
           .front();
   // A head with a score that is NaN proves nothing, whatever is left.
   return b.select(b.load(isNan, head), none, number);

@@ -56,6 +56,7 @@ static void dropUnreadBounds(Operation *root) {
       continue;
     op.getBoundsMutable().assign(op.getScores());
     op.getOutsideMutable().clear();
+    op.getMomentMutable().clear();
   }
 }
 
@@ -72,6 +73,7 @@ struct ConvertPass
     dropUnreadBounds(getOperation());
     RewritePatternSet patterns(&getContext());
     populateScorePatterns(patterns, target);
+    populateMomentPatterns(patterns, target);
     populatePickPatterns(patterns, target);
     populateMergePatterns(patterns);
     populateCertifyPatterns(patterns);

@@ -48,6 +48,7 @@ LogicalResult vashista::lowerAppend(AppendOp op, PatternRewriter &rewriter,
     auto scope = memref::AllocaScopeOp::create(b, TypeRange());
     b.createBlock(&scope.getBodyRegion());
     kept.begin();
+    kept.beginAppend();
     b.forLoop(zero, rows, 1, [&](Value row) {
       Value position = b.loadIndex(op.getPositions(), row);
       Value written = b.compare(CmpIPredicate::sge, position, zero);
@@ -72,6 +73,7 @@ LogicalResult vashista::lowerAppend(AppendOp op, PatternRewriter &rewriter,
         copy(op.getKey(), op.getKCache());
         copy(op.getValue(), op.getVCache());
         kept.emit(page, kvHead, b.addI(token, one), /*firstNew=*/token);
+        kept.appendToMoments(sequence, position);
       });
     });
     memref::AllocaScopeReturnOp::create(b, ValueRange());

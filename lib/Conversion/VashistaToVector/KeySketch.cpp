@@ -124,11 +124,7 @@ void KeySketch::pack() {
     });
 }
 
-void KeySketch::emit(Value page, Value kvHead, Value token,
-                     function_ref<Value(Value, int64_t)> loadKey) {
-  this->page = page;
-  this->kvHead = kvHead;
-  this->token = token;
+Value KeySketch::loadCentred(function_ref<Value(Value, int64_t)> loadKey) {
   int64_t lanes = getLargestDivisor(format.keyDim, kWidth);
   auto type = VectorType::get({lanes}, b.getF64Type());
   Value none = arith::ConstantOp::create(b, b.getZeroAttr(type));
@@ -147,7 +143,15 @@ void KeySketch::emit(Value page, Value kvHead, Value token,
           .front();
   b.forLoop(b.index(format.keyDim), b.index(format.paddedDim), 1,
             [&](Value channel) { b.store(f64(b, 0.0), key, channel); });
-  Value square = b.reduceAdd(squares);
+  return b.reduceAdd(squares);
+}
+
+void KeySketch::emit(Value page, Value kvHead, Value token,
+                     function_ref<Value(Value, int64_t)> loadKey) {
+  this->page = page;
+  this->kvHead = kvHead;
+  this->token = token;
+  Value square = loadCentred(loadKey);
   // Squares of f32 numbers are finite in f64.
   Value known = b.compare(CmpFPredicate::OLT, square,
                           f64(b, std::numeric_limits<double>::infinity()));
@@ -174,4 +178,118 @@ void KeySketch::emit(Value page, Value kvHead, Value token,
                             f64(b, std::numeric_limits<double>::infinity()));
   b.ifThen(unknown, [&] { emitUnknown(); });
   pack();
+}
+
+//===----------------------------------------------------------------------===//
+// What a sketch lacks
+//===----------------------------------------------------------------------===//
+
+void KeySketch::unpack() {
+  int64_t lanes = format.getLanes(b.lanes);
+  auto type = VectorType::get({lanes}, b.getI8Type());
+  auto constant = [&](int64_t value) -> Value {
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(type, static_cast<int8_t>(value)));
+  };
+  for (const SketchFormat::Plane &plane : format.planes)
+    b.forLoop(b.index(0), b.index(plane.bytes), lanes, [&](Value byte) {
+      Value from[] = {page, kvHead, token, b.addI(byte, b.index(plane.first))};
+      Value packed = vector::LoadOp::create(b, type, parts[0], from);
+      for (int64_t part = 0; part < 8 / plane.bits; ++part) {
+        Value at = b.addI(byte, b.index(part * plane.bytes));
+        Value code =
+            arith::ShRUIOp::create(b, packed, constant(part * plane.bits));
+        code = b.andI(code, constant((1 << plane.bits) - 1));
+        code = arith::ShLIOp::create(b, code, constant(plane.shift));
+        if (plane.first > 0)
+          code = arith::OrIOp::create(
+              b, code, vector::LoadOp::create(b, type, codes, at));
+        b.storeVector(code, codes, at);
+      }
+    });
+}
+
+Value KeySketch::getCentreSquare() {
+  int64_t lanes = getLargestDivisor(format.keyDim, kWidth);
+  auto type = VectorType::get({lanes}, b.getF64Type());
+  Value none = arith::ConstantOp::create(b, b.getZeroAttr(type));
+  Value squares =
+      b.forLoop(b.index(0), b.index(format.keyDim), lanes, ValueRange{none},
+                [&](Value channel, ValueRange carried) -> SmallVector<Value> {
+                  Value at[] = {page, kvHead, channel};
+                  Value c = widen(b, b.loadVector(getCentre(), at, lanes));
+                  return {b.addF(carried[0], b.mulF(c, c))};
+                })
+          .front();
+  return b.reduceAdd(squares);
+}
+
+Value KeySketch::isBounded() {
+  SmallVector<Value> at = {page, kvHead, token};
+  auto isFinite = [&]() -> Value {
+    Value infinite = quantiser.isInfinite(b.load(parts[2], at));
+    return b.select(infinite, b.boolean(false), b.boolean(true));
+  };
+  if (format.normPerToken)
+    return isFinite();
+  at.push_back(Value());
+  return b
+      .forLoop(b.index(0), b.index(format.numGroups), 1, b.boolean(true),
+               [&](Value number, ValueRange carried) -> SmallVector<Value> {
+                 at.back() = number;
+                 return {b.andI(carried[0], isFinite())};
+               })
+      .front();
+}
+
+std::pair<Value, Value> KeySketch::emitLeft(Value residuals, Value row) {
+  auto wide = VectorType::get({kWidth}, b.getF64Type());
+  Value middle = splat(b, format.getMiddle());
+  auto decode = [&](Value channel, Value scale) -> Value {
+    Value code =
+        vector::LoadOp::create(b, wide.clone(b.getI8Type()), codes, channel);
+    code = arith::ExtUIOp::create(b, wide.clone(b.getI32Type()), code);
+    Value cell = b.subF(arith::SIToFPOp::create(b, wide, code), middle);
+    return b.mulF(cell, scale);
+  };
+  Value none = splat(b, 0.0);
+  SmallVector<Value> sums = b.forLoop(
+      b.index(0), b.index(format.numGroups), 1, {none, none},
+      [&](Value number, ValueRange carried) {
+        Value stored = b.load(parts[1], {page, kvHead, token, number});
+        Value scale = b.broadcastTo(quantiser.getScaleValue(stored), wide);
+        Value first = b.mulI(number, b.index(format.group));
+        Value last = b.addI(first, b.index(format.group));
+        return b.forLoop(
+            first, last, kWidth, carried,
+            [&](Value channel, ValueRange sums) -> SmallVector<Value> {
+              Value decoded = decode(channel, scale);
+              Value left = b.subF(loadKey(channel), decoded);
+              b.storeVector(left, residuals, {row, channel});
+              return {b.addF(sums[0], b.mulF(decoded, decoded)),
+                      b.addF(sums[1], b.mulF(left, left))};
+            });
+      });
+  return {b.reduceAdd(sums[0]), b.reduceAdd(sums[1])};
+}
+
+std::pair<Value, Value>
+KeySketch::emitResidual(Value page, Value kvHead, Value token,
+                        function_ref<Value(Value, int64_t)> loadKey,
+                        Value residuals, Value row) {
+  this->page = page;
+  this->kvHead = kvHead;
+  this->token = token;
+  Value none = f64(b, 0.0);
+  SmallVector<Value> squares = b.ifThen(
+      isBounded(), ValueRange{none, none}, [&]() -> SmallVector<Value> {
+        loadCentred(loadKey);
+        if (format.rotated)
+          rotate(b, format, key);
+        unpack();
+        auto [decoded, left] = emitLeft(residuals, row);
+        Value centre = format.centred ? getCentreSquare() : Value();
+        return {left, quantiser.getRoom(decoded, left, centre)};
+      });
+  return {squares[0], squares[1]};
 }

@@ -36,7 +36,29 @@ public:
   void emit(Value page, Value kvHead, Value token,
             llvm::function_ref<Value(Value channel, int64_t lanes)> loadKey);
 
+  /// What a written sketch of a token lacks of its key goes to a row of
+  /// `residuals`, [.., paddedDim] f64. Yields the squares of its norm and of
+  /// the room for rounding (SketchQuantiser.h). Of a key without a finite
+  /// residual norm both are 0, and the row stays as it is.
+  std::pair<Value, Value>
+  emitResidual(Value page, Value kvHead, Value token,
+               llvm::function_ref<Value(Value channel, int64_t lanes)> loadKey,
+               Value residuals, Value row);
+  const SketchFormat &getFormat() const { return format; }
+
 private:
+  /// Loads the token's key, centred and padded; yields the square of its norm.
+  Value
+  loadCentred(llvm::function_ref<Value(Value channel, int64_t lanes)> loadKey);
+  /// The square of the norm of the page's centre.
+  Value getCentreSquare();
+  /// Whether all residual norms of the token are finite.
+  Value isBounded();
+  /// The codes of the token, as they are stored.
+  void unpack();
+  /// Stores what the unpacked codes lack of the loaded key; yields the squares
+  /// of the norms of what is decoded and of that.
+  std::pair<Value, Value> emitLeft(Value residuals, Value row);
   /// A vector of the key's f64 channels.
   Value loadKey(Value channel);
   /// Chooses and stores a group's scale and codes; yields the squares of the

@@ -68,6 +68,57 @@ void PageKept::emitSketch(Value firstNew) {
   });
 }
 
+std::pair<Value, Value> PageKept::emitResidual(Value token, Value row) {
+  auto loadKey = [&](Value channel, int64_t lanes) {
+    return b.loadVector(keys, indices(page, kvHead, token, channel), lanes);
+  };
+  return sketch->emitResidual(page, kvHead, token, loadKey, moments->residuals,
+                              row);
+}
+
+void PageKept::appendToMoments(Value sequence, Value position) {
+  if (!moments)
+    return;
+  Value zero = b.index(0), one = b.index(1);
+  Value isFirst = b.compare(arith::CmpIPredicate::eq, position, zero);
+  Value first = sketch->isShared() ? zero : b.subI(count, one);
+  b.forLoop(first, count, 1, [&](Value token) {
+    moments->clearResiduals();
+    Value room = emitResidual(token, zero).second;
+    moments->append(sequence, kvHead, room, isFirst);
+  });
+}
+
+void PageKept::emitMoments(Value table, Value sequence, Value kvHead,
+                           Value length, Value block) {
+  this->kvHead = kvHead;
+  Value zero = b.index(0), size = b.index(getPageSize());
+  sketch->begin();
+  moments->beginSums(block);
+  Value none = f64(b, 0.0);
+  auto addSquares = [&](ValueRange sums, std::pair<Value, Value> squares) {
+    return SmallVector<Value>{b.addF(sums[0], squares.first),
+                              b.addF(sums[1], squares.second)};
+  };
+  SmallVector<Value> squares = b.forLoop(
+      zero, length, SketchMoments::kTokens, {none, none},
+      [&](Value first, ValueRange carried) {
+        moments->clearResiduals();
+        Value tokens =
+            b.minI(b.index(SketchMoments::kTokens), b.subI(length, first));
+        SmallVector<Value> next = b.forLoop(
+            zero, tokens, 1, carried, [&](Value row, ValueRange sums) {
+              Value position = b.addI(first, row);
+              page = b.loadIndex(table, {sequence, b.divU(position, size)});
+              return addSquares(sums,
+                                emitResidual(b.remU(position, size), row));
+            });
+        moments->addResiduals();
+        return next;
+      });
+  moments->finishSums(sequence, kvHead, squares[0], squares[1]);
+}
+
 SmallVector<Value>
 PageKept::reduceKeys(Value channel, int64_t lanes, ValueRange init,
                      function_ref<SmallVector<Value>(Value, ValueRange)> body) {

@@ -10,6 +10,7 @@
 #define VASHISTA_LIB_CONVERSION_VASHISTATOVECTOR_PAGEKEPT_H
 
 #include "KeySketch.h"
+#include "SketchMoments.h"
 
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
 
@@ -49,6 +50,8 @@ public:
     if (op.getSketchAttr())
       sketch.emplace(b, op.getSketchAttr(), op.getSketchParts(),
                      getHeadDim(keys));
+    if (op.getMoments())
+      moments.emplace(b, sketch->getFormat(), op.getMoments());
   }
 
   /// Why there is no kernel for an op, or an empty string.
@@ -65,6 +68,24 @@ public:
   /// count is at least 1.
   void emit(Value page, Value kvHead, Value count, Value firstNew);
 
+  /// Begins a task that appends, after `begin`.
+  void beginAppend() {
+    if (moments)
+      moments->beginAppend();
+  }
+  /// Of `append`: what is written of the page joins the second moments of a
+  /// sequence, as its first tokens if at `position` 0. With a shared centre
+  /// that is all tokens of the page, whose sketches have changed.
+  void appendToMoments(Value sequence, Value position);
+  /// Of `summarize`: the second moments of a sequence of which `length` tokens
+  /// are seen and sketched; a block of their rows.
+  void emitMoments(Value table, Value sequence, Value kvHead, Value length,
+                   Value block);
+  /// Blocks of rows, 0 where there are no moments.
+  int64_t getNumMomentBlocks() const {
+    return moments ? moments->getNumBlocks() : 0;
+  }
+
   int64_t getPageSize() const { return vashista::getPageSize(keys, layout); }
   /// Indices of an element of a cache.
   llvm::SmallVector<Value> indices(Value page, Value kvHead, Value token,
@@ -78,6 +99,8 @@ private:
                                      mlir::ValueRange parts);
   void emitSummary();
   void emitSketch(Value firstNew);
+  /// Squares of the residual of a token of the page, and of its room.
+  std::pair<Value, Value> emitResidual(Value token, Value row);
   /// The mean of the page's keys, of which it stores the nearest in `to`.
   Value emitMean(Value to, Value channel, int64_t lanes);
   /// The number of tokens, in every element.
@@ -99,6 +122,7 @@ private:
   llvm::SmallVector<Value> parts;
   Layout layout;
   std::optional<KeySketch> sketch;
+  std::optional<SketchMoments> moments;
 
   // Of the page that is being emitted.
   Value page, kvHead, count;

@@ -8,7 +8,6 @@
 
 #include "SketchDirection.h"
 
-#include "RowVectors.h"
 #include "UpperBounds.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -50,17 +49,8 @@ void SketchDirection::emit(Value direction) {
 }
 
 void SketchDirection::rotate(Value direction) {
-  Value zero = b.index(0);
   Value exact = b.scratch({format.paddedDim}, b.getF64Type());
-  int64_t dim = format.keyDim, width = getLargestDivisor(dim, 8);
-  b.forLoop(zero, b.index(dim), width, [&](Value channel) {
-    Value w = b.loadVector(direction, {row, head, channel}, width);
-    b.storeVector(widen(b, w), exact, channel);
-  });
-  b.forLoop(b.index(dim), b.index(format.paddedDim), 1,
-            [&](Value channel) { b.store(f64(b, 0.0), exact, channel); });
-  if (format.rotated)
-    vashista::rotate(b, format, exact);
+  loadDirection(b, format, direction, row, head, exact);
   round(exact);
 }
 

@@ -8,6 +8,7 @@
 
 #include "SketchFormat.h"
 
+#include "RowVectors.h"
 #include "UpperBounds.h"
 
 #include <cmath>
@@ -40,6 +41,15 @@ double SketchFormat::getMostPerScale() const {
 
 double SketchFormat::getResidualPerScale() const {
   return std::sqrt(static_cast<double>(group)) / 2;
+}
+
+double SketchFormat::getScoreRounding() const {
+  double channels = static_cast<double>(paddedDim);
+  return std::sqrt(channels) * 0x1p-16 + (channels + 24) * 0x1p-22;
+}
+
+double SketchFormat::getCentreRounding() const {
+  return static_cast<double>(keyDim + 8) * 0x1p-22;
 }
 
 SmallVector<int64_t> SketchFormat::getRotationBlocks() const {
@@ -107,4 +117,17 @@ void vashista::rotate(KernelBuilder &b, const SketchFormat &format,
       });
     first += block;
   }
+}
+
+void vashista::loadDirection(KernelBuilder &b, const SketchFormat &format,
+                             Value direction, Value row, Value head, Value to) {
+  int64_t dim = format.keyDim, width = getLargestDivisor(dim, 8);
+  b.forLoop(b.index(0), b.index(dim), width, [&](Value channel) {
+    Value w = b.loadVector(direction, {row, head, channel}, width);
+    b.storeVector(widen(b, w), to, channel);
+  });
+  b.forLoop(b.index(dim), b.index(format.paddedDim), 1,
+            [&](Value channel) { b.store(f64(b, 0.0), to, channel); });
+  if (format.rotated)
+    rotate(b, format, to);
 }

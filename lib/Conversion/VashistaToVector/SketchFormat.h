@@ -51,6 +51,20 @@ struct SketchFormat {
   double getResidualPerScale() const;
   static constexpr int64_t kNormSteps = 254;
   static constexpr int64_t kInfiniteNorm = 255;
+
+  // Second moments have room for the rounding of scores: of the norms of a
+  // direction and of a decoded key, what a score may be off, and the same of a
+  // centre, whose products are sums of `keyDim` f32. Half of each is for what
+  // becomes of a score on its way to a logit.
+  double getScoreRounding() const;
+  double getCentreRounding() const;
+  /// Of the norms of a residual and of a decoded key, how far the residual that
+  /// f64 computes is from the key's.
+  static constexpr double kKeyRounding = 0x1p-44;
+  /// (a + b)^2 <= (1 + t) a^2 + (1 + 1 / t) b^2 with this t: a is what a key
+  /// lacks, b is that room.
+  static constexpr double kMomentShare = 0x1p-5;
+
   /// Sizes of the diagonal blocks of the rotation: powers of two.
   llvm::SmallVector<int64_t> getRotationBlocks() const;
   /// The largest power of two, of at most `lanes`, that divides every plane:
@@ -64,6 +78,12 @@ struct SketchFormat {
 /// Rotates `vector`, [paddedDim] f64 scratch, in place: an orthonormal matrix
 /// that is its own inverse, off by less than 2^-45 of the vector's norm.
 void rotate(KernelBuilder &b, const SketchFormat &format, mlir::Value vector);
+
+/// Stores a head's direction, of a buffer [R, H, D], in [paddedDim] f64
+/// scratch, padded and rotated where the sketch is.
+void loadDirection(KernelBuilder &b, const SketchFormat &format,
+                   mlir::Value direction, mlir::Value row, mlir::Value head,
+                   mlir::Value to);
 
 } // namespace vashista
 

@@ -33,18 +33,23 @@ Value SketchQuantiser::like(Value channel, Value number) {
 // Scales
 //===----------------------------------------------------------------------===//
 
+Value SketchQuantiser::widenScale(Value stored) {
+  if (scaleType.isF16())
+    return arith::ExtFOp::create(b, b.getF32Type(), stored);
+  return widenF8(b, stored);
+}
+
+Value SketchQuantiser::getScaleValue(Value stored) {
+  return widen(b, widenScale(stored));
+}
+
 SketchQuantiser::Scale SketchQuantiser::getScale(Value largest, double share) {
   double cells = static_cast<double>(int64_t(1) << (format.bits - 1));
   Value near = roundUp(b, b.mulF(largest, f64(b, share / cells)));
   Scale scale;
-  Value number;
-  if (scaleType.isF16()) {
-    scale.stored = roundUpToF16(b, near);
-    number = arith::ExtFOp::create(b, b.getF32Type(), scale.stored);
-  } else {
-    scale.stored = roundUpToF8(b, near);
-    number = widenF8(b, scale.stored);
-  }
+  scale.stored =
+      scaleType.isF16() ? roundUpToF16(b, near) : roundUpToF8(b, near);
+  Value number = widenScale(scale.stored);
   Value some = b.compare(CmpFPredicate::OGT, number, b.f32(0.0f));
   scale.inverse =
       widen(b, b.select(some, b.divF(b.f32(1.0f), number), b.f32(0.0f)));
@@ -125,6 +130,26 @@ Value SketchQuantiser::getInfiniteNorm() {
                                             SketchFormat::kInfiniteNorm)));
   Value inf = f64(b, std::numeric_limits<double>::infinity());
   return roundNorm(inf, inf);
+}
+
+Value SketchQuantiser::isInfinite(Value stored) {
+  if (normType.isInteger())
+    return b.compare(arith::CmpIPredicate::eq, stored, getInfiniteNorm());
+  Value norm = normType.isF16()
+                   ? arith::ExtFOp::create(b, b.getF32Type(), stored)
+                   : widenF8(b, stored);
+  return b.compare(CmpFPredicate::UEQ, norm,
+                   b.f32(std::numeric_limits<float>::infinity()));
+}
+
+Value SketchQuantiser::getRoom(Value decoded, Value left, Value centre) {
+  double rounding = format.getScoreRounding() + SketchFormat::kKeyRounding;
+  Value room = b.addF(b.mulF(b.sqrt(decoded), f64(b, rounding)),
+                      b.mulF(b.sqrt(left), f64(b, SketchFormat::kKeyRounding)));
+  if (centre)
+    room = b.addF(room,
+                  b.mulF(b.sqrt(centre), f64(b, format.getCentreRounding())));
+  return b.mulF(room, room);
 }
 
 /// `most` is what rounding to the nearest cell can leave.

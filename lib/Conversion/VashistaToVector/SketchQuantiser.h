@@ -52,6 +52,8 @@ public:
   /// 0, which leaves the group as it is.
   Scale getNone();
   Scale select(Value condition, const Scale &x, const Scale &y);
+  /// What a scale is that is stored, in f64.
+  Value getScaleValue(Value stored);
 
   /// The cell of a channel on its side of 0, from 1 on: n stands for
   /// (n - 1/2) scale.
@@ -68,6 +70,13 @@ public:
   Value getRounding(Value squares);
   /// Of a key that is not finite.
   Value getInfiniteNorm();
+  /// Whether a norm that is stored bounds nothing.
+  Value isInfinite(Value stored);
+
+  /// The square of the room that second moments have for a key's score, for the
+  /// squares of what is decoded, of what that lacks of the key, and of the
+  /// centre, if there is one.
+  Value getRoom(Value decoded, Value left, Value centre);
 
 private:
   /// A number as channels are.
@@ -76,6 +85,7 @@ private:
   /// |channel| + scale / 2.
   Value getShifted(Value channel, const Scale &scale);
   Value roundNorm(Value norm, Value most);
+  Value widenScale(Value stored);
 
   KernelBuilder &b;
   const SketchFormat format;

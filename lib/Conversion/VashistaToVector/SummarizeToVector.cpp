@@ -9,7 +9,9 @@
 
 //
 // One task per KV head, which walks the rows in order, twice: for pages that
-// they see part of, and for pages that they see all of (SummaryRows.h).
+// they see part of, and for pages that they see all of (SummaryRows.h). Second
+// moments follow when all sketches are there, with tasks of their own: one per
+// sequence, of which the longest row works, KV head and block of rows.
 //
 //===----------------------------------------------------------------------===//
 
@@ -35,6 +37,8 @@ public:
   void emit();
 
 private:
+  void emitPages();
+  void emitMoments();
   /// Whether a row summarises its pages, or another does.
   Value isFirst(const SummaryRows::Row &mine, Value wanted);
 
@@ -59,6 +63,36 @@ Value SummarizeKernel::isFirst(const SummaryRows::Row &mine, Value wanted) {
 }
 
 void SummarizeKernel::emit() {
+  emitPages();
+  if (kept.getNumMomentBlocks() > 0)
+    emitMoments();
+}
+
+void SummarizeKernel::emitMoments() {
+  Value numRows = b.dim(op.getSeqLens(), 0);
+  Value kvHeads = b.dim(op.getMoments(), 1);
+  Value blocks = b.index(kept.getNumMomentBlocks());
+  auto forall =
+      scf::ForallOp::create(b, getAsOpFoldResult({numRows, kvHeads, blocks}),
+                            ValueRange(), std::nullopt);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(forall.getTerminator());
+  auto scope = memref::AllocaScopeOp::create(b, TypeRange());
+  b.createBlock(&scope.getBodyRegion());
+  // Whichever pages rows share, sequences have moments of their own.
+  Value noPages = b.boolean(false);
+  SummaryRows::Row mine =
+      rows.get(forall.getInductionVar(0), noPages, /*none=*/-1);
+  Value any = b.compare(CmpIPredicate::sgt, mine.length, b.index(0));
+  b.ifThen(b.andI(any, isFirst(mine, noPages)), [&] {
+    kept.emitMoments(op.getPageTable(), mine.sequence,
+                     forall.getInductionVar(1), mine.length,
+                     forall.getInductionVar(2));
+  });
+  memref::AllocaScopeReturnOp::create(b, ValueRange());
+}
+
+void SummarizeKernel::emitPages() {
   Value zero = b.index(0), one = b.index(1);
   Value numRows = b.dim(op.getSeqLens(), 0);
   Value kvHeads = b.dim(op.getKCache(), op.getLayout() == Layout::hnd ? 1 : 2);

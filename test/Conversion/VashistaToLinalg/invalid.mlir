@@ -57,3 +57,16 @@ func.func @aggregate(
       -> (tensor<2x2x3xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
   return %0#0 : tensor<2x2x3xi32>
 }
+
+// -----
+
+func.func @dynamic_moment(
+    %q: tensor<2x?x64xf32>, %moments: tensor<2x2x64x64xf32>,
+    %lens: tensor<2xi32>) -> tensor<2x?xf32> {
+  // expected-error @+1 {{static head sizes}}
+  %0 = vashista.moment %q of(%moments) sketch <bits = 4, group = 32>
+      lens(%lens) scale 0.125
+      : (tensor<2x?x64xf32>, tensor<2x2x64x64xf32>, tensor<2xi32>)
+      -> tensor<2x?xf32>
+  return %0 : tensor<2x?xf32>
+}

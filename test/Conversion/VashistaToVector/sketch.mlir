@@ -91,3 +91,78 @@ func.func @centred(
          memref<?x2x64xbf16>) -> ()
   return
 }
+
+// -----
+
+// Second moments follow when all is sketched: a task per row, KV head and block
+// of 128 rows of a matrix. The longest row of a sequence works.
+// CHECK-LABEL: func @moments
+// CHECK-SAME: %[[K:[a-z0-9]*]]: memref<?x2x16x144xbf16>, %[[T:[a-z0-9]*]]: memref<3x?xi32>, %[[L:[a-z0-9]*]]: memref<5xi32>, %[[ROWS:[a-z0-9]*]]: memref<5xi32>
+// CHECK-SAME: %[[NORMS:[a-z0-9]*]]: memref<?x2x16xi8>, %[[M:[a-z0-9]*]]: memref<3x2x160x160xf32>
+// CHECK: scf.forall (%{{.*}}) in (2)
+// CHECK: scf.forall (%[[R:.*]], %[[H:.*]], %[[BLOCK:.*]]) in (5, 2, 2)
+// CHECK: %[[B:.*]] = memref.load %[[ROWS]][%[[R]]]
+// CHECK: %[[SEQUENCE:.*]] = arith.index_cast %[[B]]
+// CHECK: memref.load %[[L]][%[[R]]]
+// CHECK-DAG: %[[LEFT:.*]] = memref.alloca() {{.*}} : memref<16x160xf64>
+// CHECK-DAG: %[[SUMS:.*]] = memref.alloca() {{.*}} : memref<128x160xf64>
+// Keys without a finite norm do not count.
+// CHECK: %[[NORM:.*]] = memref.load %[[NORMS]]
+// CHECK: arith.cmpi eq, %[[NORM]], %c-1_i8
+// CHECK: scf.if
+// CHECK: vector.load %[[K]]
+// CHECK: vector.store %{{.*}}, %[[LEFT]]
+// 16 tokens join a tile of 4 rows at a time.
+// CHECK: scf.for %{{.*}} = %c0 to %c16
+// CHECK-COUNT-4: vector.fma
+// CHECK: vector.store %{{.*}}, %[[SUMS]]
+// Rounded once, and the diagonal up.
+// CHECK: memref.store %{{.*}}, %[[M]][%[[SEQUENCE]], %[[H]], %[[I:.*]], %[[I]]]
+// CHECK: %[[X:.*]] = arith.truncf %{{.*}} : f64 to f32
+// CHECK: memref.store %[[X]], %[[M]][%[[SEQUENCE]], %[[H]], %[[I]], %[[J:.*]]]
+// CHECK: memref.store %[[X]], %[[M]][%[[SEQUENCE]], %[[H]], %[[J]], %[[I]]]
+func.func @moments(
+    %k: memref<?x2x16x144xbf16>, %table: memref<3x?xi32>, %lens: memref<5xi32>,
+    %rows: memref<5xi32>, %codes: memref<?x2x16x80xi8>,
+    %scales: memref<?x2x16x5xf16>, %norms: memref<?x2x16xi8>,
+    %moments: memref<3x2x160x160xf32>) {
+  vashista.summarize keys(%k) table(%table) lens(%lens) rows(%rows)
+      sketch <bits = 4, group = 32, norm = token>(%codes, %scales, %norms)
+      moments(%moments)
+      : (memref<?x2x16x144xbf16>, memref<3x?xi32>, memref<5xi32>,
+         memref<5xi32>, memref<?x2x16x80xi8>, memref<?x2x16x5xf16>,
+         memref<?x2x16xi8>, memref<3x2x160x160xf32>) -> ()
+  return
+}
+
+// -----
+
+// A token is added to what is there, unless it is the first one of a sequence;
+// a diagonal grows by what rounding its row has lost.
+// CHECK-LABEL: func @append_moments
+// CHECK-SAME: %[[M:[a-z0-9]*]]: memref<2x2x64x64xf32>)
+// CHECK: %[[AT:.*]] = arith.index_cast
+// CHECK: %[[FIRST:.*]] = arith.cmpi eq, %[[AT]], %c0
+// CHECK: %[[OLD:.*]] = memref.load %[[M]][%[[R:.*]], %[[H:.*]], %[[I:.*]], %[[I]]]
+// CHECK: %[[LOST:.*]] = scf.for %[[J:.*]] = %c0 to %c64 step %c8
+// CHECK: vector.load %[[M]][%[[R]], %[[H]], %[[I]], %[[J]]]
+// CHECK: arith.select %[[FIRST]], %{{.*}}, %{{.*}} : vector<8xf64>
+// CHECK: %[[SUM:.*]] = arith.addf
+// CHECK: %[[ROUNDED:.*]] = arith.truncf %[[SUM]]
+// CHECK: vector.store %[[ROUNDED]], %[[M]][%[[R]], %[[H]], %[[I]], %[[J]]]
+// CHECK: arith.subf %{{.*}}, %[[SUM]]
+// CHECK: vector.reduction <add>, %[[LOST]]
+// CHECK: memref.store %{{.*}}, %[[M]][%[[R]], %[[H]], %[[I]], %[[I]]]
+func.func @append_moments(
+    %key: memref<2x2x64xf32>, %at: memref<2xi32>, %table: memref<2x?xi32>,
+    %k: memref<?x2x16x64xf32>, %v: memref<?x2x16x64xf32>,
+    %codes: memref<?x2x16x32xi8>, %scales: memref<?x2x16x2xf16>,
+    %norms: memref<?x2x16x2xf16>, %moments: memref<2x2x64x64xf32>) {
+  vashista.append key(%key) value(%key) at(%at) table(%table) into(%k, %v)
+      sketch <bits = 4, group = 32>(%codes, %scales, %norms) moments(%moments)
+      : (memref<2x2x64xf32>, memref<2x2x64xf32>, memref<2xi32>,
+         memref<2x?xi32>, memref<?x2x16x64xf32>, memref<?x2x16x64xf32>,
+         memref<?x2x16x32xi8>, memref<?x2x16x2xf16>, memref<?x2x16x2xf16>,
+         memref<2x2x64x64xf32>) -> ()
+  return
+}

@@ -70,6 +70,8 @@ struct Kept {
   ElementType type = ElementType::f32; // of the summary; a radius is f32
   bool hasNorms = false;
   std::optional<SketchFormat> sketch;
+  /// Second moments of the sketch, the last of the buffers.
+  bool hasMoments = false;
   /// Of a sketch's scales, residual norms and centre.
   ElementType scaleType = ElementType::f16, residualType = ElementType::f16,
               centreType = ElementType::f32;
@@ -83,8 +85,10 @@ struct Kept {
   ElementType getSecondType() const {
     return summary == Source::ball ? ElementType::f32 : type;
   }
-  /// Buffers of what is kept, of unspecified contents.
-  Outputs make(const Config &config, int64_t pages) const;
+  /// Buffers of what is kept, of unspecified contents; moments are of
+  /// sequences.
+  Outputs make(const Config &config, int64_t pages,
+               int64_t sequences = 0) const;
   /// Declares them as outputs; ` summary<...>(...) norms(...)
   /// sketch<...>(...)`.
   std::string write(Entry &entry, const Config &config) const;
@@ -92,6 +96,7 @@ struct Kept {
   std::string useSummary(Entry &entry, const Config &config) const;
   std::string useNorms(Entry &entry, const Config &config) const;
   std::string useSketch(Entry &entry, const Config &config) const;
+  std::string useMoments(Entry &entry, const Config &config) const;
   size_t getNormsPosition() const { return summary.has_value() + hasSecond(); }
   size_t getSketchPosition() const { return getNormsPosition() + hasNorms; }
   /// Sets the operands of all that is kept.
@@ -106,7 +111,9 @@ private:
   };
   std::vector<Part> getSummaryParts(const Config &config, int64_t pages) const;
   std::vector<Part> getSketchParts(const Config &config, int64_t pages) const;
-  std::vector<Part> getParts(const Config &config, int64_t pages) const;
+  Shape getMomentsShape(const Config &config, int64_t sequences) const;
+  std::vector<Part> getParts(const Config &config, int64_t pages,
+                             int64_t sequences) const;
 };
 Kept makeKept(const Config &config, Random &random, bool hasSummary,
               bool hasNorms, bool hasSketch = false);

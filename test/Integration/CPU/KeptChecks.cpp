@@ -79,19 +79,28 @@ std::vector<Kept::Part> Kept::getSketchParts(const Config &config,
   return parts;
 }
 
-std::vector<Kept::Part> Kept::getParts(const Config &config,
-                                       int64_t pages) const {
+Shape Kept::getMomentsShape(const Config &config, int64_t sequences) const {
+  int64_t channels = sketch->getPaddedDim(config.keyDim);
+  return {sequences, config.kvHeads, channels, channels};
+}
+
+std::vector<Kept::Part> Kept::getParts(const Config &config, int64_t pages,
+                                       int64_t sequences) const {
   std::vector<Part> parts = getSummaryParts(config, pages);
   if (hasNorms)
     parts.push_back({"norms", ElementType::f32, {pages, config.kvHeads, 2}});
   for (Part &part : getSketchParts(config, pages))
     parts.push_back(std::move(part));
+  if (hasMoments)
+    parts.push_back(
+        {"moments", ElementType::f32, getMomentsShape(config, sequences)});
   return parts;
 }
 
-Outputs Kept::make(const Config &config, int64_t pages) const {
+Outputs Kept::make(const Config &config, int64_t pages,
+                   int64_t sequences) const {
   Outputs outputs;
-  for (const Part &part : getParts(config, pages)) {
+  for (const Part &part : getParts(config, pages, sequences)) {
     outputs.emplace_back(part.type, part.shape);
     // Numbers of any type, none of them 0.
     std::memset(outputs.back().data(), 0x42, outputs.back().size());
@@ -123,6 +132,11 @@ std::string Kept::write(Entry &entry, const Config &config) const {
   if (sketch)
     text += " sketch " + getSketchText() +
             nameAll(getSketchParts(config, -1), write);
+  if (hasMoments)
+    text +=
+        " moments(" +
+        entry.writes("moments", ElementType::f32, getMomentsShape(config, -1)) +
+        ")";
   return text;
 }
 
@@ -140,6 +154,10 @@ std::string Kept::useSketch(Entry &entry, const Config &config) const {
          });
 }
 
+std::string Kept::useMoments(Entry &entry, const Config &config) const {
+  return entry.use("moments", ElementType::f32, getMomentsShape(config, -1));
+}
+
 std::string Kept::useNorms(Entry &entry, const Config &config) const {
   return " norms(" +
          entry.use("norms", ElementType::f32, {-1, config.kvHeads, 2}) + ")";
@@ -147,7 +165,7 @@ std::string Kept::useNorms(Entry &entry, const Config &config) const {
 
 void Kept::set(Operands &operands, const Outputs &kept) const {
   size_t i = 0;
-  for (const Part &part : getParts(Config(), 0))
+  for (const Part &part : getParts(Config(), 0, 0))
     operands.set(part.name, kept[i++].copy());
 }
 
@@ -214,7 +232,7 @@ void vashista::test::checkKept(const Config &config, const Kept &kept,
     for (int64_t h = 0; h < config.kvHeads; ++h) {
       const PageSummary &summary = expected(page, h);
       if (summary.numTokens == 0) {
-        for (size_t part = 0; part < after.size(); ++part)
+        for (size_t part = 0; part < after.size() - kept.hasMoments; ++part)
           if (!isUnchanged(part, page, h))
             reporter.report(page, h, "a page that no row sees, changed: part",
                             part, 0, 0);

@@ -14,6 +14,6 @@ config.suffixes = []
 config.test_source_root = config.vashista_cpu_dir
 config.test_exec_root = config.vashista_cpu_dir
 config.test_format = lit.formats.GoogleTest(".", "Tests")
-for name in ["SWEEP", "DATA", "SEED", "CASE", "TREES", "PROJECTIONS"]:
+for name in ["SWEEP", "DATA", "SEED", "CASE", "TREES", "PROJECTIONS", "MOMENTS"]:
     if f"VASHISTA_{name}" in os.environ:
         config.environment[f"VASHISTA_{name}"] = os.environ[f"VASHISTA_{name}"]
