@@ -23,6 +23,7 @@
 
 #include "KeepPages.h"
 #include "Kernels.h"
+#include "Moments.h"
 
 using namespace mlir;
 using namespace vashista;
@@ -226,6 +227,7 @@ LogicalResult vashista::launchAppend(AppendOp op, PatternRewriter &rewriter) {
     return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
   AppendLauncher(op, b).launch();
+  launchMomentUpdates(op, b);
   rewriter.eraseOp(op);
   return success();
 }

@@ -53,6 +53,11 @@ struct ScanFindings {
   /// Beside levels, [R, Hkv, L] f16: how far a key may be from its sketch. What
   /// a score lacks of its bound is in proportion to it, about.
   mlir::Value spreads;
+  /// Beside levels, where one spread bounds all that a key lacks: [R, H, ...]
+  /// f32, the first of which is the norm of the direction, rounded up. A bound
+  /// is above its score by at least `reach` times that and the spread.
+  mlir::Value norms;
+  float reach = 0;
   static constexpr int64_t kTile = 64;
   /// Steps of a level for a nat, and the largest level: that or more.
   static constexpr int64_t kPerNat = 512, kLowest = 65535;
@@ -84,6 +89,9 @@ llvm::LogicalResult launchVectorScan(ScoreOp op,
 /// where its schedule says so.
 llvm::LogicalResult launchAttendBest(AttendOp op,
                                      mlir::PatternRewriter &rewriter);
+/// Whether a sketch's bounds are scores and at least a norm of the direction
+/// times one of what a key lacks.
+bool boundsByNorm(ScoreOp op);
 /// Whether there is a kernel for a pick that needs no more than levels.
 bool picksByLevels(PickOp op);
 /// Notes of a pick, while all who use it are as they were, whether its list may
@@ -95,6 +103,7 @@ llvm::LogicalResult launchPick(PickOp op, Findings &findings,
 /// By clusters of up to so many blocks.
 llvm::LogicalResult launchCertify(CertifyOp op, int64_t clusterBlocks,
                                   mlir::PatternRewriter &rewriter);
+llvm::LogicalResult launchMoment(MomentOp op, mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchCheck(CheckTableOp op,
                                 mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchCheck(CheckPositionsOp op,

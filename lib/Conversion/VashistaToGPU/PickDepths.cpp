@@ -132,6 +132,10 @@ void PickLauncher::findEndsOfOwners(Value first, ArrayRef<Value> taken) {
                                             getFact(head, Fact::need));
       b.store(b.load(ends, head), told, getEnd(block, at, 0));
       b.store(need, told, getEnd(block, at, 1));
+      if (hasMoment())
+        b.store(arith::BitcastOp::create(b, b.getI32Type(),
+                                         getFact(head, Fact::theta)),
+                told, getEnd(block, at, 2));
     });
   });
   waitCluster();
@@ -142,6 +146,10 @@ void PickLauncher::findEndsOfOwners(Value first, ArrayRef<Value> taken) {
     b.store(b.load(told, getEnd(owner, thread, 0)), ends, head);
     setFact(head, Fact::need,
             arith::BitcastOp::create(b, b.getF32Type(), need));
+    if (hasMoment())
+      setFact(head, Fact::theta,
+              arith::BitcastOp::create(b, b.getF32Type(),
+                                       b.load(told, getEnd(owner, thread, 2))));
   });
   b.barrier();
 }
@@ -416,7 +424,11 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
   Value firstBin = b.mulI(at, b.index(2 * kBins));
   Value share = estimate(b.subF(none, getFact(head, Fact::lack)));
   share = b.divF(b.mulF(share, b.f32(kMostShare)), getShareUnit());
-  // Of bounds and of scores, and of what is counted here how many.
+  // Of bounds and of scores; where anybody asks, how many; and with a moment
+  // the squares of masses of scores.
+  enum : int64_t { ofBounds, ofScores, numbers, squares };
+  const int64_t numMasses = hasMoment() ? 4 : isFollowing() ? 2 : 3;
+  constexpr float kUnit = 0x1p32f; // there is room for squares of masses in it
   auto getMasses = [&](Value bin) {
     auto load = [&](int64_t which) {
       Value there = b.addI(bin, b.index(which * kBins));
@@ -433,26 +445,31 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
         estimate(math::FmaOp::create(b, depth, nats, b.f32(kHeadroom)));
     SmallVector<Value> masses = {b.mulF(toFloat(count), mass),
                                  b.mulF(b.mulF(toFloat(shares), share), mass)};
-    if (!isFollowing())
+    if (numMasses > numbers)
       masses.push_back(toFloat(count));
+    if (numMasses > squares) {
+      Value number = b.maxNumber(masses[numbers], b.f32(1.0f));
+      Value most = b.mulF(masses[ofScores], b.f32(1 / kUnit));
+      masses.push_back(divide(b.mulF(most, most), number));
+    }
     return masses;
   };
   // The last chunk first. No two lanes read from one bank.
   Value chunk = b.subI(b.index(kWarp - 1), lane);
-  SmallVector<Value> sums = b.forLoop(
-      b.index(0), size, 1, SmallVector<Value>(isFollowing() ? 2 : 3, none),
-      [&](Value i, ValueRange now) {
-        Value within = b.remU(b.addI(i, lane), size);
-        SmallVector<Value> next =
-            getMasses(b.addI(b.mulI(chunk, size), within));
-        for (auto [sum, before] : llvm::zip_equal(next, now))
-          sum = b.addF(before, sum);
-        return next;
-      });
+  SmallVector<Value> sums =
+      b.forLoop(b.index(0), size, 1, SmallVector<Value>(numMasses, none),
+                [&](Value i, ValueRange now) {
+                  Value within = b.remU(b.addI(i, lane), size);
+                  SmallVector<Value> next =
+                      getMasses(b.addI(b.mulI(chunk, size), within));
+                  for (auto [sum, before] : llvm::zip_equal(next, now))
+                    sum = b.addF(before, sum);
+                  return next;
+                });
   SmallVector<Value> upTo;
   for (Value sum : sums)
     upTo.push_back(addUpLanes(sum));
-  Value all = b.shuffle(upTo[1], b.i32(kWarp - 1)), mass = taken;
+  Value all = b.shuffle(upTo[ofScores], b.i32(kWarp - 1)), mass = taken;
   if (attended)
     mass =
         b.addF(mass, getMass(b.load(attended, {row, b.addI(firstHead, head)}),
@@ -473,6 +490,31 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
   Value promised =
       b.select(b.compare(CmpIPredicate::ule, heads, b.index(kFewHeads)),
                b.f32(kPromisedOfFew), b.f32(kPromised));
+  // Chunks that follow those of this lane, or of another.
+  Lacking ofChunk;
+  if (hasMoment())
+    ofChunk = getLacking({sums[numbers], sums[ofBounds], sums[ofScores]});
+  auto getChunk = [&](Value from, int64_t after) {
+    Value at = b.subI(from, b.i32(after));
+    Value isThere = b.compare(CmpIPredicate::sge, at, b.i32(0));
+    at = b.maxI(at, b.i32(0));
+    auto get = [&](Value its) {
+      return b.select(isThere, b.shuffle(its, at), none);
+    };
+    return Lacking{get(ofChunk.cost), get(ofChunk.perCost), get(ofChunk.gain)};
+  };
+  // What is left from somewhere on: by bounds or, with a moment, by that, and
+  // then the threshold, too.
+  auto getLeft = [&](ArrayRef<Value> masses, const Lacking &first,
+                     Value chunk) -> std::pair<Value, Value> {
+    if (!hasMoment())
+      return {masses[ofBounds], Value()};
+    auto [most, theta] = getMostLacking(
+        head, first, [&](int64_t next) { return getChunk(chunk, next); });
+    Value root = b.sqrt(b.mulF(getFact(head, Fact::moment), masses[squares]));
+    Value left = math::FmaOp::create(b, root, b.f32(kUnit), masses[ofScores]);
+    return {b.addF(left, most), theta};
+  };
   // How many lanes find that too much is left: those of what is highest.
   auto countNeeded = [&](Value rest, Value scoresLeft) {
     // What was picked before is attended, and among what was counted.
@@ -486,7 +528,8 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
                                b.mulF(ratio, attendable));
     return math::CtPopOp::create(b, b.ballot(isNeeded));
   };
-  Value number = countNeeded(upTo[0], upTo[1]);
+  auto [left, thetaOfChunk] = getLeft(upTo, ofChunk, b.toI32(lane));
+  Value number = countNeeded(left, upTo[ofScores]);
   Value last = b.maxI(b.subI(number, b.i32(1)), b.i32(0));
   SmallVector<Value> inside =
       getMasses(b.addI(b.mulI(b.toIndex(last), size), chunk));
@@ -498,7 +541,14 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
     sum = b.addF(addUpLanes(sum), before);
     below.push_back(before);
   }
-  Value within = countNeeded(inside[0], inside[1]);
+  Lacking own;
+  if (hasMoment()) { // of the chunk alone
+    auto get = [&](int64_t of) { return b.subF(inside[of], below[of]); };
+    own = getLacking({get(numbers), get(ofBounds), get(ofScores)});
+  }
+  Value theta;
+  std::tie(left, theta) = getLeft(inside, own, b.subI(b.i32(kWarp - 1), last));
+  Value within = countNeeded(left, inside[ofScores]);
   number = b.addI(b.mulI(last, b.i32(kWarp)), within);
   // All bins, or a score that is NaN, which proves nothing: however deep.
   Value isAll =
@@ -508,18 +558,50 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
                                         b.mulF(width, b.f32(kStepsOfBin)));
   Value end = b.select(isAll, b.i32(std::numeric_limits<int32_t>::max()),
                        b.mulI(number, steps));
+  Value queryHead = b.addI(firstHead, head), estimated = end;
+  Value kept[] = {row, queryHead, b.index(2 * kBins)};
   if (isFollowing()) {
-    Value at[] = {row, b.addI(firstHead, head)};
-    end = b.select(meets(b.load(before, at), at), b.i32(0), end);
+    Value at[] = {row, queryHead};
+    Value tail = b.load(before, at), isMet = meets(tail, at);
+    if (hasMoment()) {
+      // Estimates are of about the slots that were too few before: deeper than
+      // these in any case, by a quarter of a nat and four times what the tail
+      // is too high. Another pass costs more than a few tokens.
+      constexpr float perNat = 4 * ScanFindings::kPerNat;
+      Value allowed = b.addF(b.load(attended, at), b.log(getRatio()));
+      Value nats = b.addF(b.subF(tail, allowed), b.f32(1.0f / 16));
+      nats = b.minNumber(b.maxNumber(nats, none), b.f32(64.0f));
+      Value most = b.i32(1 << 30);
+      Value deeper = arith::FPToSIOp::create(b, b.getI32Type(),
+                                             b.mulF(nats, b.f32(perNat)));
+      deeper = b.addI(b.minI(b.load(depths, kept), most), deeper);
+      end = b.maxI(end, b.minI(deeper, most));
+    }
+    end = b.select(isMet, b.i32(0), end);
+  } else if (depths) {
+    b.ifThen(isFirstLane(), [&] { b.store(end, depths, kept); });
   }
   b.ifThen(isFirstLane(), [&] { b.store(end, ends, head); });
-  if (isFollowing())
-    return;
   // From the bin of the end on none is needed.
   Value isWhole = b.compare(CmpIPredicate::eq, within, b.i32(kWarp));
-  Value others = b.shuffle(inside[2], b.subI(b.i32(kWarp - 1), within));
-  others = b.select(isWhole, below[2], others);
-  Value need = b.subF(b.shuffle(upTo[2], b.i32(kWarp - 1)), others);
+  auto getAtEnd = [&](Value ofBins, Value ofNext) {
+    Value its = b.shuffle(ofBins, b.subI(b.i32(kWarp - 1), within));
+    return b.select(isWhole, ofNext, its);
+  };
+  if (hasMoment()) {
+    Value next = b.maxI(b.subI(b.i32(kWarp - 2), last), b.i32(0));
+    theta = getAtEnd(theta, b.shuffle(thetaOfChunk, next));
+    // Where it is not taken as estimated, as much deeper.
+    Value steps = b.maxI(b.subI(end, estimated), b.i32(0));
+    Value deeper = b.mulF(arith::SIToFPOp::create(b, b.getF32Type(), steps),
+                          b.f32(-1.0f / ScanFindings::kPerNat));
+    theta = b.mulF(theta, b.exp(deeper));
+    b.ifThen(isFirstLane(), [&] { setTheta(head, theta); });
+  }
+  if (isFollowing())
+    return;
+  Value others = getAtEnd(inside[numbers], below[numbers]);
+  Value need = b.subF(b.shuffle(upTo[numbers], b.i32(kWarp - 1)), others);
   need = b.select(isAll, slots, need);
   b.ifThen(isFirstLane(), [&] { setFact(head, Fact::need, need); });
 }

@@ -23,8 +23,8 @@
 // levels, which is all that some scans leave, as deep as PickDepths.cpp says;
 // PickRanks.cpp the best of more than there is room for, PickTails.cpp what is
 // left; PickSlots.cpp walks slots, PickBlocks.cpp joins what threads and blocks
-// find. What is picked and why:
-// PickToLinalg.cpp and ProvingPick.cpp.
+// find; PickMoments.cpp bounds what is left by a moment. What is picked and
+// why: PickToLinalg.cpp and ProvingPick.cpp.
 //
 // Bytes, for L slots and G heads: `proving` reads G L scores and (2 G + G (G -
 // 1) / 2) L bounds, and as much as `top` where that is more than the budget;
@@ -117,7 +117,7 @@ private:
   /// What is marked.
   struct Marked {
     Value number; // in all blocks, i32
-    // Where `sumsWhileMarking` of each head a sum and bits as `addLeft` makes
+    // Where `sumsWhileMarking` of each head sums and bits as `addLeft` makes
     // them.
     llvm::SmallVector<Value> left;
   };
@@ -186,6 +186,7 @@ private:
   /// What was loaded so, and what depths take beside it.
   struct AllLevels {
     llvm::SmallVector<Levels> levels;
+    llvm::SmallVector<Value> spreads; // sure ones, with a moment
     llvm::SmallVector<llvm::SmallVector<Value>> below;
   };
   AllLevels takeAllLevels(ValueRange loaded, size_t slots,
@@ -213,6 +214,19 @@ private:
   Value getDepth(const Levels &levels, llvm::ArrayRef<Value> below,
                  int64_t slot) {
     return b.addI(getLevel(levels, slot), below[slot / kTogether]);
+  }
+  /// The same of few heads, as f32: no conversions, which are slow. `loaded` of
+  /// `loadAllLevels`.
+  struct FloatDepths {
+    llvm::SmallVector<Levels> levels;
+    llvm::SmallVector<llvm::SmallVector<Value>> below;
+    llvm::SmallVector<Value> spreads; // sure ones, with a moment
+  };
+  FloatDepths takeFloatDepths(ValueRange loaded, size_t slots,
+                              llvm::ArrayRef<Value> headTops);
+  Value getFloatDepth(const FloatDepths &of, int64_t head, int64_t slot);
+  Value toFloatDepth(Value depth) {
+    return mlir::arith::SIToFPOp::create(b, b.getF32Type(), depth);
   }
   /// How deep each head takes slots, all heads.
   void findDepthEnds();
@@ -258,8 +272,10 @@ private:
   Marked markUntilProved();
   Marked markDeepOfMany();
   /// Heads whose depths a thread has together.
-  static constexpr int64_t kMostTogether = 8;
-  bool hasFewHeads() const { return group <= kMostTogether; }
+  static constexpr int64_t kMostTogether = 8, kMostByMoment = 4;
+  bool hasFewHeads() {
+    return group <= (hasMoment() ? kMostByMoment : kMostTogether);
+  }
   /// Bits of margins that ranks leave out.
   static constexpr int64_t kLeftOut = 3;
   Value loadEnd(Value head);
@@ -276,8 +292,21 @@ private:
   /// for a unit of its spread, on average; how wide bins are, in the least
   /// width; and, with levels, how far below the highest bound what is attended
   /// begins, at most, and how many slots it needs, about.
-  enum class Fact { lack, slope, width, reach, need };
-  static constexpr int64_t kFacts = 5;
+  /// With a moment: what a bound adds to a score at least, for a unit of its
+  /// spread; the moment, with what levels round; a threshold (`Unread`); and
+  /// how far below the highest bound the best score is.
+  enum class Fact {
+    lack,
+    slope,
+    width,
+    reach,
+    need,
+    perSpread,
+    moment,
+    theta,
+    start
+  };
+  static constexpr int64_t kFacts = 9;
   Value getFact(Value head, Fact fact) {
     return b.load(facts, {head, b.index(static_cast<int64_t>(fact))});
   }
@@ -287,7 +316,7 @@ private:
   /// By a warp for each head.
   void findDepthEnd(Value head, Value at, Value taken);
   Value getMassOfDepth(Value depth) {
-    Value number = mlir::arith::SIToFPOp::create(b, b.getF32Type(), depth);
+    Value number = depth.getType().isF32() ? depth : toFloatDepth(depth);
     Value factor = b.f32(-kLog2E / ScanFindings::kPerNat);
     return b.exp2(mlir::math::FmaOp::create(b, number, factor,
                                             b.f32(kLog2E * kHeadroom)));
@@ -335,20 +364,77 @@ private:
   /// Of all that is open, or only of what is not picked. Yields whether it is
   /// little enough for what is attended already.
   Value sumTails(bool ofAll);
-  /// Adds a bound to a sum in units of exp(shift), and to bits: whether
-  /// anything is left, and whether that is unknown.
+  /// What tails are made of: for a head, one sum of what bounds stand for or,
+  /// with a moment, three (PickMoments.cpp).
+  bool hasMoment() { return op.getMoment() != nullptr; }
+  int64_t getNumSums();
+  /// Adds a slot to the sums of its head, in units of exp(shift), and to bits:
+  /// whether anything is left, and whether that is unknown.
   void addLeft(Value bound, Value isLeft, Value shift, Value &sum, Value &bits);
   /// The same of a depth, to what a thread finds of all heads: their sums, in
   /// units of the highest bound and kHeadroom, and then bits: whether anything
   /// is left, and of each head whether that is unknown.
-  void addLeft(int64_t head, Value depth, Value isLeft,
+  void addLeft(int64_t head, Value depth, Value spread, Value isLeft,
                llvm::MutableArrayRef<Value> left);
+  /// The same of a head's slots, to its sums and bits.
+  void addLeftOf(Value head, llvm::ArrayRef<Slot> slots,
+                 llvm::ArrayRef<Value> left, llvm::MutableArrayRef<Value> sums);
   llvm::SmallVector<Value> getNothingLeft();
   void writeTails(ValueRange left);
   /// From there, of all blocks, to a tail.
-  Value getTail(Value head, Value sum, Value bits);
+  Value getTail(Value head, ValueRange sums, Value bits);
   /// The same, which is written; yields as `sumTails`.
-  Value writeTail(Value head, Value sum, Value bits);
+  Value writeTail(Value head, ValueRange sums, Value bits);
+
+  // Of moments.
+  /// What is known of a head while slots are looked at, for a unit of their
+  /// spread: what that takes off a score, and off the mass of a bound.
+  struct Unread {
+    Value log2PerSpread, linear, square;
+  };
+  Unread getUnread(Value head);
+  /// Adds a slot to the three sums, of a depth as f32, by whether it is left.
+  void addByMoment(const Unread &of, Value depth, Value spread, Value logOfTop,
+                   llvm::MutableArrayRef<Value> sums);
+  Value getLogOfTop(Value isLeft);
+  /// How far below the highest bound units of masses begin, in nats; depths of
+  /// `addByMoment` are from there.
+  Value getStart(Value head) { return getFact(head, Fact::start); }
+  void setStart(Value head, Value nats);
+  Value getUnitOfMasses(Value head);
+  Value fromStart(Value head, Value depth) {
+    Value steps = b.mulF(getStart(head), b.f32(ScanFindings::kPerNat));
+    return b.subF(depth, steps);
+  }
+  /// What a stored spread is at least, a finite number.
+  Value getSureSpread(Value spread);
+  /// The same of a score, with several thresholds; bounds are finite where it
+  /// is left.
+  void addByScore(Value highest, Value bound, Value score, Value isLeft,
+                  Value top, llvm::MutableArrayRef<Value> sums);
+  /// What the highest bound that is left stands for, at most.
+  Value getHighestLeft(Value head);
+  /// What three sums bound, in the unit of depths.
+  Value getMassByMoment(Value head, ValueRange sums);
+  void setMomentFacts(Value head, Value top);
+  /// A threshold of masses in the unit of exp(shift).
+  void setTheta(Value head, Value theta);
+  /// Of slots from some depth on: how many, and their masses by bounds and by
+  /// scores.
+  struct Counted {
+    Value number, ofBounds, ofScores;
+  };
+  /// What scores may lack: squares added up, their inverse, and masses.
+  struct Lacking {
+    Value cost, perCost, gain;
+  };
+  Lacking getLacking(const Counted &of);
+  Value divide(Value x, Value y);
+  /// What the most may add up to that scores lack, if the first are `first`
+  /// and then come getNext(1), getNext(2) and so on; and a threshold for it.
+  std::pair<Value, Value>
+  getMostLacking(Value head, const Lacking &first,
+                 llvm::function_ref<Lacking(int64_t)> getNext);
   /// Whether a tail is little enough for what is attended already.
   Value meets(Value tail, ValueRange at);
   void storeTail(Value tail, ValueRange at);
@@ -459,7 +545,7 @@ private:
   /// What is left for all is at these numbers: of what is joined at once, of
   /// marks, and of the ends of heads.
   static constexpr int64_t kToldOfMarks = kTold, kToldOfEnds = 2 * kTold,
-                           kAllTold = kToldOfEnds + 2 * kHeadsAtOnce;
+                           kAllTold = kToldOfEnds + 3 * kHeadsAtOnce;
   void waitCluster() {
     if (clusterBlocks > 1)
       b.clusterBarrier();
@@ -523,14 +609,26 @@ private:
   Value hostBefore; // tails of the pick whose list is taken; or null
   /// What is left is summed up while needs are marked, for a few heads.
   bool sumsWhileMarking() {
+    if (hasMoment() && !hasLevels())
+      return false;
     return isProving && hasTail && (hasLevels() ? hasFewHeads() : group <= 4);
+  }
+  /// Of a head, what marking has found.
+  std::pair<ValueRange, Value> getLeft(const Marked &marked, int64_t head) {
+    ValueRange own = ValueRange(marked.left)
+                         .slice(head * (getNumSums() + 1), getNumSums() + 1);
+    return {own.drop_back(), own.back()};
   }
 
   // Of the kernel. Buffers of operands, results, and between blocks.
   Value scores, bounds, lengths, pages, pageCount, taken, outside, attended;
-  Value pickedBefore; // as `picked`, of the pick whose list is taken
+  Value moment, norms; // norms: of directions, beside levels
+  Value pickedBefore;  // as `picked`, of the pick whose list is taken
   Value before, scanTops, levels, tileTops, spreads;
-  Value depths; // [R, H, 2 * kBins] i32: how many slots, and their scores' mass
+  // [R, H, kKept] i32: how many slots, their scores' mass, and how deep the
+  // pick takes them, beside which rows of four stay whole
+  Value depths;
+  static constexpr int64_t kKept = 2 * kBins + 4;
   Value ids, counts, tails;
   Value open;    // [R, Hkv, words] i32: bits of slots that can be picked
   Value picked;  // [R, Hkv, words, 2] i32: that are, and that may be as well

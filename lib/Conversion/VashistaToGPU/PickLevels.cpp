@@ -27,6 +27,7 @@
 using namespace mlir;
 using namespace vashista;
 
+using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
 PickLauncher::Levels PickLauncher::loadLevels(Value head,
@@ -136,6 +137,8 @@ SmallVector<Value> PickLauncher::loadAllLevels(ArrayRef<Slot> slots) {
   SmallVector<Value> loaded;
   for (int64_t head = 0; head < group; ++head)
     llvm::append_range(loaded, loadLevels(b.index(head), slots).pack());
+  if (hasMoment())
+    llvm::append_range(loaded, loadSpreads(slots));
   return loaded;
 }
 
@@ -147,7 +150,48 @@ PickLauncher::AllLevels PickLauncher::takeAllLevels(ValueRange loaded,
     all.levels.push_back(Levels::unpack(loaded, slots));
   for (int64_t head = 0; head < group; ++head)
     all.below.push_back(getBelow(headTops[head], all.levels[head]));
+  for (Value spread : getSpreads(loaded))
+    all.spreads.push_back(getSureSpread(spread));
   return all;
+}
+
+/// f32 numbers from 2^23 on are integers, which their last bits are.
+static constexpr float kInteger = 0x1p23f;
+
+PickLauncher::FloatDepths
+PickLauncher::takeFloatDepths(ValueRange loaded, size_t slots,
+                              ArrayRef<Value> headTops) {
+  FloatDepths all;
+  for (int64_t head = 0; head < group; ++head) {
+    all.levels.push_back(Levels::unpack(loaded, slots));
+    SmallVector<Value> &below = all.below.emplace_back();
+    for (Value tileTop : all.levels.back().tops) {
+      // As `getBelow`, rounded down by a half less, and to an integer by a sum.
+      Value steps = math::FmaOp::create(b, b.subF(headTops[head], tileTop),
+                                        b.f32(ScanFindings::kPerNat),
+                                        b.f32(-0x1p-6f - 0.5f));
+      steps = b.maxNumber(steps, b.f32(-0x1p20f));
+      steps = b.minNumber(steps, b.f32(0x1p16f));
+      below.push_back(b.subF(steps, b.f32(kInteger)));
+    }
+  }
+  for (Value spread : getSpreads(loaded))
+    all.spreads.push_back(getSureSpread(spread));
+  return all;
+}
+
+Value PickLauncher::getFloatDepth(const FloatDepths &of, int64_t head,
+                                  int64_t slot) {
+  // The level in the last bits of kInteger.
+  const Levels &levels = of.levels[head];
+  Value ones = b.i32(0x4b00), bits;
+  if (levels.packed.size() == 1)
+    bits = b.permuteBytes(levels.packed[0], ones, 0x5410);
+  else
+    bits = b.permuteBytes(levels.packed[slot / 2], ones,
+                          slot % 2 ? 0x5432 : 0x5410);
+  Value level = arith::BitcastOp::create(b, b.getF32Type(), bits);
+  return b.addF(level, of.below[head][slot / kTogether]);
 }
 
 SmallVector<Value> PickLauncher::loadOfHeads(Value buffer) {
@@ -217,34 +261,61 @@ PickLauncher::Marked PickLauncher::markDeep(Value isNearlyOver) {
     return markDeepOfMany();
   Value no = b.boolean(false), none = b.f32(0.0f);
   SmallVector<Value> headTops = loadOfHeads(tops), headEnds = loadOfHeads(ends);
+  for (Value &end : headEnds)
+    end = toFloatDepth(end);
+  SmallVector<Unread> unread;
+  SmallVector<Value> starts;
+  for (int64_t head = 0; hasMoment() && head < group; ++head) {
+    unread.push_back(getUnread(b.index(head)));
+    starts.push_back(
+        b.mulF(getStart(b.index(head)), b.f32(ScanFindings::kPerNat)));
+  }
   if (isNearlyOver) {
     mostMargin = getMostMargin();
     b.ifThen(isNearlyOver, [&] { clearBins(int64_t(1) << getFirstWidth()); });
   }
-  // How many are marked, whether any is left, and the mass of what is.
+  // How many are marked, whether any is left, and the masses of what is.
+  const int64_t numSums = getNumSums();
   SmallVector<Value> sums = {b.i32(0), b.i32(0)};
-  sums.append(group, none);
+  sums.append(group * numSums, none);
   SmallVector<Join> joins = {Join::sum, Join::either};
-  joins.append(group, Join::sum);
+  joins.append(group * numSums, Join::sum);
   sums = forEachSlot(
-      sums, [&](ArrayRef<Slot> slots) { return loadAllLevels(slots); },
+      sums,
+      [&](ArrayRef<Slot> slots) {
+        // What is loaded ahead takes registers that sums of moments need.
+        return hasMoment() ? SmallVector<Value>() : loadAllLevels(slots);
+      },
       [&](ArrayRef<Slot> slots, ValueRange loaded, ValueRange now) {
+        SmallVector<Value> here;
+        if (hasMoment()) {
+          here = loadAllLevels(slots);
+          loaded = here;
+        }
         SmallVector<Value> next(now), needed(slots.size()), left(slots.size());
-        AllLevels all = takeAllLevels(loaded, slots.size(), headTops);
+        FloatDepths all = takeFloatDepths(loaded, slots.size(), headTops);
         for (auto [i, slot] : llvm::enumerate(slots)) {
           SmallVector<Value> depths;
           Value is = no;
           for (int64_t head = 0; head < group; ++head) {
-            depths.push_back(getDepth(all, head, i));
-            is = b.orI(is, b.compare(CmpIPredicate::slt, depths[head],
+            depths.push_back(getFloatDepth(all, head, i));
+            is = b.orI(is, b.compare(CmpFPredicate::OLT, depths[head],
                                      headEnds[head]));
           }
           // Sinks and window are picked, needed or not.
           is = needed[i] = andOpen(slot, orAlways(slot, is));
           Value isLeft = left[i] = andOpen(slot, notI(is));
-          for (auto [sum, depth] : llvm::zip_equal(
-                   MutableArrayRef<Value>(next).drop_front(2), depths))
-            sum = b.addF(sum, b.select(isLeft, getMassOfDepth(depth), none));
+          MutableArrayRef<Value> own = MutableArrayRef(next).drop_front(2);
+          Value logOfTop = hasMoment() ? getLogOfTop(isLeft) : Value();
+          for (auto [head, depth] : llvm::enumerate(depths)) {
+            MutableArrayRef<Value> of = own.slice(head * numSums, numSums);
+            if (hasMoment())
+              addByMoment(unread[head], b.subF(depth, starts[head]),
+                          all.spreads[i], logOfTop, of);
+            else
+              of[0] =
+                  b.addF(of[0], b.select(isLeft, getMassOfDepth(depth), none));
+          }
         }
         Value number = math::CtPopOp::create(b, getOwnBits(needed));
         next[0] = b.addI(next[0], number);
@@ -273,13 +344,17 @@ void PickLauncher::countMargins(ArrayRef<Slot> slots, ValueRange loaded,
 
 PickLauncher::Marked PickLauncher::getMarkedDeep() {
   SmallVector<Type> types(2, b.getI32Type());
-  types.append(group, b.getF32Type());
+  const int64_t numSums = getNumSums();
+  types.append(group * numSums, b.getF32Type());
   SmallVector<Join> joins = {Join::sum, Join::either};
-  joins.append(group, Join::sum);
+  joins.append(group * numSums, Join::sum);
   Marked marked = getMarked(types, joins);
   SmallVector<Value> left;
-  for (Value sum : ArrayRef<Value>(marked.left).drop_front())
-    left.append({sum, marked.left.front()});
+  ValueRange sums = ValueRange(marked.left).drop_front();
+  for (int64_t head = 0; head < group; ++head) {
+    llvm::append_range(left, sums.slice(head * numSums, numSums));
+    left.push_back(marked.left.front());
+  }
   marked.left = left;
   return marked;
 }
@@ -301,14 +376,15 @@ PickLauncher::Marked PickLauncher::markUntilProved() {
           Value goesOn = b.boolean(false);
           for (int64_t i = 0; i < group; ++i) {
             Value head = b.index(i);
-            Value tail =
-                getTail(head, marked.left[2 * i], marked.left[2 * i + 1]);
+            auto [sums, bits] = getLeft(marked, i);
+            Value tail = getTail(head, sums, bits);
             shorts.push_back(notI(meets(tail, {row, b.addI(firstHead, head)})));
             goesOn = b.orI(goesOn, shorts.back());
             before.push_back(b.load(ends, head));
           }
           // Where nothing is left, or there is no room, deeper is the same.
-          Value isLeft = b.compare(CmpIPredicate::ne, marked.left[1], b.i32(0));
+          Value isLeft =
+              b.compare(CmpIPredicate::ne, getLeft(marked, 0).second, b.i32(0));
           Value hasRoom = b.compare(CmpIPredicate::sle, marked.number,
                                     b.i32(op.getBudget()));
           goesOn = b.andI(goesOn, b.andI(isLeft, hasRoom));
@@ -320,8 +396,17 @@ PickLauncher::Marked PickLauncher::markUntilProved() {
           for (auto [i, isShort, end] : llvm::enumerate(shorts, before)) {
             Value next = b.minI(b.addI(b.minI(end, all), deeper), all);
             next = b.select(isLast, all, next);
-            next = b.select(b.andI(goesOn, isShort), next, end);
-            storeOnce(next, ends, b.index(static_cast<int64_t>(i)));
+            Value isDeeper = b.andI(goesOn, isShort);
+            Value head = b.index(static_cast<int64_t>(i));
+            storeOnce(b.select(isDeeper, next, end), ends, head);
+            if (hasMoment())
+              b.ifThen(b.andI(isFirstThread(), isDeeper), [&] {
+                Value nats = arith::SIToFPOp::create(b, b.getF32Type(), deeper);
+                nats = b.mulF(nats, b.f32(-1.0f / ScanFindings::kPerNat));
+                Value theta = b.mulF(getFact(head, Fact::theta), b.exp(nats));
+                setFact(head, Fact::theta,
+                        b.maxNumber(theta, b.f32(0x1p-100f)));
+              });
           }
           b.barrier();
           return {goesOn};

@@ -67,7 +67,10 @@ void PickLauncher::findTops() {
         return b.minNumber(b.maxNumber(lack, nothing), b.f32(1e3f));
       };
       setFact(head, Fact::lack, clamp(b.subF(nothing, added)));
-      setWidth(head, clamp(b.subF(largest[0], largest[2])));
+      Value most = clamp(b.subF(largest[0], largest[2]));
+      setWidth(head, most);
+      setStart(head, most);
+      setMomentFacts(head, largest[0]);
     });
   });
   b.barrier();
@@ -110,8 +113,13 @@ void PickLauncher::loadTops() {
       b.store(top, tops, head);
       b.store(b.select(isNaN(largest[1]), b.i32(1), b.i32(0)), nans, head);
     });
-    if (!hasLevels())
+    if (!hasLevels()) {
+      b.ifThen(isFirst, [&] {
+        setStart(head, b.f32(0.0f));
+        setMomentFacts(head, top);
+      });
       return;
+    }
     // Weighted by what the best score of each block stands for: a key far above
     // others may have the highest bound, and no score.
     Value unknown = b.f32(kInfinity);
@@ -142,6 +150,7 @@ void PickLauncher::loadTops() {
     lack = b.select(isNone, none, lack);
     b.ifThen(isFirst, [&] {
       Value most = b.maxNumber(lack, b.subF(top, largest[1]));
+      setStart(head, b.subF(top, largest[1]));
       // One that follows has the bins of the pick before, whose list has the
       // best; otherwise less than that may be attended, and nothing more open.
       if (attended && !isFollowing()) {
@@ -153,6 +162,7 @@ void PickLauncher::loadTops() {
       setFact(head, Fact::lack, lack);
       Value slope = b.divF(found[0], b.maxNumber(found[1], b.f32(0x1p-100f)));
       setFact(head, Fact::slope, slope);
+      setMomentFacts(head, top);
     });
   });
   b.barrier();

@@ -244,7 +244,8 @@ SmallVector<Value> PickLauncher::markBestOfLevels() {
           addBest(ranks[i], andOpen(slot, marked[i]), better, equal);
           Value isLeft = andOpen(slot, notI(b.orI(better[i], equal[i])));
           for (int64_t head = 0; head < group; ++head)
-            addLeft(head, getDepth(all, head, i), isLeft, next);
+            addLeft(head, getDepth(all, head, i),
+                    hasMoment() ? all.spreads[i] : Value(), isLeft, next);
         }
         storeBits(better, picked, b.index(0), slots);
         storeBits(equal, picked, b.index(1), slots);

@@ -29,57 +29,105 @@ void PickLauncher::addLeft(Value bound, Value isLeft, Value shift, Value &sum,
   bits = b.orI(bits, b.select(isLeft, kind, b.i32(0)));
 }
 
-void PickLauncher::addLeft(int64_t head, Value depth, Value isLeft,
-                           MutableArrayRef<Value> left) {
+void PickLauncher::addLeft(int64_t head, Value depth, Value spread,
+                           Value isLeft, MutableArrayRef<Value> left) {
   Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
-  Value mass =
-      b.select(b.andI(isLeft, isKnown), getMassOfDepth(depth), b.f32(0.0f));
-  left[head] = b.addF(left[head], mass);
+  Value counts = b.andI(isLeft, isKnown);
+  MutableArrayRef<Value> own = left.slice(head * getNumSums(), getNumSums());
+  if (hasMoment())
+    addByMoment(getUnread(b.index(head)),
+                fromStart(b.index(head), toFloatDepth(depth)), spread,
+                getLogOfTop(counts), own);
+  else
+    own[0] =
+        b.addF(own[0], b.select(counts, getMassOfDepth(depth), b.f32(0.0f)));
   Value bits = b.select(isKnown, b.i32(1), b.i32(1 + (int64_t(2) << head)));
   left.back() = b.orI(left.back(), b.select(isLeft, bits, b.i32(0)));
 }
 
 SmallVector<Value> PickLauncher::getNothingLeft() {
-  SmallVector<Value> left(group, b.f32(0.0f));
+  SmallVector<Value> left(group * getNumSums(), b.f32(0.0f));
   left.push_back(b.i32(0));
   return left;
 }
 
 void PickLauncher::writeTails(ValueRange left) {
-  SmallVector<Join> joins(group, Join::sum);
+  const int64_t numSums = getNumSums();
+  SmallVector<Join> joins(group * numSums, Join::sum);
   joins.push_back(Join::either);
   SmallVector<Value> all = reduceAll(SmallVector<Value>(left), joins);
   Value isAny = b.andI(all.back(), b.i32(1));
   for (int64_t head = 0; head < group; ++head) {
     Value isUnknown = b.andI(all.back(), b.i32(int64_t(2) << head));
     isUnknown = b.compare(CmpIPredicate::ne, isUnknown, b.i32(0));
-    writeTail(b.index(head), all[head], b.select(isUnknown, b.i32(3), isAny));
+    writeTail(b.index(head), ValueRange(all).slice(head * numSums, numSums),
+              b.select(isUnknown, b.i32(3), isAny));
   }
+}
+
+void PickLauncher::addLeftOf(Value head, ArrayRef<Slot> slots,
+                             ArrayRef<Value> left,
+                             MutableArrayRef<Value> sums) {
+  Value shift = getShift(head);
+  MutableArrayRef<Value> own = sums.drop_back();
+  Value &bits = sums.back();
+  SmallVector<Value> all = weighted(bounds, head, slots);
+  if (!hasMoment()) {
+    for (auto [bound, isLeft] : llvm::zip_equal(all, left))
+      addLeft(bound, isLeft, shift, own[0], bits);
+    return;
+  }
+  SmallVector<Value> counts;
+  for (auto [bound, isLeft] : llvm::zip_equal(all, left)) {
+    Value isFinite = notI(isUnknown(bound));
+    counts.push_back(b.andI(isLeft, isFinite));
+    Value kind = b.select(isFinite, b.i32(1), b.i32(3));
+    bits = b.orI(bits, b.select(isLeft, kind, b.i32(0)));
+  }
+  if (hasLevels()) {
+    Levels found = loadLevels(head, slots);
+    SmallVector<Value> below = getBelow(b.load(tops, head), found);
+    SmallVector<Value> spreads = getSpreads(loadSpreads(slots));
+    Unread unread = getUnread(head);
+    for (auto [i, isLeft] : llvm::enumerate(counts))
+      addByMoment(unread,
+                  fromStart(head, toFloatDepth(getDepth(found, below, i))),
+                  getSureSpread(spreads[i]), getLogOfTop(isLeft), own);
+    return;
+  }
+  Value highest = getHighestLeft(head);
+  Value top = b.subF(b.addF(shift, b.f32(kHeadroom)), getStart(head));
+  SmallVector<Value> estimates = weighted(scores, head, slots);
+  for (auto [bound, score, isLeft] : llvm::zip_equal(all, estimates, counts))
+    addByScore(highest, bound, score, isLeft, top, own);
 }
 
 Value PickLauncher::sumTails(bool ofAll) {
   return b
-      .forLoop(b.index(0), b.index(group), 1, ValueRange{b.boolean(true)},
-               [&](Value head, ValueRange carried) -> SmallVector<Value> {
-                 Value shift = getShift(head);
-                 SmallVector<Value> sums = forEachSlot(
-                     {b.f32(0.0f), b.i32(0)},
-                     [&](ArrayRef<Slot> slots, ValueRange now) {
-                       SmallVector<Value> next(now), all;
-                       all = weighted(bounds, head, slots);
-                       SmallVector<Value> gone(slots.size(), b.boolean(false));
-                       if (!ofAll)
-                         gone = loadBits(picked, b.index(0), slots);
-                       for (auto [bound, slot, isGone] :
-                            llvm::zip_equal(all, slots, gone)) {
-                         Value isLeft = andOpen(slot, notI(isGone));
-                         addLeft(bound, isLeft, shift, next[0], next[1]);
-                       }
-                       return next;
-                     });
-                 sums = reduceAll(sums, {Join::sum, Join::either});
-                 return {b.andI(carried[0], writeTail(head, sums[0], sums[1]))};
-               })
+      .forLoop(
+          b.index(0), b.index(group), 1, ValueRange{b.boolean(true)},
+          [&](Value head, ValueRange carried) -> SmallVector<Value> {
+            SmallVector<Value> sums(getNumSums(), b.f32(0.0f));
+            sums.push_back(b.i32(0));
+            sums = forEachSlot(sums, [&](ArrayRef<Slot> slots, ValueRange now) {
+              SmallVector<Value> next(now);
+              SmallVector<Value> left(slots.size(), b.boolean(true));
+              if (!ofAll)
+                for (auto [bit, isGone] :
+                     llvm::zip_equal(left, loadBits(picked, b.index(0), slots)))
+                  bit = notI(isGone);
+              for (auto [bit, slot] : llvm::zip_equal(left, slots))
+                bit = andOpen(slot, bit);
+              addLeftOf(head, slots, left, next);
+              return next;
+            });
+            SmallVector<Join> joins(getNumSums(), Join::sum);
+            joins.push_back(Join::either);
+            sums = reduceAll(sums, joins);
+            Value proves =
+                writeTail(head, ValueRange(sums).drop_back(), sums.back());
+            return {b.andI(carried[0], proves)};
+          })
       .front();
 }
 
@@ -94,7 +142,7 @@ Value PickLauncher::meets(Value tail, ValueRange at) {
   return b.compare(CmpFPredicate::OLE, tail, allowed);
 }
 
-Value PickLauncher::getTail(Value head, Value sum, Value bits) {
+Value PickLauncher::getTail(Value head, ValueRange sums, Value bits) {
   // Sums of n positive f32 numbers, of each thread and then of threads, are low
   // by less than (n / 4 + 4) 2^-24 of themselves; a term by 2^-21, and as its
   // distance from the unit, of at most 88, is rounded, multiplied by a constant
@@ -104,8 +152,9 @@ Value PickLauncher::getTail(Value head, Value sum, Value bits) {
   Value number = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
   Value slack = b.mulF(b.addF(b.mulF(number, b.f32(0.25f)), b.f32(32.0f)),
                        b.f32(0x1p-23f));
-  slack = b.addF(slack, b.f32(0x1p-14f));
+  slack = b.addF(slack, b.f32(hasMoment() ? 0x1p-13f : 0x1p-14f));
   Value lost = b.mulF(number, b.f32(0x1p-126f));
+  Value sum = hasMoment() ? getMassByMoment(head, sums) : sums.front();
   Value tail = b.addF(getShift(head), b.log(b.addF(sum, lost)));
   Value isNothing = b.compare(CmpIPredicate::eq, bits, b.i32(0));
   tail = b.select(isNothing, b.negInf(), tail);
@@ -124,12 +173,17 @@ Value PickLauncher::getTail(Value head, Value sum, Value bits) {
   Value relative = b.mulF(b.absF(tail), b.f32(0x1p-22f));
   Value raised = b.addF(tail, b.addF(slack, relative));
   tail = b.select(isInf(b.absF(tail)), tail, raised);
-  return b.select(isUnknown, b.f32(kInfinity), tail);
+  isUnknown = b.orI(isUnknown, isNaN(tail));
+  tail = b.select(isUnknown, b.f32(kInfinity), tail);
+  // Less is left than before, whatever another threshold makes of it.
+  if (hasMoment() && before)
+    tail = b.minNumber(tail, b.load(before, {row, b.addI(firstHead, head)}));
+  return tail;
 }
 
-Value PickLauncher::writeTail(Value head, Value sum, Value bits) {
+Value PickLauncher::writeTail(Value head, ValueRange sums, Value bits) {
   Value at[] = {row, b.addI(firstHead, head)};
-  Value tail = getTail(head, sum, bits);
+  Value tail = getTail(head, sums, bits);
   storeTail(tail, at);
   return attended ? meets(tail, at) : b.boolean(true);
 }

@@ -28,6 +28,7 @@ static PickOp findPickBefore(PickOp op) {
                 op.getPages() == before.getPages() &&
                 op.getPageCount() == before.getPageCount() &&
                 op.getOutside() == before.getOutside() &&
+                op.getMoment() == before.getMoment() &&
                 op.getUnit() == before.getUnit() &&
                 op.getPageSize() == before.getPageSize();
   return isSame ? before : nullptr;
@@ -114,7 +115,7 @@ PickOp PickLauncher::findCounter() {
 Value PickLauncher::allocateDepths() {
   int64_t heads = group * static_cast<int64_t>(op.getKvHeads());
   auto type =
-      MemRefType::get({ShapedType::kDynamic, heads, 2 * kBins}, b.getI32Type());
+      MemRefType::get({ShapedType::kDynamic, heads, kKept}, b.getI32Type());
   return memref::AllocOp::create(b, type, b.dim(findings.levels, 0),
                                  b.getI64IntegerAttr(64));
 }
@@ -148,11 +149,13 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
   const bool isFollowing = hostBefore != nullptr,
              readsBits = isFollowing && its.picked;
   Value list = readsBits ? Value() : op.getTaken();
-  for (Value value :
-       {Value(op.getSeqLens()), Value(op.getPages()), Value(op.getPageCount()),
-        list, Value(op.getOutside()), Value(op.getAttended())})
+  for (Value value : {Value(op.getSeqLens()), Value(op.getPages()),
+                      Value(op.getPageCount()), list, Value(op.getOutside()),
+                      Value(op.getAttended()), Value(op.getMoment())})
     if (value)
       read.push_back(b.readOnly(value));
+  if (hasMoment() && hasLevels())
+    read.push_back(findings.norms);
   if (readsBits)
     read.push_back(its.picked);
   if (hostBefore)
@@ -228,6 +231,8 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
   taken = given.take(op.getTaken() && !readsBits);
   outside = given.take(op.getOutside() != nullptr);
   attended = given.take(op.getAttended() != nullptr);
+  moment = given.take(hasMoment());
+  norms = given.take(hasMoment() && hasLevels());
   pickedBefore = given.take(readsBits);
   before = given.take(hostBefore != nullptr);
   scanTops = given.take(findings.tops != nullptr);
@@ -351,8 +356,9 @@ void PickLauncher::pickAndWrite() {
   b.ifThen(notI(isOver), [&] {
     writePicks(Value());
     for (int64_t head = 0; hasSums && head < group; ++head)
-      writeTail(b.index(head), marked.left[2 * head],
-                marked.left[2 * head + 1]);
+      std::apply([&](ValueRange sums,
+                     Value bits) { writeTail(b.index(head), sums, bits); },
+                 getLeft(marked, head));
   });
   b.ifThen(isOver, [&] {
     SmallVector<Value> best = markBest(b.i32(op.getBudget()), isCounted);
@@ -526,11 +532,15 @@ SmallVector<Value> PickLauncher::addTiesLeft(ValueRange left) {
               Slot slot;
               slot.number =
                   b.addI(b.mulI(word, b.index(kWarp)), b.toIndex(bit));
+              Value spread;
+              if (hasMoment())
+                spread = getSureSpread(getSpreads(loadSpreads(slot)).front());
               for (int64_t head = 0; head < group; ++head) {
                 Levels found = loadLevels(b.index(head), slot);
                 SmallVector<Value> below =
                     getBelow(b.load(tops, b.index(head)), found);
-                addLeft(head, getDepth(found, below, 0), b.boolean(true),
+                addLeft(head, getDepth(found, below, 0), spread,
+                        b.boolean(true),
                         MutableArrayRef<Value>(next).drop_back());
               }
               next.back() = b.andI(bits, b.subI(bits, b.i32(1)));
@@ -554,7 +564,8 @@ bool vashista::picksByLevels(PickOp op) {
   return !findObstacle(op) && op.getMode() == PickMode::proving &&
          op.getUnit() == SlotUnit::tokens && score &&
          op.getScores() == score.getScores() &&
-         op.getBounds() == score.getBounds();
+         op.getBounds() == score.getBounds() &&
+         (!op.getMoment() || boundsByNorm(score));
 }
 
 LogicalResult vashista::launchPick(PickOp op, Findings &findings,

@@ -8,14 +8,18 @@
 
 #include "SketchLanes.h"
 
-#include "../VashistaToVector/UpperBounds.h"
-
 #include <cmath>
 
 using namespace mlir;
 using namespace vashista;
 
 using arith::CmpIPredicate;
+
+/// A number as channels are.
+static Value like(WarpBuilder &b, Value channel, double number) {
+  return arith::ConstantOp::create(b,
+                                   b.getFloatAttr(channel.getType(), number));
+}
 
 LaneChannels
 vashista::loadChannels(WarpBuilder &b, const SketchFormat &format,
@@ -32,7 +36,7 @@ vashista::loadChannels(WarpBuilder &b, const SketchFormat &format,
     if (isPadded)
       at = b.minI(at, b.index(dim - size));
     for (Value x : load(at, size))
-      channels.push_back(isPadded ? b.select(isThere, x, f64(b, 0.0)) : x);
+      channels.push_back(isPadded ? b.select(isThere, x, like(b, x, 0.0)) : x);
   }
   return channels;
 }
@@ -52,11 +56,13 @@ void vashista::rotate(WarpBuilder &b, const SketchFormat &format,
     y = difference;
   };
   for (auto [part, channels] : llvm::enumerate(parts)) {
-    Value factor = f64(b, 1.0 / std::sqrt(double(blocks.back())));
+    auto getFactor = [&](int64_t block) {
+      return like(b, parts.front().front(), 1.0 / std::sqrt(double(block)));
+    };
+    Value factor = getFactor(blocks.back());
     int64_t end = lanes.vectors;
     for (int64_t block : llvm::reverse(blocks)) {
-      Value own = f64(b, 1.0 / std::sqrt(double(block)));
-      factor = b.select(isBefore(part, end), own, factor);
+      factor = b.select(isBefore(part, end), getFactor(block), factor);
       end -= block / width;
     }
     for (Value &x : channels)
@@ -83,7 +89,8 @@ void vashista::rotate(WarpBuilder &b, const SketchFormat &format,
       }
       Value bit = b.andI(lanes.getLane(b), b.index(distance));
       Value isHigh = b.compare(CmpIPredicate::ne, bit, b.index(0));
-      Value sign = b.select(isHigh, f64(b, -1.0), f64(b, 1.0));
+      Value sign = b.select(isHigh, like(b, parts[part].front(), -1.0),
+                            like(b, parts[part].front(), 1.0));
       for (Value &x : parts[part]) {
         Value y = math::FmaOp::create(b, x, sign, b.shuffleXor(x, distance));
         // Vectors of padding are 0 and stay so.

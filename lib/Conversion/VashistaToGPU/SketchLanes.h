@@ -14,7 +14,7 @@
 
 namespace vashista {
 
-/// Consecutive channels of a lane, f64.
+/// Consecutive channels of a lane, f64 or f32.
 using LaneChannels = llvm::SmallVector<mlir::Value>;
 
 /// Those of a lane's vector, 0 where the key or direction has none. `load`
@@ -24,9 +24,10 @@ LaneChannels loadChannels(
     mlir::Value vector,
     llvm::function_ref<LaneChannels(mlir::Value channel, int64_t number)> load);
 
-/// Rotates what lanes have, a part for each of their vectors: as the `rotate`
-/// of one thread, and to the same bits. Vectors are of a power of two, at most
-/// 16.
+/// Rotates what lanes have, a part for each of their vectors: of f64 as the
+/// `rotate` of one thread, and to the same bits; of f32 off by less than 2^-20
+/// of the vector's norm, 3 roundings and one for each level. Vectors are of a
+/// power of two, at most 16.
 void rotate(WarpBuilder &b, const SketchFormat &format, const TokenLanes &lanes,
             llvm::MutableArrayRef<LaneChannels> parts);
 

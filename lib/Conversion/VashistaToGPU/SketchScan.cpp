@@ -61,6 +61,11 @@ bool SketchScan::needsLevels(ScoreOp op) {
          });
 }
 
+bool vashista::boundsByNorm(ScoreOp op) {
+  auto sketch = dyn_cast<SketchAttr>(op.getFrom());
+  return sketch && sketch.getNorm() == SketchNorm::token && !op.getSoftCap();
+}
+
 static SmallVector<OpFoldResult> getScoreSizes(ScoreOp op, WarpBuilder &b) {
   ReifiedRankedShapedTypeDims shapes;
   (void)cast<ReifyRankedShapedTypeOpInterface>(*op).reifyResultShapes(b,
@@ -97,6 +102,11 @@ SmallVector<Value> SketchScan::launch() {
         cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1);
     findings.spreads =
         allocate(b.getF16Type(), {sizes[0], b.getIndexAttr(kvHeads), sizes[2]});
+    if (boundsByNorm(op)) {
+      findings.norms = rounded.factors;
+      findings.reach =
+          op.getScale().convertToFloat() / op.getEpsilon().convertToFloat();
+    }
   } else {
     allocate(b.getF32Type(), sizes);
     if (hasBounds)

@@ -19,6 +19,7 @@
 #include "../VashistaToVector/SummaryRows.h"
 #include "KeepPages.h"
 #include "Kernels.h"
+#include "Moments.h"
 
 using namespace mlir;
 using namespace vashista;
@@ -133,6 +134,7 @@ LogicalResult vashista::launchSummarize(SummarizeOp op,
   // In a page of one token there is no part of it.
   for (bool isPartial : {true, false})
     SummarizeLauncher(op, b).launch(isPartial);
+  launchMomentSums(op, b);
   rewriter.eraseOp(op);
   return success();
 }

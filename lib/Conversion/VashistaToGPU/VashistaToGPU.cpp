@@ -105,6 +105,7 @@ struct ConvertPass
           .Case([&](CertifyOp op) {
             (void)launchCertify(op, clusters, rewriter);
           })
+          .Case([&](MomentOp op) { (void)launchMoment(op, rewriter); })
           .Case<CheckTableOp, CheckPositionsOp, CheckListOp>(
               [&](auto op) { (void)launchCheck(op, rewriter); })
           .Case([&](FallbackOp op) { (void)launchFallback(op, rewriter); });

@@ -133,3 +133,103 @@ func.func @stays(
          memref<?x2x8192xf32>) -> ()
   return
 }
+
+// -----
+
+// Moments, after what they are of: a block sums up some tokens in tiles in
+// registers, three of two warps each, 24 tokens at once in one of two buffers. A
+// second kernel adds up what blocks have, and raises the diagonal.
+// CHECK-LABEL: func.func @sums_moments(
+// CHECK: arith.ceildivui %c1024, %{{.*}}
+// CHECK: %[[SPLITS:.*]] = arith.maxsi
+// CHECK: memref.alloc(%{{.*}}, %[[SPLITS]]) {alignment = 64 : i64} : memref<?x2x?x3x64x64xf32>
+// CHECK: memref.alloc(%{{.*}}, %[[SPLITS]]) {alignment = 64 : i64} : memref<?x2x?xf64>
+// CHECK: gpu.launch_func @kernels::@sum_moments_0 blocks in (%{{.*}}, %c2, %[[SPLITS]]) threads in (%c192, %c1, %c1)
+// CHECK: gpu.launch_func @kernels::@finish_moments_0 blocks in (%{{.*}}, %c2, %c8) threads in (%c256, %c1, %c1)
+// CHECK-NOT: vashista.summarize
+// CHECK: gpu.func @sum_moments_0(
+// CHECK-SAME: workgroup(%{{.*}} : memref<2x24x128xf32, #gpu.address_space<workgroup>>
+// The longest row of the sequence.
+// CHECK: gpu.subgroup_reduce maxsi
+// Keys and codes of 16 channels, in f32; what has no finite norm is 0.
+// CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x2x16x128xbf16{{.*}}>, vector<8xbf16>
+// CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x2x16x64xi8{{.*}}>, vector<16xi8>
+// CHECK: arith.cmpi ult, %{{.*}}, %c255_i32
+// CHECK: gpu.shuffle xor %{{.*}} : f32
+// CHECK: vector.store %{{.*}} {alignment = 16 : i64} : memref<2x24x128xf32, #gpu.address_space<workgroup>>, vector<4xf32>
+// CHECK: gpu.barrier
+// CHECK: scf.for
+// CHECK-COUNT-4: vector.load %{{.*}} {alignment = 16 : i64} : memref<2x24x128xf32, #gpu.address_space<workgroup>>, vector<4xf32>
+// CHECK-COUNT-64: math.fma {{.*}} : f32
+// CHECK: gpu.func @finish_moments_0(
+// CHECK: arith.select
+// CHECK: memref.store %{{.*}} : memref<?x2x128x128xf32
+func.func @sums_moments(
+    %k: memref<?x2x16x128xbf16>, %table: memref<?x?xi32>, %lens: memref<?xi32>,
+    %rows: memref<?xi32>, %codes: memref<?x2x16x64xi8>,
+    %scales: memref<?x2x16x4xf8E4M3FN>, %residuals: memref<?x2x16xi8>,
+    %moments: memref<?x2x128x128xf32>) {
+  vashista.summarize keys(%k) table(%table) lens(%lens) rows(%rows)
+      sketch <bits = 4, group = 32, rotation = hadamard, norm = token>(%codes,
+          %scales, %residuals) moments(%moments)
+      : (memref<?x2x16x128xbf16>, memref<?x?xi32>, memref<?xi32>,
+         memref<?xi32>, memref<?x2x16x64xi8>, memref<?x2x16x4xf8E4M3FN>,
+         memref<?x2x16xi8>, memref<?x2x128x128xf32>) -> ()
+  return
+}
+
+// -----
+
+// A wide matrix has ten tiles, three of a block: four blocks share a split.
+// CHECK-LABEL: func.func @sums_wide_moments(
+// CHECK: %[[BLOCKS:.*]] = arith.muli %{{.*}}, %c4
+// CHECK: gpu.launch_func @kernels::@sum_moments_0 blocks in (%{{.*}}, %c2, %[[BLOCKS]]) threads in (%c192, %c1, %c1)
+// CHECK: gpu.launch_func @kernels::@finish_moments_0 blocks in (%{{.*}}, %c2, %c16)
+func.func @sums_wide_moments(
+    %k: memref<?x16x2x256xf16>, %table: memref<?x?xi32>, %lens: memref<?xi32>,
+    %codes: memref<?x2x16x256xi8>, %scales: memref<?x2x16x4xf16>,
+    %residuals: memref<?x2x16x4xf16>, %moments: memref<?x2x256x256xf32>) {
+  vashista.summarize keys(%k) table(%table) lens(%lens)
+      sketch <bits = 8, group = 64>(%codes, %scales, %residuals)
+      moments(%moments) layout nhd
+      : (memref<?x16x2x256xf16>, memref<?x?xi32>, memref<?xi32>,
+         memref<?x2x16x256xi8>, memref<?x2x16x4xf16>, memref<?x2x16x4xf16>,
+         memref<?x2x256x256xf32>) -> ()
+  return
+}
+
+// -----
+
+// Of an append, a kernel that follows: 32 rows of a matrix are on their way while
+// the first row of a sequence is looked for, and one that begins it anew.
+// CHECK-LABEL: func.func @appends_moments(
+// CHECK: gpu.launch_func @kernels::@append_0
+// CHECK: gpu.launch_func @kernels::@append_moments_0 blocks in (%{{.*}}, %c2, %c4) threads in (%c256, %c1, %c1)
+// CHECK-NOT: vashista.append
+// CHECK: gpu.func @append_moments_0(
+// CHECK-COUNT-4: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x2x128x128xf32{{.*}}>, vector<4xf32>
+// CHECK: gpu.subgroup_reduce minsi
+// CHECK: gpu.subgroup_reduce maxsi
+// CHECK: scf.while
+// CHECK: gpu.barrier
+// The row's products, and the norm of what rounding may lose of them.
+// CHECK-COUNT-4: vector.fma
+// CHECK: gpu.barrier
+// CHECK-COUNT-4: vector.store %{{.*}} {alignment = 16 : i64} : memref<?x2x128x128xf32{{.*}}>, vector<4xf32>
+func.func @appends_moments(
+    %key: memref<?x2x128xbf16>, %at: memref<?xi32>, %table: memref<?x?xi32>,
+    %rows: memref<?xi32>, %k: memref<?x2x16x128xbf16>,
+    %v: memref<?x2x16x128xbf16>, %codes: memref<?x2x16x64xi8>,
+    %scales: memref<?x2x16x4xf8E4M3FN>, %residuals: memref<?x2x16xi8>,
+    %moments: memref<?x2x128x128xf32>) {
+  vashista.append key(%key) value(%key) at(%at) table(%table) rows(%rows)
+      into(%k, %v)
+      sketch <bits = 4, group = 32, rotation = hadamard, norm = token>(%codes,
+          %scales, %residuals) moments(%moments)
+      : (memref<?x2x128xbf16>, memref<?x2x128xbf16>, memref<?xi32>,
+         memref<?x?xi32>, memref<?xi32>, memref<?x2x16x128xbf16>,
+         memref<?x2x16x128xbf16>, memref<?x2x16x64xi8>,
+         memref<?x2x16x4xf8E4M3FN>, memref<?x2x16xi8>,
+         memref<?x2x128x128xf32>) -> ()
+  return
+}

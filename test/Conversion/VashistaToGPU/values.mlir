@@ -415,7 +415,7 @@ func.func @fallback_f32(
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x2x1024xf16>
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x8x4xf32>
 // CHECK: gpu.launch_func @kernels::@sketch_scan_0 {{.*}} : memref<i16>
-// CHECK: %[[DEPTHS:.*]] = memref.alloc({{.*}}) {alignment = 64 : i64} : memref<?x4x2048xi32>
+// CHECK: %[[DEPTHS:.*]] = memref.alloc({{.*}}) {alignment = 64 : i64} : memref<?x4x2052xi32>
 // CHECK: gpu.launch_func @kernels::@pick_1 blocks in (%c2{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c512{{.*}} : memref<i16>
 // CHECK: gpu.launch_func @kernels::@pick_0 blocks in (%c2{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c512{{.*}} : memref<i16>
 // CHECK-NOT: = vashista.

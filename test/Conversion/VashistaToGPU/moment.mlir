@@ -1,0 +1,69 @@
+// RUN: vashista-opt %s -split-input-file -convert-vashista-to-gpu \
+// RUN:   -canonicalize -cse | FileCheck %s
+
+// A block has a row and a KV head: 8 rows of the matrix of each of 16 warps are on
+// their way while 4 of them rotate a direction each. A sequence that is not there
+// is not read.
+// CHECK-LABEL: func.func @moment(
+// CHECK: gpu.launch_func @kernels::@moment_0 blocks in (%{{.*}}, %c8, %c1) threads in (%c512, %c1, %c1)
+// CHECK-NOT: vashista.moment
+// CHECK: gpu.func @moment_0(%{{.*}}: memref<bf16> {llvm.align = 16 : i64, llvm.noalias, llvm.readonly}
+// CHECK-SAME: workgroup(%{{.*}} : memref<4x128xf32, #gpu.address_space<workgroup>>
+// CHECK: arith.cmpi sgt
+// CHECK: arith.cmpi ult
+// CHECK: scf.if
+// CHECK: memref.store %{{.*}} : memref<?x32xf32
+// CHECK: scf.if
+// CHECK-COUNT-8: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x8x128x128xf32{{.*}}>, vector<4xf32>
+// CHECK-NOT: memref<?x8x128x128xf32{{.*}}>, vector<4xf32>
+// CHECK: vector.load %{{.*}} {alignment = 8 : i64} : memref<?x32x128xbf16{{.*}}>, vector<4xbf16>
+// CHECK: gpu.shuffle xor %{{.*}} : f32
+// CHECK: gpu.barrier
+// Of each head, products of 8 vectors of four, and their factors.
+// CHECK-COUNT-128: math.fma {{.*}} : f32
+// CHECK: gpu.barrier
+// Rounded up; NaN is +inf.
+// CHECK: arith.truncf %{{.*}} : f64 to f32
+// CHECK: arith.cmpf ord
+func.func @moment(%q: tensor<?x32x128xbf16>,
+                  %moments: tensor<?x8x128x128xf32>, %lens: tensor<?xi32>,
+                  %rows: tensor<?xi32>) -> tensor<?x32xf32> {
+  %moment = vashista.moment %q of(%moments)
+      sketch <bits = 4, group = 32, rotation = hadamard, norm = token>
+      lens(%lens) rows(%rows) scale 0.0883883461
+      : (tensor<?x32x128xbf16>, tensor<?x8x128x128xf32>, tensor<?xi32>,
+         tensor<?xi32>) -> tensor<?x32xf32>
+  return %moment : tensor<?x32xf32>
+}
+
+// -----
+
+// Many heads are of several blocks; rows of a wide matrix come by turns.
+// CHECK-LABEL: func.func @wide(
+// CHECK: gpu.launch_func @kernels::@moment_0 blocks in (%{{.*}}, %c1, %c2) threads in (%c512, %c1, %c1)
+// CHECK: gpu.func @moment_0(
+// CHECK: scf.for
+// CHECK-COUNT-8: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x1x256x256xf32{{.*}}>, vector<4xf32>
+func.func @wide(%q: tensor<?x20x256xf32>, %moments: tensor<?x1x256x256xf32>,
+                %lens: tensor<?xi32>) -> tensor<?x20xf32> {
+  %moment = vashista.moment %q of(%moments) sketch <bits = 8, group = 64>
+      lens(%lens) scale 0.0625 epsilon 0.5
+      : (tensor<?x20x256xf32>, tensor<?x1x256x256xf32>, tensor<?xi32>)
+      -> tensor<?x20xf32>
+  return %moment : tensor<?x20xf32>
+}
+
+// -----
+
+// Heads that are not known stay.
+// CHECK-LABEL: func.func @stays(
+// CHECK: vashista.moment
+// CHECK-NOT: gpu.func
+func.func @stays(%q: tensor<?x?x64xf32>, %moments: tensor<?x?x64x64xf32>,
+                 %lens: tensor<?xi32>) -> tensor<?x?xf32> {
+  %moment = vashista.moment %q of(%moments) sketch <bits = 4, group = 64>
+      lens(%lens) scale 0.125
+      : (tensor<?x?x64xf32>, tensor<?x?x64x64xf32>, tensor<?xi32>)
+      -> tensor<?x?xf32>
+  return %moment : tensor<?x?xf32>
+}
