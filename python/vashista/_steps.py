@@ -47,6 +47,52 @@ class Attention(NamedTuple):
         return cls(*own)._replace(faults=faults)
 
 
+class SequenceRows:
+    """Sequences as rows of a table: what is kept of each, for a call.
+
+    Neighbours are given where they are; others are copied, and what a call has written
+    is copied back. A row without a sequence is zeros, which nobody reads again.
+    """
+
+    def __init__(self, cache: PagedKVCache, sequences: Sequence[int | None]):
+        self.number, first = len(sequences), sequences[0]
+        self._memory, self._types = cache._memory, cache.spec.kept_of_sequences
+        self._there: slice | None = None
+        if first is not None and list(sequences) == list(
+            range(first, first + self.number)
+        ):
+            self._there = slice(first, first + self.number)
+        elif self._types:
+            there = [(row, s) for row, s in enumerate(sequences) if s is not None]
+            # Known to the host, so that a call can be captured.
+            self._at, self._numbers = (
+                cache._memory.upload([pair[i] for pair in there]) for i in range(2)
+            )
+            self._any, self._all = bool(there), len(there) == self.number
+
+    def take(self, arrays: dict[str, Any]) -> dict[str, Any]:
+        """Arrays of all sequences, `[sequences, ...]`, as `[rows, ...]`."""
+        return {name: self._take(array, name) for name, array in arrays.items()}
+
+    def _take(self, array, name: str):
+        if self._there is not None:
+            return array[self._there]
+        if self._all:
+            return array[self._numbers]
+        shape, dtype = self._types[name]
+        taken = self._memory.zeros((self.number, *shape), dtype)
+        if self._any:
+            taken[self._at] = array[self._numbers]
+        return taken
+
+    def put(self, arrays: dict[str, Any], taken: dict[str, Any]) -> None:
+        """Brings back what a call has written to what was taken."""
+        if self._there is None and self._any:
+            for name, rows in taken.items():
+                new = rows if self._all else rows[self._at]
+                arrays[name][self._numbers] = new
+
+
 class Chunk:
     """Many tokens of sequences, written a layer at a time. Made by
     `PagedKVCache.chunk`."""
@@ -57,6 +103,7 @@ class Chunk:
         table, size, upload = cache._pages, cache.spec.page_size, cache._memory.upload
         starts = [table.length(s) for s in self.sequences]
         cache._apply(table.grow(self.sequences, tokens))
+        whole = bool(cache.spec.kept_of_sequences)
         if not tokens or not starts:
             return
         pages, slots, touched, lens = [], [], [], []
@@ -65,7 +112,9 @@ class Chunk:
             at = range(start, start + tokens)
             pages += [own[i // size] for i in at]
             slots += [i % size for i in at]
-            # The pages that are written; a first one that was begun before, whole.
+            # The pages that are written; a first one that was begun before, whole. What
+            # is kept of a sequence is rebuilt from all of its tokens.
+            first = 0 if whole else first
             touched.append(own[first:])
             lens.append(start + tokens - first * size)
         # Rows of a table are equally long; what is past a length is not read.
@@ -73,6 +122,7 @@ class Chunk:
         rows = [[*row, *[0] * (columns - len(row))] for row in touched]
         self._pages, self._slots = upload(pages), upload(slots)
         self._touched, self._lens = upload(rows, "i32"), upload(lens, "i32")
+        self._kept = SequenceRows(cache, self.sequences)
 
     def write(self, keys: Any, values: Any, layer: int = 0) -> None:
         """Writes `[R, Hkv, D]` and `[R, Hkv, Dv]` of a layer, the tokens of a sequence
@@ -92,7 +142,9 @@ class Chunk:
             else:
                 array[self._pages, self._slots] = new
         if cache.spec.kept:
-            cache._call("summarize", layer, table=self._touched, lens=self._lens)
+            cache._call(
+                "summarize", layer, self._kept, table=self._touched, lens=self._lens
+            )
 
 
 class Step:
@@ -124,6 +176,7 @@ class Step:
         self.pages = pages
         table, numbers = self._grow()
         self.table = table
+        self._kept = SequenceRows(cache, self.sequences)
         upload = cache._memory.upload
         self.lens, self.positions, self.rows = (upload(n, "i32") for n in numbers)
 
@@ -167,6 +220,12 @@ class Step:
         table = cache._memory.take(cache._table, slots, self.pages or needed)
         return table, (lens, positions, rows)
 
+    def arrays(self, layer: int = 0) -> dict[str, Any]:
+        """What a layer has (`PagedKVCache.arrays`), as the step's calls are given it:
+        what is kept of sequences is of the table's rows, and may be a copy."""
+        own = self.cache._of_sequences[self.cache._layer(layer)]
+        return {**self.cache.arrays(layer), **self._kept.take(own)}
+
     def _shared(self) -> dict[str, Any]:
         return {"rows": self.rows} if self.cache.spec.shared_rows else {}
 
@@ -184,6 +243,7 @@ class Step:
         self.cache._call(
             "append",
             layer,
+            self._kept,
             key=memory.argument(_contiguous(key), dtype),
             value=memory.argument(_contiguous(value), dtype),
             positions=self.positions,
@@ -199,6 +259,7 @@ class Step:
         results = self.cache._call(
             "decode",
             self.cache._layer(layer),
+            self._kept,
             q=memory.argument(_contiguous(q), spec.dtype),
             table=self.table,
             lens=self.lens,

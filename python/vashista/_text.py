@@ -53,6 +53,8 @@ class _Writer:
         }
         for name, (shape, element) in spec.kept.items():
             types[name] = tensor((None, *shape), element)
+        for name, (shape, element) in spec.kept_of_sequences.items():
+            types[name] = tensor((sequences, *shape), element)
         return types
 
     def module(self) -> str:
@@ -70,6 +72,8 @@ class _Writer:
             words["sketch"] = f"sketch {spec.sketch}", spec.sketch_parts
         if spec.policy.is_certified:
             words["norms"] = "norms", ("norms",)
+        if spec.moments:
+            words["moments"] = "moments", ("moments",)
         return "".join(given(*_flat(words[name])) for name in order if name in words)
 
     def _rows(self, given: _Operands) -> str:
@@ -100,7 +104,7 @@ class _Writer:
         given = _Operands(self.types())
         op = "attention" + given("", "q") + given("keys", "k") + given("values", "v")
         op += given("table", "table") + given("lens", "lens") + self._rows(given)
-        op += "\n     " + self._kept(given, ("summary", "sketch", "norms"))
+        op += "\n     " + self._kept(given, ("summary", "sketch", "norms", "moments"))
         op += f"\n      policy {spec.policy} scale {spec.scale:.9e}"
         if spec.soft_cap is not None:
             op += f" soft_cap {spec.soft_cap:.9e}"
@@ -121,7 +125,8 @@ class _Writer:
         op = "append" + given("key", "key") + given("value", "value")
         op += given("at", "positions") + given("table", "table") + self._rows(given)
         op += given("into", "k", "v") + "\n     "
-        op += self._kept(given, ("summary", "norms", "sketch")) + self._layout()
+        order = ("summary", "norms", "sketch", "moments")
+        op += self._kept(given, order) + self._layout()
         results = [given.types[name] for name in ("k", "v", *self._order())]
         return self._function("append", op, given, results)
 
@@ -131,13 +136,15 @@ class _Writer:
         types["table"], types["lens"] = tensor((None, None), "i32"), tensor(
             (None,), "i32"
         )
+        for name, (shape, element) in self.spec.kept_of_sequences.items():
+            types[name] = tensor((None, *shape), element)
         given = _Operands(types)
         op = "summarize" + given("keys", "k")
         if self.spec.policy.is_certified:
             op += given("values", "v")
         op += given("table", "table") + given("lens", "lens")
-        op += "\n     " + self._kept(given, ("summary", "norms", "sketch"))
-        op += self._layout()
+        order = ("summary", "norms", "sketch", "moments")
+        op += "\n     " + self._kept(given, order) + self._layout()
         results = [given.types[name] for name in self._order()]
         return self._function("summarize", op, given, results)
 
@@ -145,7 +152,12 @@ class _Writer:
         """What is kept, in the order of the destinations of an op."""
         spec = self.spec
         norms = ("norms",) if spec.policy.is_certified else ()
-        return [*spec.summary_parts, *norms, *spec.sketch_parts]
+        return [
+            *spec.summary_parts,
+            *norms,
+            *spec.sketch_parts,
+            *spec.kept_of_sequences,
+        ]
 
 
 def _flat(words):

@@ -77,7 +77,8 @@ def split(cache: torch.Tensor, layout: str) -> Pages:
 
 def options_from_environment() -> dict[str, Any]:
     """`VASHISTA_POLICY`: arguments of `vashista.Policy`, and "summary" and "sketch" of
-    `vashista.AttentionSpec`, as JSON; without it, everything is attended.
+    `vashista.AttentionSpec`, as JSON; without it, everything is attended. Its "moments"
+    are refused with a layer: they are of sequences, of which an engine says nothing.
 
         {"candidates": 4096, "pick": "proving", "tolerance": 0.5, "rounds": 2,
          "fallback": "dense", "sketch": {"bits": 4, "group": 32}}
@@ -88,10 +89,12 @@ def options_from_environment() -> dict[str, Any]:
     try:
         found = json.loads(text)
         summary, sketch = found.pop("summary", None), found.pop("sketch", None)
+        moments = found.pop("moments", False)
         return {
             "policy": Policy(**found),
             "summary": summary,
             "sketch": Sketch(**sketch) if sketch is not None else None,
+            "moments": moments,
         }
     except (ValueError, TypeError, AttributeError) as error:
         raise _check.refuse(
@@ -125,6 +128,12 @@ class EngineLayer:
         if spec.soft_cap is not None:
             raise _check.refuse(
                 "engine: soft_cap", "None: prompts go to SDPA", spec.soft_cap
+            )
+        if spec.moments:
+            raise _check.refuse(
+                "engine: moments",
+                "False: they are of sequences, and an engine's pages are of nobody",
+                spec.moments,
             )
         if spec.layout != pages.layout:
             raise _check.refuse("engine: layout of the spec", pages.layout, spec.layout)

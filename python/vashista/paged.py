@@ -12,7 +12,7 @@ from . import _check, _memory
 from ._artefact import Artefact
 from ._compile import compile
 from ._pages import Changes, PageTable
-from ._steps import Attention, Chunk, Step
+from ._steps import Attention, Chunk, SequenceRows, Step
 from .spec import AttentionSpec
 
 
@@ -25,6 +25,8 @@ class Price:
     summary: int
     sketch: int
     norms: int
+    moments: int
+    """Of the sequences; all else but the table is of pages."""
     table: int
     """The page tables."""
 
@@ -53,6 +55,12 @@ class PagedKVCache:
     page that is written by `append`, both compiled with the attention. After a
     rollback into the middle of a page, and for a fork that shares one, it covers more
     tokens than are visible, until the next token is appended: bounds stay bounds.
+
+    Moments (`spec.moments`) are kept of each sequence: `[sequences, ...]`, by its number.
+    `append` adds to them, and `extend` rebuilds them from all tokens of the sequence,
+    which it reads again. A rollback keeps them, and a fork gets those of its source,
+    whatever its length: they cover more tokens than are visible, and bounds stay bounds,
+    only less tight, until position 0 is written again or the sequence is extended.
 
     With `device` arrays are tensors of PyTorch there, and what is called runs on its
     current stream; else they are NumPy's. The host counts pages and lengths, and a step
@@ -118,6 +126,13 @@ class PagedKVCache:
             }
             for _ in range(layers)
         ]
+        self._of_sequences = [
+            {
+                name: memory.zeros((sequences, *shape), dtype)
+                for name, (shape, dtype) in spec.kept_of_sequences.items()
+            }
+            for _ in range(layers)
+        ]
 
     @staticmethod
     def price(
@@ -131,11 +146,13 @@ class PagedKVCache:
         """The bytes that a cache with these arguments allocates."""
         max_pages = _max_pages(spec, pages, sequences, max_length, layers)
         parts = {name: n * pages * layers for name, n in spec.page_bytes.items()}
-        return Price(**parts, table=4 * sequences * max_pages)
+        moments = spec.sequence_bytes * sequences * layers
+        return Price(**parts, moments=moments, table=4 * sequences * max_pages)
 
     def bytes(self) -> int:
         """The bytes that it holds, of its arrays."""
-        arrays = [array for layer in self._arrays for array in layer.values()]
+        layers = (*self._arrays, *self._of_sequences)
+        arrays = [array for layer in layers for array in layer.values()]
         return sum(map(self._memory.bytes, (*arrays, self._table)))
 
     # What is in it.
@@ -156,8 +173,10 @@ class PagedKVCache:
 
     def arrays(self, layer: int = 0) -> dict[str, Any]:
         """What a layer has, by the names of the entries' arguments: "k", "v", and what
-        is kept; not copied. bf16 and f8 in NumPy, and f8 in PyTorch, as their bits."""
-        return dict(self._arrays[self._layer(layer)])
+        is kept, of pages and last of sequences; not copied. bf16 and f8 in NumPy, and f8
+        in PyTorch, as their bits."""
+        layer = self._layer(layer)
+        return {**self._arrays[layer], **self._of_sequences[layer]}
 
     def _layer(self, layer: int) -> int:
         return _check.integer("cache: layer", layer, 0, self.layers - 1)
@@ -172,11 +191,15 @@ class PagedKVCache:
         """A new sequence that begins as another: with its first `length` tokens.
 
         Pages are shared; whoever writes to a shared one is given a copy of it first.
+        Moments are copied, those of a shorter beginning too: they stay a bound.
         """
         if length is None:
             length = self.length(sequence)
         number, changes = self._pages.fork(sequence, length)
         self._apply(changes)
+        for arrays in self._of_sequences:
+            for array in arrays.values():
+                array[number] = array[sequence]
         return number
 
     def free(self, sequence: int) -> None:
@@ -184,7 +207,10 @@ class PagedKVCache:
         self._pages.free(sequence)
 
     def rollback(self, sequence: int, tokens: int) -> None:
-        """Drops the last tokens of a sequence, as those that were not accepted."""
+        """Drops the last tokens of a sequence, as those that were not accepted.
+
+        Moments keep their share: they stay a bound.
+        """
         self._pages.shrink(sequence, tokens)
 
     # Tokens.
@@ -270,9 +296,10 @@ class PagedKVCache:
                 list(pages), "i32"
             )
 
-    def _call(self, entry: str, layer: int, **given: Any):
-        """An entry with the arrays of a layer that it takes."""
-        arrays = self._arrays[layer]
+    def _call(self, entry: str, layer: int, sequences: SequenceRows, **given: Any):
+        """An entry with the arrays of a layer that it takes. `sequences` are the rows of
+        its table."""
+        arrays, own = self._arrays[layer], self._of_sequences[layer]
         call, arguments = self._entries[entry]
         for value in arguments:
             if value.name in arrays:
@@ -280,7 +307,11 @@ class PagedKVCache:
                 given[value.name] = self._memory.argument(
                     array, self._types[value.name]
                 )
-        return call(**given)
+        taken = sequences.take(own)
+        results = call(**given, **taken)
+        if any(value.name in taken and value.written for value in arguments):
+            sequences.put(own, taken)
+        return results
 
 
 def _max_pages(spec, pages, sequences, max_length, layers) -> int:

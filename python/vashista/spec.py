@@ -51,6 +51,9 @@ class AttentionSpec:
       summary: of pages, where the policy routes: "mean", "mean_std", "box", "ball".
       sketch: of keys, by which tokens are scored; None: the keys themselves are read.
       soft_cap: logits are `soft_cap tanh(logit / soft_cap)`; None: they are not.
+      moments: whether second moments of what the sketch lacks are kept of each sequence
+        and KV head: a proof then needs a half to a third of the tokens, at 4 bits. For a
+        policy with a tolerance, a sketch and no soft cap.
 
     `text` is a module of up to three functions, called by the names of arguments;
     `rows` only for `shared_rows`, and with what is kept (`kept`) by its names:
@@ -62,6 +65,9 @@ class AttentionSpec:
              kept...), which writes the last ones in place
       summarize(k, v with a tolerance, table, lens, kept...), likewise: rebuilds what
         is kept of the pages that the table names
+
+    Moments are the last of what is kept, and are not of pages: `[B, ...]`, of the rows
+    of the table (`kept_of_sequences`).
 
     Raises `vashista.Error`, which says what was expected and what was got, for values
     that the ops would refuse. Source: docs/reference/VashistaDialect.md.
@@ -82,6 +88,7 @@ class AttentionSpec:
     summary: str | None = None
     sketch: Sketch | None = None
     soft_cap: float | None = None
+    moments: bool = False
 
     def __post_init__(self):
         def check(name, least, most=_check.LARGEST):
@@ -109,6 +116,15 @@ class AttentionSpec:
         if not isinstance(self.policy, Policy):
             raise _check.refuse("spec: policy", "a vashista.Policy", repr(self.policy))
         self._check_sources()
+        if _check.one_of("spec: moments", self.moments, (False, True)):
+            if self.sketch is None or not self.policy.is_certified:
+                raise _check.refuse(
+                    "spec: moments", "False without a sketch and a tolerance", True
+                )
+            if self.soft_cap is not None:
+                raise _check.refuse(
+                    "spec: moments", "False with a soft cap", self.soft_cap
+                )
 
     def _check_sources(self) -> None:
         """A summary is there to route, a sketch to select."""
@@ -182,6 +198,20 @@ class AttentionSpec:
         return {**kept, **parts, **norms}
 
     @property
+    def kept_of_sequences(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """What is kept of each sequence, after `kept`: the shape of its share, and the
+        element type."""
+        if not self.moments:
+            return {}
+        channels = self.sketch.groups(self.head_dim) * self.sketch.group
+        return {"moments": ((self.kv_heads, channels, channels), "f32")}
+
+    @property
+    def sequence_bytes(self) -> int:
+        """Bytes that a sequence of one layer takes beside its pages."""
+        return sum(bytes_of(*each) for each in self.kept_of_sequences.values())
+
+    @property
     def page_bytes(self) -> dict[str, int]:
         """Bytes of a page of one layer, by what they are: "keys", "values", "summary",
         "sketch", "norms"."""
@@ -196,7 +226,9 @@ class AttentionSpec:
             kind = (
                 "norms"
                 if name == "norms"
-                else "sketch" if name in self.sketch_parts else "summary"
+                else "sketch"
+                if name in self.sketch_parts
+                else "summary"
             )
             sums[kind] += bytes_of(shape, element)
         return sums

@@ -10,6 +10,7 @@ With `--device=cpu`, or `cuda`, the same on tensors of PyTorch.
 # UNSUPPORTED: asan
 # RUN: %numpy_python %s
 
+import functools
 import itertools
 import pathlib
 import random
@@ -19,6 +20,7 @@ import unittest
 import numpy as np
 import vashista
 from vashista import AttentionSpec, PagedKVCache, Policy, Sketch
+from vashista.eval import _artefacts
 
 H, HKV, D, DV, S, LAYERS = 4, 2, 32, 16, 4, 2
 DEVICE = None
@@ -52,6 +54,10 @@ FULL = [
               sketch=Sketch(bits=8, norm="group", centre="page", norms="f16", scales="f16")),
     make_spec(policy=Policy(candidates=64), layout="nhd", soft_cap=2.0),
     make_spec(policy=Policy(candidates=64), sketch=Sketch(), dtype="f16", shared_rows=True),
+    make_spec(policy=Policy(candidates=64, tolerance=0.1), sketch=Sketch(), moments=True),
+    make_spec(policy=Policy(pages=16, candidates=64, tolerance=0.1), summary="box",
+              sketch=Sketch(centre="page"), layout="nhd", dtype="bf16", moments=True,
+              shared_rows=True),
 ]  # fmt: skip
 
 
@@ -398,6 +404,8 @@ class PagedTest(unittest.TestCase):
             self.assertEqual(price.total, cache.bytes())
             self.assertEqual(price.table, 4 * 4 * (40 if length is None else 5))
             self.assertEqual(price.sketch > 0, spec.sketch is not None)
+            moments = 4 * LAYERS * 4 * HKV * D * D  # of 4 sequences, f32
+            self.assertEqual(price.moments, moments if spec.moments else 0)
 
     def test_out_of_pages(self):
         model = Model(make_spec(**CERTIFIED), pages=5, sequences=3)
@@ -456,6 +464,192 @@ class PagedTest(unittest.TestCase):
                     self.check(model)
             self.check(model)
             self.assertGreater(refused, 0)
+
+
+class MomentsTest(unittest.TestCase):
+    """Second moments of sequences, which steps take in any order."""
+
+    check = PagedTest.check
+
+    def expect_bounds(self, model, exact=True):
+        """The moments are those of the tokens, or more."""
+        spec = model.spec
+        for number, (k, v) in model.tokens.items():
+            fresh = Model(spec, sequences=1).cache
+            given = (numbers(x.astype(np.float32), spec.dtype) for x in (k, v))
+            fresh.extend(fresh.add(), *given)
+            for layer in range(LAYERS):
+                mine, least = (
+                    float64(x.arrays(layer)["moments"])[i]
+                    for x, i in ((model.cache, number), (fresh, 0))
+                )
+                np.testing.assert_array_equal(mine, mine.swapaxes(1, 2))
+                trace = np.trace(least, axis1=1, axis2=2)[:, None]
+                more = np.linalg.eigvalsh(mine - least) / np.maximum(trace, 1e-30)
+                self.assertGreater(more.min(), -1e-5)
+                if exact:
+                    self.assertLess(more.max(), 1e-5)
+
+    def test_they_are_bounds(self):
+        """Of tokens in chunks, appended, forked, dropped and written again."""
+        for options in ({}, {"shared_rows": True, "layout": "nhd", "dtype": "bf16"}):
+            model = Model(make_spec(moments=True, **CERTIFIED, **options))
+            a, b, c = (model.add() for _ in range(3))
+            for count in (7, 1, 10):
+                model.extend(a, count)
+            model.extend(c, 5)
+            self.expect_bounds(model)
+            for there in ((c, a), (a,), (b, c), (b, a, c), (a, b, c)):
+                model.append(*there)
+            self.expect_bounds(model)
+            d = model.fork(a)
+            model.append(d, b)
+            self.expect_bounds(model)
+            model.rollback(c, 3)
+            model.append(c)
+            model.free(b)
+            b = model.fork(a, 9)
+            model.append(d, b)
+            self.expect_bounds(model, exact=False)
+            self.check(model, exact=False)
+            # What is rebuilt, or begins anew, has nothing of dropped tokens.
+            model.extend(b, 2)
+            model.extend(c, 3)
+            model.free(d)
+            d = model.add()
+            model.append(d)
+            model.rollback(a, model.cache.length(a))
+            model.append(a)
+            self.expect_bounds(model)
+            self.check(model, exact=False)
+
+    def test_rebuilt_at_once(self):
+        """Bit for bit what a prompt gives that was written at once, in one chunk."""
+        model = Model(make_spec(moments=True, **CERTIFIED))
+        a, b = model.add(), model.add()
+        for number, counts in ((b, (9, 3)), (a, (4, 5, 7))):
+            for count in counts:
+                model.extend(number, count)
+        whole = Model(model.spec)
+        for number in (a, b):
+            whole.add()
+            k, v = (numbers(x.astype(np.float32), "f32") for x in model.tokens[number])
+            whole.cache.extend(number, k, v)
+        for layer in range(LAYERS):
+            mine, other = (
+                plain(x.cache.arrays(layer)["moments"]) for x in (model, whole)
+            )
+            np.testing.assert_array_equal(mine, other)
+            self.assertTrue(mine[:2].any(axis=(2, 3)).all())
+            self.assertFalse(mine[2:].any())
+
+    def test_rows_in_any_order(self):
+        """What a step is given of neighbours, it is given of any rows."""
+        for options in ({}, {"shared_rows": True}):
+            model = Model(make_spec(moments=True, **CERTIFIED, **options))
+            for count in (9, 14, 3):
+                model.extend(model.add(), count)
+            (k, _), (v, _), (q, _) = (
+                model.draw(3, *shape) for shape in ((HKV, D), (HKV, DV), (H, D))
+            )
+            found = {}
+            for order in ((0, 1, 2), (2, 0, 1), (None, 1, 0), (1, None, 2), (1, 2)):
+                rows = [row for row in order if row is not None]
+                at = [0 if row is None else row for row in order]
+                step = model.cache.step(order)
+                before = plain(model.cache.arrays()["moments"]).copy()
+                step.append(k[at], v[at])
+                got = step.attend(q[at])
+                after = plain(model.cache.arrays()["moments"])
+                for number in range(4):
+                    same = (before[number] == after[number]).all()
+                    self.assertEqual(same, number not in rows)
+                for i, row in enumerate(order):
+                    if row is None:
+                        self.assertTrue((plain(got.o)[i] == 0).all())
+                        continue
+                    of_row = [plain(x)[i] for x in got[:6]] + [after[row].copy()]
+                    for x, y in zip(of_row, found.setdefault(row, of_row)):
+                        np.testing.assert_array_equal(x, y)
+                    model.cache.rollback(row, 1)
+                    model.cache.arrays()["moments"][row] = numbers(before[row], "f32")
+            self.assertEqual(sorted(found), [0, 1, 2])
+        step = model.cache.step([None, None])
+        step.append(k[:2], v[:2])
+        self.assertTrue((plain(step.attend(q[:2]).o) == 0).all())
+
+    def test_speculative_tokens(self):
+        """Several tokens of a sequence see the same moments, which hold them all."""
+        model = Model(make_spec(shared_rows=True, moments=True, **CERTIFIED))
+        a, b = model.add(), model.add()
+        model.extend(a, 14)
+        model.extend(b, 3)
+        rng = random.Random(1)
+        for _ in range(5):
+            step = model.step([b, a], 3)
+            self.check(model, step, exact=False)
+            for number in (a, b):
+                model.rollback(number, rng.randrange(4))
+        self.expect_bounds(model, exact=False)
+
+    def test_fewer_tokens(self):
+        """A proof takes less, and stays one."""
+        rng = np.random.default_rng(3)
+        dim, rows = 64, 2
+        draw = functools.partial(rng.standard_normal, dtype=np.float32)
+        k, v = (draw((1, 2048 + rows, HKV, dim)) for _ in "kv")
+        q = draw((rows, H, dim))
+        attended = {}
+        for moments in (False, True):
+            spec = make_spec(
+                head_dim=dim,
+                value_dim=dim,
+                page_size=16,
+                policy=Policy.certified(0.5, candidates=1024),
+                sketch=Sketch(),
+                shared_rows=True,
+                moments=moments,
+            )
+            cache = PagedKVCache(spec, 256, 2, device=DEVICE)
+            sequence = [cache.add(), cache.add()][1]
+            for part in (slice(900), slice(900, 1000), slice(1000, 2048)):
+                cache.extend(sequence, *(numbers(x[:, part], "f32") for x in (k, v)))
+            step = cache.step([sequence], rows)
+            step.append(*(numbers(x[0, 2048:], "f32") for x in (k, v)))
+            got = step.attend(numbers(q, "f32"))
+            self.assertFalse(plain(got.flag).any())
+            tau = float64(got.tau)
+            self.assertTrue((tau <= 0.5).all())
+            attended[moments] = 0
+            for row, seen in enumerate(self.lists(cache, step, q)):
+                end = 2048 + row + 1
+                keys = k[0, :end].repeat(H // HKV, 1).astype(np.float64)
+                logits = spec.scale * np.einsum("hd,thd->ht", q[row], keys)
+                mass = np.exp(logits - logits.max(-1, keepdims=True))
+                mass /= mass.sum(-1, keepdims=True)
+                for head in range(H):
+                    tokens = seen[head // (H // HKV)]
+                    self.assertEqual(len(set(tokens)), len(tokens))
+                    missed = 1 - mass[head, tokens].sum()
+                    self.assertLessEqual(missed, tau[row, head] + 1e-5)
+                attended[moments] += sum(map(len, seen))
+        self.assertLess(attended[True], 0.6 * attended[False])
+
+    def lists(self, cache, step, q):
+        """The tokens that each row's groups attended."""
+        text = _artefacts.with_lists(cache.spec.text, "decode")
+        memory = cache._memory
+        decode = memory.entry(vashista.compile(text, memory.target), "decode")
+        given = {"q": numbers(q, "f32"), "table": step.table, "lens": step.lens}
+        given |= {"rows": step.rows, **step.arrays()}
+        results = decode(
+            *(
+                memory.argument(given[value.name], value.dtype)
+                for value in cache.artefact["decode"].arguments
+            )
+        )
+        ids = np.concatenate([plain(x) for x in results[6::2]], -1)
+        return [[group[group >= 0] for group in row] for row in ids]
 
 
 class TrainedKeysTest(unittest.TestCase):

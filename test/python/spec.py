@@ -7,8 +7,10 @@
 # UNSUPPORTED: asan
 # RUN: %numpy_python %s
 
+import dataclasses
 import itertools
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -62,6 +64,16 @@ def specs():
         value_dim=32,
         page_size=5,
     )
+    for options in ({}, {"batch": 6}, {"batch": 6, "shared_rows": True}):
+        yield spec(policy=CERTIFIED, sketch=Sketch(), moments=True, **options)
+    yield spec(
+        policy=Policy(pages=20, candidates=256, tolerance=0.1, target="output_error"),
+        summary="ball",
+        sketch=Sketch(bits=8, group=16, centre="page"),
+        moments=True,
+        head_dim=72,
+        layout="nhd",
+    )
 
 
 class SpecTest(unittest.TestCase):
@@ -103,6 +115,34 @@ class SpecTest(unittest.TestCase):
             },
         )
         self.assertEqual(spec().token_bytes, 2 * 2 * 64 * 2)
+
+    def test_moments(self):
+        """They are of sequences, and the last of what the entries take."""
+        plain = spec(policy=CERTIFIED, sketch=Sketch(), head_dim=80)
+        self.assertEqual((plain.kept_of_sequences, plain.sequence_bytes), ({}, 0))
+        with_moments = dataclasses.replace(plain, moments=True)
+        # Channels are filled up to whole groups: 80 to 96.
+        self.assertEqual(
+            with_moments.kept_of_sequences, {"moments": ((2, 96, 96), "f32")}
+        )
+        self.assertEqual(with_moments.sequence_bytes, 2 * 96 * 96 * 4)
+        self.assertEqual(with_moments.kept, plain.kept)
+        self.assertEqual(with_moments.page_bytes, plain.page_bytes)
+        self.assertNotIn("moments", plain.text)
+        for function in ("decode", "append", "summarize"):
+            arguments = re.search(rf"@{function}\((.*)\)", with_moments.text)[1]
+            self.assertTrue(
+                arguments.endswith(", %moments: tensor<?x2x96x96xf32>"), arguments
+            )
+        # As many as the table has rows, which shared rows tell nothing of.
+        for shared, rows in ((False, 6), (True, "?")):
+            fixed = dataclasses.replace(with_moments, batch=6, shared_rows=shared)
+            decode = fixed.text.splitlines()[0]
+            self.assertIn(f"%table: tensor<{rows}x?xi32>", decode)
+            self.assertIn(f"%moments: tensor<{rows}x2x96x96xf32>", decode)
+        parsed = ir.parse(with_moments.text)
+        self.assertEqual(ir.parse(parsed), parsed)
+        self.assertEqual(len(re.findall(r"vashista\.\w+ .* moments\(%", parsed)), 3)
 
     def test_equal(self):
         """Specifications are values."""
@@ -152,6 +192,15 @@ class SpecTest(unittest.TestCase):
              {"sketch": Sketch()}),
             ("spec: sketch: expected a vashista.Sketch, got 'int4'",
              {"sketch": "int4", "policy": CERTIFIED}),
+            ("spec: moments: expected False without a sketch and a tolerance, got True",
+             {"moments": True}),
+            ("spec: moments: expected False without a sketch and a tolerance, got True",
+             {"moments": True, "policy": CERTIFIED}),
+            ("spec: moments: expected False without a sketch and a tolerance, got True",
+             {"moments": True, "policy": Policy(candidates=64), "sketch": Sketch()}),
+            ("spec: moments: expected False with a soft cap, got 30.0",
+             {"moments": True, "policy": CERTIFIED, "sketch": Sketch(), "soft_cap": 30}),
+            ("spec: moments: expected False or True, got 'yes'", {"moments": "yes"}),
         ):  # fmt: skip
             with self.subTest(message=message):
                 self.expect(message, lambda: spec(**options))

@@ -60,7 +60,7 @@ class Observer:
             raise AssertionError("expected one sequence, whose rows see the same cache")
         lens = step.lens.cpu().numpy()
         tokens = int(lens.max())
-        kept = step.cache.arrays(layer)
+        kept = step.arrays(layer)
         pages = step.table[0, : -(-tokens // spec.page_size)].long()
         k, v = (self._tokens(kept[name][pages])[:tokens] for name in "kv")
         # `probabilities` scales by the dimension of a head.
@@ -133,7 +133,9 @@ class Observer:
                 read[r[there], g[there], first[there] + i] = True
         parts = spec.page_bytes
         beside = parts["summary"] + parts["sketch"] + parts["norms"]
-        scan = tokens * beside / (parts["keys"] + parts["values"])
+        # Moments are read once for all tokens.
+        beside = tokens * beside + size * spec.sequence_bytes
+        scan = beside / (parts["keys"] + parts["values"])
         if routed and not of_pages and spec.sketch is None:
             # Tokens of routed pages are scored by their keys, which are read for it.
             share = parts["keys"] / (parts["keys"] + parts["values"])

@@ -52,6 +52,9 @@ FULL = {
     "sketch": {"policy": Policy(candidates=128), "sketch": Sketch()},
     "certified": {"policy": Policy.certified(1e-4, candidates=128, sinks=1, window=8),
                   "sketch": Sketch(bits=8)},
+    "certified by moments": {
+        "policy": Policy.certified(1e-4, candidates=128, sinks=1, window=8),
+        "sketch": Sketch(), "moments": True},
 }  # fmt: skip
 
 
@@ -183,15 +186,16 @@ class GenerateTest(unittest.TestCase):
     def test_beams(self):
         """Beams share the pages that they have in common."""
         ids = draw(2)
-        cache = new_cache(batch=6)
-        got = self.generate(ids, cache, num_beams=3).sequences
-        self.assertTrue(torch.equal(got, self.exact(ids, num_beams=3)))
-        self.assertEqual(len(cache.paged.sequences), 6)
+        for name in ("dense", "certified by moments"):
+            cache = new_cache(batch=6, **FULL[name])
+            got = self.generate(ids, cache, num_beams=3).sequences
+            self.assertTrue(torch.equal(got, self.exact(ids, num_beams=3)), name)
+            self.assertEqual(len(cache.paged.sequences), 6)
 
     def test_assisted(self):
         """Tokens that are guessed from the prompt, and rolled back where wrong."""
         ids = draw(1, 20).repeat(1, 2)
-        for name in ("dense", "certified"):
+        for name in ("dense", "certified", "certified by moments"):
             cache = new_cache(batch=1, **FULL[name])
             got = self.generate(ids, cache, prompt_lookup_num_tokens=4).sequences
             self.assertTrue(torch.equal(got, self.exact(ids)), name)

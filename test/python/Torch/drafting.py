@@ -32,6 +32,11 @@ STARVED = {
         "policy": Policy.certified(0.9, candidates=8, sinks=1, window=2),
         "sketch": Sketch(bits=8),
     },
+    "moments": {
+        "policy": Policy.certified(0.9, candidates=8, sinks=1, window=2),
+        "sketch": Sketch(),
+        "moments": True,
+    },
     "pages": {
         "policy": Policy(pages=3, sinks=1, window=2),
         "summary": "mean",

@@ -161,12 +161,16 @@ class EngineTest(unittest.TestCase):
     def test_environment(self):
         with mock.patch.dict(os.environ, clear=True):
             found = options_from_environment()
-        self.assertEqual(found, {"policy": Policy(), "summary": None, "sketch": None})
+        nothing = {"summary": None, "sketch": None, "moments": False}
+        self.assertEqual(found, {"policy": Policy(), **nothing})
         text = '{"candidates": 64, "tolerance": 0.3, "sketch": {"bits": 8}}'
         with mock.patch.dict(os.environ, VASHISTA_POLICY=text):
             found = options_from_environment()
         self.assertEqual(found["policy"], Policy(candidates=64, tolerance=0.3))
         self.assertEqual(found["sketch"], Sketch(bits=8))
+        text = text.replace("{", '{"moments": true, ', 1)
+        with mock.patch.dict(os.environ, VASHISTA_POLICY=text):
+            self.assertTrue(options_from_environment()["moments"])
         for text in ("dense", '{"budget": 3}', "[]"):
             with mock.patch.dict(os.environ, VASHISTA_POLICY=text):
                 with self.assertRaisesRegex(
@@ -189,6 +193,11 @@ class EngineTest(unittest.TestCase):
             ("engine: soft_cap: expected None: prompts go to SDPA, got 3.0",
              lambda: EngineLayer(
                  AttentionSpec(H, HKV, D, scale=0.25, dtype="f32", soft_cap=3.0), pages)),
+            ("engine: moments: expected False: they are of sequences, and an engine's "
+             "pages are of nobody, got True",
+             lambda: EngineLayer(
+                 AttentionSpec(H, HKV, D, scale=0.25, dtype="f32", moments=True,
+                               **CERTIFIED), pages)),
         ):  # fmt: skip
             with self.subTest(message=message):
                 with self.assertRaises(vashista.Error) as caught:

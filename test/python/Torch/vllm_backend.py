@@ -175,6 +175,16 @@ class VllmTest(unittest.TestCase):
             with self.assertRaisesRegex(vashista.Error, f"vashista: {message}"):
                 adapter.VashistaImpl(H, D, 0.25, HKV, **options)
 
+    def test_moments(self):
+        """They are of sequences, which a block table does not name."""
+        policy = '{"candidates": 64, "tolerance": 0.3, "sketch": {}, "moments": true}'
+        cache = torch.zeros(2, 3, HKV, 16, D)
+        with (
+            mock.patch.dict(os.environ, VASHISTA_POLICY=policy),
+            self.assertRaisesRegex(vashista.Error, "engine: moments: expected False"),
+        ):
+            adapter.VashistaImpl(H, D, 0.25, HKV)._get_layer(cache)
+
 
 if __name__ == "__main__":
     unittest.main()
