@@ -13,7 +13,7 @@ from vashista._memory import TorchMemory
 from vashista.eval._artefacts import Artefacts
 
 from _inputs import Inputs
-from _shapes import TOLERANCE, Shape, lists_of, spec_of, text_of
+from _shapes import CERTIFIED, TOLERANCE, Shape, lists_of, spec_of, text_of
 
 #: What f32 leaves of a log-sum-exp, as a share of a mass: less is no false certificate.
 SLACK = 1e-4
@@ -34,19 +34,28 @@ class Ours:
             name: memory.zeros((len(inputs.k), *size), dtype)
             for name, (size, dtype) in spec.kept.items()
         }
+        self.of_sequences = [
+            [
+                memory.zeros((shape.batch, *size), dtype)
+                for size, dtype in spec.kept_of_sequences.values()
+            ]
+            for _ in range(inputs.copies)
+        ]
         if self.kept:
             norms = ("norms",) if spec.policy.is_certified else ()
             written = (*spec.summary_parts, *norms, *spec.sketch_parts)
             caches = (inputs.k, inputs.v) if norms else (inputs.k,)
             summarize = vashista.torch.op(artefact, "summarize")
             lens = torch.full_like(inputs.lens, shape.context)
-            for table in inputs.table:
-                summarize(*caches, table, lens, *(self.kept[n] for n in written))
+            kept = [self.kept[name] for name in written]
+            for table, own in zip(inputs.table, self.of_sequences):
+                summarize(*caches, table, lens, *kept, *own)
 
     def __call__(self, copy: int) -> torch.Tensor:
         inputs = self.inputs
         arguments = (inputs.q[copy], inputs.k, inputs.v, inputs.table[copy])
-        self.results = self._decode(*arguments, inputs.lens, *self.kept.values())
+        kept = (*self.kept.values(), *self.of_sequences[copy])
+        self.results = self._decode(*arguments, inputs.lens, *kept)
         return self.results[0]
 
 
@@ -121,7 +130,7 @@ def describe(call: Ours, dense_lse: torch.Tensor, truth: Truth) -> dict[str, Any
     """What a step of the first set of inputs is, beside its time."""
     call(0)
     results = call.results
-    if call.variant == "certified":
+    if call.variant in CERTIFIED:
         return proved(results, dense_lse, truth, call.inputs.shape)
     out: dict[str, Any] = {"error": truth.error(results[0])}
     if call.variant != "dense":

@@ -19,7 +19,9 @@ ROUTED, CANDIDATES = 64, 128  # pages and tokens of the steps without a certific
 SINKS, WINDOW = 4, 64
 TOLERANCE, ROUNDS = 0.5, 2
 #: What is measured of ours, in the order of tables.
-OURS = ("dense", "mean", "mean_std", "certified")
+OURS = ("dense", "mean", "mean_std", "certified", "moments")
+#: Of them those that prove something; the second with moments of sequences.
+CERTIFIED = ("certified", "moments")
 #: Others' dense steps, by the names of options, in the order of tables.
 PEERS = {
     "sdpa": "cuDNN",
@@ -105,12 +107,13 @@ def of_trace(path: pathlib.Path, batch: int) -> Shape:
 
 def spec_of(shape: Shape, variant: str) -> AttentionSpec:
     options: dict = {}
-    if variant == "certified":
+    if variant in CERTIFIED:
         most = max(SINKS + WINDOW, shape.context // 4)
         options["policy"] = Policy.certified(
             TOLERANCE, candidates=most, sinks=SINKS, window=WINDOW, rounds=ROUNDS
         )
         options["sketch"] = Sketch()
+        options["moments"] = variant == "moments"
     elif variant != "dense":
         options["policy"] = Policy(
             pages=ROUTED, candidates=CANDIDATES, sinks=SINKS, window=WINDOW
@@ -162,7 +165,7 @@ def with_counts(text: str) -> str:
 
 def lists_of(variant: str):
     """What `Artefacts.make` makes of a module before it is compiled."""
-    return with_counts if variant == "certified" else None
+    return with_counts if variant in CERTIFIED else None
 
 
 # Bytes.
@@ -178,13 +181,15 @@ def stages(shape: Shape, variant: str, tokens: int | None = None) -> dict[str, i
     token = 2 * shape.dim  # of a key, or a value
     if variant == "dense":
         return {"keys and values": rows * shape.context * 2 * token}
-    if variant == "certified":
+    if variant in CERTIFIED:
         spec = spec_of(shape, variant)
         sketch = spec.page_bytes["sketch"] // PAGE // shape.kv_heads
         if tokens is None:
-            raise ValueError("certified: expected how many tokens were attended")
+            raise ValueError(f"{variant}: expected how many tokens were attended")
+        moments = {"moments": shape.batch * spec.sequence_bytes}
         return {
             "sketch": rows * shape.context * sketch,
+            **(moments if spec.moments else {}),
             "keys and values": tokens * 2 * token,
             # How far bounds lie below the highest of their block, and that one.
             "scores": 2 * 2 * (heads + rows) * shape.context,
@@ -209,6 +214,7 @@ _KERNELS = {
     "sketch_scan": (("sketch", 1.0), ("scores", 0.5)),
     "vector_scan": (("summaries", 1.0), ("scores", 0.5)),
     "pick": (("scores", 0.5),),
+    "moment": (("moments", 1.0),),
     "attend": (("keys and values", 1.0),),
     "attend_best": (("keys", 1.0), ("values", 1.0)),
     "route_attend_best": (("summaries", 1.0), ("keys", 1.0), ("values", 1.0)),

@@ -7,7 +7,8 @@
 For each shape (sequences x KV heads x query heads of each x tokens; D = 128, pages of 16
 tokens in a random order, bf16): the dense step, 64 pages and 128 tokens by `mean` and by
 `mean_std`, and the certified step (4-bit sketch, tau at most 50 %, two rounds, at most a
-quarter of the tokens in each, dense where that does not do). Beside them, over the same
+quarter of the tokens in each, dense where that does not do), also with second moments
+of what the sketch lacks. Beside them, over the same
 keys and values, PyTorch's SDPA by cuDNN and, where it can be imported, FlashInfer: its
 decode wrapper without and with tensor cores, and XQA.
 
@@ -34,6 +35,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"))
 
 from _shapes import (  # noqa: E402
+    CERTIFIED,
     OURS,
     PEERS,
     chosen,
@@ -227,8 +229,9 @@ class Program:
             if name != "dense":
                 call = _ours.Ours(name, inputs, self.artefacts)
             add(name, call, {"found": _ours.describe(call, lse, truth)})
-        if found.get("certified", {}).get("found", {}).get("false"):
-            self.failures.append(f"{shape.name}: a certificate is false")
+        for name in CERTIFIED:
+            if found.get(name, {}).get("found", {}).get("false"):
+                self.failures.append(f"{shape.name}: {name}: a certificate is false")
         for name, make in self.makers.items():
             title = PEERS[name]
             try:

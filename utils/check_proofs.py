@@ -14,6 +14,10 @@ Sequences share nothing, keys are Gaussian but for a few channels, or not finite
 of some heads are in the hundreds, as those of trained models can be, and a key far above
 others has their highest bound, and no score.
 
+With a moment tails must not be below the mass that is left, nor below that of the worst
+logits that have these scores, bounds and moment, nor far above what the best threshold
+makes of them.
+
 Needs NumPy, a CUDA device, and ptxas for a target such as cuda:sm_90a; with
 --target=cpu none of these but NumPy.
 """
@@ -45,6 +49,7 @@ def draw():
         "within": False,
         "longest": 0,
         "scale": 1,
+        "moment": False,
     }
     for heads, tolerance in itertools.product(
         ((2, 2), (4, 2), (6, 2), (8, 2), (14, 2), (16, 2), (24, 2)), (0.5, 0.1)
@@ -61,6 +66,13 @@ def draw():
     for heads, size in (((2, 2), 16), ((8, 2), 16), ((8, 2), 8)):
         long = {"page_size": size, "longest": 70008, "budget": 16384, "scale": 3}
         yield {**base, "heads": heads, **long}
+    for heads in ((2, 2), (8, 2), (14, 2)):
+        yield {**base, "heads": heads, "moment": True}
+    yield {**base, "tolerance": 0.1, "moment": True}
+    yield {**base, **long, "moment": True}
+    for size, budget in ((5, 512), (16, 96), (16, 4096)):
+        more = {"page_size": size, "budget": budget, "always": " sinks 4 window 64"}
+        yield {**base, **more, "rows": True, "moment": True}
 
 
 def text(name, case):
@@ -79,6 +91,10 @@ def text(name, case):
     }
     if not case["rows"]:
         types.pop("rows")
+    moment, moment_type = "", ""
+    if case["moment"]:
+        types["moment"] = f"tensor<?x{heads}xf32>"
+        moment, moment_type = " moment(%moment)", f", {types['moment']}"
     rows = " rows(%rows)" if case["rows"] else ""
     row_type = [types["rows"]] if case["rows"] else []
     parts = {
@@ -86,9 +102,7 @@ def text(name, case):
         "scales": f"{pool}{groups}xf8E4M3FN>",
         "norms": f"tensor<?x{kv}x{size}xi8>",
     }
-    made = "\n".join(
-        f"  %{n}_any = tensor.empty(%pool) : {of}" for n, of in parts.items()
-    )
+    made = "\n".join(f"  %{n}_any = tensor.empty(%pool) : {of}" for n, of in parts.items())
     results = ", ".join(parts.values())
     sketch = "<bits = 4, group = 32, rotation = hadamard, norm = token>"
     score, per_head = f"tensor<?x{heads}x?xf32>", f"tensor<?x{heads}xf32>"
@@ -113,37 +127,69 @@ func.func @{name}_scores({arguments}) -> ({score}, {score}) {{
 }}
 func.func @{name}({arguments}) -> ({ids}, {counts}, {per_head}, {ids}, {counts}, {per_head}) {{
 {head}
-  %p:3 = vashista.pick {mode} {last}
-      : ({score}, {score}, {types["lens"]}) -> {picked}
-  %r:3 = vashista.pick {mode} taken(%taken) attended(%attended) {last}
-      : ({score}, {score}, {types["lens"]}, {types["taken"]}, {types["attended"]}) -> {picked}
+  %p:3 = vashista.pick {mode}{moment} {last}
+      : ({score}, {score}, {types["lens"]}{moment_type}) -> {picked}
+  %r:3 = vashista.pick {mode} taken(%taken) attended(%attended){moment} {last}
+      : ({score}, {score}, {types["lens"]}, {types["taken"]}, {types["attended"]}{moment_type})
+        -> {picked}
   return %p#0, %p#1, %p#2, %r#0, %r#1, %r#2
       : {ids}, {counts}, {per_head}, {ids}, {counts}, {per_head}
 }}"""
 
 
-def find_enough(scores, bounds, ratio, attended, aim):
+def left_by_moment(score, bound, moment):
+    """What slots from each on, and from behind the last, stand for at most: in their
+    order, in which the first are as bad as their bounds."""
+    lack = np.maximum(bound - score, 0)
+    mass = np.exp(score)
+
+    def from_each(x):
+        return np.append(np.cumsum(x[::-1])[::-1], 0)
+
+    gain, cost = np.exp(bound) - mass * (1 + lack), lack**2
+    gains, costs = (np.append(0, np.cumsum(x)) for x in (gain, cost))
+    most = np.interp(costs + moment, costs, gains) - gains
+    return from_each(mass) + np.sqrt(moment * from_each(mass**2)) + most
+
+
+def worst_left(score, bound, moment):
+    """The log of what slots stand for of which as many as can be are as bad as their
+    bounds, and the others as their scores say: nothing that is given forbids it."""
+    lack = np.maximum(bound - score, 1e-9)
+    gain = np.exp(bound - bound.max()) - np.exp(score - bound.max())
+    order = np.argsort(-gain / lack**2)
+    bad = order[np.cumsum(lack[order] ** 2) <= moment]
+    logits = score.copy()
+    logits[bad] = bound[bad]
+    return log_sum_exp(logits)
+
+
+def find_enough(scores, bounds, moments, ratio, attended, aim):
     """How many slots are enough for all heads, by `aim` times the mass that scores of
     what is picked promise: heads after each other, each the best of its bounds."""
     chosen = np.zeros(bounds.shape[1], bool)
-    for score, bound, other in zip(scores, bounds, attended):
+    for score, bound, moment, other in zip(scores, bounds, moments, attended):
         top = bound.max()
-        rest, mass = np.exp(bound - top), aim * np.exp(score - top)
+        mass = aim * np.exp(score - top)
         order = np.argsort(-bound, kind="stable")
         order = order[~chosen[order]]
         got = np.exp(other - top) + mass[chosen].sum() + np.append(0, np.cumsum(mass[order]))
-        left = np.append(np.cumsum(rest[order][::-1])[::-1], 0)
+        if np.isnan(moment):
+            left = np.append(np.cumsum(np.exp(bound[order] - top)[::-1])[::-1], 0)
+        else:
+            left = left_by_moment(score[order] - top, bound[order] - top, moment)
         chosen[order[: np.argmax(left <= ratio * got)]] = True
     return chosen.sum()
 
 
 def judge_pick(where, case, found, given, counted):
-    """Of a group; `given`: scores, bounds, taken slots, the mass attended, what is picked
-    in any case, how many slots a table has room for, whether logits are in the
-    hundreds, and what is aimed at; `counted` gets how many were picked, and how many are
-    enough."""
+    """Of a group; `given`: scores, bounds, logits, moments (NaN for none), taken slots,
+    the mass attended, what is picked in any case, how many slots a table has room for,
+    whether logits are in the hundreds, whether they or a key are odd, whether it is a GPU's, and what is aimed at; `counted` gets how many were
+    picked, and how many are enough."""
     ids, count, tails = found
-    scores, bounds, taken, attended, always, num_slots, is_loud, aim = given
+    scores, bounds, logits, moments, taken, attended, always, *more = given
+    num_slots, is_loud, is_odd, on_gpu, aim = more
     length, budget = bounds.shape[1], case["budget"]
     ratio = case["tolerance"] / (1 - case["tolerance"])
     if (ids[count:] != -1).any() or (np.diff(ids[:count]) <= 0).any():
@@ -156,6 +202,17 @@ def judge_pick(where, case, found, given, counted):
     left = ~chosen & ~taken
     for head, (bound, tail) in enumerate(zip(bounds, tails)):
         exact = log_sum_exp(bound[left]) if left.any() else -INF
+        room = 1e-2
+        if not np.isnan(moments[head]) and left.any() and np.isfinite(bound[left]).all():
+            order = np.argsort(-bound[left], kind="stable")
+            own, others = scores[head][left][order], bound[left][order]
+            most = others.max()
+            exact = max(log_sum_exp(logits[head][left]), worst_left(own, others, moments[head]))
+            limit = most + np.log(left_by_moment(own - most, others - most, moments[head])[0])
+            # Thresholds are tried for bounds a few nats above scores. A GPU has one, found
+            # in bins: of few slots it is far from the best.
+            far = 3 if on_gpu and length < 4096 else 1.2 if is_odd or on_gpu else 0.3
+            room = max(limit - exact, 0) + (INF if is_loud else far)
         if np.isnan(bound[left]).any() or (bound[left] == INF).any():
             exact = INF
         if not tail >= exact:
@@ -163,7 +220,7 @@ def judge_pick(where, case, found, given, counted):
         # Masses too small for f32 beside the highest bound's are not told apart.
         top = bound[np.isfinite(bound)].max(initial=-INF)
         lost = top - 126 * np.log(2) + np.log(num_slots)
-        most = np.logaddexp(exact, lost) + 1e-2
+        most = np.logaddexp(exact, lost) + room
         if not (tail <= most or exact == -INF == tail):
             yield f"{where}, head {head}: the tail {tail} is above {most}"
     if not np.isfinite(bounds).all():
@@ -176,20 +233,25 @@ def judge_pick(where, case, found, given, counted):
             yield f"{where}: a sink or a token of the window is left"
         if not left.any():
             return
-        mass = np.array(
-            [log_sum_exp(np.append(s[chosen], a)) for s, a in zip(scores, attended)]
-        )
+        mass = np.array([log_sum_exp(np.append(s[chosen], a)) for s, a in zip(scores, attended)])
         short = (tails - mass - np.log(ratio)).max()
-        if short > (0.375 if is_loud else 0.25):  # bins are up to 1/4 nat
+        # Bins are up to 1/4 nat; with a moment they are averages, and thresholds others.
+        by_moment = not np.isnan(moments[0])
+        if by_moment and (is_loud or on_gpu and length < 4096):
+            return
+        if short > (1.2 if by_moment and is_odd else 0.375 if by_moment or is_loud else 0.25):
             yield f"{where}: a head is short of its target by {short} nats"
         enough = find_enough(
-            scores[:, open_slots], bounds[:, open_slots], ratio, attended, aim
+            scores[:, open_slots], bounds[:, open_slots], moments, ratio, attended, aim
         )
         counted.append((count, max(enough, 1)))
-        if count > 1.5 * enough + always.sum() + 64:
+        few = 128 if by_moment and is_odd else 64  # bins are wide beside a far key
+        if count > 1.5 * enough + always.sum() + few:
             yield f"{where}: {count} are picked where {enough} are enough"
         return
-    enough = find_enough(scores[:, open_slots], bounds[:, open_slots], ratio, attended, aim)
+    enough = find_enough(
+        scores[:, open_slots], bounds[:, open_slots], moments, ratio, attended, aim
+    )
     if budget > 1.5 * enough + always.sum() + 64:
         yield f"{where}: the budget of {budget} is picked where {enough} are enough"
     # The best of what one head needs: of bounds as high as those picked; by bounds or
@@ -237,7 +299,20 @@ def judge(counted, case, entries, number, rng):
         taken[row, head, :some] = np.sort(ids)
     attended = np.float32(rng.normal(0, 3, (rows, heads)))
     lists = [batch.table, batch.lens, batch.seq_lens, *batch.lists, taken, attended]
-    scores, bounds = entries[1](q, k, *lists, checked=False)
+    moment = np.full((rows, heads), np.nan, np.float32)
+    given_moment = [moment] if case["moment"] else []
+    scores, bounds = entries[1](q, k, *lists, *given_moment, checked=False)
+    exact = np.full(scores.shape, -INF)
+    for row, head in np.ndindex(rows, heads):
+        length, own = batch.lens[row], head // group
+        pages = batch.table[batch.sequences[row], : -(-length // size)]
+        with np.errstate(all="ignore"):
+            keys = k[pages, own].reshape(-1, dim)[:length].astype(float)
+            exact[row, head, :length] = keys @ q[row, head].astype(float) * dim**-0.5
+            known = np.isfinite(bounds[row, head, :length])
+            off = (exact - scores)[row, head, :length][known]
+        if case["moment"]:
+            moment[row, head] = np.float32((off**2).sum() * (1 + 1e-6))
     if is_loud:  # the best are taken, and attended: else all that is left is beyond f32
         for row, head in np.ndindex(rows, heads):
             some = min(200, batch.lens[row])
@@ -253,7 +328,7 @@ def judge(counted, case, entries, number, rng):
             pages = batch.table[batch.sequences[row], ids // size]
             logits = k[pages, head // group, ids % size] @ q[row, head].astype(float)
             attended[row, head] = log_sum_exp(logits * dim**-0.5) if len(ids) else -INF
-    found, is_same = is_repeatable(entries[0], [q, k, *lists])
+    found, is_same = is_repeatable(entries[0], [q, k, *lists, *given_moment])
     if not is_same:
         yield "another result when repeated"
     for row, head in np.ndindex(rows, kv):
@@ -266,8 +341,11 @@ def judge(counted, case, entries, number, rng):
         was[taken[row, head][taken[row, head] >= 0]] = True
         nothing = np.full(group, -INF)
         for which, ids, count, tails in ((0, *found[:3]), (1, *found[3:])):
-            given = [x, y, was if which else was & False, attended[row, own] if which else nothing]
-            given += [always & ~was if which else always, scores.shape[2], is_loud, aim]
+            given = [x, y, exact[row, own, :length], moment[row, own].astype(float)]
+            given += [was if which else was & False]
+            given += [attended[row, own] if which else nothing]
+            given += [always & ~was if which else always, scores.shape[2], is_loud]
+            given += [number % 4 in (1, 2), entries[2] != "cpu", aim]
             pick = ids[row, head], count[row, head], tails[row, own].astype(float)
             where = f"row {row}, KV head {head}, pick {which}"
             if length == 0:
