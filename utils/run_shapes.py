@@ -20,6 +20,8 @@ Needs NumPy; artefacts that were compiled elsewhere are found in --artefacts.
 """
 
 import argparse
+import functools
+import itertools
 import pathlib
 import re
 import sys
@@ -71,7 +73,7 @@ def widen(bits: np.ndarray) -> np.ndarray:
     return (bits.astype(np.uint32) << 16).view(np.float32).astype(float)
 
 
-def run(artefact: vashista.Artefact, group: int, name: str, rng: np.random.Generator):
+def run(artefact: vashista.Artefact, rng: np.random.Generator, group: int, name: str):
     """One shape; yields what is wrong."""
     lens = np.exp(rng.uniform(0, np.log(LONGEST), rng.integers(1, 5))).astype(np.int32)
     lens[rng.random(len(lens)) < 0.1] = 0
@@ -247,7 +249,7 @@ def judge_moments(got: np.ndarray, least: np.ndarray, most: float):
         yield f"a trace is {np.trace(got) / trace} of what it must be, expected {most}"
 
 
-def run_moments(artefact: vashista.Artefact, form: Format, dtype: str, rng: np.random.Generator):
+def run_moments(artefact: vashista.Artefact, rng: np.random.Generator, form: Format, dtype: str):
     """One shape; yields what is wrong."""
     lens = np.exp(rng.uniform(0, np.log(LONGEST), rng.integers(1, 5))).astype(np.int32)
     lens[rng.random(len(lens)) < 0.1] = 0
@@ -336,6 +338,16 @@ def run_moments(artefact: vashista.Artefact, form: Format, dtype: str, rng: np.r
             yield where(row, head) + f"a moment is {got}, expected {exact + room} at most"
 
 
+def modules():
+    """The name of each, its text, and what checks a shape of it."""
+    for group, name in itertools.product(GROUPS, STEPS):
+        check = functools.partial(run, group=group, name=name)
+        yield f"{name}, {group} heads of each", spec_of(group, name).text, check
+    for name, (form, dtype) in MOMENTS.items():
+        check = functools.partial(run_moments, form=form, dtype=dtype)
+        yield name, moments_text(form, dtype), check
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -357,10 +369,9 @@ def main() -> int:
         parser.error(f"argument --part: expected I/N, I from 0 to N - 1, got {args.part}")
     artefacts = Artefacts(args.artefacts, args.target)
     wrong = shapes = 0
-    for number, (group, name) in enumerate((g, n) for g in GROUPS for n in STEPS):
+    for number, (name, text, check) in enumerate(modules()):
         if number % parts != first:
             continue
-        text = spec_of(group, name).text
         if args.compile_only:
             artefacts.make(text)
             continue
@@ -368,21 +379,7 @@ def main() -> int:
         for trial in range(args.each):
             rng = np.random.default_rng([args.seed, number, trial])
             shapes += 1
-            for what in run(artefact, group, name, rng):
-                wrong += 1
-                print(f"{name}, {group} heads of each, {what}")
-    for number, (name, (form, dtype)) in enumerate(MOMENTS.items(), len(GROUPS) * len(STEPS)):
-        if number % parts != first:
-            continue
-        text = moments_text(form, dtype)
-        if args.compile_only:
-            artefacts.make(text)
-            continue
-        artefact = artefacts.get(text)
-        for trial in range(args.each):
-            rng = np.random.default_rng([args.seed, number, trial])
-            shapes += 1
-            for what in run_moments(artefact, form, dtype, rng):
+            for what in check(artefact, rng):
                 wrong += 1
                 print(f"{name}, {what}")
     if not args.compile_only:

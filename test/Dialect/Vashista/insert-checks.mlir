@@ -292,3 +292,48 @@ func.func private @private(
       -> (tensor<4x8x64xf32>, tensor<4x8xf32>)
   return %s#0 : tensor<4x8x64xf32>
 }
+
+// -----
+
+// A moment is of the rows that a check has left; it needs none of its own.
+// CHECK-LABEL: func.func @moment(
+// CHECK-SAME: %[[Q:.*]]: tensor<4x8x128xbf16>, %[[M:.*]]: tensor<?x2x128x128xf32>, %[[LENS:.*]]: tensor<4xi32>, %[[ROWS:.*]]: tensor<4xi32>) -> tensor<4x8xf32>
+// CHECK-NOT: vashista.check
+// CHECK: vashista.moment %[[Q]] of(%[[M]]) {{.*}} lens(%[[LENS]]) rows(%[[ROWS]])
+func.func @moment(%q: tensor<4x8x128xbf16>, %m: tensor<?x2x128x128xf32>,
+                  %lens: tensor<4xi32>, %rows: tensor<4xi32>)
+    -> tensor<4x8xf32> {
+  %moment = vashista.moment %q of(%m)
+      sketch <bits = 4, group = 32, rotation = hadamard, norm = token>
+      lens(%lens) rows(%rows) scale 0.0883883461
+      : (tensor<4x8x128xbf16>, tensor<?x2x128x128xf32>, tensor<4xi32>,
+         tensor<4xi32>) -> tensor<4x8xf32>
+  return %moment : tensor<4x8xf32>
+}
+
+// -----
+
+// The sequences of an attention's moments are those of its table.
+// CHECK-LABEL: func.func @moments(
+// CHECK: %[[CHECKED:.*]], %[[ROWS:.*]], %{{.*}} = vashista.check_table
+// CHECK: vashista.attention {{.*}} lens(%[[CHECKED]]) rows(%[[ROWS]]) {{.*}} moments(
+func.func @moments(
+    %q: tensor<4x8x128xbf16>, %k: tensor<?x2x16x128xbf16>,
+    %table: tensor<3x?xi32>, %lens: tensor<4xi32>, %rows: tensor<4xi32>,
+    %codes: tensor<?x2x16x64xi8>, %scales: tensor<?x2x16x4xf8E4M3FN>,
+    %residuals: tensor<?x2x16xi8>, %norms: tensor<?x2x2xf32>,
+    %m: tensor<3x2x128x128xf32>) -> tensor<4x8xf32> {
+  %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q keys(%k)
+      values(%k) table(%table) lens(%lens) rows(%rows)
+      sketch <bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %residuals)
+      norms(%norms) moments(%m)
+      policy <pages = 0, candidates = 512, pick = proving, tolerance = 0.5>
+      scale 0.0883883461
+      : (tensor<4x8x128xbf16>, tensor<?x2x16x128xbf16>,
+         tensor<?x2x16x128xbf16>, tensor<3x?xi32>, tensor<4xi32>,
+         tensor<4xi32>, tensor<?x2x16x64xi8>, tensor<?x2x16x4xf8E4M3FN>,
+         tensor<?x2x16xi8>, tensor<?x2x2xf32>, tensor<3x2x128x128xf32>)
+      -> (tensor<4x8x128xf32>, tensor<4x8xf32>, tensor<4x8xf32>,
+          tensor<4x8xf32>, tensor<4x2xi32>, tensor<4x2xi1>)
+  return %tau : tensor<4x8xf32>
+}
