@@ -211,20 +211,18 @@ private:
   Value getLevel(const Levels &levels, int64_t slot);
   /// Depths of a head's slots: `below` of their tiles, and a level.
   llvm::SmallVector<Value> getBelow(Value top, const Levels &levels);
+  /// What these are before they are integers, so much less.
+  llvm::SmallVector<Value> getSteps(Value top, const Levels &levels,
+                                    float less = 0);
   Value getDepth(const Levels &levels, llvm::ArrayRef<Value> below,
                  int64_t slot) {
     return b.addI(getLevel(levels, slot), below[slot / kTogether]);
   }
-  /// The same of few heads, as f32: no conversions, which are slow. `loaded` of
-  /// `loadAllLevels`.
-  struct FloatDepths {
-    llvm::SmallVector<Levels> levels;
-    llvm::SmallVector<llvm::SmallVector<Value>> below;
-    llvm::SmallVector<Value> spreads; // sure ones, with a moment
-  };
-  FloatDepths takeFloatDepths(ValueRange loaded, size_t slots,
-                              llvm::ArrayRef<Value> headTops);
-  Value getFloatDepth(const FloatDepths &of, int64_t head, int64_t slot);
+  /// The same, with what is below as f32 for `getFloatDepth`: no conversions,
+  /// which are slow.
+  AllLevels takeFloatLevels(ValueRange loaded, size_t slots,
+                            llvm::ArrayRef<Value> headTops);
+  Value getFloatDepth(const AllLevels &all, int64_t head, int64_t slot);
   Value toFloatDepth(Value depth) {
     return mlir::arith::SIToFPOp::create(b, b.getF32Type(), depth);
   }

@@ -119,18 +119,25 @@ SmallVector<Value> PickLauncher::getBoundsOfLevels(Value head,
   return result;
 }
 
-SmallVector<Value> PickLauncher::getBelow(Value top, const Levels &levels) {
-  SmallVector<Value> below;
+SmallVector<Value> PickLauncher::getSteps(Value top, const Levels &levels,
+                                          float less) {
+  SmallVector<Value> found;
   for (Value tileTop : levels.tops) {
     // Not known: far above. NaN, of nothing and nothing: the same.
-    Value steps = math::FmaOp::create(
-        b, b.subF(top, tileTop), b.f32(ScanFindings::kPerNat), b.f32(-0x1p-6f));
+    Value steps = math::FmaOp::create(b, b.subF(top, tileTop),
+                                      b.f32(ScanFindings::kPerNat),
+                                      b.f32(-0x1p-6f - less));
     steps = b.maxNumber(steps, b.f32(-0x1p20f));
-    steps = b.minNumber(steps, b.f32(0x1p16f));
-    // Towards zero: the highest lies not above itself.
-    below.push_back(arith::FPToSIOp::create(b, b.getI32Type(), steps));
+    found.push_back(b.minNumber(steps, b.f32(0x1p16f)));
   }
-  return below;
+  return found;
+}
+
+SmallVector<Value> PickLauncher::getBelow(Value top, const Levels &levels) {
+  // Towards zero: the highest lies not above itself.
+  return llvm::map_to_vector(getSteps(top, levels), [&](Value steps) -> Value {
+    return arith::FPToSIOp::create(b, b.getI32Type(), steps);
+  });
 }
 
 SmallVector<Value> PickLauncher::loadAllLevels(ArrayRef<Slot> slots) {
@@ -158,32 +165,26 @@ PickLauncher::AllLevels PickLauncher::takeAllLevels(ValueRange loaded,
 /// f32 numbers from 2^23 on are integers, which their last bits are.
 static constexpr float kInteger = 0x1p23f;
 
-PickLauncher::FloatDepths
-PickLauncher::takeFloatDepths(ValueRange loaded, size_t slots,
+PickLauncher::AllLevels
+PickLauncher::takeFloatLevels(ValueRange loaded, size_t slots,
                               ArrayRef<Value> headTops) {
-  FloatDepths all;
+  AllLevels all;
   for (int64_t head = 0; head < group; ++head) {
     all.levels.push_back(Levels::unpack(loaded, slots));
     SmallVector<Value> &below = all.below.emplace_back();
-    for (Value tileTop : all.levels.back().tops) {
-      // As `getBelow`, rounded down by a half less, and to an integer by a sum.
-      Value steps = math::FmaOp::create(b, b.subF(headTops[head], tileTop),
-                                        b.f32(ScanFindings::kPerNat),
-                                        b.f32(-0x1p-6f - 0.5f));
-      steps = b.maxNumber(steps, b.f32(-0x1p20f));
-      steps = b.minNumber(steps, b.f32(0x1p16f));
+    // Rounded down by a half less, and to an integer by a sum.
+    for (Value steps : getSteps(headTops[head], all.levels.back(), 0.5f))
       below.push_back(b.subF(steps, b.f32(kInteger)));
-    }
   }
   for (Value spread : getSpreads(loaded))
     all.spreads.push_back(getSureSpread(spread));
   return all;
 }
 
-Value PickLauncher::getFloatDepth(const FloatDepths &of, int64_t head,
+Value PickLauncher::getFloatDepth(const AllLevels &all, int64_t head,
                                   int64_t slot) {
   // The level in the last bits of kInteger.
-  const Levels &levels = of.levels[head];
+  const Levels &levels = all.levels[head];
   Value ones = b.i32(0x4b00), bits;
   if (levels.packed.size() == 1)
     bits = b.permuteBytes(levels.packed[0], ones, 0x5410);
@@ -191,7 +192,7 @@ Value PickLauncher::getFloatDepth(const FloatDepths &of, int64_t head,
     bits = b.permuteBytes(levels.packed[slot / 2], ones,
                           slot % 2 ? 0x5432 : 0x5410);
   Value level = arith::BitcastOp::create(b, b.getF32Type(), bits);
-  return b.addF(level, of.below[head][slot / kTogether]);
+  return b.addF(level, all.below[head][slot / kTogether]);
 }
 
 SmallVector<Value> PickLauncher::loadOfHeads(Value buffer) {
@@ -293,7 +294,7 @@ PickLauncher::Marked PickLauncher::markDeep(Value isNearlyOver) {
           loaded = here;
         }
         SmallVector<Value> next(now), needed(slots.size()), left(slots.size());
-        FloatDepths all = takeFloatDepths(loaded, slots.size(), headTops);
+        AllLevels all = takeFloatLevels(loaded, slots.size(), headTops);
         for (auto [i, slot] : llvm::enumerate(slots)) {
           SmallVector<Value> depths;
           Value is = no;
@@ -388,6 +389,9 @@ PickLauncher::Marked PickLauncher::markUntilProved() {
           Value hasRoom = b.compare(CmpIPredicate::sle, marked.number,
                                     b.i32(op.getBudget()));
           goesOn = b.andI(goesOn, b.andI(isLeft, hasRoom));
+          // Thresholds are those that what is left was summed up by.
+          goesOn = b.andI(goesOn, b.compare(CmpIPredicate::slt, pass,
+                                            b.index(kPasses - 1)));
           Value isLast =
               b.compare(CmpIPredicate::sge, pass, b.index(kPasses - 2));
           Value deeper = arith::ShLIOp::create(
