@@ -119,7 +119,7 @@ def draw_scans():
         "within": False,
         "rows": False,
     }
-    for bits, group in itertools.product((4, 5, 6, 8), (32, 64, 128)):
+    for bits, group in itertools.product((2, 3, 4, 5, 6, 8), (32, 64, 128)):
         yield {**base, "bits": bits, "group": group}
     for heads in ((2, 2), (6, 2), (10, 2), (32, 2)):
         yield {**base, "heads": heads}
@@ -268,7 +268,10 @@ def source_text(name, case):
     if kind == "keys":
         order = (kv, size) if case["layout"] == "hnd" else (size, kv)
         parts = {"k": f"tensor<?x{order[0]}x{order[1]}x{dim}x{dtype}>"}
-        source, width = f"keys<{case['layout']}>", LISTED * size if case["within"] else "?"
+        source, width = (
+            f"keys<{case['layout']}>",
+            LISTED * size if case["within"] else "?",
+        )
     else:
         parts = {"first": summary}
         if kind != "mean":
@@ -305,7 +308,11 @@ def judge_source(case, entry, number, rng):
     spread = 1 + 3 * (number % 3)
     q = spread * rng.standard_normal((len(lens), heads, dim))
     q, exact_q = stored(q, case["dtype"])
-    shape = (batch.num_pages, kv, size, dim) if kind == "keys" else (batch.num_pages, kv, dim)
+    shape = (
+        (batch.num_pages, kv, size, dim)
+        if kind == "keys"
+        else (batch.num_pages, kv, dim)
+    )
     drawn = rng.standard_normal((2, *shape))
     if kind == "keys":
         hidden = np.arange(size)[None] >= length[:, None]
@@ -349,7 +356,9 @@ def judge_source(case, entry, number, rng):
             reach = np.linalg.norm(w) * y
             truth, sizes = truth + reach, sizes + reach
         # A sum of products of f32, in any order; what bounds add is twice as much.
-        room = (1 if kind in ("keys", "mean", "mean_std") else 4) * (dim + 8) * 2.0**-24
+        room = (
+            (1 if kind in ("keys", "mean", "mean_std") else 4) * (dim + 8) * 2.0**-24
+        )
         scale = np.float64(np.float32(dim**-0.5))
         truth, room = truth * scale, room * sizes * scale + 1e-30
         if case["cap"]:
@@ -403,7 +412,9 @@ def draw_picks():
     yield {**proving, "budget": 50, "always": "sinks 5 window 37"}
     # Of few slots, and of some that may be few.
     few = {**base, "tail": False}
-    for width, heads in itertools.product((0, 100, 1500, 6001, 9000), ((2, 2), (8, 2), (32, 2))):
+    for width, heads in itertools.product(
+        (0, 100, 1500, 6001, 9000), ((2, 2), (8, 2), (32, 2))
+    ):
         yield {**few, "width": width, "heads": heads}
     yield {**few, "width": 9000, "unit": "pages", "always": "sinks 20 window 50"}
     yield {**few, "width": 30000, "always": "sinks 5 window 37"}
@@ -508,8 +519,12 @@ def judge_pick(case, entry, number, rng):
         arguments["taken"] = taken
     for state in ("outside", "attended"):
         if case[state]:
-            arguments[state] = rng.normal(-3 if state == "outside" else 4, 2, (rows, heads))
-    given = [x.astype(np.float32) if x.dtype == float else x for x in arguments.values()]
+            arguments[state] = rng.normal(
+                -3 if state == "outside" else 4, 2, (rows, heads)
+            )
+    given = [
+        x.astype(np.float32) if x.dtype == float else x for x in arguments.values()
+    ]
     (ids, count, *tail), is_same = is_repeatable(entry, given)
     if not is_same:
         yield "another result when repeated"
@@ -555,7 +570,16 @@ def judge_pick(case, entry, number, rng):
         available, marginal = is_open, np.zeros(width, bool)
         if case["mode"] == "proving":
             available, marginal = find_needed(
-                case, score, bound, unknown, is_open, always, length, arguments, row, own
+                case,
+                score,
+                bound,
+                unknown,
+                is_open,
+                always,
+                length,
+                arguments,
+                row,
+                own,
             )
             if available is None:
                 continue
@@ -578,7 +602,11 @@ def judge_pick(case, entry, number, rng):
         if not worst >= best - 1e-5 or (is_picked & ~available).any():
             yield f"{where}: {worst} is picked, {best} is not"
         ties = available & (rank == worst)
-        if group == 1 and worst == best and (np.diff(is_picked[ties].astype(int)) > 0).any():
+        if (
+            group == 1
+            and worst == best
+            and (np.diff(is_picked[ties].astype(int)) > 0).any()
+        ):
             yield f"{where}: of equal slots not the first are picked"
 
 
@@ -596,7 +624,9 @@ def find_needed(
     if case["outside"]:
         outside = arguments["outside"][row, own]
     if case["attended"] and not always.any() and not case["always"]:
-        tails = np.array([np.logaddexp(log_sum_exp(b), o) for b, o in zip(known, outside)])
+        tails = np.array(
+            [np.logaddexp(log_sum_exp(b), o) for b, o in zip(known, outside)]
+        )
         tails[unknown] = INF
         excess = tails - attended - np.log(ratio)
         if np.abs(excess).min() < 1e-3:
@@ -642,9 +672,12 @@ def find_needed(
 def main():
     cases = [(f"scan{i}", c, scan_text, judge_scan) for i, c in enumerate(draw_scans())]
     cases += [
-        (f"source{i}", c, source_text, judge_source) for i, c in enumerate(draw_sources())
+        (f"source{i}", c, source_text, judge_source)
+        for i, c in enumerate(draw_sources())
     ]
-    cases += [(f"pick{i}", c, pick_text, judge_pick) for i, c in enumerate(draw_picks())]
+    cases += [
+        (f"pick{i}", c, pick_text, judge_pick) for i, c in enumerate(draw_picks())
+    ]
     return judge_all(__doc__.splitlines()[0], cases)
 
 

@@ -20,6 +20,19 @@
 // ROUNDS-NOT: gpu.launch_func @kernels::@certified_
 // ROUNDS: gpu.module @kernels
 
+// A sketch of 5 bits is scanned as one of 4 is.
+// RUN: sed 's/bits = 4/bits = 5/; s/x64xi8>/x80xi8>/g' \
+// RUN:   %source_dir/examples/certified.mlir \
+// RUN:   | vashista-opt -vashista-lower-to-nvvm='format=isa' \
+// RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --check-prefix=FIVE
+
+// FIVE: .entry sketch_scan_0(
+// FIVE-NOT: .local
+// FIVE-COUNT-20: cp.async.cg.shared.global
+// FIVE: ld.shared.v2.b32
+// FIVE: mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32
+// FIVE: .entry
+
 // The step without a certificate: three kernels, of plain loads of 16 bytes and
 // nothing in local memory; larger numbers are one instruction.
 // RUN: sed s/8x?xi32/8x4096xi32/g %source_dir/examples/decode.mlir \

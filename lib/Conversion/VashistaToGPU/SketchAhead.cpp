@@ -11,14 +11,16 @@
 // block's memory, which takes no registers, and what goes with its tokens is
 // loaded; the pages of the step after that come from the table.
 //
-// A tile's codes are rows of 16-byte chunks, and chunk x of token k lies where
-// chunk x ^ (k & 6) would: so the rows of a product's lanes, which are those of
-// every other token, do not lie in the same banks.
+// A tile's codes are rows of 16-byte chunks. Those of a product's lanes, which
+// have every other token, should not lie in the same banks: where rows have a
+// power of two of chunks, chunk x of token k lies where chunk x ^ (k & 6)
+// would; where they have an odd number, as of 5 bits, they do not as they are.
 //
 //===----------------------------------------------------------------------===//
 
 #include "SketchScan.h"
 
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 
 using namespace mlir;
@@ -39,7 +41,7 @@ bool SketchScan::canScanAhead() const {
   // A block's first step is waited for.
   constexpr int64_t kMany = 4;
   int64_t bytes = getRowBytes(op);
-  return Slots::hasWholeTiles(op, kTokens) && llvm::isPowerOf2_64(bytes) &&
+  return Slots::hasWholeTiles(op, kTokens) && bytes % kChunk == 0 &&
          bytes >= 2 * kChunk && kStages * getApart() * bytes <= kMostBytes &&
          block >= kMany * getApart();
 }
@@ -51,38 +53,53 @@ MemRefType SketchScan::getAheadType() {
 }
 
 /// Where a tile of this warp lies.
-Value SketchScan::getPlaceAhead(Value stage, int64_t tile) {
+Value SketchScan::getPlaceAhead(Value stage, Value tile) {
   Value all = b.addI(b.mulI(warp, b.index(kStages)), stage);
-  return b.addI(b.mulI(all, b.index(kTiles)), b.index(tile));
+  return b.addI(b.mulI(all, b.index(kTiles)), tile);
+}
+
+/// Where a tile's chunk lies.
+Value SketchScan::swizzle(Value chunk) {
+  int64_t perToken = getRowBytes(op) / kChunk;
+  if (!llvm::isPowerOf2_64(perToken))
+    return chunk;
+  Value token = b.divU(chunk, b.index(perToken));
+  return arith::XOrIOp::create(b, chunk, b.andI(token, b.index(6)));
 }
 
 /// Where a token's byte lies, of a tile: chunk, and byte within.
 std::pair<Value, Value> SketchScan::findAhead(Value token, Value byte) {
   Value chunk = b.addI(b.mulI(token, b.index(getRowBytes(op) / kChunk)),
                        b.divU(byte, b.index(kChunk)));
-  chunk = arith::XOrIOp::create(b, chunk, b.andI(token, b.index(6)));
-  return {chunk, b.remU(byte, b.index(kChunk))};
+  return {swizzle(chunk), b.remU(byte, b.index(kChunk))};
 }
 
 void SketchScan::copyAhead(Value start, Value page, Value stage) {
-  int64_t row = getRowBytes(op);
-  for (int64_t tile = 0; tile < kTiles; ++tile) {
-    Value first = b.addI(start, b.index(tile * kTokens));
-    Slots::Place place =
-        *slots->findWholeTile(first, kTokens, b.shuffle(page, b.i32(tile)))
-             .place;
-    for (int64_t i = 0; i < kTokens * row / kChunk; i += kWarp) {
-      Value at = b.mulI(b.addI(lane, b.index(i)), b.index(kChunk));
-      Value token = b.divU(at, b.index(row)), byte = b.remU(at, b.index(row));
-      auto [chunk, within] = findAhead(token, byte);
-      Value from[] = {place.page, slots->kvHead, b.addI(place.slot, token),
-                      byte};
-      Value to[] = {getPlaceAhead(stage, tile), chunk, within};
-      nvgpu::DeviceAsyncCopyOp::create(
-          b, nvgpu::DeviceAsyncTokenType::get(b.getContext()), ahead, to, codes,
-          from, b.getIndexAttr(kChunk), /*srcElements=*/Value(),
-          /*bypassL1=*/b.getUnitAttr());
+  // Tokens of a tile follow each other in their page.
+  Value tokens = memref::CollapseShapeOp::create(
+      b, codes, ArrayRef<ReassociationIndices>{{0}, {1}, {2, 3}});
+  const int64_t row = getRowBytes(op), chunks = kTokens * row / kChunk;
+  for (int64_t i = 0; i < kTiles * chunks; i += kWarp) {
+    // Lanes have chunks of one tile, or of two.
+    Value tile = b.index(i / chunks);
+    Value chunk = b.addI(lane, b.index(i % chunks));
+    if (i % chunks + kWarp > chunks) {
+      Value isNext = b.compare(CmpIPredicate::uge, chunk, b.index(chunks));
+      tile = b.select(isNext, b.index(i / chunks + 1), tile);
+      chunk = b.select(isNext, b.subI(chunk, b.index(chunks)), chunk);
     }
+    Value first = b.addI(start, b.mulI(tile, b.index(kTokens)));
+    Slots::Place place =
+        *slots->findWholeTile(first, kTokens, b.shuffle(page, b.toI32(tile)))
+             .place;
+    Value byte = b.addI(b.mulI(place.slot, b.index(row)),
+                        b.mulI(chunk, b.index(kChunk)));
+    Value from[] = {place.page, slots->kvHead, byte};
+    Value to[] = {getPlaceAhead(stage, tile), swizzle(chunk), b.index(0)};
+    nvgpu::DeviceAsyncCopyOp::create(
+        b, nvgpu::DeviceAsyncTokenType::get(b.getContext()), ahead, to, tokens,
+        from, b.getIndexAttr(kChunk), /*srcElements=*/Value(),
+        /*bypassL1=*/b.getUnitAttr());
   }
 }
 
@@ -186,8 +203,8 @@ SmallVector<Value> SketchScan::scanAhead(Value from, Value to,
             for (int64_t half : {0, 1})
               codes[half] = loadCodes([&](Value byte) {
                 auto [chunk, within] = findAhead(getOffset(half), byte);
-                return b.load8Bytes(
-                    ahead, {getPlaceAhead(stage, tile), chunk, within});
+                return b.load8Bytes(ahead, {getPlaceAhead(stage, b.index(tile)),
+                                            chunk, within});
               });
             return codes;
           };

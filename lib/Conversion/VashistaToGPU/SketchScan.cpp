@@ -95,6 +95,7 @@ SmallVector<Value> SketchScan::launch() {
         getValueOrCreateConstantIndexOp(b, b.getLoc(), sizes[2]), b.index(by)));
   };
   if (hasLevels) {
+    findings.channels = format.paddedDim;
     findings.levels = allocate(b.getI16Type(), sizes);
     findings.tileTops = allocate(
         b.getF32Type(), {sizes[0], sizes[1], divideUp(ScanFindings::kTile)});
@@ -384,56 +385,58 @@ SketchScan::Token SketchScan::getToken(const Token &loaded, Value start,
   return token;
 }
 
+/// Where a plane has the bits of channels from one on, of those of a byte.
+static int64_t getFirstBit(const SketchFormat::Plane &plane, int64_t channel) {
+  return channel / plane.bytes * plane.bits;
+}
+
 SmallVector<Value>
 SketchScan::loadCodes(function_ref<std::pair<Value, Value>(Value)> load8Bytes) {
   // Parts of a plane that lie in the same bytes are loaded once.
   llvm::MapVector<int64_t, std::pair<Value, Value>> loaded;
   SmallVector<Value> result;
   for (int64_t channel = 0; channel < format.paddedDim; channel += kChannels) {
-    Value low, high;
+    int64_t below = getBitsBelow(channel / format.group);
+    std::array<Value, 2> codes;
     for (const SketchFormat::Plane &plane : format.planes) {
       // A plane of fewer bytes has several parts for the channels of a lane.
       bool isWide = plane.bytes % kChannels == 0;
       int64_t start = plane.first + (isWide ? channel % plane.bytes : 0);
       auto &bytes = loaded[start];
       if (!bytes.first) {
-        Value own = b.mulI(within, b.index(kOwn));
-        if (!isWide)
-          own = b.remU(own, b.index(plane.bytes));
-        bytes = load8Bytes(b.addI(own, b.index(start)));
+        Value own = b.mulI(within, b.index(kOwn)), size = b.index(plane.bytes);
+        Value at = isWide ? own : b.remU(own, size);
+        bytes = load8Bytes(b.addI(at, b.index(start)));
+        if (!isWide) {
+          Value bits = b.toI32(b.mulI(b.divU(own, size), b.index(plane.bits)));
+          for (Value *word : {&bytes.first, &bytes.second})
+            *word = arith::ShRUIOp::create(b, *word, bits);
+        }
       }
-      Value part = b.i32(channel / plane.bytes);
-      if (!isWide) {
-        Value own = b.addI(b.mulI(within, b.index(kOwn)), b.index(channel));
-        part = arith::IndexCastOp::create(b, b.getI32Type(),
-                                          b.divU(own, b.index(plane.bytes)));
+      int64_t to = below + plane.shift, left = to - getFirstBit(plane, channel);
+      int64_t ones = ((int64_t(1) << plane.bits) - 1) << to;
+      std::array<Value, 2> words = {bytes.first, bytes.second};
+      for (auto [code, word] : llvm::zip_equal(codes, words)) {
+        if (left > 0)
+          word = arith::ShLIOp::create(b, word, b.i32(left));
+        if (left < 0)
+          word = arith::ShRUIOp::create(b, word, b.i32(-left));
+        word = b.andI(word, b.i32(ones * 0x01010101));
+        code = code ? b.orI(code, word) : word;
       }
-      Value shift = b.mulI(part, b.i32(plane.bits));
-      int64_t ones = (int64_t(1) << plane.bits) - 1;
-      if (int64_t below = getBitsBelow(channel)) {
-        Value mask = b.i32((ones << below) * 0x01010101);
-        low = b.andI(bytes.first, mask);
-        high = b.andI(bytes.second, mask);
-        continue;
-      }
-      auto take = [&](Value word, Value &code) {
-        Value bits = b.andI(b.createOrFold<arith::ShRUIOp>(word, shift),
-                            b.i32(ones * 0x01010101));
-        bits = b.createOrFold<arith::ShLIOp>(bits, b.i32(plane.shift));
-        code = code ? b.orI(code, bits) : bits;
-      };
-      take(bytes.first, low);
-      take(bytes.second, high);
     }
-    result.append({low, high});
+    result.append(codes.begin(), codes.end());
   }
   return result;
 }
 
-int64_t SketchScan::getBitsBelow(int64_t channel) const {
-  const SketchFormat::Plane &plane = format.planes.front();
-  bool isAlone = format.planes.size() == 1 && plane.bytes % format.group == 0;
-  return isAlone ? channel / plane.bytes * plane.bits : 0;
+int64_t SketchScan::getBitsBelow(int64_t group) const {
+  int64_t below = 0;
+  for (int64_t i = 0; i < format.group; i += kChannels)
+    for (const SketchFormat::Plane &plane : format.planes)
+      below = std::max(below, getFirstBit(plane, group * format.group + i) -
+                                  plane.shift);
+  return std::min(below, 8 - format.bits);
 }
 
 static bool areWords(Value part, int64_t number) {
@@ -543,7 +546,7 @@ std::pair<Value, Value> SketchScan::finish(const Token &token,
   Value total = b.f32(0.0f);
   for (auto [number, sum] : llvm::enumerate(sums)) {
     Value exact = arith::SIToFPOp::create(b, b.getF32Type(), sum);
-    int64_t below = getBitsBelow(static_cast<int64_t>(number) * format.group);
+    int64_t below = getBitsBelow(static_cast<int64_t>(number));
     exact = fma(exact, b.f32(std::ldexp(2.0f, -below)),
                 column.factors[rounded.getCorrection() + number]);
     total = fma(exact, token.scales[number], total);

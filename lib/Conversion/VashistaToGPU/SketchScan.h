@@ -97,7 +97,8 @@ private:
   scanAhead(Value from, Value to, llvm::ArrayRef<Column> all, ValueRange found);
   bool canScanAhead() const;
   mlir::MemRefType getAheadType();
-  Value getPlaceAhead(Value stage, int64_t tile);
+  Value getPlaceAhead(Value stage, Value tile);
+  Value swizzle(Value chunk);
   std::pair<Value, Value> findAhead(Value token, Value byte);
   void copyAhead(Value start, Value page, Value stage);
   /// One of them: `loaded` are the lane's own two tokens.
@@ -115,10 +116,10 @@ private:
   /// A token's codes, of a row of bytes: `load8Bytes` from one of them on.
   llvm::SmallVector<Value>
   loadCodes(llvm::function_ref<std::pair<Value, Value>(Value)> load8Bytes);
-  /// How many bits of a byte lie below a channel's code and are not shifted
-  /// out, where all channels of a group have as many: sums are 2^bits times as
-  /// large then, and exact still, below 2^31.
-  int64_t getBitsBelow(int64_t channel) const;
+  /// How many bits of a byte lie below the codes of a group of channels, so
+  /// that few of their planes are shifted: sums are 2^bits times as large then,
+  /// and exact still, below 2^31.
+  int64_t getBitsBelow(int64_t group) const;
   /// Numbers that lie together, in words where they fill them; and, from the
   /// front of such, as f32, integers as i32.
   llvm::SmallVector<Value> loadStored(Value part, llvm::ArrayRef<Value> at,

@@ -54,6 +54,42 @@ func.func @score(
 
 // -----
 
+// Of 5 bits: rows of five chunks, which follow each other, are copied ahead as they
+// lie. Both planes of a code are joined where as few of them as can be are shifted:
+// low nibbles by one bit to where a single bit belongs, and single bits of the last
+// channels by three to where high nibbles begin.
+// CHECK-LABEL: func.func @score_5_bits(
+// CHECK: gpu.func @sketch_scan_0(
+// CHECK: memref.collapse_shape %{{.*}} {{\[\[}}0], [1], [2, 3]] : memref<?x2x16x80xi8> into memref<?x2x1280xi8>
+// CHECK-NOT: arith.xori
+// CHECK-COUNT-10: nvgpu.device_async_copy %collapse_shape[{{.*}}], 16 {bypassL1}
+// CHECK: nvgpu.device_async_create_group
+// CHECK: %[[NIBBLES:.*]] = arith.andi %{{.*}}, %c505290270_i32
+// CHECK: %[[BITS:.*]] = arith.andi %{{.*}}, %c16843009_i32
+// CHECK: arith.ori %[[NIBBLES]], %[[BITS]]
+// CHECK: %[[HIGH:.*]] = arith.andi %{{.*}}, %c-252645136_i32
+// CHECK: arith.shrui %{{.*}}, %c1_i32
+// CHECK: %[[ONE:.*]] = arith.andi %{{.*}}, %c134744072_i32
+// CHECK: arith.ori %[[HIGH]], %[[ONE]]
+// CHECK: arith.shrui %{{.*}}, %c3_i32
+// CHECK: nvvm.mma.sync {{.*}}shape = #nvvm.shape<m = 16, n = 8, k = 32>
+// CHECK: gpu.return
+func.func @score_5_bits(
+    %q: tensor<3x4x128xbf16>, %codes: tensor<?x2x16x80xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<3x?xi32>, %lens: tensor<3xi32>)
+    -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>) {
+  %s, %b = vashista.score %q
+      from #vashista.sketch<bits = 5, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.0883883461
+      : (tensor<3x4x128xbf16>, tensor<?x2x16x80xi8>, tensor<?x2x16x4xf8E4M3FN>,
+         tensor<?x2x16xi8>, tensor<3x?xi32>, tensor<3xi32>)
+      -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>)
+  return %s, %b : tensor<3x4x?xf32>, tensor<3x4x?xf32>
+}
+
+// -----
+
 // Nobody reads bounds: none are made, nor norms read.
 // CHECK-LABEL: func.func @score_alone(
 // CHECK-NOT: memref<3x4x?x1xf32>
