@@ -33,8 +33,8 @@ from check_selection import Batch, is_repeatable, log_sum_exp
 from judge_cases import judge_all
 
 INF = np.inf
-#: Of so few heads a GPU aims at so much of what scores promise.
-FEW_HEADS, AIM_OF_FEW = 64, 0.75
+#: How far a GPU's bins are off, as a share of a mass, and how much it counts on at least.
+OF_BINS, LEAST_PROMISED = 0.02, 0.25
 
 
 def draw():
@@ -42,6 +42,7 @@ def draw():
         "heads": (8, 2),
         "dim": 128,
         "page_size": 16,
+        "bits": 4,
         "budget": 512,
         "tolerance": 0.5,
         "always": "",
@@ -68,6 +69,10 @@ def draw():
         yield {**base, "heads": heads, **long}
     for heads in ((2, 2), (8, 2), (14, 2)):
         yield {**base, "heads": heads, "moment": True}
+    for heads, bits in (((2, 2), 5), ((8, 2), 5), ((8, 2), 3), ((8, 2), 6)):
+        yield {**base, "heads": heads, "bits": bits}
+    yield {**base, **long, "page_size": 16, "bits": 5}
+    yield {**base, "bits": 5, "moment": True}
     yield {**base, "tolerance": 0.1, "moment": True}
     yield {**base, **long, "moment": True}
     for size, budget in ((5, 512), (16, 96), (16, 4096)):
@@ -98,13 +103,13 @@ def text(name, case):
     rows = " rows(%rows)" if case["rows"] else ""
     row_type = [types["rows"]] if case["rows"] else []
     parts = {
-        "codes": f"{pool}{dim // 2}xi8>",
+        "codes": f"{pool}{dim * case['bits'] // 8}xi8>",
         "scales": f"{pool}{groups}xf8E4M3FN>",
         "norms": f"tensor<?x{kv}x{size}xi8>",
     }
     made = "\n".join(f"  %{n}_any = tensor.empty(%pool) : {of}" for n, of in parts.items())
     results = ", ".join(parts.values())
-    sketch = "<bits = 4, group = 32, rotation = hadamard, norm = token>"
+    sketch = f"<bits = {case['bits']}, group = 32, rotation = hadamard, norm = token>"
     score, per_head = f"tensor<?x{heads}x?xf32>", f"tensor<?x{heads}xf32>"
     ids, counts = f"tensor<?x{kv}x{case['budget']}xi32>", f"tensor<?x{kv}xi32>"
     operands = ", ".join([types["q"], *parts.values(), types["table"], types["lens"], *row_type])
@@ -164,16 +169,29 @@ def worst_left(score, bound, moment):
     return log_sum_exp(logits)
 
 
-def find_enough(scores, bounds, moments, ratio, attended, aim):
-    """How many slots are enough for all heads, by `aim` times the mass that scores of
-    what is picked promise: heads after each other, each the best of its bounds."""
+def find_enough(scores, bounds, moments, ratio, attended, always, risk):
+    """How many slots are enough for all heads, by the mass that scores of what is picked
+    promise: heads after each other, each the best of its bounds.
+
+    risk: how many deviations of that mass less than promised are to do, 0 on a CPU, and
+    a slot's own as a share of what its score lacks. What is picked in any case may be one
+    slot.
+    """
     chosen = np.zeros(bounds.shape[1], bool)
     for score, bound, moment, other in zip(scores, bounds, moments, attended):
         top = bound.max()
-        mass = aim * np.exp(score - top)
+        mass = np.exp(score - top)
         order = np.argsort(-bound, kind="stable")
         order = order[~chosen[order]]
-        got = np.exp(other - top) + mass[chosen].sum() + np.append(0, np.cumsum(mass[order]))
+        got = mass[chosen].sum() + np.append(0, np.cumsum(mass[order]))
+        deviations, of_lack = risk
+        if deviations:
+            squares = (mass[chosen] ** 2).sum() + np.append(0, np.cumsum(mass[order] ** 2))
+            off = of_lack * np.mean(bound - score)
+            share = off * np.sqrt(squares + mass[always].sum() ** 2) / np.maximum(got, 1e-300)
+            promised = np.exp(-deviations * np.hypot(share, OF_BINS))
+            got = got * np.maximum(promised, LEAST_PROMISED)
+        got += np.exp(other - top)
         if np.isnan(moment):
             left = np.append(np.cumsum(np.exp(bound[order] - top)[::-1])[::-1], 0)
         else:
@@ -185,11 +203,12 @@ def find_enough(scores, bounds, moments, ratio, attended, aim):
 def judge_pick(where, case, found, given, counted):
     """Of a group; `given`: scores, bounds, logits, moments (NaN for none), taken slots,
     the mass attended, what is picked in any case, how many slots a table has room for,
-    whether logits are in the hundreds, whether they or a key are odd, whether it is a GPU's, and what is aimed at; `counted` gets how many were
-    picked, and how many are enough."""
+    whether logits are in the hundreds, whether they or a key are odd, whether it is a
+    GPU's, and how many deviations less than promised it allows for; `counted` gets how
+    many were picked, and how many are enough."""
     ids, count, tails = found
     scores, bounds, logits, moments, taken, attended, always, *more = given
-    num_slots, is_loud, is_odd, on_gpu, aim = more
+    num_slots, is_loud, is_odd, on_gpu, deviations = more
     length, budget = bounds.shape[1], case["budget"]
     ratio = case["tolerance"] / (1 - case["tolerance"])
     if (ids[count:] != -1).any() or (np.diff(ids[:count]) <= 0).any():
@@ -200,6 +219,7 @@ def judge_pick(where, case, found, given, counted):
     if (chosen & taken).any():
         yield f"{where}: a taken token is picked again"
     left = ~chosen & ~taken
+    is_lost = np.zeros(len(bounds), bool)
     for head, (bound, tail) in enumerate(zip(bounds, tails)):
         exact = log_sum_exp(bound[left]) if left.any() else -INF
         room = 1e-2
@@ -211,7 +231,8 @@ def judge_pick(where, case, found, given, counted):
             limit = most + np.log(left_by_moment(own - most, others - most, moments[head])[0])
             # Thresholds are tried for bounds a few nats above scores. A GPU has one, found
             # in bins: of few slots it is far from the best.
-            far = 3 if on_gpu and length < 4096 else 1.2 if is_odd or on_gpu else 0.3
+            is_far = on_gpu and (length < 4096 or case["page_size"] % 16)
+            far = 3 if is_far else 1.2 if is_odd or on_gpu else 0.5
             room = max(limit - exact, 0) + (INF if is_loud else far)
         if np.isnan(bound[left]).any() or (bound[left] == INF).any():
             exact = INF
@@ -221,6 +242,7 @@ def judge_pick(where, case, found, given, counted):
         top = bound[np.isfinite(bound)].max(initial=-INF)
         lost = top - 126 * np.log(2) + np.log(num_slots)
         most = np.logaddexp(exact, lost) + room
+        is_lost[head] = tail <= lost + room
         if not (tail <= most or exact == -INF == tail):
             yield f"{where}, head {head}: the tail {tail} is above {most}"
     if not np.isfinite(bounds).all():
@@ -228,30 +250,34 @@ def judge_pick(where, case, found, given, counted):
             yield f"{where}: a token that is not known is left"
         return
     open_slots = ~taken
+
+    def find_all():
+        own, others, sure = (x[..., open_slots] for x in (scores, bounds, always))
+        risk = deviations, case["dim"] ** -0.5
+        # A GPU's pick of pages without whole tiles goes by bounds alone.
+        known = moments * np.nan if on_gpu and case["page_size"] % 16 else moments
+        return find_enough(own, others, known, ratio, attended, sure, risk)
+
     if count < budget:
         if (always & ~chosen & open_slots).any():
             yield f"{where}: a sink or a token of the window is left"
         if not left.any():
             return
         mass = np.array([log_sum_exp(np.append(s[chosen], a)) for s, a in zip(scores, attended)])
-        short = (tails - mass - np.log(ratio)).max()
+        short = np.where(is_lost, -INF, tails - mass - np.log(ratio)).max()
         # Bins are up to 1/4 nat; with a moment they are averages, and thresholds others.
         by_moment = not np.isnan(moments[0])
         if by_moment and (is_loud or on_gpu and length < 4096):
             return
         if short > (1.2 if by_moment and is_odd else 0.375 if by_moment or is_loud else 0.25):
             yield f"{where}: a head is short of its target by {short} nats"
-        enough = find_enough(
-            scores[:, open_slots], bounds[:, open_slots], moments, ratio, attended, aim
-        )
+        enough = find_all()
         counted.append((count, max(enough, 1)))
         few = 128 if by_moment and is_odd else 64  # bins are wide beside a far key
         if count > 1.5 * enough + always.sum() + few:
             yield f"{where}: {count} are picked where {enough} are enough"
         return
-    enough = find_enough(
-        scores[:, open_slots], bounds[:, open_slots], moments, ratio, attended, aim
-    )
+    enough = find_all()
     if budget > 1.5 * enough + always.sum() + 64:
         yield f"{where}: the budget of {budget} is picked where {enough} are enough"
     # The best of what one head needs: of bounds as high as those picked; by bounds or
@@ -279,8 +305,7 @@ def judge(counted, case, entries, number, rng):
     if number % 4 == 3:
         k[batch.table[2, 0], 0, 0, 5] = (INF, np.nan, 1e30)[number // 4 % 3]
     rows = len(batch.lens)
-    is_few = entries[2] != "cpu" and rows * heads <= FEW_HEADS
-    aim = AIM_OF_FEW if is_few else 1
+    deviations = 0 if entries[2] == "cpu" else np.sqrt(2 * np.log(rows * heads))
     is_loud = number % 4 == 2  # logits of hundreds, bounds tens of nats above scores
     size_of_q = 30 if is_loud else case["scale"] * (1 + 1.5 * (number % 3))
     q = size_of_q * rng.standard_normal((rows, heads, dim))
@@ -345,7 +370,8 @@ def judge(counted, case, entries, number, rng):
             given += [was if which else was & False]
             given += [attended[row, own] if which else nothing]
             given += [always & ~was if which else always, scores.shape[2], is_loud]
-            given += [number % 4 in (1, 2), entries[2] != "cpu", aim]
+            given += [number % 4 in (1, 2), entries[2] != "cpu"]
+            given += [deviations]
             pick = ids[row, head], count[row, head], tails[row, own].astype(float)
             where = f"row {row}, KV head {head}, pick {which}"
             if length == 0:

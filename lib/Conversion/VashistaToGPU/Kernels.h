@@ -58,6 +58,9 @@ struct ScanFindings {
   /// is above its score by at least `reach` times that and the spread.
   mlir::Value norms;
   float reach = 0;
+  /// Beside levels, channels of what a key lacks: of one direction or another
+  /// it is so much of a bound's that their root is.
+  int64_t channels = 0;
   static constexpr int64_t kTile = 64;
   /// Steps of a level for a nat, and the largest level: that or more.
   static constexpr int64_t kPerNat = 512, kLowest = 65535;

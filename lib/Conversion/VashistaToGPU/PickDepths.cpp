@@ -25,6 +25,9 @@
 
 #include "PickKernels.h"
 
+#include <cmath>
+#include <optional>
+
 using namespace mlir;
 using namespace vashista;
 
@@ -36,11 +39,13 @@ static constexpr int64_t kStepsOfBin = 16;
 static constexpr float kOfNat =
     static_cast<float>(ScanFindings::kPerNat) / kStepsOfBin;
 /// Of what scores promise: what is attended has a little less than that as
-/// often as more, and another round takes longer than a few more tokens. Of few
-/// heads none may have much less, and nobody waits for another round; of many
-/// there are always some.
-static constexpr float kPromised = 15.0f / 16.0f, kPromisedOfFew = 3.0f / 4.0f;
-static constexpr int64_t kFewHeads = 64;
+/// often as more, and mostly not less than so much of it. By how much bins are
+/// off themselves.
+static constexpr float kPromised = 15.0f / 16.0f, kLeastPromised = 1.0f / 4.0f;
+static constexpr float kOfBins = 0.02f;
+/// Another round takes as long as to attend to some tokens more: so many of all
+/// heads together are worth it that no head needs one.
+static constexpr float kWorthARound = 0x1p19f;
 /// Of what is attended already: bins are not exact, and less so of a sample.
 static constexpr float kKnown = 31.0f / 32.0f, kKnownOfSample = 7.0f / 8.0f;
 /// Groups of so many slots are sampled: one chunk in 2^kSampleShift is counted,
@@ -424,10 +429,10 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
   Value firstBin = b.mulI(at, b.index(2 * kBins));
   Value share = estimate(b.subF(none, getFact(head, Fact::lack)));
   share = b.divF(b.mulF(share, b.f32(kMostShare)), getShareUnit());
-  // Of bounds and of scores; where anybody asks, how many; and with a moment
-  // the squares of masses of scores.
+  // Of bounds and of scores; where anybody asks, how many, and the squares of
+  // masses of scores.
   enum : int64_t { ofBounds, ofScores, numbers, squares };
-  const int64_t numMasses = hasMoment() ? 4 : isFollowing() ? 2 : 3;
+  const int64_t numMasses = isFollowing() && !hasMoment() ? 2 : 4;
   constexpr float kUnit = 0x1p32f; // there is room for squares of masses in it
   auto getMasses = [&](Value bin) {
     auto load = [&](int64_t which) {
@@ -469,11 +474,13 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
   SmallVector<Value> upTo;
   for (Value sum : sums)
     upTo.push_back(addUpLanes(sum));
-  Value all = b.shuffle(upTo[ofScores], b.i32(kWarp - 1)), mass = taken;
+  auto getAll = [&](int64_t of) {
+    return b.shuffle(upTo[of], b.i32(kWarp - 1));
+  };
+  Value all = getAll(ofScores), mass = none;
   if (attended)
-    mass =
-        b.addF(mass, getMass(b.load(attended, {row, b.addI(firstHead, head)}),
-                             getShift(head)));
+    mass = getMass(b.load(attended, {row, b.addI(firstHead, head)}),
+                   getShift(head));
   Value known = b.f32(kKnown), outsideToo = getRest(head);
   if (Value shift = getSampleShift()) {
     Value isSampled = b.compare(CmpIPredicate::ne, shift, b.i32(0));
@@ -485,11 +492,6 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
   Value deepest = estimate(
       math::FmaOp::create(b, b.f32(kBins - 1), nats, b.f32(kHeadroom)));
   outsideToo = math::FmaOp::create(b, slots, deepest, outsideToo);
-  int64_t headsOfRow = group * static_cast<int64_t>(op.getKvHeads());
-  Value heads = b.mulI(b.dim(levels, 0), b.index(headsOfRow));
-  Value promised =
-      b.select(b.compare(CmpIPredicate::ule, heads, b.index(kFewHeads)),
-               b.f32(kPromisedOfFew), b.f32(kPromised));
   // Chunks that follow those of this lane, or of another.
   Lacking ofChunk;
   if (hasMoment())
@@ -515,12 +517,34 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
     Value left = math::FmaOp::create(b, root, b.f32(kUnit), masses[ofScores]);
     return {b.addF(left, most), theta};
   };
+  // By how much a slot's mass is mostly off, and how many such deviations less
+  // than promised are to do.
+  struct Risk {
+    Value ofSlot, deviations;
+  };
   // How many lanes find that too much is left: those of what is highest.
-  auto countNeeded = [&](Value rest, Value scoresLeft) {
+  auto countNeeded = [&](Value rest, ArrayRef<Value> masses,
+                         const std::optional<Risk> &risk) {
     // What was picked before is attended, and among what was counted.
     Value attendable = b.mulF(mass, known);
     if (!isFollowing()) {
-      attendable = b.maxNumber(b.subF(all, scoresLeft), none);
+      attendable = b.maxNumber(b.subF(all, masses[ofScores]), none);
+      attendable = b.addF(attendable, taken);
+      Value promised = b.f32(kPromised);
+      if (risk) {
+        // What is taken in any case may be one slot.
+        Value most =
+            b.maxNumber(b.subF(getAll(squares), masses[squares]), none);
+        Value sure = b.mulF(taken, b.f32(1 / kUnit));
+        most = b.sqrt(math::FmaOp::create(b, sure, sure, most));
+        Value share = divide(b.mulF(most, b.f32(kUnit)),
+                             b.maxNumber(attendable, b.f32(0x1p-100f)));
+        share = b.mulF(share, risk->ofSlot);
+        share = b.sqrt(
+            math::FmaOp::create(b, share, share, b.f32(kOfBins * kOfBins)));
+        promised = estimate(b.mulF(share, risk->deviations));
+        promised = b.maxNumber(promised, b.f32(kLeastPromised));
+      }
       attendable = math::FmaOp::create(b, attendable, promised, mass);
     }
     // Also what is NaN is needed.
@@ -528,28 +552,93 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
                                b.mulF(ratio, attendable));
     return math::CtPopOp::create(b, b.ballot(isNeeded));
   };
-  auto [left, thetaOfChunk] = getLeft(upTo, ofChunk, b.toI32(lane));
-  Value number = countNeeded(left, upTo[ofScores]);
-  Value last = b.maxI(b.subI(number, b.i32(1)), b.i32(0));
-  SmallVector<Value> inside =
-      getMasses(b.addI(b.mulI(b.toIndex(last), size), chunk));
-  SmallVector<Value> below; // of the chunks that follow
-  for (auto [i, sum] : llvm::enumerate(inside)) {
-    Value before = b.select(b.compare(CmpIPredicate::eq, lane, b.index(0)),
-                            none, b.shuffleUp(upTo[i], 1));
-    before = b.shuffle(before, b.subI(b.i32(kWarp - 1), last));
-    sum = b.addF(addUpLanes(sum), before);
-    below.push_back(before);
+  Value leftOfChunk, thetaOfChunk;
+  std::tie(leftOfChunk, thetaOfChunk) = getLeft(upTo, ofChunk, b.toI32(lane));
+  // Where the bins that are needed end.
+  struct End {
+    Value last, within; // the last chunk of them, and bins of it
+    // A lane's bin of the chunk, from the last one on, and the chunks behind.
+    SmallVector<Value> inside, below;
+    Value theta;
+    Value getNumber(WarpBuilder &b) const {
+      return b.addI(b.mulI(last, b.i32(kWarp)), within);
+    }
+  };
+  auto findEnd = [&](const std::optional<Risk> &risk) {
+    End end;
+    end.last = b.maxI(b.subI(countNeeded(leftOfChunk, upTo, risk), b.i32(1)),
+                      b.i32(0));
+    end.inside = getMasses(b.addI(b.mulI(b.toIndex(end.last), size), chunk));
+    for (auto [i, sum] : llvm::enumerate(end.inside)) {
+      Value before = b.select(b.compare(CmpIPredicate::eq, lane, b.index(0)),
+                              none, b.shuffleUp(upTo[i], 1));
+      before = b.shuffle(before, b.subI(b.i32(kWarp - 1), end.last));
+      sum = b.addF(addUpLanes(sum), before);
+      end.below.push_back(before);
+    }
+    Lacking own;
+    if (hasMoment()) { // of the chunk alone
+      auto get = [&](int64_t of) {
+        return b.subF(end.inside[of], end.below[of]);
+      };
+      own = getLacking({get(numbers), get(ofBounds), get(ofScores)});
+    }
+    Value left;
+    std::tie(left, end.theta) =
+        getLeft(end.inside, own, b.subI(b.i32(kWarp - 1), end.last));
+    end.within = countNeeded(left, end.inside, risk);
+    return end;
+  };
+  // From the bin of the end on none is needed.
+  auto getAtEnd = [&](const End &end, Value ofBins, Value ofNext) {
+    Value isWhole = b.compare(CmpIPredicate::eq, end.within, b.i32(kWarp));
+    Value its = b.shuffle(ofBins, b.subI(b.i32(kWarp - 1), end.within));
+    return b.select(isWhole, ofNext, its);
+  };
+  auto countNeeds = [&](const End &end) {
+    Value others = getAtEnd(end, end.inside[numbers], end.below[numbers]);
+    return b.subF(getAll(numbers), others);
+  };
+  End found = findEnd(std::nullopt);
+  Value need;
+  if (!isFollowing()) {
+    need = countNeeds(found);
+    // What a score lacks has any sign, and as often one as the other. Of so
+    // many heads, the one with the least has about so many deviations less.
+    int64_t headsOfRow = group * static_cast<int64_t>(op.getKvHeads());
+    Value heads = b.mulI(b.dim(levels, 0), b.index(headsOfRow));
+    heads = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(heads));
+    Value deviations = b.sqrt(b.mulF(b.log(heads), b.f32(2)));
+    float ofLack = 1 / std::sqrt(static_cast<float>(findings.channels));
+    Value ofSlot = b.mulF(getFact(head, Fact::lack), b.f32(ofLack));
+    End safe = findEnd(Risk{ofSlot, b.subF(none, deviations)});
+    Value needOfSafe = countNeeds(safe);
+    auto isAtMost = [&](Value number, Value most) {
+      return b.compare(CmpFPredicate::OLE, number, most);
+    };
+    // Not where they are too deep for bins.
+    Value isWorthIt =
+        b.compare(CmpIPredicate::ult, safe.getNumber(b), b.i32(kBins));
+    Value more = b.subF(needOfSafe, need);
+    isWorthIt =
+        b.andI(isWorthIt, isAtMost(b.mulF(more, heads), b.f32(kWorthARound)));
+    // No group is over its budget for it.
+    float most = static_cast<float>(op.getBudget()) / static_cast<float>(group);
+    isWorthIt = b.andI(isWorthIt, isAtMost(needOfSafe, b.f32(most)));
+    auto choose = [&](Value &one, Value other) {
+      if (one)
+        one = b.select(isWorthIt, other, one);
+    };
+    choose(need, needOfSafe);
+    choose(found.last, safe.last);
+    choose(found.within, safe.within);
+    choose(found.theta, safe.theta);
+    for (int64_t of = 0; of < numMasses; ++of) {
+      choose(found.inside[of], safe.inside[of]);
+      choose(found.below[of], safe.below[of]);
+    }
   }
-  Lacking own;
-  if (hasMoment()) { // of the chunk alone
-    auto get = [&](int64_t of) { return b.subF(inside[of], below[of]); };
-    own = getLacking({get(numbers), get(ofBounds), get(ofScores)});
-  }
-  Value theta;
-  std::tie(left, theta) = getLeft(inside, own, b.subI(b.i32(kWarp - 1), last));
-  Value within = countNeeded(left, inside[ofScores]);
-  number = b.addI(b.mulI(last, b.i32(kWarp)), within);
+  Value number = found.getNumber(b);
   // All bins, or a score that is NaN, which proves nothing: however deep.
   Value isAll =
       b.orI(b.compare(CmpIPredicate::eq, number, b.i32(kBins)),
@@ -582,15 +671,9 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
     b.ifThen(isFirstLane(), [&] { b.store(end, depths, kept); });
   }
   b.ifThen(isFirstLane(), [&] { b.store(end, ends, head); });
-  // From the bin of the end on none is needed.
-  Value isWhole = b.compare(CmpIPredicate::eq, within, b.i32(kWarp));
-  auto getAtEnd = [&](Value ofBins, Value ofNext) {
-    Value its = b.shuffle(ofBins, b.subI(b.i32(kWarp - 1), within));
-    return b.select(isWhole, ofNext, its);
-  };
   if (hasMoment()) {
-    Value next = b.maxI(b.subI(b.i32(kWarp - 2), last), b.i32(0));
-    theta = getAtEnd(theta, b.shuffle(thetaOfChunk, next));
+    Value next = b.maxI(b.subI(b.i32(kWarp - 2), found.last), b.i32(0));
+    Value theta = getAtEnd(found, found.theta, b.shuffle(thetaOfChunk, next));
     // Where it is not taken as estimated, as much deeper.
     Value steps = b.maxI(b.subI(end, estimated), b.i32(0));
     Value deeper = b.mulF(arith::SIToFPOp::create(b, b.getF32Type(), steps),
@@ -600,8 +683,6 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
   }
   if (isFollowing())
     return;
-  Value others = getAtEnd(inside[numbers], below[numbers]);
-  Value need = b.subF(b.shuffle(upTo[numbers], b.i32(kWarp - 1)), others);
   need = b.select(isAll, slots, need);
   b.ifThen(isFirstLane(), [&] { setFact(head, Fact::need, need); });
 }
