@@ -206,9 +206,13 @@ static void chooseSplits(Draft &draft, const AttendShape &shape,
   int64_t resident = target.multiprocessors * draft.blocks;
   if (shape.inTokens && groups < power / 2 && slots >= 4 * kShort)
     return choose(std::clamp<int64_t>(resident / groups, 32, 64), kShort / 4);
-  if (shape.listed)
-    return choose(std::max<int64_t>(16 * power / groups, 8),
-                  getPowerWithin(2 * groups, kShort, 2 * kShort));
+  if (shape.listed) {
+    // Tokens' rows lie apart: a block waits longer for as many.
+    int64_t least = shape.inTokens ? kShort / 2 : kShort;
+    return choose(
+        std::max<int64_t>(16 * power / groups, 8),
+        getPowerWithin(groups * least / (kShort / 2), least, 2 * kShort));
+  }
   // Full ones fill the device a whole number of times.
   auto getWaves = [&](int64_t split) {
     return llvm::divideNearest(groups * slots, split * resident);

@@ -60,8 +60,8 @@ func.func @heads(
 // WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 2> :
 // ALONE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 1> :
 // SMALL: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 2, cluster = 1> :
-// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, blocks = 3, cluster = 1> :
-// SMALL: vashista.attend {{.*}} split = 256, splits = 8,
+// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 128, splits = 32, blocks = 3, cluster = 1> :
+// SMALL: vashista.attend {{.*}} split = 128, splits = 8,
 // WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 4> :
 // CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 64, splits = 32, blocks = 3, cluster = 1> :
 // Who falls back is read by many blocks, which are few if nobody does.
@@ -211,7 +211,7 @@ func.func @short(
 // multiprocessors, but of few tokens one.
 // WIDE-LABEL: func.func @lists(
 // WIDE: vashista.attend {{.*}} split = 64, splits = 49, blocks
-// WIDE: vashista.attend {{.*}} split = 256, blocks
+// WIDE: vashista.attend {{.*}} split = 128, blocks
 func.func @lists(
     %q: tensor<1x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
     %table: tensor<1x8192xi32>, %lens: tensor<1xi32>,

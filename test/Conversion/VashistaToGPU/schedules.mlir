@@ -155,7 +155,7 @@ func.func @pick_few(%scores: tensor<2x8x512xf32>, %lens: tensor<2xi32>)
 // CHECK: gpu.launch_func @kernels::@attend_best_0 blocks in (%c2{{.*}}, %c2{{.*}}, %c4{{.*}}) threads in (%c128{{.*}}, %c1{{.*}}, %c1{{.*}})
 // CHECK: gpu.launch_func @kernels::@vector_scan_0
 // CHECK: gpu.launch_func @kernels::@pick_0 {{.*}} threads in (%c128
-// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, blocks = 3, cluster = 1>
+// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 128, blocks = 3, cluster = 1>
 // CHECK: gpu.func @attend_best_0({{.*}}known_block_size = array<i32: 128, 1, 1>, nvvm.cluster_dim = array<i32: 1, 1, 4>, nvvm.minctasm = 6 : i32
 func.func @best(
     %q: tensor<2x8x64xbf16>, %k: tensor<?x2x16x64xbf16>, %table: tensor<2x64xi32>,
