@@ -18,10 +18,16 @@ PAGE = 16
 ROUTED, CANDIDATES = 64, 128  # pages and tokens of the steps without a certificate
 SINKS, WINDOW = 4, 64
 TOLERANCE, ROUNDS = 0.5, 2
-#: What is measured of ours, in the order of tables.
-OURS = ("dense", "mean", "mean_std", "certified", "moments")
-#: Of them those that prove something; the second with moments of sequences.
-CERTIFIED = ("certified", "moments")
+#: What is measured of ours and proves something: the bits of its sketch, and whether it
+#: has second moments of sequences.
+CERTIFIED = {
+    "certified": (4, False),
+    "moments": (4, True),
+    "certified5": (5, False),
+    "moments5": (5, True),
+}
+#: All that is measured of ours, in the order of tables.
+OURS = ("dense", "mean", "mean_std", *CERTIFIED)
 #: Others' dense steps, by the names of options, in the order of tables.
 PEERS = {
     "sdpa": "cuDNN",
@@ -112,8 +118,8 @@ def spec_of(shape: Shape, variant: str) -> AttentionSpec:
         options["policy"] = Policy.certified(
             TOLERANCE, candidates=most, sinks=SINKS, window=WINDOW, rounds=ROUNDS
         )
-        options["sketch"] = Sketch()
-        options["moments"] = variant == "moments"
+        bits, options["moments"] = CERTIFIED[variant]
+        options["sketch"] = Sketch(bits=bits)
     elif variant != "dense":
         options["policy"] = Policy(
             pages=ROUTED, candidates=CANDIDATES, sinks=SINKS, window=WINDOW

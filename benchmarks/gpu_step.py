@@ -8,9 +8,9 @@ For each shape (sequences x KV heads x query heads of each x tokens; D = 128, pa
 tokens in a random order, bf16): the dense step, 64 pages and 128 tokens by `mean` and by
 `mean_std`, and the certified step (4-bit sketch, tau at most 50 %, two rounds, at most a
 quarter of the tokens in each, dense where that does not do), also with second moments
-of what the sketch lacks. Beside them, over the same
-keys and values, PyTorch's SDPA by cuDNN and, where it can be imported, FlashInfer: its
-decode wrapper without and with tensor cores, and XQA.
+of what the sketch lacks, with a sketch of 5 bits, and with both. Beside them, over the
+same keys and values, PyTorch's SDPA by cuDNN and, where it can be imported, FlashInfer:
+its decode wrapper without and with tensor cores, and XQA.
 
 Keys and values are normal, and queries so long that a proof needs 7 to 10 % of 131,072
 tokens, or all are a model's (`--trace`). A step is timed as one of a CUDA graph of

@@ -83,6 +83,9 @@ class ShapeTest(unittest.TestCase):
         moments = stages(LARGE, "moments", tokens)
         self.assertEqual(moments.pop("moments"), 512 * 128 * 128 * 4)
         self.assertEqual(moments, certified)
+        fine = stages(LARGE, "certified5", tokens)
+        self.assertEqual(fine.pop("sketch"), 85 * 512 * 131072)
+        self.assertEqual(fine, {n: x for n, x in certified.items() if n != "sketch"})
         # Two bytes of a token and query head, two of it and its KV head, twice.
         grouped = stages(Shape(8, 8, 4, 131072), "certified", 0)
         self.assertEqual(grouped["scores"], 2 * 131072 * (2 * 256 + 2 * 64))
@@ -120,14 +123,16 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual((code, errors), (0, ""))
         names = [line.split()[0] for line in out.splitlines()]
         self.assertEqual(sorted(names), sorted(p.name for p in self.folder.iterdir()))
-        self.assertEqual(len(set(names)), 5)
+        self.assertEqual(len(set(names)), len(_shapes.OURS))
         before = {p: p.stat().st_mtime_ns for p in self.folder.iterdir()}
         self.assertEqual(run(*options)[0], 0)
         self.assertEqual(before, {p: p.stat().st_mtime_ns for p in before})
 
     def test_counts(self):
         shape = _shapes.parse(SMALL)
-        self.assertIn("moment(%", _shapes.with_counts(_shapes.text_of(shape, "moments")))
+        self.assertIn(
+            "moment(%", _shapes.with_counts(_shapes.text_of(shape, "moments"))
+        )
         module = _shapes.with_counts(_shapes.text_of(shape, "certified"))
         decode = module.split("func.func @decode")[1].split("\n  }")[0]
         # Six results, and the lengths of two lists.
