@@ -347,8 +347,7 @@ def VashistaOverlapLaunchesPass
     that wrote is visible. Its launches get the attribute `vashista.waits`, by which
     the host may ask for an early start: a kernel is launched and makes its first
     indices while the one before it ends or, if that has the attribute
-    `vashista.is_short` or has neither loops nor calls, while it runs: that one lets
-    it start. It is what the CUDA
+    `vashista.is_short`, while it runs: that one lets it start. It is what the CUDA
     programming guide calls programmatic dependent launch.
 
     ```mlir

@@ -10,8 +10,6 @@
 #include "vashista/Conversion/Passes.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
-#include "mlir/Interfaces/CallInterfaces.h"
-#include "mlir/Interfaces/LoopLikeInterface.h"
 
 namespace vashista {
 #define GEN_PASS_DEF_VASHISTAOVERLAPLAUNCHESPASS
@@ -21,19 +19,6 @@ namespace vashista {
 using namespace mlir;
 using namespace vashista;
 
-/// Whether its blocks mostly end soon: it says so, or each thread does a few
-/// things once.
-static bool isShort(gpu::GPUFuncOp kernel) {
-  if (kernel->hasAttr(kIsShort))
-    return true;
-  WalkResult result = kernel.walk([&](Operation *op) {
-    return isa<LoopLikeOpInterface, CallOpInterface>(op)
-               ? WalkResult::interrupt()
-               : WalkResult::advance();
-  });
-  return kernel.getBody().hasOneBlock() && !result.wasInterrupted();
-}
-
 /// Before the kernel reads or writes anything.
 static void waitAtEntry(gpu::GPUFuncOp kernel) {
   auto b = ImplicitLocOpBuilder::atBlockBegin(kernel.getLoc(),
@@ -41,7 +26,7 @@ static void waitAtEntry(gpu::GPUFuncOp kernel) {
   NVVM::GriddepcontrolOp::create(b, NVVM::GridDepActionKind::wait);
   // Where most blocks work to the end, those of the next kernel would come to
   // lie where there is room first, and not evenly: it starts when these end.
-  if (isShort(kernel))
+  if (kernel->hasAttr(kIsShort))
     NVVM::GriddepcontrolOp::create(b,
                                    NVVM::GridDepActionKind::launch_dependents);
 }

@@ -39,32 +39,6 @@ module attributes {gpu.container_module} {
       gpu.return
     }
 
-    // What each thread does once is short, too; a loop may not be.
-    // CHECK-LABEL: gpu.func @once(
-    // CHECK-NEXT: nvvm.griddepcontrol wait
-    // CHECK-NEXT: nvvm.griddepcontrol launch_dependents
-    // CHECK-NEXT: memref.load
-    gpu.func @once(%a: memref<f32>, %isWanted: i1) kernel {
-      %x = memref.load %a[] : memref<f32>
-      scf.if %isWanted {
-        memref.store %x, %a[] : memref<f32>
-      }
-      gpu.return
-    }
-
-    // CHECK-LABEL: gpu.func @often(
-    // CHECK: nvvm.griddepcontrol wait
-    // CHECK-NOT: launch_dependents
-    // CHECK: gpu.return
-    gpu.func @often(%a: memref<f32>, %x: f32, %times: index) kernel {
-      %c0 = arith.constant 0 : index
-      %c1 = arith.constant 1 : index
-      scf.for %i = %c0 to %times step %c1 {
-        memref.store %x, %a[] : memref<f32>
-      }
-      gpu.return
-    }
-
     // What is called from a kernel has waited.
     // CHECK-LABEL: func.func @helper(
     // CHECK-NEXT: memref.store
