@@ -20,7 +20,8 @@ class Sketch:
 
     The default has 4 bits a channel, 69 bytes for a key of 128 channels, 13.5 % of a
     key and value in bf16, and is the best compromise on the keys of a trained model
-    (docs/quality.md).
+    (docs/quality.md). With 5, 85 bytes, a proof needs half to a tenth of the tokens
+    where attention is diffuse (docs/performance.md).
 
     Attributes:
       bits: per channel: 2, 3, 4, 5, 6 or 8.
