@@ -58,8 +58,8 @@ struct ScanFindings {
   /// is above its score by at least `reach` times that and the spread.
   mlir::Value norms;
   float reach = 0;
-  /// Beside levels, channels of what a key lacks: of one direction or another
-  /// it is so much of a bound's that their root is.
+  /// Beside levels, channels of a residual: a direction finds about its norm
+  /// over their root of it, where a bound has all of its norm.
   int64_t channels = 0;
   static constexpr int64_t kTile = 64;
   /// Steps of a level for a nat, and the largest level: that or more.
