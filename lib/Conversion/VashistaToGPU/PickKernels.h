@@ -75,6 +75,12 @@ public:
   /// need what is further down.
   static constexpr int64_t kBins = 1024, kMostWidth = 8;
   static constexpr float kBinsPerNat = 32;
+  /// Steps of levels in the narrowest of them.
+  static constexpr int64_t kStepsOfBin =
+      ScanFindings::kPerNat / static_cast<int64_t>(kBinsPerNat);
+  /// What an f32 from 2^23 on has above its bits of an integer: it is added up
+  /// with these, once for each slot of a bin.
+  static constexpr int64_t kBitsOfInteger = 0x4b000000;
   /// Values that are joined at once, at most.
   static constexpr int64_t kTold = 16;
   /// Slots of a thread where few are picked from.

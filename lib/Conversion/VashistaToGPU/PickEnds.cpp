@@ -1,0 +1,325 @@
+//===- PickEnds.cpp - Where what a proof needs ends, by levels ------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// A warp finds of a head's bins, which PickDepths.cpp has filled, how deep its
+// slots must be taken: until what is left is little enough beside what will be
+// attended, by as much less than scores promise as the worst of all heads may
+// have (docs/theory.md, section 3), where that is few tokens more.
+//
+//===----------------------------------------------------------------------===//
+
+#include "PickKernels.h"
+
+#include <cmath>
+#include <optional>
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpFPredicate;
+using arith::CmpIPredicate;
+
+/// Of what scores promise: what is attended has a little less than that as
+/// often as more, and mostly not less than so much of it. By how much bins are
+/// off themselves.
+static constexpr float kPromised = 15.0f / 16.0f, kLeastPromised = 1.0f / 4.0f;
+static constexpr float kOfBins = 0.02f;
+/// Another round takes as long as to attend to some tokens more: so many of all
+/// heads together are worth it that no head needs one.
+static constexpr float kWorthARound = 0x1p19f;
+/// Of what is attended already: bins are not exact, and less so of a sample.
+static constexpr float kKnown = 31.0f / 32.0f, kKnownOfSample = 7.0f / 8.0f;
+
+/// The first bin from which on so little is left that a proof can do without. A
+/// lane for each chunk of bins, then for each bin of the chunk that it is in:
+/// sums from the last one on, of numbers that differ by tens of nats.
+void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
+  static_assert(kBins == kWarp * kWarp, "a chunk for each lane");
+  Value none = b.f32(0.0f), ratio = getRatio(), size = b.index(kWarp);
+  Value width = getFact(head, Fact::width);
+  Value nats = b.mulF(width, b.f32(-1.0f / kBinsPerNat)); // of a bin
+  Value firstBin = b.mulI(at, b.index(2 * kBins));
+  Value share = estimate(b.subF(none, getFact(head, Fact::lack)));
+  share = b.divF(b.mulF(share, b.f32(kMostShare)), getShareUnit());
+  // Of bounds and of scores; where anybody asks, how many, and the squares of
+  // masses of scores.
+  enum : int64_t { ofBounds, ofScores, numbers, squares };
+  const int64_t numMasses = isFollowing() && !hasMoment() ? 2 : 4;
+  constexpr float kUnit = 0x1p32f; // there is room for squares of masses in it
+  auto getMasses = [&](Value bin) {
+    auto load = [&](int64_t which) {
+      Value there = b.addI(bin, b.index(which * kBins));
+      return b.load(bins, b.addI(firstBin, there));
+    };
+    auto toFloat = [&](Value number) -> Value {
+      return arith::UIToFPOp::create(b, b.getF32Type(), number);
+    };
+    Value count = load(0);
+    Value shares = b.subI(load(1), b.mulI(count, b.i32(kBitsOfInteger)));
+    Value depth = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(bin));
+    depth = b.addF(depth, b.f32(0.5f));
+    Value mass =
+        estimate(math::FmaOp::create(b, depth, nats, b.f32(kHeadroom)));
+    SmallVector<Value> masses = {b.mulF(toFloat(count), mass),
+                                 b.mulF(b.mulF(toFloat(shares), share), mass)};
+    if (numMasses > numbers)
+      masses.push_back(toFloat(count));
+    if (numMasses > squares) {
+      Value number = b.maxNumber(masses[numbers], b.f32(1.0f));
+      Value most = b.mulF(masses[ofScores], b.f32(1 / kUnit));
+      masses.push_back(divide(b.mulF(most, most), number));
+    }
+    return masses;
+  };
+  // The last chunk first. No two lanes read from one bank.
+  Value chunk = b.subI(b.index(kWarp - 1), lane);
+  SmallVector<Value> sums =
+      b.forLoop(b.index(0), size, 1, SmallVector<Value>(numMasses, none),
+                [&](Value i, ValueRange now) {
+                  Value within = b.remU(b.addI(i, lane), size);
+                  SmallVector<Value> next =
+                      getMasses(b.addI(b.mulI(chunk, size), within));
+                  for (auto [sum, before] : llvm::zip_equal(next, now))
+                    sum = b.addF(before, sum);
+                  return next;
+                });
+  SmallVector<Value> upTo;
+  for (Value sum : sums)
+    upTo.push_back(addUpLanes(sum));
+  auto getAll = [&](int64_t of) {
+    return b.shuffle(upTo[of], b.i32(kWarp - 1));
+  };
+  Value all = getAll(ofScores), mass = none;
+  if (attended)
+    mass = getMass(b.load(attended, {row, b.addI(firstHead, head)}),
+                   getShift(head));
+  Value known = b.f32(kKnown), outsideToo = getRest(head);
+  if (Value shift = getSampleShift()) {
+    Value isSampled = b.compare(CmpIPredicate::ne, shift, b.i32(0));
+    known = b.select(isSampled, b.f32(kKnownOfSample), known);
+  }
+  // What was too deep to be counted: where so little is attended that it may
+  // matter, all are taken.
+  Value slots = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
+  Value deepest = estimate(
+      math::FmaOp::create(b, b.f32(kBins - 1), nats, b.f32(kHeadroom)));
+  outsideToo = math::FmaOp::create(b, slots, deepest, outsideToo);
+  // Chunks that follow those of this lane, or of another.
+  Lacking ofChunk;
+  if (hasMoment())
+    ofChunk = getLacking({sums[numbers], sums[ofBounds], sums[ofScores]});
+  auto getChunk = [&](Value from, int64_t after) {
+    Value at = b.subI(from, b.i32(after));
+    Value isThere = b.compare(CmpIPredicate::sge, at, b.i32(0));
+    at = b.maxI(at, b.i32(0));
+    auto get = [&](Value its) {
+      return b.select(isThere, b.shuffle(its, at), none);
+    };
+    return Lacking{get(ofChunk.cost), get(ofChunk.perCost), get(ofChunk.gain)};
+  };
+  // What is left from somewhere on: by bounds or, with a moment, by that, and
+  // then the threshold, too.
+  auto getLeft = [&](ArrayRef<Value> masses, const Lacking &first,
+                     Value chunk) -> std::pair<Value, Value> {
+    if (!hasMoment())
+      return {masses[ofBounds], Value()};
+    auto [most, theta] = getMostLacking(
+        head, first, [&](int64_t next) { return getChunk(chunk, next); });
+    Value root = b.sqrt(b.mulF(getFact(head, Fact::moment), masses[squares]));
+    Value left = math::FmaOp::create(b, root, b.f32(kUnit), masses[ofScores]);
+    return {b.addF(left, most), theta};
+  };
+  // By how much a slot's mass is mostly off, and how many such deviations less
+  // than promised are to do.
+  struct Risk {
+    Value ofSlot, deviations;
+  };
+  // How many lanes find that too much is left: those of what is highest.
+  auto countNeeded = [&](Value rest, ArrayRef<Value> masses,
+                         const std::optional<Risk> &risk) {
+    // What was picked before is attended, and among what was counted.
+    Value attendable = b.mulF(mass, known);
+    if (!isFollowing()) {
+      attendable = b.maxNumber(b.subF(all, masses[ofScores]), none);
+      attendable = b.addF(attendable, taken);
+      Value promised = b.f32(kPromised);
+      if (risk) {
+        // What is taken in any case may be one slot.
+        Value most =
+            b.maxNumber(b.subF(getAll(squares), masses[squares]), none);
+        Value sure = b.mulF(taken, b.f32(1 / kUnit));
+        most = b.sqrt(math::FmaOp::create(b, sure, sure, most));
+        Value share = divide(b.mulF(most, b.f32(kUnit)),
+                             b.maxNumber(attendable, b.f32(0x1p-100f)));
+        share = b.mulF(share, risk->ofSlot);
+        share = b.sqrt(
+            math::FmaOp::create(b, share, share, b.f32(kOfBins * kOfBins)));
+        promised = estimate(b.mulF(share, risk->deviations));
+        promised = b.maxNumber(promised, b.f32(kLeastPromised));
+      }
+      attendable = math::FmaOp::create(b, attendable, promised, mass);
+    }
+    // Also what is NaN is needed.
+    Value isNeeded = b.compare(CmpFPredicate::UGT, b.addF(rest, outsideToo),
+                               b.mulF(ratio, attendable));
+    return math::CtPopOp::create(b, b.ballot(isNeeded));
+  };
+  Value leftOfChunk, thetaOfChunk;
+  std::tie(leftOfChunk, thetaOfChunk) = getLeft(upTo, ofChunk, b.toI32(lane));
+  // Where the bins that are needed end.
+  struct End {
+    Value last, within; // the last chunk of them, and bins of it
+    // A lane's bin of the chunk, from the last one on, and the chunks behind.
+    SmallVector<Value> inside, below;
+    Value theta;
+    Value getNumber(WarpBuilder &b) const {
+      return b.addI(b.mulI(last, b.i32(kWarp)), within);
+    }
+  };
+  auto findEnd = [&](const std::optional<Risk> &risk) {
+    End end;
+    end.last = b.maxI(b.subI(countNeeded(leftOfChunk, upTo, risk), b.i32(1)),
+                      b.i32(0));
+    end.inside = getMasses(b.addI(b.mulI(b.toIndex(end.last), size), chunk));
+    for (auto [i, sum] : llvm::enumerate(end.inside)) {
+      Value before = b.select(b.compare(CmpIPredicate::eq, lane, b.index(0)),
+                              none, b.shuffleUp(upTo[i], 1));
+      before = b.shuffle(before, b.subI(b.i32(kWarp - 1), end.last));
+      sum = b.addF(addUpLanes(sum), before);
+      end.below.push_back(before);
+    }
+    Lacking own;
+    if (hasMoment()) { // of the chunk alone
+      auto get = [&](int64_t of) {
+        return b.subF(end.inside[of], end.below[of]);
+      };
+      own = getLacking({get(numbers), get(ofBounds), get(ofScores)});
+    }
+    Value left;
+    std::tie(left, end.theta) =
+        getLeft(end.inside, own, b.subI(b.i32(kWarp - 1), end.last));
+    end.within = countNeeded(left, end.inside, risk);
+    return end;
+  };
+  // From the bin of the end on none is needed.
+  auto getAtEnd = [&](const End &end, Value ofBins, Value ofNext) {
+    Value isWhole = b.compare(CmpIPredicate::eq, end.within, b.i32(kWarp));
+    Value its = b.shuffle(ofBins, b.subI(b.i32(kWarp - 1), end.within));
+    return b.select(isWhole, ofNext, its);
+  };
+  auto countNeeds = [&](const End &end) {
+    Value others = getAtEnd(end, end.inside[numbers], end.below[numbers]);
+    return b.subF(getAll(numbers), others);
+  };
+  End found = findEnd(std::nullopt);
+  Value need;
+  if (!isFollowing()) {
+    need = countNeeds(found);
+    // What a score lacks has any sign, and as often one as the other. Of so
+    // many heads, the one with the least has about so many deviations less.
+    int64_t headsOfRow = group * static_cast<int64_t>(op.getKvHeads());
+    Value heads = b.mulI(b.dim(levels, 0), b.index(headsOfRow));
+    heads = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(heads));
+    Value deviations = b.sqrt(b.mulF(b.log(heads), b.f32(2)));
+    float ofLack = 1 / std::sqrt(static_cast<float>(findings.channels));
+    Value ofSlot = b.mulF(getFact(head, Fact::lack), b.f32(ofLack));
+    End safe = findEnd(Risk{ofSlot, b.subF(none, deviations)});
+    Value needOfSafe = countNeeds(safe);
+    auto isAtMost = [&](Value number, Value most) {
+      return b.compare(CmpFPredicate::OLE, number, most);
+    };
+    // Not where they are too deep for bins.
+    Value isWorthIt =
+        b.compare(CmpIPredicate::ult, safe.getNumber(b), b.i32(kBins));
+    Value more = b.subF(needOfSafe, need);
+    isWorthIt =
+        b.andI(isWorthIt, isAtMost(b.mulF(more, heads), b.f32(kWorthARound)));
+    // No group is over its budget for it.
+    float most = static_cast<float>(op.getBudget()) / static_cast<float>(group);
+    isWorthIt = b.andI(isWorthIt, isAtMost(needOfSafe, b.f32(most)));
+    auto choose = [&](Value &one, Value other) {
+      if (one)
+        one = b.select(isWorthIt, other, one);
+    };
+    choose(need, needOfSafe);
+    choose(found.last, safe.last);
+    choose(found.within, safe.within);
+    choose(found.theta, safe.theta);
+    for (int64_t of = 0; of < numMasses; ++of) {
+      choose(found.inside[of], safe.inside[of]);
+      choose(found.below[of], safe.below[of]);
+    }
+  }
+  Value number = found.getNumber(b);
+  // All bins, or a score that is NaN, which proves nothing: however deep.
+  Value isAll =
+      b.orI(b.compare(CmpIPredicate::eq, number, b.i32(kBins)),
+            b.compare(CmpIPredicate::ne, b.load(nans, head), b.i32(0)));
+  Value steps = arith::FPToSIOp::create(b, b.getI32Type(),
+                                        b.mulF(width, b.f32(kStepsOfBin)));
+  Value end = b.select(isAll, b.i32(std::numeric_limits<int32_t>::max()),
+                       b.mulI(number, steps));
+  Value queryHead = b.addI(firstHead, head), estimated = end;
+  Value kept[] = {row, queryHead, b.index(2 * kBins)};
+  if (isFollowing()) {
+    Value at[] = {row, queryHead};
+    Value tail = b.load(before, at), isMet = meets(tail, at);
+    if (hasMoment()) {
+      // Estimates are of about the slots that were too few before: deeper than
+      // these in any case, by a quarter of a nat and four times what the tail
+      // is too high. Another pass costs more than a few tokens.
+      constexpr float perNat = 4 * ScanFindings::kPerNat;
+      Value allowed = b.addF(b.load(attended, at), b.log(getRatio()));
+      Value nats = b.addF(b.subF(tail, allowed), b.f32(1.0f / 16));
+      nats = b.minNumber(b.maxNumber(nats, none), b.f32(64.0f));
+      Value most = b.i32(1 << 30);
+      Value deeper = arith::FPToSIOp::create(b, b.getI32Type(),
+                                             b.mulF(nats, b.f32(perNat)));
+      deeper = b.addI(b.minI(b.load(depths, kept), most), deeper);
+      end = b.maxI(end, b.minI(deeper, most));
+    }
+    end = b.select(isMet, b.i32(0), end);
+  } else if (depths) {
+    b.ifThen(isFirstLane(), [&] { b.store(end, depths, kept); });
+  }
+  b.ifThen(isFirstLane(), [&] { b.store(end, ends, head); });
+  if (hasMoment()) {
+    Value next = b.maxI(b.subI(b.i32(kWarp - 2), found.last), b.i32(0));
+    Value theta = getAtEnd(found, found.theta, b.shuffle(thetaOfChunk, next));
+    // Where it is not taken as estimated, as much deeper.
+    Value steps = b.maxI(b.subI(end, estimated), b.i32(0));
+    Value deeper = b.mulF(arith::SIToFPOp::create(b, b.getF32Type(), steps),
+                          b.f32(-1.0f / ScanFindings::kPerNat));
+    theta = b.mulF(theta, b.exp(deeper));
+    b.ifThen(isFirstLane(), [&] { setTheta(head, theta); });
+  }
+  if (isFollowing())
+    return;
+  need = b.select(isAll, slots, need);
+  b.ifThen(isFirstLane(), [&] { setFact(head, Fact::need, need); });
+}
+
+/// No head needs more than it and others together.
+Value PickLauncher::isNearlyOver() {
+  Value sum = b.forLoop(b.index(0), b.index(group), 1, b.f32(0.0f),
+                        [&](Value head, ValueRange now) -> SmallVector<Value> {
+                          return {b.addF(now[0], getFact(head, Fact::need))};
+                        })
+                  .front();
+  return b.compare(CmpFPredicate::OGT, sum,
+                   b.f32(static_cast<float>(op.getBudget())));
+}
+
+/// What is left in any case, in units of the highest bound.
+Value PickLauncher::getRest(Value head) {
+  if (!outside)
+    return b.f32(0.0f);
+  return getMass(b.load(outside, {row, b.addI(firstHead, head)}),
+                 getShift(head));
+}
