@@ -200,6 +200,26 @@ def find_enough(scores, bounds, moments, ratio, attended, always, risk):
     return chosen.sum()
 
 
+# Sums of masses are made by chords of an exponential, 6 % high at most.
+LEVEL_ROOM = np.log(1.0615) + 1e-2
+
+
+def by_level(bound, group):
+    """What bounds are as bytes: levels below the highest of 64, an eighth of a bit each, or
+    more where the first of these lie far apart."""
+    number = -(-bound.size // 64)
+    tiles = np.full(64 * number, INF)
+    tiles[: bound.size] = bound
+    tiles = tiles.reshape(number, 64)
+    is_none = np.arange(tiles.size).reshape(tiles.shape) >= bound.size
+    tops = np.where(is_none, -INF, tiles).max(1, keepdims=True)
+    some = tiles[:, : 16 * max(4 // group, 1)]
+    apart = tops - some.min(1, keepdims=True)
+    step = np.log(2) / 8 * 2 ** sum(apart > 28 * 2**i for i in range(3))
+    levels = np.clip(np.floor((tops - tiles) / step - 0.01), 0, 255)
+    return np.where(tops < INF, tops - levels * step, INF).reshape(-1)[: bound.size]
+
+
 def judge_pick(where, case, found, given, counted):
     """Of a group; `given`: scores, bounds, logits, moments (NaN for none), taken slots,
     the mass attended, what is picked in any case, how many slots a table has room for,
@@ -211,6 +231,7 @@ def judge_pick(where, case, found, given, counted):
     num_slots, is_loud, is_odd, on_gpu, deviations = more
     length, budget = bounds.shape[1], case["budget"]
     ratio = case["tolerance"] / (1 - case["tolerance"])
+    has_levels = on_gpu and case["page_size"] % 16 == 0
     if (ids[count:] != -1).any() or (np.diff(ids[:count]) <= 0).any():
         yield f"{where}: ids are not ascending, or not padded"
         return
@@ -223,6 +244,9 @@ def judge_pick(where, case, found, given, counted):
     for head, (bound, tail) in enumerate(zip(bounds, tails)):
         exact = log_sum_exp(bound[left]) if left.any() else -INF
         room = 1e-2
+        if has_levels and left.any():
+            known = log_sum_exp(by_level(bound, len(bounds))[left]) + LEVEL_ROOM
+            room = max(known - exact, room)
         if not np.isnan(moments[head]) and left.any() and np.isfinite(bound[left]).all():
             order = np.argsort(-bound[left], kind="stable")
             own, others = scores[head][left][order], bound[left][order]
@@ -231,7 +255,7 @@ def judge_pick(where, case, found, given, counted):
             limit = most + np.log(left_by_moment(own - most, others - most, moments[head])[0])
             # Thresholds are tried for bounds a few nats above scores. A GPU has one, found
             # in bins: of few slots it is far from the best.
-            is_far = on_gpu and (length < 4096 or case["page_size"] % 16)
+            is_far = on_gpu and (length < 4096 or not has_levels)
             far = 3 if is_far else 1.2 if is_odd or on_gpu else 0.5
             room = max(limit - exact, 0) + (INF if is_loud else far)
         if np.isnan(bound[left]).any() or (bound[left] == INF).any():
@@ -255,7 +279,7 @@ def judge_pick(where, case, found, given, counted):
         own, others, sure = (x[..., open_slots] for x in (scores, bounds, always))
         risk = deviations, case["dim"] ** -0.5
         # A GPU's pick of pages without whole tiles goes by bounds alone.
-        known = moments * np.nan if on_gpu and case["page_size"] % 16 else moments
+        known = moments if has_levels or not on_gpu else moments * np.nan
         return find_enough(own, others, known, ratio, attended, sure, risk)
 
     if count < budget:
@@ -281,14 +305,17 @@ def judge_pick(where, case, found, given, counted):
     if budget > 1.5 * enough + always.sum() + 64:
         yield f"{where}: the budget of {budget} is picked where {enough} are enough"
     # The best of what one head needs: of bounds as high as those picked; by bounds or
-    # scores, as they are kept.
+    # scores, as they are kept, and no nearer than levels are.
     if len(bounds) > 1:
         return
-    is_needed = always | (bounds[0] >= bounds[0][chosen & ~always].min(initial=INF))
-    for x in (bounds[0], scores[0]):
+    own, margin = bounds[0], 5e-3
+    if has_levels:
+        own, margin = by_level(own, 1), 2 / 64 * np.log(2) + 5e-3
+    is_needed = always | (own >= own[chosen & ~always].min(initial=INF))
+    for x in (own, scores[0]):
         x = np.maximum(x, x.max() - 127)  # what is deeper is not told apart
         rank = np.where(taken | ~is_needed, -INF, np.where(always, INF, x))
-        if (rank > rank[chosen].min() + 5e-3).sum() <= 1.1 * budget:
+        if (rank > rank[chosen].min() + margin).sum() <= 1.1 * budget:
             return
     yield f"{where}: what is picked is not the best"
 

@@ -46,9 +46,12 @@ struct ScanFindings {
   mlir::Value tops;
   /// How close scores are so, in nats.
   static constexpr float kNear = 3;
-  /// In place of bounds, where nobody reads more of them: [R, H, L] i16, how
-  /// far each lies at most below the highest of kTile slots, which
-  /// tileTops [R, H, ceil(L / kTile)] f32 has: +inf if one is not known.
+  /// In place of bounds, where nobody reads more of them: [R, H, L] i8, how far
+  /// each lies at most below the highest of kTile slots, which tileTops
+  /// [R, H, ceil(L / kTile)] f32 has: +inf if one is not known. A level is an
+  /// eighth of a bit of a mass, or where that is too little for a tile more by
+  /// a power of two, whose exponent is the last two bits of its top; the
+  /// largest is that or more.
   mlir::Value levels, tileTops;
   /// Beside levels, [R, Hkv, L] f16: how far a key may be from its sketch. What
   /// a score lacks of its bound is in proportion to it, about.
@@ -62,8 +65,13 @@ struct ScanFindings {
   /// over their root of it, where a bound has all of its norm.
   int64_t channels = 0;
   static constexpr int64_t kTile = 64;
-  /// Steps of a level for a nat, and the largest level: that or more.
-  static constexpr int64_t kPerNat = 512, kLowest = 65535;
+  static constexpr int64_t kLevelsOfBit = 8, kLowest = 255;
+  /// Nats that some bounds of a tile lie apart at most, for levels of an eighth
+  /// of a bit: lower ones hardly count.
+  static constexpr float kMostApart = 28;
+  /// Steps that depths are counted in, of a level, a bit and a nat.
+  static constexpr int64_t kOfLevel = 16, kPerBit = kOfLevel * kLevelsOfBit;
+  static constexpr float kPerNat = kPerBit * 1.44269504f;
 };
 /// What a pick leaves beside its results: buffers, or null.
 struct PickFindings {

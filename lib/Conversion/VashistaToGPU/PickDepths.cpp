@@ -212,7 +212,9 @@ PickLauncher::CountedHead PickLauncher::getCounted(Value first, int64_t at) {
 }
 
 void PickLauncher::countDepth(const CountedHead &head, const Slot &slot,
-                              Value depth, Value spread, Value times) {
+                              Value depth,
+                              const std::optional<CountedLevel> &level,
+                              Value spread, Value times) {
   // What is not counted has bins of its lane's own, behind all others.
   Value uncounted = b.addI(b.toI32(lane), b.i32(numBins));
   // As unsigned numbers: what is not known is as deep as can be. So deep a mass
@@ -226,8 +228,13 @@ void PickLauncher::countDepth(const CountedHead &head, const Slot &slot,
     bin = b.select(slot.isAlways, uncounted, bin);
   if (slot.isOpen)
     bin = b.select(slot.isOpen, bin, uncounted);
-  Value share = b.exp2(math::FmaOp::create(b, head.slope, spread, head.lack));
+  Value lack = head.lack;
+  if (level)
+    lack = b.select(level->isTop, lack, b.subF(lack, level->half));
+  Value share = b.exp2(math::FmaOp::create(b, head.slope, spread, lack));
   share = b.minNumber(share, b.f32(kMostShare));
+  if (level)
+    share = b.select(level->isLowest, b.f32(0.0f), share);
   Value unit = b.mulF(getShareUnit(), b.f32(1.0f / kMostShare));
   Value amount = b.i32(1);
   Value number = arith::BitcastOp::create(
@@ -263,19 +270,21 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
           all.push_back(Levels::unpack(loaded, slots.size()));
         SmallVector<Value> spreads = getSpreads(loaded);
         for (auto [i, head] : llvm::enumerate(counted)) {
-          SmallVector<Value> below = getBelow(head.top, all[i]);
+          Value below = getBelow(head.top, all[i].top);
+          Value half = all[i].scale(b, 0.5f / ScanFindings::kLevelsOfBit);
           for (auto [j, slot] : llvm::enumerate(slots)) {
             Value depth = getDepth(all[i], below, j), times;
-            if (sampleShift && areTogether(slots)) {
-              Value isTop =
-                  b.compare(CmpIPredicate::eq, getLevel(all[i], j), b.i32(0));
-              times = b.select(isTop, b.i32(0), sampleShift);
-            }
-            countDepth(head, slot, depth, spreads[j], times);
+            CountedLevel level = {isLevel(all[i], j, 0),
+                                  isLevel(all[i], j, ScanFindings::kLowest),
+                                  half};
+            if (sampleShift && areTogether(slots))
+              times = b.select(level.isTop, b.i32(0), sampleShift);
+            countDepth(head, slot, depth, level, spreads[j], times);
             if (!slot.isAlways)
               continue;
             Value isTaken = andOpen(slot, slot.isAlways);
             Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
+            isKnown = b.andI(isKnown, notI(level.isLowest));
             Value mass =
                 getMassOfScore(getMassOfDepth(depth), head.number, spreads[j]);
             mass = b.select(b.andI(isTaken, isKnown), mass, none);
@@ -318,10 +327,9 @@ void PickLauncher::countTileTops(ArrayRef<CountedHead> heads,
           b.ifThen(isPassed, [&] {
             SmallVector<Value> depths;
             for (const CountedHead &head : heads) {
-              Levels level;
-              level.tops = {b.load(
-                  tileTops, {row, b.addI(firstHead, head.number), tile})};
-              depths.push_back(getBelow(head.top, level).front());
+              Value top =
+                  b.load(tileTops, {row, b.addI(firstHead, head.number), tile});
+              depths.push_back(getBelow(head.top, top));
             }
             for (auto [i, depth] : llvm::enumerate(depths)) {
               Value isNear =
@@ -337,7 +345,7 @@ void PickLauncher::countTileTops(ArrayRef<CountedHead> heads,
     slot.number = b.mulI(tile, b.index(ScanFindings::kTile));
     slot.isOpen = isCounted;
     Value spread = getSpreads(loadSpreads(slot)).front();
-    countDepth(head, slot, depth, spread, Value());
+    countDepth(head, slot, depth, std::nullopt, spread, Value());
   };
   storeOnce(b.i32(0), nearTops, counter);
   b.barrier();
@@ -382,20 +390,16 @@ void PickLauncher::countNearTop(const CountedHead &head, Value tile) {
   Value first = b.mulI(tile, b.index(ScanFindings::kTile));
   Value queryHead = b.addI(firstHead, head.number);
   Levels all;
-  all.tops = {b.load(tileTops, {row, queryHead, tile})};
-  for (int64_t i = 0; i < ScanFindings::kTile; i += kTogether) {
-    auto [low, high] =
-        b.load8Bytes(levels, {row, queryHead, b.addI(first, b.index(i))});
-    all.packed.append({low, high});
-  }
+  all.top = b.load(tileTops, {row, queryHead, tile});
+  for (int64_t i = 0; i < ScanFindings::kTile; i += kAtOnce)
+    llvm::append_range(all.packed,
+                       loadTogether(queryHead, b.addI(first, b.index(i))));
   Value highest = b.i32(0);
-  for (int64_t i = 0; i < ScanFindings::kTile; ++i) {
-    Value is = b.compare(CmpIPredicate::eq, getLevel(all, i), b.i32(0));
-    highest = b.select(is, b.i32(i), highest);
-  }
+  for (int64_t i = 0; i < ScanFindings::kTile; ++i)
+    highest = b.select(isLevel(all, i, 0), b.i32(i), highest);
   Slot slot;
   slot.number = b.addI(first, b.toIndex(highest));
-  Value depth = getBelow(head.top, all).front();
+  Value depth = getBelow(head.top, all.top);
   Value spread = getSpreads(loadSpreads(slot)).front();
-  countDepth(head, slot, depth, spread, Value());
+  countDepth(head, slot, depth, std::nullopt, spread, Value());
 }

@@ -32,7 +32,11 @@ static constexpr float kPromised = 15.0f / 16.0f, kLeastPromised = 1.0f / 4.0f;
 static constexpr float kOfBins = 0.02f;
 /// Another round takes as long as to attend to some tokens more: so many of all
 /// heads together are worth it that no head needs one.
-static constexpr float kWorthARound = 0x1p19f;
+static constexpr float kWorthARound = 0x1.8p19f;
+/// What is left is added up as levels make it, which are half a level too high,
+/// 2^(1/16); what exceeds a threshold is more than that of their mean. What is
+/// attended is not.
+static constexpr float kMeanOfLevels = 1.09f;
 /// Of what is attended already: bins are not exact, and less so of a sample.
 static constexpr float kKnown = 31.0f / 32.0f, kKnownOfSample = 7.0f / 8.0f;
 
@@ -66,7 +70,10 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
     depth = b.addF(depth, b.f32(0.5f));
     Value mass =
         estimate(math::FmaOp::create(b, depth, nats, b.f32(kHeadroom)));
-    SmallVector<Value> masses = {b.mulF(toFloat(count), mass),
+    Value ofSums = hasMoment() || !hasFewHeads()
+                       ? mass
+                       : b.mulF(mass, b.f32(kMeanOfPairs));
+    SmallVector<Value> masses = {b.mulF(toFloat(count), ofSums),
                                  b.mulF(b.mulF(toFloat(shares), share), mass)};
     if (numMasses > numbers)
       masses.push_back(toFloat(count));
@@ -133,7 +140,7 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
         head, first, [&](int64_t next) { return getChunk(chunk, next); });
     Value root = b.sqrt(b.mulF(getFact(head, Fact::moment), masses[squares]));
     Value left = math::FmaOp::create(b, root, b.f32(kUnit), masses[ofScores]);
-    return {b.addF(left, most), theta};
+    return {b.mulF(b.addF(left, most), b.f32(kMeanOfLevels)), theta};
   };
   // By how much a slot's mass is mostly off, and how many such deviations less
   // than promised are to do.

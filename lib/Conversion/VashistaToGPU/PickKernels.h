@@ -68,16 +68,15 @@ public:
 
   static constexpr int64_t kMostWarps = 16;
   /// Words of a warp at a time, and slots that a lane has together.
-  static constexpr int64_t kAtOnce = 8, kTogether = 4;
+  static constexpr int64_t kAtOnce = 8, kTogether = 4, kOfWord = 4;
   static constexpr int64_t kWordsOfTile = ScanFindings::kTile / kWarp;
   /// Bins of a head's bounds, from the highest down; the last holds all below.
   /// They are 1/32 nat deep, or a power of two times that where a proof may
   /// need what is further down.
   static constexpr int64_t kBins = 1024, kMostWidth = 8;
-  static constexpr float kBinsPerNat = 32;
-  /// Steps of levels in the narrowest of them.
-  static constexpr int64_t kStepsOfBin =
-      ScanFindings::kPerNat / static_cast<int64_t>(kBinsPerNat);
+  /// Steps of depths in the narrowest of them.
+  static constexpr int64_t kStepsOfBin = ScanFindings::kOfLevel / 2;
+  static constexpr float kBinsPerNat = ScanFindings::kPerNat / kStepsOfBin;
   /// What an f32 from 2^23 on has above its bits of an integer: it is added up
   /// with these, once for each slot of a bin.
   static constexpr int64_t kBitsOfInteger = 0x4b000000;
@@ -174,15 +173,29 @@ private:
   /// Bounds that levels stand for; scores are not known beside them.
   llvm::SmallVector<Value> getBoundsOfLevels(Value head,
                                              llvm::ArrayRef<Slot> slots);
-  /// Of a head and the slots of a lane: pairs of levels, or one, and of each
-  /// kTogether the top of their tile.
+  /// Of a head and the slots of a lane: words of kOfWord levels, or one level,
+  /// and the top of their tile, which has the exponent of levels.
   struct Levels {
-    llvm::SmallVector<Value> packed, tops;
+    llvm::SmallVector<Value> packed;
+    Value top;
 
     llvm::SmallVector<Value> pack() const {
       llvm::SmallVector<Value> all(packed);
-      llvm::append_range(all, tops);
+      all.push_back(top);
       return all;
+    }
+    Value getExponent(WarpBuilder &b) const {
+      Value bits = mlir::arith::BitcastOp::create(b, b.getI32Type(), top);
+      return b.andI(bits, b.i32(3));
+    }
+    /// Steps of a level, i32.
+    Value getSteps(WarpBuilder &b) const {
+      return mlir::arith::ShLIOp::create(b, b.i32(ScanFindings::kOfLevel),
+                                         getExponent(b));
+    }
+    /// So many of the least level as a level has, f32; or the inverse.
+    Value scale(WarpBuilder &b, float number, bool isInverse = false) const {
+      return b.scaleByPower(number, getExponent(b), isInverse);
     }
     /// Of so many slots, from the first of `all` on, which it drops.
     static Levels unpack(ValueRange &all, size_t slots);
@@ -193,7 +206,7 @@ private:
   struct AllLevels {
     llvm::SmallVector<Levels> levels;
     llvm::SmallVector<Value> spreads; // sure ones, with a moment
-    llvm::SmallVector<llvm::SmallVector<Value>> below;
+    llvm::SmallVector<Value> below;
   };
   AllLevels takeAllLevels(ValueRange loaded, size_t slots,
                           llvm::ArrayRef<Value> headTops);
@@ -214,20 +227,21 @@ private:
                        b.f32(0.0f));
   }
   Levels loadLevels(Value head, llvm::ArrayRef<Slot> slots);
+  /// kAtOnce levels from there on, as words.
+  llvm::SmallVector<Value> loadTogether(Value queryHead, Value slot);
+  /// As i32; and whether it is one.
   Value getLevel(const Levels &levels, int64_t slot);
-  /// Depths of a head's slots: `below` of their tiles, and a level.
-  llvm::SmallVector<Value> getBelow(Value top, const Levels &levels);
-  /// What these are before they are integers, so much less.
-  llvm::SmallVector<Value> getSteps(Value top, const Levels &levels,
-                                    float less = 0);
-  Value getDepth(const Levels &levels, llvm::ArrayRef<Value> below,
-                 int64_t slot) {
-    return b.addI(getLevel(levels, slot), below[slot / kTogether]);
-  }
+  Value isLevel(const Levels &levels, int64_t slot, int64_t level);
+  /// Depths of a head's slots: `below` of their tile, and a level.
+  Value getBelow(Value top, Value topOfTile);
+  /// What that is before it is an integer, so much less.
+  Value getSteps(Value top, Value topOfTile, float less = 0);
+  Value getDepth(const Levels &levels, Value below, int64_t slot);
   /// The same, with what is below as f32 for `getFloatDepth`: no conversions,
   /// which are slow.
   AllLevels takeFloatLevels(ValueRange loaded, size_t slots,
                             llvm::ArrayRef<Value> headTops);
+  Value getFloatBelow(Value top, Value topOfTile);
   Value getFloatDepth(const AllLevels &all, int64_t head, int64_t slot);
   Value toFloatDepth(Value depth) {
     return mlir::arith::SIToFPOp::create(b, b.getF32Type(), depth);
@@ -256,9 +270,17 @@ private:
     Value number, firstBin, top, shift, lack, slope;
   };
   CountedHead getCounted(Value first, int64_t at);
-  /// Counts a slot, 2^times times.
+  /// Of a slot whose bound has a level: whether that is the highest of its
+  /// tile, and otherwise half a level too high, on average; whether it may be
+  /// lower than any level is, and a score is not known; and half a level, in
+  /// bits.
+  struct CountedLevel {
+    Value isTop, isLowest, half;
+  };
+  /// Counts a slot, 2^times times. Without a level, it is the highest.
   void countDepth(const CountedHead &head, const Slot &slot, Value depth,
-                  Value spread, Value times);
+                  const std::optional<CountedLevel> &level, Value spread,
+                  Value times);
   /// Counts the highest of each tile of the chunks that are no sample.
   void countTileTops(llvm::ArrayRef<CountedHead> heads, Value sampleShift);
   void countNearTop(const CountedHead &head, Value tile);
@@ -267,8 +289,27 @@ private:
   /// As markNeeded, for levels. Where what is needed may be over the budget,
   /// i1, it counts the margins' ranks, too, as `markBest` wants them.
   Marked markDeep(Value isNearlyOver = nullptr);
+  /// `needed`: bits of the slots.
   void countMargins(llvm::ArrayRef<Slot> slots, ValueRange loaded,
-                    llvm::ArrayRef<Value> needed);
+                    Value needed);
+  /// Slots of a lane in pairs, the halves of words: levels of each head, and
+  /// what is below them; masks of what is left; and bits of the slots, of what
+  /// is needed and of what is left.
+  struct Pairs {
+    llvm::SmallVector<std::array<Value, kAtOnce / 2>> levels;
+    llvm::SmallVector<Value> steps, below; // of a level, i32, and f32
+    std::array<Value, kAtOnce / 2> left;
+    Value own, ownLeft;
+  };
+  Pairs markPairs(llvm::ArrayRef<Slot> slots, ValueRange loaded,
+                  llvm::ArrayRef<Value> headTops,
+                  llvm::ArrayRef<Value> headEnds);
+  /// Adds the masses of what is left to four sums of a lane; and what these are
+  /// of each head. They are so many times what they should be, on average:
+  /// (1 + x) 2^-x, for x from 0 to 1.
+  static constexpr float kMeanOfPairs = 1.0407f;
+  void addPairs(const Pairs &pairs, llvm::MutableArrayRef<Value> sums);
+  llvm::SmallVector<Value> getSumsOfPairs(ValueRange sums);
   /// Whether that may be, by how many slots each head needs.
   Value isNearlyOver();
   /// The same, deeper and deeper until what is left is little enough for what
@@ -281,7 +322,7 @@ private:
     return group <= (hasMoment() ? kMostByMoment : kMostTogether);
   }
   /// Bits of margins that ranks leave out.
-  static constexpr int64_t kLeftOut = 3;
+  static constexpr int64_t kLeftOut = 1;
   Value loadEnd(Value head);
   Value getMostMargin();
   llvm::SmallVector<Value> getMarginRanks(llvm::ArrayRef<Slot> slots,
@@ -321,7 +362,7 @@ private:
   void findDepthEnd(Value head, Value at, Value taken);
   Value getMassOfDepth(Value depth) {
     Value number = depth.getType().isF32() ? depth : toFloatDepth(depth);
-    Value factor = b.f32(-kLog2E / ScanFindings::kPerNat);
+    Value factor = b.f32(-1.0f / ScanFindings::kPerBit);
     return b.exp2(mlir::math::FmaOp::create(b, number, factor,
                                             b.f32(kLog2E * kHeadroom)));
   }
@@ -462,6 +503,8 @@ private:
           llvm::ArrayRef<Slot>, ValueRange loaded, ValueRange carried)>
           body,
       bool ofMarked = false, Value sampleShift = nullptr);
+  /// Slots that a lane has next to each other, of kAtOnce.
+  int64_t getTogether() const { return hasLevels() ? kAtOnce : kTogether; }
   /// The first of the words that are looked at kAtOnce at a time, and how many
   /// times: all their slots are there, and none is picked in any case.
   std::pair<Value, Value> getChunks();
@@ -473,11 +516,16 @@ private:
                                     llvm::ArrayRef<Slot> slots);
   void storeBits(llvm::ArrayRef<Value> bits, Value buffer, ValueRange which,
                  llvm::ArrayRef<Slot> slots);
-  /// Leaves bits as what is picked, and nothing as what may be picked as well.
-  void storeMarked(llvm::ArrayRef<Value> bits, llvm::ArrayRef<Slot> slots);
-  /// Bits of the slots of a lane, as i32, the first lowest.
+  /// Leaves a word as what is picked, and nothing as what may be picked as
+  /// well.
+  void storeMarked(Value word, Value slot);
+  /// Bits of the slots of a lane, as i32, the first lowest; and one of them.
   Value getOwnBits(llvm::ArrayRef<Value> bits);
-  /// body(word, slot of it), in one of the lanes that share the word.
+  Value isOwn(Value bits, int64_t slot);
+  /// body(word, slot of it), in one of the lanes that share the word: of so
+  /// many bits of each lane, or of slots.
+  void forEachWord(Value own, Value slot, int64_t together,
+                   llvm::function_ref<void(Value word, Value slot)> body);
   void forEachWord(llvm::ArrayRef<Value> bits, llvm::ArrayRef<Slot> slots,
                    llvm::function_ref<void(Value word, Value slot)> body);
   /// A head's scores or bounds + weights; -inf of slots that are not open.

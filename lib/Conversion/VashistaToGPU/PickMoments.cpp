@@ -104,7 +104,7 @@ void PickLauncher::addByMoment(const Unread &of, Value depth, Value spread,
   auto fma = [&](Value x, Value y, Value z) -> Value {
     return math::FmaOp::create(b, x, y, z);
   };
-  Value log = fma(depth, b.f32(-kLog2E / ScanFindings::kPerNat), logOfTop);
+  Value log = fma(depth, b.f32(-1.0f / ScanFindings::kPerBit), logOfTop);
   Value ofBound = b.exp2(log),
         mass = b.exp2(fma(of.log2PerSpread, spread, log));
   sums[0] = b.addF(sums[0], mass);

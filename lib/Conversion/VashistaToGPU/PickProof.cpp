@@ -173,7 +173,7 @@ void PickLauncher::loadTops() {
 void PickLauncher::setWidth(Value head, Value lack) {
   if (!isProving)
     return;
-  constexpr float room = 3.0f; // for a score that lacks more than most
+  constexpr float room = 8.0f; // for scores that lack more than most
   Value number = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
   Value width = b.f32(1.0f), ratio = getRatio();
   for (int64_t next = 2; next <= kMostWidth; next *= 2) {

@@ -110,8 +110,8 @@ std::pair<Value, Value> PickLauncher::getChunks() {
         lastWord);
     last = b.minI(last, b.divU(window, size));
   }
-  Value isAligned = b.compare(CmpIPredicate::eq,
-                              b.remU(numSlots, b.index(kTogether)), b.index(0));
+  Value isAligned = b.compare(
+      CmpIPredicate::eq, b.remU(numSlots, b.index(getTogether())), b.index(0));
   last = b.select(isAligned, last, first);
   if (hasAlways() && pages)
     last = first;
@@ -164,11 +164,12 @@ SmallVector<Value> PickLauncher::forEachSlot(
     if (sampleShift)
       chunk = b.toIndex(arith::ShLIOp::create(b, b.toI32(visit), sampleShift));
     Value word = b.addI(first, b.mulI(chunk, atOnce));
-    Value base = b.addI(b.mulI(word, size), b.mulI(lane, b.index(kTogether)));
+    const int64_t together = getTogether();
+    Value base = b.addI(b.mulI(word, size), b.mulI(lane, b.index(together)));
     SmallVector<Slot> slots(kAtOnce);
-    for (auto [i, slot] : llvm::enumerate(slots))
-      slot.number = b.addI(
-          base, b.index(i / kTogether * kTogether * kWarp + i % kTogether));
+    for (int64_t i = 0; i < kAtOnce; ++i)
+      slots[i].number =
+          b.addI(base, b.index(i / together * together * kWarp + i % together));
     return slots;
   };
   // What the next chunk needs is loaded while this one is looked at.
@@ -221,14 +222,14 @@ SmallVector<Value> PickLauncher::loadBits(Value buffer, ValueRange which,
   if (!areTogether(slots))
     return {isSet(load(slots[0].number))};
   SmallVector<Value> bits;
+  const int64_t together = getTogether();
   Value first =
-      b.mulI(b.remU(lane, b.index(kWarp / kTogether)), b.index(kTogether));
-  for (int64_t i = 0; i < kAtOnce; i += kTogether) {
+      b.mulI(b.remU(lane, b.index(kWarp / together)), b.index(together));
+  for (int64_t i = 0; i < kAtOnce; i += together) {
     Value word =
         arith::ShRUIOp::create(b, load(slots[i].number), b.toI32(first));
-    for (int64_t bit = 0; bit < kTogether; ++bit)
-      bits.push_back(b.compare(
-          CmpIPredicate::ne, b.andI(word, b.i32(int64_t(1) << bit)), b.i32(0)));
+    for (int64_t bit = 0; bit < together; ++bit)
+      bits.push_back(isOwn(word, bit));
   }
   return bits;
 }
@@ -242,6 +243,23 @@ Value PickLauncher::getOwnBits(ArrayRef<Value> bits) {
   return all;
 }
 
+Value PickLauncher::isOwn(Value bits, int64_t slot) {
+  return b.compare(CmpIPredicate::ne, b.andI(bits, b.i32(int64_t(1) << slot)),
+                   b.i32(0));
+}
+
+void PickLauncher::forEachWord(Value own, Value slot, int64_t together,
+                               function_ref<void(Value, Value)> body) {
+  // Each lane's bits, joined by the lanes that share a word.
+  Value within = b.remU(lane, b.index(kWarp / together));
+  Value first = b.toI32(b.mulI(within, b.index(together)));
+  Value word = arith::ShLIOp::create(b, own, first);
+  for (int64_t mask = 1; mask < kWarp / together; mask *= 2)
+    word = b.orI(word, b.shuffleXor(word, mask));
+  b.ifThen(b.compare(CmpIPredicate::eq, within, b.index(0)),
+           [&] { body(word, slot); });
+}
+
 void PickLauncher::forEachWord(ArrayRef<Value> bits, ArrayRef<Slot> slots,
                                function_ref<void(Value, Value)> body) {
   if (!areTogether(slots)) {
@@ -250,17 +268,10 @@ void PickLauncher::forEachWord(ArrayRef<Value> bits, ArrayRef<Slot> slots,
              [&] { body(word, slots[0].number); });
     return;
   }
-  // Each lane's bits, joined by the lanes that share a word.
-  Value within = b.remU(lane, b.index(kWarp / kTogether));
-  Value first = b.toI32(b.mulI(within, b.index(kTogether)));
-  for (int64_t i = 0; i < kAtOnce; i += kTogether) {
-    Value word =
-        arith::ShLIOp::create(b, getOwnBits(bits.slice(i, kTogether)), first);
-    for (int64_t mask = 1; mask < kWarp / kTogether; mask *= 2)
-      word = b.orI(word, b.shuffleXor(word, mask));
-    b.ifThen(b.compare(CmpIPredicate::eq, within, b.index(0)),
-             [&] { body(word, slots[i].number); });
-  }
+  const int64_t together = getTogether();
+  for (int64_t i = 0; i < kAtOnce; i += together)
+    forEachWord(getOwnBits(bits.slice(i, together)), slots[i].number, together,
+                body);
 }
 
 void PickLauncher::storeBits(ArrayRef<Value> bits, Value buffer,
@@ -272,15 +283,13 @@ void PickLauncher::storeBits(ArrayRef<Value> bits, Value buffer,
   });
 }
 
-void PickLauncher::storeMarked(ArrayRef<Value> bits, ArrayRef<Slot> slots) {
-  forEachWord(bits, slots, [&](Value word, Value slot) {
-    Value both = vector::FromElementsOp::create(
-        b, VectorType::get({2}, b.getI32Type()), ValueRange{word, b.i32(0)});
-    vector::StoreOp::create(
-        b, both, picked,
-        ValueRange{row, kvHead, b.divU(slot, b.index(kWarp)), b.index(0)},
-        /*nontemporal=*/false, llvm::MaybeAlign(8));
-  });
+void PickLauncher::storeMarked(Value word, Value slot) {
+  Value both = vector::FromElementsOp::create(
+      b, VectorType::get({2}, b.getI32Type()), ValueRange{word, b.i32(0)});
+  vector::StoreOp::create(
+      b, both, picked,
+      ValueRange{row, kvHead, b.divU(slot, b.index(kWarp)), b.index(0)},
+      /*nontemporal=*/false, llvm::MaybeAlign(8));
 }
 
 SmallVector<Value> PickLauncher::weighted(Value from, Value head,

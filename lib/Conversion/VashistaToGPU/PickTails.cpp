@@ -86,7 +86,7 @@ void PickLauncher::addLeftOf(Value head, ArrayRef<Slot> slots,
   }
   if (hasLevels()) {
     Levels found = loadLevels(head, slots);
-    SmallVector<Value> below = getBelow(b.load(tops, head), found);
+    Value below = getBelow(b.load(tops, head), found.top);
     SmallVector<Value> spreads = getSpreads(loadSpreads(slots));
     Unread unread = getUnread(head);
     for (auto [i, isLeft] : llvm::enumerate(counts))

@@ -537,8 +537,7 @@ SmallVector<Value> PickLauncher::addTiesLeft(ValueRange left) {
                 spread = getSureSpread(getSpreads(loadSpreads(slot)).front());
               for (int64_t head = 0; head < group; ++head) {
                 Levels found = loadLevels(b.index(head), slot);
-                SmallVector<Value> below =
-                    getBelow(b.load(tops, b.index(head)), found);
+                Value below = getBelow(b.load(tops, b.index(head)), found.top);
                 addLeft(head, getDepth(found, below, 0), spread,
                         b.boolean(true),
                         MutableArrayRef<Value>(next).drop_back());

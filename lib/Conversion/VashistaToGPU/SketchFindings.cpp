@@ -57,18 +57,48 @@ Value SketchScan::storeLevels(Value start, ArrayRef<Value> slots,
   for (int64_t mask : getHeadMasks())
     top = b.maxNumber(top, b.shuffleXor(top, mask));
 
+  // Of some, how far they lie apart; what is not visible has none.
+  Value inf = b.f32(std::numeric_limits<float>::infinity()), lowest = inf;
+  for (Value bound : bounds.take_front(2)) {
+    Value isNone = b.compare(CmpFPredicate::OEQ, bound, b.negInf());
+    if (!areWhole)
+      bound = b.select(isNone, inf, bound);
+    lowest = b.minNumber(lowest, bound);
+  }
+  for (int64_t mask : getHeadMasks())
+    lowest = b.minNumber(lowest, b.shuffleXor(lowest, mask));
+  Value apart = b.subF(top, lowest), exponent = b.i32(0);
+  for (int64_t i = 1; i <= 3; ++i) {
+    float most = ScanFindings::kMostApart * static_cast<float>(1 << (i - 1));
+    Value isMore = b.compare(CmpFPredicate::OGT, apart, b.f32(most));
+    exponent = b.select(isMore, b.i32(i), exponent);
+  }
+  // Raised by more than the bits of the exponent take away.
+  Value isFinite = b.compare(CmpFPredicate::OLT, b.absF(top), inf);
+  Value raised = math::FmaOp::create(b, b.absF(top), b.f32(0x1p-21f), top);
+  Value bits = arith::BitcastOp::create(b, b.getI32Type(), raised);
+  bits = b.orI(b.andI(bits, b.i32(-4)), exponent);
+  raised = arith::BitcastOp::create(b, b.getF32Type(), bits);
+  top = b.select(isFinite, raised, top);
+  constexpr float ofNat = ScanFindings::kPerNat / ScanFindings::kOfLevel;
+  Value levelsOfNat = b.scaleByPower(ofNat, exponent, /*isInverse=*/true);
+
   Value isHead = b.compare(CmpIPredicate::ult, column.head, b.index(group));
   Value head = b.addI(firstHead, column.head);
   for (unsigned i = 0; i < slots.size(); i += 2) {
     SmallVector<Value> both;
     for (Value bound : bounds.slice(i, 2)) {
-      // NaN, of two infinities, is no steps: all of the tile are not known.
-      Value steps = math::FmaOp::create(
-          b, b.subF(top, bound), b.f32(ScanFindings::kPerNat), b.f32(-0x1p-7f));
-      steps = b.maxNumber(steps, b.f32(0.0f));
-      steps = b.minNumber(steps, b.f32(ScanFindings::kLowest));
-      Value level = arith::FPToUIOp::create(b, b.getI32Type(), steps);
-      both.push_back(arith::TruncIOp::create(b, b.getI16Type(), level));
+      // From 2^15 on, a f32 number has what is before its point, up to 255, in
+      // its second byte. NaN, of two infinities, is no steps: all of the tile
+      // are not known.
+      constexpr float base = 0x1p15f;
+      Value steps = math::FmaOp::create(b, b.subF(top, bound), levelsOfNat,
+                                        b.f32(base - 0x1p-7f));
+      steps = b.maxNumber(steps, b.f32(base));
+      steps = b.minNumber(steps, b.f32(base + ScanFindings::kLowest));
+      Value bits = arith::BitcastOp::create(b, b.getI32Type(), steps);
+      Value level = arith::ShRUIOp::create(b, bits, b.i32(8));
+      both.push_back(arith::TruncIOp::create(b, b.getI8Type(), level));
     }
     storePair(both, levels, head, slots[i], isHead, areWhole);
   }
@@ -89,9 +119,11 @@ void SketchScan::storePair(ValueRange both, Value to, Value head, Value slot,
         b.andI(isWanted, b.compare(CmpIPredicate::slt, slot, b.dim(to, 2)));
   b.ifThen(isWanted, [&] {
     auto pair = VectorType::get({2}, getElementTypeOrSelf(to));
-    vector::StoreOp::create(b, vector::FromElementsOp::create(b, pair, both),
-                            to, ValueRange{slots->row, head, slot},
-                            /*nontemporal=*/false, llvm::MaybeAlign(4));
+    vector::StoreOp::create(
+        b, vector::FromElementsOp::create(b, pair, both), to,
+        ValueRange{slots->row, head, slot},
+        /*nontemporal=*/false,
+        llvm::MaybeAlign(pair.getElementTypeBitWidth() / 4));
   });
 }
 

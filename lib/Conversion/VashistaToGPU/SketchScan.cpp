@@ -30,8 +30,8 @@
 // 2 g and 2 g + 1 of the tile, whose levels are written together.
 //
 // Bytes: codes, scales and norms of each visible token once per KV head; a
-// score and a bound for each head and slot are written, or a level of 2 bytes
-// and 2 for all heads, and a few numbers for each head and block.
+// score and a bound for each head and slot are written, or a level of a byte
+// and 2 bytes for all heads, and a few numbers for each head and block.
 //
 //===----------------------------------------------------------------------===//
 
@@ -96,7 +96,7 @@ SmallVector<Value> SketchScan::launch() {
   };
   if (hasLevels) {
     findings.channels = format.paddedDim;
-    findings.levels = allocate(b.getI16Type(), sizes);
+    findings.levels = allocate(b.getI8Type(), sizes);
     findings.tileTops = allocate(
         b.getF32Type(), {sizes[0], sizes[1], divideUp(ScanFindings::kTile)});
     int64_t kvHeads =

@@ -146,6 +146,14 @@ Value WarpBuilder::exp2(Value x) {
       .getResult(0);
 }
 
+Value WarpBuilder::scaleByPower(float number, Value exponent, bool isInverse) {
+  constexpr int64_t kExponent = 23; // its lowest bit in an f32
+  Value bits = i32(llvm::bit_cast<int32_t>(number));
+  Value change = arith::ShLIOp::create(*this, exponent, i32(kExponent));
+  bits = isInverse ? subI(bits, change) : addI(bits, change);
+  return arith::BitcastOp::create(*this, getF32Type(), bits);
+}
+
 /// Consecutive bytes as i32, or as one i16.
 static SmallVector<Value> loadBytes(WarpBuilder &b, Value memref,
                                     ValueRange indices, int64_t bytes) {

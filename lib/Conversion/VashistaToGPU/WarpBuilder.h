@@ -122,6 +122,8 @@ public:
   }
   /// 2^x: within 2^-22 of it, subnormal results are 0.
   Value exp2(Value x);
+  /// A number times 2^exponent, or over it: that of an i32, of few.
+  Value scaleByPower(float number, Value exponent, bool isInverse = false);
   /// The larger or smaller, of two numbers; the number, if only one is.
   Value maxNumber(Value x, Value y) {
     return mlir::arith::MaxNumFOp::create(*this, x, y);

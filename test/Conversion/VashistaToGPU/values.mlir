@@ -441,19 +441,19 @@ func.func @fallback_f32(
 
 // -----
 
-// Of what only proofs read a scan keeps two bytes of each bound, the best of 64
+// Of what only proofs read a scan keeps a byte of each bound, the best of 64
 // of them and how far a key may be from its sketch. A group has a block for each
 // multiprocessor, or a share of a cluster, which no other waits for. What the
 // first pick counts the second one reads.
 // CHECK-LABEL: func.func @prove(
-// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x1024xi16>
+// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x1024xi8>
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x16xf32>
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x2x1024xf16>
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x8x4xf32>
-// CHECK: gpu.launch_func @kernels::@sketch_scan_0 {{.*}} : memref<i16>
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0 {{.*}} : memref<i8>
 // CHECK: %[[DEPTHS:.*]] = memref.alloc({{.*}}) {alignment = 64 : i64} : memref<?x4x2052xi32>
-// CHECK: gpu.launch_func @kernels::@pick_1 blocks in (%c2{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c512{{.*}} : memref<i16>
-// CHECK: gpu.launch_func @kernels::@pick_0 blocks in (%c2{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c512{{.*}} : memref<i16>
+// CHECK: gpu.launch_func @kernels::@pick_1 blocks in (%c2{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c512{{.*}} : memref<i8>
+// CHECK: gpu.launch_func @kernels::@pick_0 blocks in (%c2{{.*}}, %c2{{.*}}, %c8{{.*}}) threads in (%c512{{.*}} : memref<i8>
 // CHECK-NOT: = vashista.
 // CHECK: gpu.func @pick_1({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 8>
 func.func @prove(
@@ -508,7 +508,7 @@ func.func @prove_long(
 
 // One that is given bounds for scores needs them as they are.
 // CHECK-LABEL: func.func @prove_by_bounds(
-// CHECK-NOT: xi16>
+// CHECK-NOT: memref<2x4x1024xi8>
 // CHECK: gpu.launch_func @kernels::@sketch_scan_0
 // CHECK: gpu.launch_func @kernels::@pick_0
 func.func @prove_by_bounds(

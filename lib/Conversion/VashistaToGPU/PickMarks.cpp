@@ -1,0 +1,362 @@
+//===- PickMarks.cpp - Marks of what proofs need, by levels ---------------===//
+//
+// Part of the vashista project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// What any head needs is marked, and what is left is added up. Two slots of a
+// lane are looked at by one instruction, and no mass is an exponential:
+//
+//  * A level is below a head's end if adding 2^15 less that end, in levels,
+//    leaves its half's highest bit clear; heads are joined by `and`.
+//  * A bf16 number of bits x is 2^(x / 128 - 127), or up to 6 % more: between
+//    powers of two, it is a chord of the exponential. So the bits of a mass are
+//    a constant less a depth, whose steps are 1/128 of a bit.
+//  * A product with a column of ones for each head adds up what its lanes have.
+//
+// So tails are high by 4 %, mostly, which is as if all bounds were 0.04 nats
+// higher.
+//
+//===----------------------------------------------------------------------===//
+
+#include "PickKernels.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace vashista;
+
+using arith::CmpFPredicate;
+using arith::CmpIPredicate;
+
+/// f32 numbers from 2^23 on are integers, which their last bits are: those in
+/// both halves.
+static Value twice(WarpBuilder &b, Value number) {
+  Value bits = arith::BitcastOp::create(b, b.getI32Type(), number);
+  return b.permuteBytes(bits, bits, 0x1010);
+}
+
+/// The lesser of each half, unsigned.
+static Value getLeastOfPairs(WarpBuilder &b, Value x, Value y) {
+  auto type = VectorType::get({2}, b.getI16Type());
+  auto unpack = [&](Value pair) -> Value {
+    return LLVM::BitcastOp::create(b, type, pair);
+  };
+  Value least = arith::MinUIOp::create(b, unpack(x), unpack(y));
+  return LLVM::BitcastOp::create(b, b.getI32Type(), least);
+}
+
+PickLauncher::Pairs PickLauncher::markPairs(ArrayRef<Slot> slots,
+                                            ValueRange loaded,
+                                            ArrayRef<Value> headTops,
+                                            ArrayRef<Value> headEnds) {
+  constexpr int64_t number = kAtOnce / 2;
+  constexpr float most = 256;
+  Pairs pairs;
+  std::array<Value, number> beyond;
+  for (int64_t head = 0; head < group; ++head) {
+    Levels levels = Levels::unpack(loaded, slots.size());
+    Value below = getFloatBelow(headTops[head], levels.top);
+    // Less what a head takes of levels, rounded up: of multiples of 1/128.
+    Value ofStep = levels.scale(b, -1.0f / ScanFindings::kOfLevel,
+                                /*isInverse=*/true);
+    Value taken = math::FmaOp::create(b, b.subF(headEnds[head], below), ofStep,
+                                      b.f32(0x1p-8f - 0.5f));
+    taken = b.minNumber(b.maxNumber(taken, b.f32(-most)), b.f32(0.0f));
+    Value end = twice(b, b.addF(taken, b.f32(0x1p23f + 0x1p15f)));
+    std::array<Value, number> own;
+    for (int64_t i = 0; i < number; ++i) {
+      own[i] = b.permuteBytes(levels.packed[i / 2], b.i32(0),
+                              i % 2 ? 0x4342 : 0x4140);
+      Value sum = b.addI(own[i], end);
+      beyond[i] = head == 0 ? sum : b.andI(beyond[i], sum);
+    }
+    pairs.levels.push_back(own);
+    pairs.below.push_back(below);
+    pairs.steps.push_back(levels.getSteps(b));
+  }
+  Value left, open = b.i32((1 << kAtOnce) - 1);
+  for (int64_t i = 0; i < number; ++i) {
+    // The highest bits of both halves, everywhere in them.
+    Value mask = b.permuteBytes(beyond[i], beyond[i], 0xbb99);
+    auto close = [&](const Slot &slot, int64_t half) {
+      if (slot.isOpen)
+        mask = b.andI(mask, b.select(slot.isOpen, b.i32(-1), b.i32(~half)));
+    };
+    close(slots[2 * i], 0xffff);
+    close(slots[2 * i + 1], -0x10000);
+    pairs.left[i] = mask;
+    Value bits = b.andI(mask, b.i32(int64_t(0x20001) << 2 * i));
+    left = left ? b.orI(left, bits) : bits;
+  }
+  if (slots.front().isOpen) {
+    SmallVector<Value> areOpen;
+    for (const Slot &slot : slots)
+      areOpen.push_back(slot.isOpen);
+    open = getOwnBits(areOpen);
+  }
+  left = b.orI(left, arith::ShRUIOp::create(b, left, b.i32(16)));
+  pairs.ownLeft = b.andI(left, b.i32((1 << kAtOnce) - 1));
+  pairs.own = b.andI(open, arith::XOrIOp::create(b, pairs.ownLeft, open));
+  return pairs;
+}
+
+void PickLauncher::addPairs(const Pairs &pairs, MutableArrayRef<Value> sums) {
+  // Of the highest bound, rounded up: with what f32 sums lose in it.
+  const double exact = (kHeadroom * M_LOG2E + 127) * ScanFindings::kPerBit;
+  const auto highest = static_cast<int64_t>(std::ceil(exact + 0x1p-4));
+  const auto bits = static_cast<float>(highest);
+  Value quad = b.divU(lane, b.index(4));
+  std::array<Value, 4> all = {sums[0], sums[1], sums[2], sums[3]};
+  for (int64_t head = 0; head < group; ++head) {
+    Value below = b.minNumber(pairs.below[head], b.f32(bits));
+    Value tops = twice(b, b.subF(b.f32(0x1p23f + bits), below));
+    std::array<Value, 4> masses;
+    for (int64_t i = 0; i < 4; ++i) {
+      // What is too deep for a number is lost, as all that is below 2^-126.
+      Value steps = b.mulI(pairs.levels[head][i], pairs.steps[head]);
+      steps = getLeastOfPairs(b, steps, tops);
+      masses[i] = b.andI(b.subI(tops, steps), pairs.left[i]);
+    }
+    Value isColumn = b.compare(CmpIPredicate::eq, quad, b.index(head));
+    Value ones = b.select(isColumn, b.i32(0x3f803f80), b.i32(0));
+    all = b.multiply(masses, {ones, ones}, all, b.getBF16Type());
+  }
+  llvm::copy(all, sums.begin());
+}
+
+/// Of each head, what products have added up in this lane.
+SmallVector<Value> PickLauncher::getSumsOfPairs(ValueRange sums) {
+  SmallVector<Value> found;
+  Value within = b.remU(lane, b.index(4));
+  for (int64_t head = 0; head < group; ++head) {
+    Value own = b.addF(sums[head % 2], sums[2 + head % 2]);
+    Value isHere = b.compare(CmpIPredicate::eq, within, b.index(head / 2));
+    found.push_back(b.select(isHere, own, b.f32(0.0f)));
+  }
+  return found;
+}
+
+PickLauncher::Marked PickLauncher::markDeep(Value isNearlyOver) {
+  if (!hasFewHeads())
+    return markDeepOfMany();
+  Value none = b.f32(0.0f);
+  SmallVector<Value> headTops = loadOfHeads(tops), headEnds = loadOfHeads(ends);
+  for (Value &end : headEnds)
+    end = toFloatDepth(end);
+  SmallVector<Unread> unread;
+  SmallVector<Value> starts;
+  for (int64_t head = 0; hasMoment() && head < group; ++head) {
+    unread.push_back(getUnread(b.index(head)));
+    starts.push_back(
+        b.mulF(getStart(b.index(head)), b.f32(ScanFindings::kPerNat)));
+  }
+  if (isNearlyOver) {
+    mostMargin = getMostMargin();
+    b.ifThen(isNearlyOver, [&] { clearBins(int64_t(1) << getFirstWidth()); });
+  }
+  // How many are marked, whether any is left, the masses of what is, and those
+  // of pairs.
+  const int64_t numSums = getNumSums();
+  SmallVector<Value> sums = {b.i32(0), b.i32(0)};
+  sums.append(group * numSums, none);
+  if (!hasMoment())
+    sums.append(4, none);
+  SmallVector<Join> joins = {Join::sum, Join::either};
+  joins.append(group * numSums, Join::sum);
+  sums = forEachSlot(
+      sums,
+      [&](ArrayRef<Slot> slots) {
+        // What is loaded ahead takes registers that sums of moments need.
+        return hasMoment() ? SmallVector<Value>() : loadAllLevels(slots);
+      },
+      [&](ArrayRef<Slot> slots, ValueRange loaded, ValueRange now) {
+        SmallVector<Value> here;
+        if (hasMoment()) {
+          here = loadAllLevels(slots);
+          loaded = here;
+        }
+        SmallVector<Value> next(now);
+        MutableArrayRef<Value> own = MutableArrayRef(next).drop_front(2);
+        Value needed, left;
+        std::optional<AllLevels> all;
+        if (hasMoment() || !areTogether(slots))
+          all = takeFloatLevels(loaded, slots.size(), headTops);
+        if (areTogether(slots)) {
+          Pairs pairs = markPairs(slots, loaded, headTops, headEnds);
+          needed = pairs.own;
+          left = pairs.ownLeft;
+          if (!hasMoment())
+            addPairs(pairs, own.take_back(4));
+          forEachWord(needed, slots[0].number, kAtOnce,
+                      [&](Value word, Value slot) { storeMarked(word, slot); });
+        } else {
+          Value is = b.boolean(false);
+          for (int64_t head = 0; head < group; ++head)
+            is = b.orI(is,
+                       b.compare(CmpFPredicate::OLT,
+                                 getFloatDepth(*all, head, 0), headEnds[head]));
+          // Sinks and window are picked, needed or not.
+          is = andOpen(slots[0], orAlways(slots[0], is));
+          needed = getOwnBits(is);
+          left = getOwnBits(andOpen(slots[0], notI(is)));
+          forEachWord(is, slots,
+                      [&](Value word, Value slot) { storeMarked(word, slot); });
+        }
+        for (size_t i = 0; all && i < slots.size(); ++i) {
+          Value isLeft = isOwn(left, i);
+          Value logOfTop = hasMoment() ? getLogOfTop(isLeft) : Value();
+          for (int64_t head = 0; head < group; ++head) {
+            MutableArrayRef<Value> of = own.slice(head * numSums, numSums);
+            Value depth = getFloatDepth(*all, head, i);
+            if (hasMoment())
+              addByMoment(unread[head], b.subF(depth, starts[head]),
+                          all->spreads[i], logOfTop, of);
+            else
+              of[0] =
+                  b.addF(of[0], b.select(isLeft, getMassOfDepth(depth), none));
+          }
+        }
+        next[0] = b.addI(next[0], math::CtPopOp::create(b, needed));
+        next[1] = b.orI(next[1], left);
+        if (isNearlyOver)
+          b.ifThen(isNearlyOver, [&] { countMargins(slots, loaded, needed); });
+        return next;
+      });
+  if (!hasMoment()) {
+    SmallVector<Value> ofPairs = getSumsOfPairs(ValueRange(sums).take_back(4));
+    sums.truncate(sums.size() - 4);
+    for (auto [sum, other] :
+         llvm::zip_equal(MutableArrayRef(sums).drop_front(2), ofPairs))
+      sum = b.addF(sum, other);
+  }
+  // Whether any is left, as bits of a tail are.
+  Value isLeft = b.compare(CmpIPredicate::ne, sums[1], b.i32(0));
+  sums[1] = b.select(isLeft, b.i32(1), b.i32(0));
+  (void)joinMarked(sums, joins);
+  return getMarkedDeep();
+}
+
+void PickLauncher::countMargins(ArrayRef<Slot> slots, ValueRange loaded,
+                                Value needed) {
+  Value uncounted = b.addI(b.toI32(lane), b.i32(numBins));
+  Value shift = b.i32(32 - getFirstWidth());
+  for (auto [i, rank] : llvm::enumerate(getRanks(slots, loaded))) {
+    Value bin = arith::ShRUIOp::create(b, rank, shift);
+    Value is = isOwn(needed, static_cast<int64_t>(i));
+    addToBin(b.toIndex(b.select(is, bin, uncounted)), b.i32(1));
+  }
+}
+
+PickLauncher::Marked PickLauncher::getMarkedDeep() {
+  SmallVector<Type> types(2, b.getI32Type());
+  const int64_t numSums = getNumSums();
+  types.append(group * numSums, b.getF32Type());
+  SmallVector<Join> joins = {Join::sum, Join::either};
+  joins.append(group * numSums, Join::sum);
+  Marked marked = getMarked(types, joins);
+  SmallVector<Value> left;
+  ValueRange sums = ValueRange(marked.left).drop_front();
+  for (int64_t head = 0; head < group; ++head) {
+    llvm::append_range(left, sums.slice(head * numSums, numSums));
+    left.push_back(marked.left.front());
+  }
+  marked.left = left;
+  return marked;
+}
+
+/// What ends were found from are estimates, which another pass costs less than
+/// what follows the last round.
+PickLauncher::Marked PickLauncher::markUntilProved() {
+  if (!sumsWhileMarking())
+    return markDeep();
+  // Deeper by half a nat, two, and eight; in the end by all.
+  constexpr int64_t kPasses = 5, kDeeper = ScanFindings::kPerNat / 2;
+  Value all = b.i32(1 << 30);
+  b.forLoop(
+      b.index(0), b.index(kPasses), 1, ValueRange{b.boolean(true)},
+      [&](Value pass, ValueRange now) {
+        return b.ifThen(now[0], now, [&]() -> SmallVector<Value> {
+          Marked marked = markDeep();
+          SmallVector<Value> shorts, before;
+          Value goesOn = b.boolean(false);
+          for (int64_t i = 0; i < group; ++i) {
+            Value head = b.index(i);
+            auto [sums, bits] = getLeft(marked, i);
+            Value tail = getTail(head, sums, bits);
+            shorts.push_back(notI(meets(tail, {row, b.addI(firstHead, head)})));
+            goesOn = b.orI(goesOn, shorts.back());
+            before.push_back(b.load(ends, head));
+          }
+          // Where nothing is left, or there is no room, deeper is the same.
+          Value isLeft =
+              b.compare(CmpIPredicate::ne, getLeft(marked, 0).second, b.i32(0));
+          Value hasRoom = b.compare(CmpIPredicate::sle, marked.number,
+                                    b.i32(op.getBudget()));
+          goesOn = b.andI(goesOn, b.andI(isLeft, hasRoom));
+          // Thresholds are those that what is left was summed up by.
+          goesOn = b.andI(goesOn, b.compare(CmpIPredicate::slt, pass,
+                                            b.index(kPasses - 1)));
+          Value isLast =
+              b.compare(CmpIPredicate::sge, pass, b.index(kPasses - 2));
+          Value deeper = arith::ShLIOp::create(
+              b, b.i32(kDeeper), b.toI32(b.mulI(pass, b.index(2))));
+          waitCluster();
+          for (auto [i, isShort, end] : llvm::enumerate(shorts, before)) {
+            Value next = b.minI(b.addI(b.minI(end, all), deeper), all);
+            next = b.select(isLast, all, next);
+            Value isDeeper = b.andI(goesOn, isShort);
+            Value head = b.index(static_cast<int64_t>(i));
+            storeOnce(b.select(isDeeper, next, end), ends, head);
+            if (hasMoment())
+              b.ifThen(b.andI(isFirstThread(), isDeeper), [&] {
+                Value nats = arith::SIToFPOp::create(b, b.getF32Type(), deeper);
+                nats = b.mulF(nats, b.f32(-1.0f / ScanFindings::kPerNat));
+                Value theta = b.mulF(getFact(head, Fact::theta), b.exp(nats));
+                setFact(head, Fact::theta,
+                        b.maxNumber(theta, b.f32(0x1p-100f)));
+              });
+          }
+          b.barrier();
+          return {goesOn};
+        });
+      });
+  return getMarkedDeep();
+}
+
+/// Heads after each other; tails come later.
+PickLauncher::Marked PickLauncher::markDeepOfMany() {
+  Value zero = b.index(0), no = b.boolean(false);
+  Value count =
+      forEachSlot(
+          b.i32(0),
+          [&](ArrayRef<Slot> slots, ValueRange now) -> SmallVector<Value> {
+            SmallVector<Value> needed(slots.size(), no);
+            needed = b.forLoop(
+                zero, b.index(group), 1, needed,
+                [&](Value head, ValueRange before) {
+                  SmallVector<Value> taken(before);
+                  Levels found = loadLevels(head, slots);
+                  Value below = getBelow(b.load(tops, head), found.top);
+                  Value end = b.load(ends, head);
+                  for (auto [i, is] : llvm::enumerate(taken))
+                    is = b.orI(is, b.compare(CmpIPredicate::slt,
+                                             getDepth(found, below, i), end));
+                  return taken;
+                });
+            for (auto [is, slot] : llvm::zip_equal(needed, slots))
+              is = andOpen(slot, orAlways(slot, is));
+            forEachWord(needed, slots, [&](Value word, Value slot) {
+              storeMarked(word, slot);
+            });
+            Value number = math::CtPopOp::create(b, getOwnBits(needed));
+            return {b.addI(now[0], number)};
+          })
+          .front();
+  return joinMarked(count, Join::sum);
+}
