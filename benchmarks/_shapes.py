@@ -197,8 +197,8 @@ def stages(shape: Shape, variant: str, tokens: int | None = None) -> dict[str, i
             "sketch": rows * shape.context * sketch,
             **(moments if spec.moments else {}),
             "keys and values": tokens * 2 * token,
-            # How far bounds lie below the highest of their block, and that one.
-            "scores": 2 * 2 * (heads + rows) * shape.context,
+            # Levels of bounds, a byte, and how far keys may be from the sketch, two.
+            "scores": 2 * (heads + 2 * rows) * shape.context,
             "page norms": rows * shape.pages * 8,
         }
     summaries = len(spec_of(shape, variant).summary_parts)

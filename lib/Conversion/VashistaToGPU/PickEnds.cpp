@@ -47,7 +47,7 @@ void PickLauncher::findDepthEnd(Value head, Value at, Value taken) {
   static_assert(kBins == kWarp * kWarp, "a chunk for each lane");
   Value none = b.f32(0.0f), ratio = getRatio(), size = b.index(kWarp);
   Value width = getFact(head, Fact::width);
-  Value nats = b.mulF(width, b.f32(-1.0f / kBinsPerNat)); // of a bin
+  Value nats = b.mulF(width, b.f32(-1.0f / getBinsPerNat())); // of a bin
   Value firstBin = b.mulI(at, b.index(2 * kBins));
   Value share = estimate(b.subF(none, getFact(head, Fact::lack)));
   share = b.divF(b.mulF(share, b.f32(kMostShare)), getShareUnit());

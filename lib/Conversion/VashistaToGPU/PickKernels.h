@@ -71,12 +71,14 @@ public:
   static constexpr int64_t kAtOnce = 8, kTogether = 4, kOfWord = 4;
   static constexpr int64_t kWordsOfTile = ScanFindings::kTile / kWarp;
   /// Bins of a head's bounds, from the highest down; the last holds all below.
-  /// They are 1/32 nat deep, or a power of two times that where a proof may
-  /// need what is further down.
+  /// They are 1/32 nat deep or, of levels, half a level, or a power of two
+  /// times that where a proof may need what is further down.
   static constexpr int64_t kBins = 1024, kMostWidth = 8;
-  /// Steps of depths in the narrowest of them.
+  /// Steps of depths in the narrowest of them, where there are levels.
   static constexpr int64_t kStepsOfBin = ScanFindings::kOfLevel / 2;
-  static constexpr float kBinsPerNat = ScanFindings::kPerNat / kStepsOfBin;
+  float getBinsPerNat() const {
+    return hasLevels() ? ScanFindings::kPerNat / kStepsOfBin : 32;
+  }
   /// What an f32 from 2^23 on has above its bits of an integer: it is added up
   /// with these, once for each slot of a bin.
   static constexpr int64_t kBitsOfInteger = 0x4b000000;
@@ -156,7 +158,7 @@ private:
     return b.mulF(b.subF(top, bound), binsPerNat);
   }
   Value getBinsPerNat(Value head) {
-    return b.divF(b.f32(kBinsPerNat), getFact(head, Fact::width));
+    return b.divF(b.f32(getBinsPerNat()), getFact(head, Fact::width));
   }
   /// Whether a head takes a bound, as it does what is not known.
   Value isTaken(Value top, Value end, Value bound) {

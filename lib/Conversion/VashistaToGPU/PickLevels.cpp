@@ -14,9 +14,9 @@
 // Tails are sums over depths themselves: a bound that is not above what is left
 // out of it. The f32 difference of two tops is off by 2^-23 of at most 2^15
 // steps, which 1/64 of a step covers; tops further apart count as 2^15 steps.
-// A depth of at most 2^16 steps is a f32 number, whose product with a step in
-// powers of two is off by 2^-23 of at most 370: below 2^-14, the room of the
-// terms that count (those of 2^15 steps, 128 nats, are lost in any sum).
+// A depth of at most 2^16 steps is a f32 number, and its bits, a 128th, are one:
+// less a constant they are off by 2^-24 of at most 512, below 2^-14, the room of
+// the terms that count (those of 2^15 steps, 177 nats, are lost in any sum).
 //
 //===----------------------------------------------------------------------===//
 

@@ -173,11 +173,12 @@ void PickLauncher::loadTops() {
 void PickLauncher::setWidth(Value head, Value lack) {
   if (!isProving)
     return;
-  constexpr float room = 8.0f; // for scores that lack more than most
+  // For scores that lack more than most: wide bins cost little beside levels.
+  const float room = hasLevels() ? 8 : 3;
   Value number = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
   Value width = b.f32(1.0f), ratio = getRatio();
   for (int64_t next = 2; next <= kMostWidth; next *= 2) {
-    float reach = kBins / kBinsPerNat * (next / 2);
+    float reach = kBins / getBinsPerNat() * (next / 2);
     Value below = estimate(b.addF(lack, b.f32(room - reach)));
     Value isTooMuch =
         b.compare(CmpFPredicate::UGT, b.mulF(below, number), ratio);
