@@ -45,6 +45,9 @@
 
 namespace vashista {
 
+/// Finds where what a head needs ends.
+class DepthEnd;
+
 /// Makes the kernel of a `pick`, and launches it in its place.
 class PickLauncher {
 public:
@@ -90,6 +93,7 @@ public:
   static int64_t getOwnOfFew(PickOp op, int64_t warps, int64_t clusterBlocks);
 
 private:
+  friend class DepthEnd;
   static constexpr float kLog2E = 1.44269504f;
   /// The mass of a score is counted in units of what is expected, up to so
   /// much.
