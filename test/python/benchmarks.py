@@ -88,7 +88,7 @@ class ShapeTest(unittest.TestCase):
         self.assertEqual(fine, {n: x for n, x in certified.items() if n != "sketch"})
         # Two bytes of a token and query head, two of it and its KV head, twice.
         grouped = stages(Shape(8, 8, 4, 131072), "certified", 0)
-        self.assertEqual(grouped["scores"], 2 * 131072 * (2 * 256 + 2 * 64))
+        self.assertEqual(grouped["scores"], 2 * 131072 * (256 + 2 * 64))
         # Fewer pages than are routed.
         self.assertEqual(stages(Shape(1, 1, 1, 160), "mean")["keys"], 160 * 256)
 
@@ -201,9 +201,9 @@ class ProgramTest(unittest.TestCase):
             "| 16, 32, 1, 131,072 | 1,604 | 64 % | 67 % | **2,500** | 12 | 0.33 | 5.0 % |",
             "| 16, 32, 1, 131,072 | 100.0 % | 8.0 %, 10.0 % | 25.0 % | 0.0 % | 49.0 % "
             "| 5.0 %, 10.0 % | 0 of 512 |",
-            "| pick_0 | 1,000 (58.4) | 1,000 (58.4) |",
+            "| pick_0 | 1,000 (43.8) | 1,000 (43.8) |",
             "| 16, 32, 1, 131,072 | keys and values 34,359.7 | sketch 4,630.5, keys and "
-            "values 2,748.8, (scores 536.9), (page norms 33.6) |",
+            "values 2,748.8, (scores 402.7), (page norms 33.6) |",
             "* a note",
             "* 16, 32, 1, 131,072: cuDNN: heads as queries",
         ):
