@@ -43,6 +43,8 @@
 
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
 
+#include <optional>
+
 namespace vashista {
 
 /// Finds where what a head needs ends.
@@ -310,10 +312,11 @@ private:
   Pairs markPairs(llvm::ArrayRef<Slot> slots, ValueRange loaded,
                   llvm::ArrayRef<Value> headTops,
                   llvm::ArrayRef<Value> headEnds);
-  /// Adds the masses of what is left to four sums of a lane; and what these are
-  /// of each head. They are so many times what they should be, on average:
+  /// Sums of pairs are so many times what they should be, on average:
   /// (1 + x) 2^-x, for x from 0 to 1.
   static constexpr float kMeanOfPairs = 1.0407f;
+  /// Adds the masses of what is left to four sums of a lane; and what these are
+  /// of each head.
   void addPairs(const Pairs &pairs, llvm::MutableArrayRef<Value> sums);
   llvm::SmallVector<Value> getSumsOfPairs(ValueRange sums);
   /// Whether that may be, by how many slots each head needs.
