@@ -387,10 +387,10 @@ def VashistaExactMathPass : Pass<"vashista-exact-math"> {
   let summary = "picks the correctly rounded instructions of NVIDIA GPUs";
   let description = [{
     Square roots, roundings, `absf`, `copysign`, `fma`, `maxnumf` and `minnumf` of
-    f32 and f64 become LLVM intrinsics, which are exact or round correctly. The
-    upstream conversion calls a library that need not be there, whose square root
-    is an approximation: a certificate that rests on it would be wrong. Prefetches
-    go.
+    f32 and f64, `maximumf` and `minimumf` of f32 become LLVM intrinsics, which are
+    exact or round correctly. The upstream conversion calls a library that need not
+    be there, whose square root is an approximation: a certificate that rests on it
+    would be wrong; or it compares where there is an instruction. Prefetches go.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }

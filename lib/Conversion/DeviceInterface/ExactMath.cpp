@@ -29,8 +29,8 @@ namespace {
 /// the op of the LLVM dialect of the same name: convert-gpu-to-nvvm refuses
 /// those in favour of its library.
 template <typename OpTy> struct UseIntrinsic : OpRewritePattern<OpTy> {
-  UseIntrinsic(MLIRContext *context, StringRef name)
-      : OpRewritePattern<OpTy>(context), name(name) {}
+  UseIntrinsic(MLIRContext *context, StringRef name, bool hasF64 = true)
+      : OpRewritePattern<OpTy>(context), name(name), hasF64(hasF64) {}
 
   LogicalResult matchAndRewrite(OpTy op,
                                 PatternRewriter &rewriter) const override {
@@ -42,7 +42,7 @@ template <typename OpTy> struct UseIntrinsic : OpRewritePattern<OpTy> {
       overload = "v" + std::to_string(vector.getDimSize(0));
       element = vector.getElementType();
     }
-    if (!element.isF32() && !element.isF64())
+    if (!element.isF32() && !(hasF64 && element.isF64()))
       return rewriter.notifyMatchFailure(op, "expected f32 or f64");
     overload += element.isF32() ? "f32" : "f64";
     rewriter.replaceOpWithNewOp<LLVM::CallIntrinsicOp>(
@@ -52,6 +52,7 @@ template <typename OpTy> struct UseIntrinsic : OpRewritePattern<OpTy> {
   }
 
   std::string name;
+  bool hasF64;
 };
 
 struct DropPrefetch : OpRewritePattern<memref::PrefetchOp> {
@@ -80,6 +81,10 @@ struct ExactMathPass
     // One instruction each; upstream expands them to comparisons.
     patterns.add<UseIntrinsic<arith::MaxNumFOp>>(context, "maxnum");
     patterns.add<UseIntrinsic<arith::MinNumFOp>>(context, "minnum");
+    patterns.add<UseIntrinsic<arith::MaximumFOp>>(context, "maximum",
+                                                  /*hasF64=*/false);
+    patterns.add<UseIntrinsic<arith::MinimumFOp>>(context, "minimum",
+                                                  /*hasF64=*/false);
     patterns.add<DropPrefetch>(context);
     walkAndApplyPatterns(getOperation(), std::move(patterns));
   }
