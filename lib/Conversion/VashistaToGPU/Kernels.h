@@ -53,6 +53,9 @@ struct ScanFindings {
   /// a power of two, whose exponent is the last two bits of its top; the
   /// largest is that or more.
   mlir::Value levels, tileTops;
+  /// Beside these, [R, H, ceil(L / kTile)] f32: what the score of the highest
+  /// bound of a tile lacks of that.
+  mlir::Value tileLacks;
   /// Beside levels, [R, Hkv, L] f16: how far a key may be from its sketch. What
   /// a score lacks of its bound is in proportion to it, about.
   mlir::Value spreads;

@@ -16,10 +16,10 @@
 // before: it knows the mass that is attended, and what is left from a depth on
 // is at most what was counted.
 //
-// Of many slots a sample is counted, and the highest of each tile, which its
-// top tells: what is attended is mostly the mass of such, and what is left that
-// of many, of which a quarter is as good. Tails are of all slots, and a pick
-// that follows goes deeper until its own says that it is enough.
+// Of many slots a sample is counted, and the highest of each tile, whose score
+// the scan has left: what is attended is mostly the mass of such, and what is
+// left that of many, of which an eighth is as good. Tails are of all slots, and
+// a pick that follows goes deeper until its own says that it is enough.
 //
 //===----------------------------------------------------------------------===//
 
@@ -32,10 +32,8 @@ using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
 /// Groups of so many slots are sampled: one chunk in 2^kSampleShift is counted,
-/// as so many, but for the highest of each tile. It is near if it is no further
-/// from the highest of all.
-static constexpr int64_t kManySlots = 65536, kSampleShift = 2;
-static constexpr float kNearNats = 5.0f;
+/// as so many, but for the highest of each tile.
+static constexpr int64_t kManySlots = 65536, kSampleShift = 3;
 /// Where scores lack more of their bounds, they are steep: few slots decide
 /// what is left, and a spread that is off a little is off by nats.
 static constexpr float kMostReach = 8.0f;
@@ -165,22 +163,21 @@ void PickLauncher::loadDepths(Value first) {
   b.barrier();
 }
 
-/// f32 numbers from 2^23 on are 2^23 and an integer, which their last bits are:
-/// to round to it takes no conversion. What is above these bits is added up
-/// with them, once for each that is counted: kBitsOfInteger.
-static constexpr float kInteger = 0x1p23f;
-
 /// No share has more than its bits have room for.
 Value PickLauncher::getShareUnit() {
   return b.minNumber(getUnit(), b.f32(0x1p22f));
 }
 
+/// Of a tile not all of which is open the highest may not be. One that follows
+/// has what was counted before, when all was open.
+bool PickLauncher::countsTileTops() {
+  return !pages && (!op.getTaken() || isFollowing());
+}
+
 Value PickLauncher::getSampleShift() {
   auto known = cast<RankedTensorType>(op.getScores().getType()).getDimSize(2);
   bool areFew = !ShapedType::isDynamic(known) && known < kManySlots;
-  // Of a tile not all of which is open the highest may not be. One that follows
-  // has what was counted before, when all was open.
-  if (areFew || pages || (op.getTaken() && !isFollowing()))
+  if (areFew || !countsTileTops())
     return nullptr;
   Value isSampled =
       b.forLoop(b.index(0), b.index(group), 1,
@@ -199,7 +196,9 @@ PickLauncher::CountedHead PickLauncher::getCounted(Value first, int64_t at) {
   CountedHead head;
   // A head that is not there counts as the last one does, for nothing.
   head.number = b.minI(b.addI(first, b.index(at)), b.index(group - 1));
-  head.firstBin = b.i32(2 * at * kBins);
+  // What is not counted has bins of its lane's own, behind all others.
+  head.firstBin = 2 * at * kBins;
+  head.uncounted = b.addI(b.toI32(lane), b.i32(numBins - head.firstBin));
   head.top = b.load(tops, head.number);
   // Of a depth, to its bin: the exponent of its width.
   Value width = arith::FPToSIOp::create(
@@ -211,40 +210,34 @@ PickLauncher::CountedHead PickLauncher::getCounted(Value first, int64_t at) {
   return head;
 }
 
-void PickLauncher::countDepth(const CountedHead &head, const Slot &slot,
-                              Value depth,
-                              const std::optional<CountedLevel> &level,
-                              Value spread, Value times) {
-  // What is not counted has bins of its lane's own, behind all others.
-  Value uncounted = b.addI(b.toI32(lane), b.i32(numBins));
+PickLauncher::Weight PickLauncher::getWeight(Value sampleShift) {
+  Weight weight = {b.i32(1), b.mulF(getShareUnit(), b.f32(1.0f / kMostShare))};
+  if (sampleShift) {
+    weight.number = arith::ShLIOp::create(b, weight.number, sampleShift);
+    Value number = arith::UIToFPOp::create(b, b.getF32Type(), weight.number);
+    weight.ofShare = b.mulF(weight.ofShare, number);
+  }
+  return weight;
+}
+
+void PickLauncher::countDepth(const CountedHead &head, Value isLeftOut,
+                              Value depth, Value share, const Weight &weight) {
   // As unsigned numbers: what is not known is as deep as can be. So deep a mass
   // hardly counts, and of trained attention most slots are so deep: in one bin
   // all lanes would wait for each other.
   Value bin = arith::ShRSIOp::create(b, depth, head.shift);
-  Value isDeep = b.compare(CmpIPredicate::uge, bin, b.i32(kBins - 1));
-  bin = b.addI(bin, head.firstBin);
-  bin = b.select(isDeep, uncounted, bin);
-  if (slot.isAlways)
-    bin = b.select(slot.isAlways, uncounted, bin);
-  if (slot.isOpen)
-    bin = b.select(slot.isOpen, bin, uncounted);
-  Value lack = head.lack;
-  if (level)
-    lack = b.select(level->isTop, lack, b.subF(lack, level->half));
-  Value share = b.exp2(math::FmaOp::create(b, head.slope, spread, lack));
-  share = b.minNumber(share, b.f32(kMostShare));
-  if (level)
-    share = b.select(level->isLowest, b.f32(0.0f), share);
-  Value unit = b.mulF(getShareUnit(), b.f32(1.0f / kMostShare));
-  Value amount = b.i32(1);
-  Value number = arith::BitcastOp::create(
-      b, b.getI32Type(), math::FmaOp::create(b, share, unit, b.f32(kInteger)));
-  if (times) {
-    amount = arith::ShLIOp::create(b, amount, times);
-    number = arith::ShLIOp::create(b, number, times);
-  }
-  addToBin(b.toIndex(bin), amount);
-  addToBin(b.toIndex(b.addI(bin, b.i32(kBins))), number);
+  Value isOut = b.compare(CmpIPredicate::uge, bin, b.i32(kBins - 1));
+  if (isLeftOut)
+    isOut = b.orI(isOut, isLeftOut);
+  Value at = b.toIndex(b.select(isOut, head.uncounted, bin));
+  at = b.addI(at, b.index(head.firstBin));
+  share = b.minNumber(b.exp2(share), b.f32(kMostShare));
+  // No conversion: f32 numbers from 2^23 on are integers, as their bits are.
+  Value number = math::FmaOp::create(b, share, weight.ofShare, b.f32(0x1p23f));
+  number = b.addI(arith::BitcastOp::create(b, b.getI32Type(), number),
+                  b.i32(-kBitsOfInteger));
+  addToBin(at, weight.number);
+  addToBin(b.addI(at, b.index(kBins)), number);
 }
 
 SmallVector<Value> PickLauncher::countDepths(Value first) {
@@ -254,6 +247,7 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
   SmallVector<CountedHead> counted;
   for (int64_t i = 0; i < heads; ++i)
     counted.push_back(getCounted(first, i));
+  const Weight once = getWeight(), weight = getWeight(sampleShift);
   auto load = [&](ArrayRef<Slot> slots) {
     SmallVector<Value> loaded;
     for (const CountedHead &head : counted)
@@ -271,20 +265,28 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
         SmallVector<Value> spreads = getSpreads(loaded);
         for (auto [i, head] : llvm::enumerate(counted)) {
           Value below = getBelow(head.top, all[i].top);
+          // Levels are half a level too high, on average.
           Value half = all[i].scale(b, 0.5f / ScanFindings::kLevelsOfBit);
+          Value lack = b.subF(head.lack, half);
           for (auto [j, slot] : llvm::enumerate(slots)) {
-            Value depth = getDepth(all[i], below, j), times;
-            CountedLevel level = {isLevel(all[i], j, 0),
-                                  isLevel(all[i], j, ScanFindings::kLowest),
-                                  half};
-            if (sampleShift && areTogether(slots))
-              times = b.select(level.isTop, b.i32(0), sampleShift);
-            countDepth(head, slot, depth, level, spreads[j], times);
+            Value depth = getDepth(all[i], below, j), isOut;
+            const bool together = areTogether(slots);
+            if (together && countsTileTops())
+              isOut = isLevel(all[i], j, 0);
+            if (slot.isAlways)
+              isOut = slot.isAlways;
+            if (slot.isOpen)
+              isOut =
+                  isOut ? b.orI(isOut, notI(slot.isOpen)) : notI(slot.isOpen);
+            Value share = math::FmaOp::create(b, head.slope, spreads[j], lack);
+            countDepth(head, isOut, depth, share, together ? weight : once);
             if (!slot.isAlways)
               continue;
             Value isTaken = andOpen(slot, slot.isAlways);
+            // It may be lower than any level is.
+            Value isLowest = isLevel(all[i], j, ScanFindings::kLowest);
             Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
-            isKnown = b.andI(isKnown, notI(level.isLowest));
+            isKnown = b.andI(isKnown, notI(isLowest));
             Value mass =
                 getMassOfScore(getMassOfDepth(depth), head.number, spreads[j]);
             mass = b.select(b.andI(isTaken, isKnown), mass, none);
@@ -294,112 +296,38 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
         return next;
       },
       /*ofMarked=*/false, sampleShift);
-  if (sampleShift) {
-    Value isSampled = b.compare(CmpIPredicate::ne, sampleShift, b.i32(0));
-    b.ifThen(isSampled, [&] { countTileTops(counted, sampleShift); });
-  }
+  if (countsTileTops())
+    countTileTops(counted);
   return sums;
 }
 
-/// A thread for each tile: of most, any spread stands for that of the highest.
-/// Those that are near are few and decide, and their threads look for theirs.
-void PickLauncher::countTileTops(ArrayRef<CountedHead> heads,
-                                 Value sampleShift) {
-  constexpr auto nearSteps =
-      static_cast<int64_t>(kNearNats * ScanFindings::kPerNat);
-  const auto numHeads = static_cast<int64_t>(heads.size());
-  Value firstWord, chunks, one = b.i32(1);
+/// A thread for each tile, of which the scan has left what decides.
+void PickLauncher::countTileTops(ArrayRef<CountedHead> heads) {
+  Value firstWord, chunks;
   std::tie(firstWord, chunks) = getChunks();
   Value firstTile = b.divU(firstWord, b.index(kWordsOfTile));
-  Value ofChunk = b.index(kAtOnce / kWordsOfTile);
-  Value ofSample = b.subI(arith::ShLIOp::create(b, one, sampleShift), one);
-  Value counter = b.index(threads);
-  // visit(head, its number, tile, depth, whether it is near) of each that the
-  // sample has passed over.
-  auto forEachTop =
-      [&](function_ref<void(const CountedHead &, int64_t, Value, Value, Value)>
-              visit) {
-        b.forLoop(thread, b.mulI(chunks, ofChunk), threads, [&](Value number) {
-          Value chunk = b.toI32(b.divU(number, ofChunk));
-          Value isPassed =
-              b.compare(CmpIPredicate::ne, b.andI(chunk, ofSample), b.i32(0));
-          Value tile = b.addI(firstTile, number);
-          b.ifThen(isPassed, [&] {
-            SmallVector<Value> depths;
-            for (const CountedHead &head : heads) {
-              Value top =
-                  b.load(tileTops, {row, b.addI(firstHead, head.number), tile});
-              depths.push_back(getBelow(head.top, top));
-            }
-            for (auto [i, depth] : llvm::enumerate(depths)) {
-              Value isNear =
-                  b.compare(CmpIPredicate::slt, depth, b.i32(nearSteps));
-              visit(heads[i], static_cast<int64_t>(i), tile, depth, isNear);
-            }
-          });
-        });
-      };
-  auto countAsAny = [&](const CountedHead &head, Value tile, Value depth,
-                        Value isCounted) {
-    Slot slot;
-    slot.number = b.mulI(tile, b.index(ScanFindings::kTile));
-    slot.isOpen = isCounted;
-    Value spread = getSpreads(loadSpreads(slot)).front();
-    countDepth(head, slot, depth, std::nullopt, spread, Value());
-  };
-  storeOnce(b.i32(0), nearTops, counter);
-  b.barrier();
-  forEachTop([&](const CountedHead &head, int64_t number, Value tile,
-                 Value depth, Value isNear) {
-    countAsAny(head, tile, depth, notI(isNear));
-    b.ifThen(isNear, [&] {
-      Value at = memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::addi, one,
-                                             nearTops, counter);
-      Value hasRoom = b.compare(CmpIPredicate::ult, at, b.i32(threads));
-      Value entry =
-          b.addI(b.mulI(b.toI32(tile), b.i32(numHeads)), b.i32(number));
-      b.ifThen(hasRoom, [&] { b.store(entry, nearTops, b.toIndex(at)); });
-    });
-  });
-  b.barrier();
-  Value total = b.loadIndex(nearTops, counter);
-  Value areFew = b.compare(CmpIPredicate::ule, total, b.index(threads));
-  b.ifThen(notI(areFew), [&] {
-    forEachTop([&](const CountedHead &head, int64_t, Value tile, Value depth,
-                   Value isNear) { countAsAny(head, tile, depth, isNear); });
-  });
-  Value hasOne = b.andI(areFew, b.compare(CmpIPredicate::ult, thread, total));
-  b.ifThen(hasOne, [&] {
-    Value entry = b.load(nearTops, thread);
-    Value which = b.remU(entry, b.i32(numHeads));
-    CountedHead head = heads.front();
-    for (auto [i, other] : llvm::enumerate(heads.drop_front())) {
-      Value is = b.compare(CmpIPredicate::eq, which,
-                           b.i32(static_cast<int64_t>(i) + 1));
-      for (auto field :
-           {&CountedHead::number, &CountedHead::firstBin, &CountedHead::top,
-            &CountedHead::shift, &CountedHead::lack, &CountedHead::slope})
-        head.*field = b.select(is, other.*field, head.*field);
+  Value tiles = b.mulI(chunks, b.index(kAtOnce / kWordsOfTile));
+  const Weight once = getWeight();
+  // Loads of two tiles wait together.
+  constexpr int64_t kTilesAtOnce = 2;
+  b.forLoop(thread, tiles, kTilesAtOnce * threads, [&](Value number) {
+    SmallVector<Value> areOut, depths, shares;
+    for (int64_t i = 0; i < kTilesAtOnce; ++i) {
+      Value own = b.addI(number, b.index(i * threads));
+      Value isOut = b.compare(CmpIPredicate::uge, own, tiles);
+      own = b.minI(own, b.subI(tiles, b.index(1)));
+      Value tile = b.addI(firstTile, own);
+      for (const CountedHead &head : heads) {
+        Value at[] = {row, b.addI(firstHead, head.number), tile};
+        areOut.push_back(isOut);
+        depths.push_back(b.load(tileTops, at));
+        shares.push_back(b.load(tileLacks, at));
+      }
     }
-    countNearTop(head, b.toIndex(b.divU(entry, b.i32(numHeads))));
+    for (auto [i, top, lack] : llvm::enumerate(depths, shares)) {
+      const CountedHead &head = heads[i % heads.size()];
+      Value share = math::FmaOp::create(b, lack, b.f32(-kLog2E), head.lack);
+      countDepth(head, areOut[i], getBelow(head.top, top), share, once);
+    }
   });
-}
-
-/// By the thread alone: the highest has no level.
-void PickLauncher::countNearTop(const CountedHead &head, Value tile) {
-  Value first = b.mulI(tile, b.index(ScanFindings::kTile));
-  Value queryHead = b.addI(firstHead, head.number);
-  Levels all;
-  all.top = b.load(tileTops, {row, queryHead, tile});
-  for (int64_t i = 0; i < ScanFindings::kTile; i += kAtOnce)
-    llvm::append_range(all.packed,
-                       loadTogether(queryHead, b.addI(first, b.index(i))));
-  Value highest = b.i32(0);
-  for (int64_t i = 0; i < ScanFindings::kTile; ++i)
-    highest = b.select(isLevel(all, i, 0), b.i32(i), highest);
-  Slot slot;
-  slot.number = b.addI(first, b.toIndex(highest));
-  Value depth = getBelow(head.top, all.top);
-  Value spread = getSpreads(loadSpreads(slot)).front();
-  countDepth(head, slot, depth, std::nullopt, spread, Value());
 }

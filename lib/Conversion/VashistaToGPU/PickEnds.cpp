@@ -138,8 +138,7 @@ SmallVector<Value> DepthEnd::getMasses(Value bin) {
     return arith::UIToFPOp::create(b, b.getF32Type(), number);
   };
   Value count = load(0);
-  Value shares =
-      b.subI(load(1), b.mulI(count, b.i32(PickLauncher::kBitsOfInteger)));
+  Value shares = load(1);
   Value depth = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(bin));
   depth = b.addF(depth, b.f32(0.5f));
   Value mass = pick.estimate(

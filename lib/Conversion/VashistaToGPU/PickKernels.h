@@ -84,8 +84,7 @@ public:
   float getBinsPerNat() const {
     return hasLevels() ? ScanFindings::kPerNat / kStepsOfBin : 32;
   }
-  /// What an f32 from 2^23 on has above its bits of an integer: it is added up
-  /// with these, once for each slot of a bin.
+  /// What an f32 from 2^23 on has above its bits of an integer.
   static constexpr int64_t kBitsOfInteger = 0x4b000000;
   /// Values that are joined at once, at most.
   static constexpr int64_t kTold = 16;
@@ -275,23 +274,23 @@ private:
   /// Of a head, how depths are counted: a bin is a depth shifted, and a mass of
   /// a score 2^(lack + slope * spread) times what is expected.
   struct CountedHead {
-    Value number, firstBin, top, shift, lack, slope;
+    int64_t firstBin;
+    Value number, top, shift, lack, slope;
+    Value uncounted; // the bin of what is not
   };
   CountedHead getCounted(Value first, int64_t at);
-  /// Of a slot whose bound has a level: whether that is the highest of its
-  /// tile, and otherwise half a level too high, on average; whether it may be
-  /// lower than any level is, and a score is not known; and half a level, in
-  /// bits.
-  struct CountedLevel {
-    Value isTop, isLowest, half;
+  /// How often a slot is counted, i32, and what a share is multiplied by.
+  struct Weight {
+    Value number, ofShare;
   };
-  /// Counts a slot, 2^times times. Without a level, it is the highest.
-  void countDepth(const CountedHead &head, const Slot &slot, Value depth,
-                  const std::optional<CountedLevel> &level, Value spread,
-                  Value times);
-  /// Counts the highest of each tile of the chunks that are no sample.
-  void countTileTops(llvm::ArrayRef<CountedHead> heads, Value sampleShift);
-  void countNearTop(const CountedHead &head, Value tile);
+  Weight getWeight(Value sampleShift = nullptr);
+  /// Counts a slot, unless `isLeftOut`, i1 or null; `share`: in bits.
+  void countDepth(const CountedHead &head, Value isLeftOut, Value depth,
+                  Value share, const Weight &weight);
+  /// Whether the highest of each tile of the chunks is counted apart: of these
+  /// scores are known.
+  bool countsTileTops();
+  void countTileTops(llvm::ArrayRef<CountedHead> heads);
   /// One chunk in 2^this is the sample, i32; null if always all are counted.
   Value getSampleShift();
   /// As markNeeded, for levels. Where what is needed may be over the budget,
@@ -685,7 +684,7 @@ private:
   Value scores, bounds, lengths, pages, pageCount, taken, outside, attended;
   Value moment, norms; // norms: of directions, beside levels
   Value pickedBefore;  // as `picked`, of the pick whose list is taken
-  Value before, scanTops, levels, tileTops, spreads;
+  Value before, scanTops, levels, tileTops, tileLacks, spreads;
   // [R, H, kKept] i32: how many slots, their scores' mass, and how deep the
   // pick takes them, beside which rows of four stay whole
   Value depths;
@@ -704,7 +703,6 @@ private:
   // Of the last of the best: what its rank begins with, how many that begin so
   // are needed, how many bits follow, and whether they are all. [4] i32
   Value found;
-  Value nearTops;   // of tiles, one for each thread, and how many, i32
   Value mostMargin; // of a level, once all ends are known, i32
   Value counters;   // of BestScores
   Value row, kvHead, firstHead, length, numSlots; // index

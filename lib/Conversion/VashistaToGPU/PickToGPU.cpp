@@ -142,7 +142,8 @@ Value PickLauncher::allocatePicked() {
 SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
   SmallVector<Value> read;
   if (hasLevels())
-    read.append({findings.levels, findings.tileTops, findings.spreads});
+    read.append({findings.levels, findings.tileTops, findings.tileLacks,
+                 findings.spreads});
   else
     for (Value value : {op.getScores(), op.getBounds()})
       read.push_back(b.readOnly(value));
@@ -209,8 +210,7 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
             b.sharedType(group, f32), b.sharedType(group, i32),
             b.sharedType(4, i32), b.sharedType(kAllTold, i32),
             b.sharedType(BestScores::kCounters, i32),
-            b.sharedType({group, kFacts}, f32),
-            b.sharedType(hasLevels() ? threads + 1 : 1, i32)},
+            b.sharedType({group, kFacts}, f32)},
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              emit(values, its, shared);
            });
@@ -224,6 +224,7 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
              readsBits = hostBefore && its.picked;
   (hasLevels() ? levels : scores) = given.take();
   (hasLevels() ? tileTops : bounds) = given.take();
+  tileLacks = given.take(hasLevels());
   spreads = given.take(hasLevels());
   lengths = given.take();
   pages = given.take(op.getPages() != nullptr);
@@ -259,7 +260,6 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
     told = shared[9];
   counters = shared[10];
   facts = shared[11];
-  nearTops = shared[12];
 
   Value zero = b.index(0);
   row = b.blockId(gpu::Dimension::x);

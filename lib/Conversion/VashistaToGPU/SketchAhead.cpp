@@ -189,6 +189,7 @@ SmallVector<Value> SketchScan::scanAhead(Value from, Value to,
           SmallVector<Token> loaded = takeOwn(start, stored);
           // What comes takes the place of what was looked at.
           b.warpBarrier();
+          shareTokens(loaded);
           Value next = getNext(start);
           Value isNext = b.compare(CmpIPredicate::ne, next, start);
           b.ifThen(isNext, [&] { copyAhead(next, page, other); });

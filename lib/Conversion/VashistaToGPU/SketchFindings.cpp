@@ -8,11 +8,12 @@
 
 //
 // Where only proving picks read them, scores are not written, and of bounds
-// their levels (ScanFindings). A level is rounded down, after 1/128 of a step
-// is taken off: more than the f32 difference and its product are off by, which
-// is 2^-23 of at most 2^16 steps. So the bound that it stands for is not below
-// the one that was found. Tokens g and g + 8 of the product are then slots 2 g
-// and 2 g + 1 of the tile, whose levels are written together.
+// their levels (ScanFindings). A level is rounded down: the difference and its
+// product. So the bound that it stands for is not below the one that was found,
+// also where it is rounded by 2^-24: of its depth, which levels are too small
+// by 2^-20 of, and of the top, which is raised by as much. Tokens g and g + 8
+// of the product are then slots 2 g and 2 g + 1 of the tile, whose levels are
+// written together.
 //
 //===----------------------------------------------------------------------===//
 
@@ -51,36 +52,81 @@ void SketchScan::Best::joinLanes(WarpBuilder &b, const Best &other) {
   score = best;
 }
 
-Value SketchScan::storeLevels(Value start, ArrayRef<Value> slots,
-                              ArrayRef<Value> bounds, Value top,
-                              const Column &column, bool areWhole) {
-  for (int64_t mask : getHeadMasks())
-    top = b.maxNumber(top, b.shuffleXor(top, mask));
+void SketchScan::storeOfTile(Value value, Value to, Value head, Value start,
+                             Value isWanted) {
+  b.ifThen(isWanted, [&] {
+    Value tile = b.divU(start, b.index(ScanFindings::kTile));
+    b.store(value, to, {slots->row, head, tile});
+  });
+}
 
-  // Of some, how far they lie apart; what is not visible has none.
-  Value inf = b.f32(std::numeric_limits<float>::infinity()), lowest = inf;
-  for (Value bound : bounds.take_front(2)) {
+Value SketchScan::findTop(Value own, Value lack, Value start,
+                          const Column &column) {
+  Value isHead = b.compare(CmpIPredicate::ult, column.head, b.index(group));
+  Value head = b.addI(firstHead, column.head), top = own;
+  if (areOfOneHead()) {
+    for (int64_t mask : getHeadMasks())
+      top = b.maxNumber(top, b.shuffleXor(top, mask));
+    // The first lane of those that have it.
+    Value all = b.ballot(b.compare(CmpFPredicate::OEQ, own, top));
+    Value lowest = b.andI(all, b.subI(b.i32(0), all));
+    Value bit = arith::ShLIOp::create(b, b.i32(1), b.toI32(lane));
+    Value isFirst = b.compare(CmpIPredicate::eq, lowest, bit);
+    storeOfTile(lack, tileLacks, head, start, b.andI(isHead, isFirst));
+    return top;
+  }
+  for (int64_t mask : getHeadMasks()) {
+    Value other = b.shuffleXor(top, mask), its = b.shuffleXor(lack, mask);
+    Value isHigher = b.compare(CmpFPredicate::OGT, other, top);
+    lack = b.select(isHigher, its, lack);
+    top = b.maxNumber(top, other);
+  }
+  storeOfTile(lack, tileLacks, head, start, b.andI(isHead, isFirstOfHead()));
+  return top;
+}
+
+/// Of some of a tile's bounds, how far they lie apart: the exponent of levels.
+Value SketchScan::findExponent(Value top, ArrayRef<Value> some, bool areWhole) {
+  Value lowest = b.f32(std::numeric_limits<float>::infinity());
+  for (Value bound : some) {
+    // What is not visible has none.
     Value isNone = b.compare(CmpFPredicate::OEQ, bound, b.negInf());
     if (!areWhole)
-      bound = b.select(isNone, inf, bound);
+      bound = b.select(isNone, lowest, bound);
     lowest = b.minNumber(lowest, bound);
   }
-  for (int64_t mask : getHeadMasks())
-    lowest = b.minNumber(lowest, b.shuffleXor(lowest, mask));
+  if (!areOfOneHead())
+    for (int64_t mask : getHeadMasks())
+      lowest = b.minNumber(lowest, b.shuffleXor(lowest, mask));
   Value apart = b.subF(top, lowest), exponent = b.i32(0);
   for (int64_t i = 1; i <= 3; ++i) {
     float most = ScanFindings::kMostApart * static_cast<float>(1 << (i - 1));
     Value isMore = b.compare(CmpFPredicate::OGT, apart, b.f32(most));
+    if (areOfOneHead())
+      isMore = b.compare(CmpIPredicate::ne, b.ballot(isMore), b.i32(0));
     exponent = b.select(isMore, b.i32(i), exponent);
   }
-  // Raised by more than the bits of the exponent take away.
+  return exponent;
+}
+
+Value SketchScan::storeLevels(Value start, ArrayRef<Value> slots,
+                              ArrayRef<Value> bounds, Value top, Value lack,
+                              const Column &column, bool areWhole) {
+  top = findTop(top, lack, start, column);
+  Value exponent = findExponent(top, bounds.take_front(2), areWhole);
+  // Raised by more than the bits of the exponent take away, subnormal numbers,
+  // too: no bound is above.
+  Value inf = b.f32(std::numeric_limits<float>::infinity());
   Value isFinite = b.compare(CmpFPredicate::OLT, b.absF(top), inf);
-  Value raised = math::FmaOp::create(b, b.absF(top), b.f32(0x1p-21f), top);
+  Value raised = math::FmaOp::create(b, b.absF(top), b.f32(0x1p-20f),
+                                     b.addF(top, b.f32(0x1p-100f)));
   Value bits = arith::BitcastOp::create(b, b.getI32Type(), raised);
   bits = b.orI(b.andI(bits, b.i32(-4)), exponent);
   raised = arith::BitcastOp::create(b, b.getF32Type(), bits);
   top = b.select(isFinite, raised, top);
-  constexpr float ofNat = ScanFindings::kPerNat / ScanFindings::kOfLevel;
+  // Less by what those who read them round.
+  constexpr float ofNat =
+      ScanFindings::kPerNat / ScanFindings::kOfLevel * (1 - 0x1p-20f);
   Value levelsOfNat = b.scaleByPower(ofNat, exponent, /*isInverse=*/true);
 
   Value isHead = b.compare(CmpIPredicate::ult, column.head, b.index(group));
@@ -88,26 +134,18 @@ Value SketchScan::storeLevels(Value start, ArrayRef<Value> slots,
   for (unsigned i = 0; i < slots.size(); i += 2) {
     SmallVector<Value> both;
     for (Value bound : bounds.slice(i, 2)) {
-      // From 2^15 on, a f32 number has what is before its point, up to 255, in
-      // its second byte. NaN, of two infinities, is no steps: all of the tile
-      // are not known.
-      constexpr float base = 0x1p15f;
-      Value steps = math::FmaOp::create(b, b.subF(top, bound), levelsOfNat,
-                                        b.f32(base - 0x1p-7f));
-      steps = b.maxNumber(steps, b.f32(base));
+      // From 2^23 on, f32 numbers are integers, whose lowest byte is that of
+      // their bits. NaN, as of two infinities, is the lowest level: nothing of
+      // the tile is known, and levels of it mean nothing.
+      constexpr float base = 0x1p23f;
+      Value steps = b.fmaDown(b.subDown(top, bound), levelsOfNat, b.f32(base));
       steps = b.minNumber(steps, b.f32(base + ScanFindings::kLowest));
       Value bits = arith::BitcastOp::create(b, b.getI32Type(), steps);
-      Value level = arith::ShRUIOp::create(b, bits, b.i32(8));
-      both.push_back(arith::TruncIOp::create(b, b.getI8Type(), level));
+      both.push_back(arith::TruncIOp::create(b, b.getI8Type(), bits));
     }
     storePair(both, levels, head, slots[i], isHead, areWhole);
   }
-  Value isFirst = b.andI(b.compare(CmpIPredicate::eq, quad, b.index(0)),
-                         b.compare(CmpIPredicate::eq, part, b.index(0)));
-  b.ifThen(b.andI(isHead, isFirst), [&] {
-    Value tile = b.divU(start, b.index(ScanFindings::kTile));
-    b.store(top, tileTops, {this->slots->row, head, tile});
-  });
+  storeOfTile(top, tileTops, head, start, b.andI(isHead, isFirstOfHead()));
   return top;
 }
 

@@ -8,7 +8,7 @@
 
 //
 // Scores and bounds are what SketchScorer.cpp says; sums are integers, and what
-// follows is the same f32 arithmetic in the same order.
+// follows is f32 arithmetic that rounds no more often.
 //
 //   sums (tokens x bytes of multiples) = codes q'     m16n8k32, u8 x s8
 //
@@ -19,7 +19,8 @@
 // its codes are 8 bytes of a row, taken apart by shifts and masks.
 //
 // Fewer heads fill the columns several times, and each of the lanes that then
-// have the same sums finishes a tile of its own.
+// have the same sums finishes a tile of its own. Several heads' lanes finish
+// tokens that one of them has loaded scales and norms of: these are shared.
 //
 // A block has a row, a KV head and a split of the slots; a warp takes a step of
 // kTiles tiles of 16 slots at once. All loads of a step are in flight together,
@@ -30,8 +31,9 @@
 // 2 g and 2 g + 1 of the tile, whose levels are written together.
 //
 // Bytes: codes, scales and norms of each visible token once per KV head; a
-// score and a bound for each head and slot are written, or a level of a byte
-// and 2 bytes for all heads, and a few numbers for each head and block.
+// score and a bound for each head and slot are written, or a level of a byte, 2
+// bytes for all heads and 8 for each head and tile, and a few numbers for each
+// head and block.
 //
 //===----------------------------------------------------------------------===//
 
@@ -97,8 +99,10 @@ SmallVector<Value> SketchScan::launch() {
   if (hasLevels) {
     findings.channels = format.paddedDim;
     findings.levels = allocate(b.getI8Type(), sizes);
-    findings.tileTops = allocate(
-        b.getF32Type(), {sizes[0], sizes[1], divideUp(ScanFindings::kTile)});
+    SmallVector<OpFoldResult> tiles = {sizes[0], sizes[1],
+                                       divideUp(ScanFindings::kTile)};
+    findings.tileTops = allocate(b.getF32Type(), tiles);
+    findings.tileLacks = allocate(b.getF32Type(), tiles);
     int64_t kvHeads =
         cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1);
     findings.spreads =
@@ -136,12 +140,19 @@ SmallVector<Value> SketchScan::launch() {
   shape.residentBlocks = schedule.getBlocks();
   SmallVector<MemRefType> shared = {b.sharedType(
       {numWarps, columns * kColumns, getNumFound()}, b.getF32Type())};
-  if (canScanAhead())
+  const bool isAhead = canScanAhead(), areShared = heads > 1;
+  if (isAhead)
     shared.push_back(getAheadType());
+  if (areShared)
+    shared.push_back(getSharedType(format.numGroups));
+  if (areShared && hasBounds)
+    shared.push_back(getSharedType(2 * getNumNorms()));
   b.launch(shape, read, written, shared,
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
-             if (shared.size() > 1)
-               ahead = shared[1];
+             Given given(shared.drop_front());
+             ahead = given.take(isAhead);
+             ownScales = given.take(areShared);
+             ownNorms = given.take(areShared && hasBounds);
              emit(values, shared[0]);
            });
   if (hasLevels)
@@ -156,11 +167,12 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   norms = values[2];
   multiples = values[3];
   factors = values[4];
-  ArrayRef<Value> written = values.take_back(hasLevels ? 4 : hasBounds ? 3 : 1);
+  ArrayRef<Value> written = values.take_back(hasLevels ? 5 : hasBounds ? 3 : 1);
   if (hasLevels) {
     levels = written[0];
     tileTops = written[1];
-    spreads = written[2];
+    tileLacks = written[2];
+    spreads = written[3];
   } else {
     scores = written[0];
     bounds = hasBounds ? written[1] : nullptr;
@@ -249,6 +261,9 @@ SmallVector<Value> SketchScan::scanTiles(Value from, Value to, bool areWhole,
     SmallVector<Token> loaded;
     for (int64_t half : {0, 1})
       loaded.push_back(loadToken(tile, getOffset(half)));
+    b.warpBarrier();
+    shareTokens(loaded);
+    b.warpBarrier();
     return scanStep(
         start, areWhole, [&](int64_t tile) { return tiles[tile]; }, loaded, all,
         carried);
@@ -269,6 +284,7 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
     SmallVector<Value> slots, bounds;
     Value none = b.negInf(), zero = b.f32(0.0f);
     Best best({none, none, zero, zero}); // of the step
+    Value ofTop = none;                  // the score of its highest bound
     // A lane's tile of each few after the other, for each column anew: what it
     // needs of all of them would take another warp's registers.
     for (int64_t firstTile = 0; firstTile < kTiles; firstTile += copies) {
@@ -278,19 +294,21 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
       Value tile = b.addI(part, b.index(firstTile));
       SmallVector<Value> spreads;
       for (int64_t half : {0, 1}) {
-        Token token = getToken(loaded[half], start, tile, half);
+        Token token = getToken(loaded[half], start, tile, half, areWhole);
         SmallVector<Value> mine = sums[0][half];
         for (int64_t copy = 1; copy < copies; ++copy) {
           Value is = b.compare(CmpIPredicate::eq, part, b.index(copy));
           for (auto [sum, other] : llvm::zip_equal(mine, sums[copy][half]))
             sum = b.select(is, other, sum);
         }
-        auto [score, bound] = finish(token, mine, column);
+        auto [score, bound] = finish(token, mine, column, areWhole);
         slots.push_back(token.slot);
         bounds.push_back(bound);
         if (hasLevels) {
           spreads.push_back(token.getSpread(b));
           score = b.select(token.isVisible, score, none);
+          Value isTop = b.compare(CmpFPredicate::OGT, bound, best.bound);
+          ofTop = b.select(isTop, score, ofTop);
           best.join(b,
                     Best({bound, score, b.subF(bound, score), spreads.back()}));
         } else if (hasBounds) {
@@ -302,8 +320,18 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
     }
     if (!hasLevels)
       continue;
+    Value lack = b.subF(best.bound, ofTop);
+    if (areWhole) {
+      Value least = bounds.front();
+      for (Value bound : ArrayRef<Value>(bounds).drop_front())
+        least = arith::MinimumFOp::create(b, least, bound);
+      Value isNone = b.compare(CmpFPredicate::UEQ, least, none);
+      Value inf = b.f32(std::numeric_limits<float>::infinity());
+      best.bound = b.select(isNone, inf, best.bound);
+      best.lack = b.select(isNone, inf, best.lack);
+    }
     best.bound =
-        storeLevels(start, slots, bounds, best.bound, column, areWhole);
+        storeLevels(start, slots, bounds, best.bound, lack, column, areWhole);
     // Of a tile with a bound that is not known, none is.
     Value inf = b.f32(std::numeric_limits<float>::infinity());
     Value isKnown = b.compare(CmpFPredicate::OLT, best.bound, inf);
@@ -313,6 +341,17 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
     llvm::copy(all.pack(), ofHead.begin());
   }
   return next;
+}
+
+float SketchScan::getLogitOfDot() {
+  auto toDouble = [](APFloat value) {
+    bool losesInfo;
+    value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven,
+                  &losesInfo);
+    return value.convertToDouble();
+  };
+  return static_cast<float>(toDouble(op.getScale()) /
+                            toDouble(op.getEpsilon()));
 }
 
 SketchScan::Column SketchScan::loadColumn(int64_t number) {
@@ -326,6 +365,15 @@ SketchScan::Column SketchScan::loadColumn(int64_t number) {
   Value own = getHead(mine);
   for (int64_t i = 0; i < rounded.getNumFactors(); ++i)
     column.factors.push_back(b.load(factors, {slots->row, own, b.index(i)}));
+  // Without a cap, logits are sums of as many products as dots: f32 numbers are
+  // rounded as often. What a bound has above a score covers what it is itself
+  // rounded by.
+  float toLogit = op.getSoftCap() ? 1.0f : getLogitOfDot();
+  for (Value &factor : MutableArrayRef<Value>(column.factors)
+                           .take_front(2 * rounded.getNumNorms()))
+    factor = b.mulF(factor, b.f32(toLogit * (1 + 0x1p-18f)));
+  Value &half = column.factors[rounded.getHalfStep()];
+  half = b.mulF(half, b.f32(toLogit));
   // Column g of a product: byte g % 2 of head g / 2.
   Value two = b.index(2);
   Value other = getHead(b.remU(b.divU(quad, two), b.index(heads)));
@@ -364,24 +412,53 @@ SketchScan::Token SketchScan::getToken(Value slot, Value isVisible,
   return token;
 }
 
+MemRefType SketchScan::getSharedType(int64_t numbers) {
+  // Tokens of one number in their tiles would lie in the same banks.
+  constexpr int64_t kApart = kTokens + 2;
+  return b.sharedType({numWarps * kTiles, kApart, numbers}, b.getF32Type());
+}
+
+/// Where a warp's tile lies, of what is shared.
+Value SketchScan::getPlaceOf(Value tile) {
+  return b.addI(b.mulI(warp, b.index(kTiles)), tile);
+}
+
+void SketchScan::shareTokens(ArrayRef<Token> loaded) {
+  if (heads == 1)
+    return;
+  Value tile = getPlaceOf(within), zero = b.index(0);
+  for (auto [half, token] : llvm::enumerate(loaded)) {
+    Value at[] = {tile, getOffset(half), zero};
+    b.storeFloats(token.scales, ownScales, at);
+    SmallVector<Value> both(token.norms);
+    llvm::append_range(both, token.sizes);
+    if (hasBounds)
+      b.storeFloats(both, ownNorms, at);
+  }
+}
+
 SketchScan::Token SketchScan::getToken(const Token &loaded, Value start,
-                                       Value tile, int64_t half) {
+                                       Value tile, int64_t half,
+                                       bool areWhole) {
   if (heads == 1)
     return loaded;
-  Value lane = b.toI32(b.addI(b.mulI(quad, b.index(kColumns)), tile));
   Token token;
   token.slot =
       b.addI(b.addI(start, b.mulI(tile, b.index(kTokens))), getOffset(half));
-  Value isVisible = b.select(loaded.isVisible, b.i32(1), b.i32(0));
-  token.isVisible =
-      b.compare(CmpIPredicate::ne, b.shuffle(isVisible, lane), b.i32(0));
-  auto take = [&](ArrayRef<Value> from, SmallVector<Value> &to) {
-    for (Value value : from)
-      to.push_back(b.shuffle(value, lane));
-  };
-  take(loaded.scales, token.scales);
-  take(loaded.norms, token.norms);
-  take(loaded.sizes, token.sizes);
+  token.isVisible = b.boolean(true);
+  if (!areWhole) {
+    Value lane = b.toI32(b.addI(b.mulI(quad, b.index(kColumns)), tile));
+    Value isVisible = b.select(loaded.isVisible, b.i32(1), b.i32(0));
+    token.isVisible =
+        b.compare(CmpIPredicate::ne, b.shuffle(isVisible, lane), b.i32(0));
+  }
+  Value at[] = {getPlaceOf(tile), getOffset(half), b.index(0)};
+  token.scales = b.loadFloats(ownScales, at, format.numGroups);
+  if (!hasBounds)
+    return token;
+  SmallVector<Value> both = b.loadFloats(ownNorms, at, 2 * getNumNorms());
+  token.norms.append(both.begin(), both.begin() + getNumNorms());
+  token.sizes.append(both.begin() + getNumNorms(), both.end());
   return token;
 }
 
@@ -494,7 +571,8 @@ SketchScan::getNorms(ArrayRef<Value> scales, ArrayRef<Value> stored) {
     Value squares = b.f32(0.0f);
     for (Value scale : scales)
       squares = math::FmaOp::create(b, scale, scale, squares);
-    sizes = {b.sqrt(squares)};
+    // Scales are f16 or less: their squares are 0 or normal.
+    sizes = {b.approximateRoot(squares)};
   }
   if (!getElementTypeOrSelf(norms).isInteger())
     return {found, sizes};
@@ -531,11 +609,14 @@ std::array<SmallVector<Value>, 2> SketchScan::multiply(const Codes &codes,
 
 std::pair<Value, Value> SketchScan::finish(const Token &token,
                                            ArrayRef<Value> sums,
-                                           const Column &column) {
+                                           const Column &column,
+                                           bool areWhole) {
   auto fma = [&](Value x, Value y, Value z) -> Value {
     return math::FmaOp::create(b, x, y, z);
   };
   auto toLogit = [&](Value value, bool isBound) -> Value {
+    if (!op.getSoftCap())
+      return value;
     Value one = b.broadcast(value, 1);
     Value logit = isBound ? b.toLogitBounds(one, op.getScale(), op.getSoftCap(),
                                             op.getEpsilon())
@@ -563,8 +644,9 @@ std::pair<Value, Value> SketchScan::finish(const Token &token,
       slack = fma(column.factors[rounded.getScaleReach() + number],
                   token.sizes[number], slack);
     }
-    slack = b.mulF(slack, b.f32(1 + 0x1p-18f));
     bound = toLogit(b.addF(total, slack), true);
+    if (hasLevels && areWhole)
+      return {score, bound};
     // What is visible and yet -inf has overflowed, which bounds nothing; nor
     // does NaN.
     Value none = b.compare(CmpFPredicate::UEQ, bound, b.negInf());

@@ -54,7 +54,7 @@ private:
   /// What a lane has of the directions of the heads of a product.
   struct Column {
     Value head;                         // its own
-    llvm::SmallVector<Value> factors;   // of its own head, f32
+    llvm::SmallVector<Value> factors;   // of its own head, f32: for logits
     llvm::SmallVector<Value> low, high; // of each 32 channels, i32: bytes
   };
   /// A token that a lane finishes.
@@ -77,6 +77,8 @@ private:
   /// Whether all that is read are levels, by picks.
   static bool needsLevels(ScoreOp op);
   void emit(llvm::ArrayRef<Value> values, Value shared);
+  /// What a dot is multiplied by, where logits have no cap.
+  float getLogitOfDot();
   Column loadColumn(int64_t number);
   /// Of tokens g and g + 8 of a product: where they are in their tile.
   Value getOffset(int64_t half) {
@@ -101,7 +103,7 @@ private:
   Value swizzle(Value chunk);
   std::pair<Value, Value> findAhead(Value token, Value byte);
   void copyAhead(Value start, Value page, Value stage);
-  /// One of them: `loaded` are the lane's own two tokens.
+  /// One of them, of tokens that are shared: `loaded` are the lane's own two.
   llvm::SmallVector<Value> scanStep(Value start, bool areWhole,
                                     llvm::function_ref<Codes(int64_t)> getCodes,
                                     llvm::ArrayRef<Token> loaded,
@@ -111,8 +113,14 @@ private:
   /// Of its scales and norms, f32.
   Token getToken(Value slot, Value isVisible, llvm::ArrayRef<Value> scales,
                  llvm::ArrayRef<Value> stored);
-  /// The token of another tile, from the lane that loaded it.
-  Token getToken(const Token &loaded, Value start, Value tile, int64_t half);
+  /// Where lanes finish tokens that others have loaded: numbers of those of a
+  /// step, in the block's memory.
+  mlir::MemRefType getSharedType(int64_t numbers);
+  Value getPlaceOf(Value tile);
+  void shareTokens(llvm::ArrayRef<Token> loaded);
+  /// The token of a tile, which a lane has loaded and shared.
+  Token getToken(const Token &loaded, Value start, Value tile, int64_t half,
+                 bool areWhole);
   /// A token's codes, of a row of bytes: `load8Bytes` from one of them on.
   llvm::SmallVector<Value>
   loadCodes(llvm::function_ref<std::pair<Value, Value>(Value)> load8Bytes);
@@ -133,9 +141,10 @@ private:
   /// Of both tokens, the sums of each group of channels, i32.
   std::array<llvm::SmallVector<Value>, 2> multiply(const Codes &codes,
                                                    const Column &column);
-  /// A token's score and bound, which it writes if they are wanted.
+  /// A token's score and bound, which it writes if they are wanted. Of whole
+  /// tiles with levels, a bound may be NaN or -inf, which bounds nothing.
   std::pair<Value, Value> finish(const Token &token, llvm::ArrayRef<Value> sums,
-                                 const Column &column);
+                                 const Column &column, bool areWhole);
   /// Of tokens with levels, as `tops` has it: the highest finite bound; the
   /// highest score, or NaN if any is; what a score lacks of its bound, and the
   /// spread of its token.
@@ -152,10 +161,24 @@ private:
     /// Of lanes, whichever of the two is `other`.
     void joinLanes(WarpBuilder &b, const Best &other);
   };
-  /// Writes levels of the slots of this lane, two of each of its tiles, and the
-  /// top of all lanes' bounds, which it yields.
+  /// The highest bound of all lanes of a head, of which a lane has its own;
+  /// what its score lacks of it is written.
+  Value findTop(Value own, Value lack, Value start, const Column &column);
+  Value findExponent(Value top, llvm::ArrayRef<Value> some, bool areWhole);
+  /// Writes a number of a step's tile of levels.
+  void storeOfTile(Value value, Value to, Value head, Value start,
+                   Value isWanted);
+  /// Whether all lanes are: what any of them has is one instruction then.
+  bool areOfOneHead() const { return heads == 1; }
+  Value isFirstOfHead() {
+    return b.andI(b.compare(mlir::arith::CmpIPredicate::eq, quad, b.index(0)),
+                  b.compare(mlir::arith::CmpIPredicate::eq, part, b.index(0)));
+  }
+  /// Writes levels of the slots of this lane, two of each of its tiles, the top
+  /// of all lanes' bounds, which it yields, and what its score lacks of that:
+  /// `top` and `lack` are the lane's own.
   Value storeLevels(Value start, llvm::ArrayRef<Value> slots,
-                    llvm::ArrayRef<Value> bounds, Value top,
+                    llvm::ArrayRef<Value> bounds, Value top, Value lack,
                     const Column &column, bool areWhole);
   /// Writes spreads of two slots, by lanes of the first head.
   void storeSpreads(llvm::ArrayRef<Value> both, Value slot, bool areWhole);
@@ -189,8 +212,9 @@ private:
   // Of the kernel.
   std::optional<Slots> slots;
   Value codes, scales, norms, multiples, factors, scores, bounds;
-  Value tops, levels, tileTops, spreads;
-  Value ahead; // codes of steps to come, of each warp
+  Value tops, levels, tileTops, tileLacks, spreads;
+  Value ahead;               // codes of steps to come, of each warp
+  Value ownScales, ownNorms; // of a step's tokens, of each warp
   Value firstHead, warp, lane, quad, within; // quad = g, within = t
   Value part; // which of the lanes with the same sums this is
 };

@@ -139,11 +139,29 @@ void WarpBuilder::clusterBarrier() {
   NVVM::ClusterWaitOp::create(*this, getUnitAttr());
 }
 
-Value WarpBuilder::exp2(Value x) {
-  return LLVM::CallIntrinsicOp::create(
-             *this, getF32Type(), getStringAttr("llvm.nvvm.ex2.approx.ftz.f32"),
-             ValueRange{x})
+/// An instruction that upstream dialects have no op for.
+static Value callIntrinsic(WarpBuilder &b, StringRef name,
+                           ValueRange operands) {
+  return LLVM::CallIntrinsicOp::create(b, b.getF32Type(), b.getStringAttr(name),
+                                       operands)
       .getResult(0);
+}
+
+Value WarpBuilder::exp2(Value x) {
+  return callIntrinsic(*this, "llvm.nvvm.ex2.approx.ftz.f32", {x});
+}
+
+Value WarpBuilder::approximateRoot(Value x) {
+  return callIntrinsic(*this, "llvm.nvvm.sqrt.approx.ftz.f", {x});
+}
+
+Value WarpBuilder::subDown(Value x, Value y) {
+  Value negative = arith::NegFOp::create(*this, y);
+  return callIntrinsic(*this, "llvm.nvvm.add.rm.f", {x, negative});
+}
+
+Value WarpBuilder::fmaDown(Value x, Value y, Value z) {
+  return callIntrinsic(*this, "llvm.nvvm.fma.rm.f", {x, y, z});
 }
 
 Value WarpBuilder::scaleByPower(float number, Value exponent, bool isInverse) {
@@ -271,6 +289,21 @@ static Value emitAssembly(WarpBuilder &b, StringRef text, StringRef constraints,
              /*has_side_effects=*/isTogether, /*is_align_stack=*/false,
              LLVM::TailCallKind::None, dialect, /*operand_attrs=*/ArrayAttr())
       .getResult(0);
+}
+
+void WarpBuilder::storeFloats(ValueRange floats, Value memref,
+                              ValueRange indices) {
+  int64_t number = floats.size(),
+          size = std::min(number, getVectorSize(memref));
+  SmallVector<Value> at(indices);
+  for (int64_t first = 0; first < number; first += size) {
+    at.back() = addI(indices.back(), index(first));
+    Value some = vector::FromElementsOp::create(
+        *this, VectorType::get({size}, getF32Type()),
+        floats.slice(first, size));
+    vector::StoreOp::create(*this, some, memref, at, /*nontemporal=*/false,
+                            llvm::MaybeAlign(4 * size));
+  }
 }
 
 Value WarpBuilder::packPair(Value low, Value high, Type element) {

@@ -122,6 +122,11 @@ public:
   }
   /// 2^x: within 2^-22 of it, subnormal results are 0.
   Value exp2(Value x);
+  /// The root of an f32, within 2^-23 of it; subnormal numbers are 0.
+  Value approximateRoot(Value x);
+  /// Sums and products of f32, rounded down.
+  Value subDown(Value x, Value y);
+  Value fmaDown(Value x, Value y, Value z);
   /// A number times 2^exponent, or over it: that of an i32, of few.
   Value scaleByPower(float number, Value exponent, bool isInverse = false);
   /// The larger or smaller, of two numbers; the number, if only one is.
@@ -146,6 +151,7 @@ public:
   /// as wide as the buffer allows.
   llvm::SmallVector<Value> loadFloats(Value memref, ValueRange indices,
                                       int64_t number);
+  void storeFloats(ValueRange floats, Value memref, ValueRange indices);
   /// Two f32 as a pair of 16-bit floats, `low` in the low half.
   Value packPair(Value low, Value high, mlir::Type element);
   /// Bytes of two i32, four of 0 to 7 in hexadecimal, the lowest last.

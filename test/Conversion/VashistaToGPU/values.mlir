@@ -35,7 +35,11 @@
 // CHECK-COUNT-2: vector.store {{.*}} {alignment = 4 : i64} : memref<?x?x2x128xi8{{.*}}>, vector<4xi8>
 // CHECK-COUNT-13: gpu.shuffle xor
 // CHECK-NOT: gpu.shuffle
+// A lane loads what goes with two tokens of a step; all lanes of a tile read it.
 // CHECK: gpu.func @sketch_scan_0({{.*}}llvm.noalias, llvm.readonly
+// CHECK: nvvm.bar.warp.sync
+// CHECK: vector.store {{.*}} {alignment = 16 : i64} : memref<16x18x4xf32, #gpu.address_space<workgroup>>, vector<4xf32>
+// CHECK: vector.store {{.*}} {alignment = 8 : i64} : memref<16x18x2xf32, #gpu.address_space<workgroup>>, vector<2xf32>
 // CHECK-COUNT-4: nvvm.mma.sync {{.*}}multiplicandAPtxType = #nvvm.mma_type<u8>, multiplicandBPtxType = #nvvm.mma_type<s8>, shape = #nvvm.shape<m = 16, n = 8, k = 32>
 // CHECK: gpu.return
 func.func @score(
@@ -442,12 +446,13 @@ func.func @fallback_f32(
 // -----
 
 // Of what only proofs read a scan keeps a byte of each bound, the best of 64
-// of them and how far a key may be from its sketch. A group has a block for each
+// of them, what its score lacks of it, and how far a key may be from its sketch.
+// A group has a block for each
 // multiprocessor, or a share of a cluster, which no other waits for. What the
 // first pick counts the second one reads.
 // CHECK-LABEL: func.func @prove(
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x1024xi8>
-// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x16xf32>
+// CHECK-COUNT-2: memref.alloc() {alignment = 64 : i64} : memref<2x4x16xf32>
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x2x1024xf16>
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x8x4xf32>
 // CHECK: gpu.launch_func @kernels::@sketch_scan_0 {{.*}} : memref<i8>
@@ -481,11 +486,16 @@ func.func @prove(
 
 // -----
 
-// Of many slots some are counted, and the highest of each tile of the others.
+// Of many slots one chunk in eight is counted, and the highest of each tile, whose
+// scores are known.
 // CHECK-LABEL: func.func @prove_long(
 // CHECK: gpu.func @pick_0(
 // CHECK: arith.cmpi uge, %{{.*}}, %c65536{{.*}} : index
-// CHECK: memref.atomic_rmw addi {{.*}} memref<513xi32, #gpu.address_space<workgroup>>
+// CHECK: arith.select %{{.*}}, %c3_i32{{.*}}, %c0_i32{{.*}} : i32
+// CHECK: memref.atomic_rmw addi
+// CHECK: memref.load {{.*}} : memref<2x4x2048xf32
+// CHECK: memref.load {{.*}} : memref<2x4x2048xf32
+// CHECK: memref.atomic_rmw addi
 func.func @prove_long(
     %q: tensor<2x4x128xf32>, %codes: tensor<?x2x16x64xi8>,
     %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
