@@ -40,6 +40,7 @@
 #include "SketchScan.h"
 
 #include "../VashistaToVector/UpperBounds.h"
+#include "Schedules.h"
 #include "VectorScan.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -140,7 +141,7 @@ SmallVector<Value> SketchScan::launch() {
   shape.residentBlocks = schedule.getBlocks();
   SmallVector<MemRefType> shared = {b.sharedType(
       {numWarps, columns * kColumns, getNumFound()}, b.getF32Type())};
-  const bool isAhead = canScanAhead(), areShared = heads > 1;
+  const bool isAhead = canScanAhead(), areShared = sharesTokens();
   if (isAhead)
     shared.push_back(getAheadType());
   if (areShared)
@@ -418,13 +419,28 @@ MemRefType SketchScan::getSharedType(int64_t numbers) {
   return b.sharedType({numWarps * kTiles, kApart, numbers}, b.getF32Type());
 }
 
+/// Where there is room for it, beside all else.
+bool SketchScan::sharesTokens() {
+  auto getBytes = [](MemRefType type) {
+    return type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  };
+  constexpr int64_t kOfFound = 4;
+  int64_t bytes = numWarps * columns * kColumns * getNumFound() * kOfFound;
+  if (canScanAhead())
+    bytes += getBytes(getAheadType());
+  bytes += getBytes(getSharedType(format.numGroups));
+  if (hasBounds)
+    bytes += getBytes(getSharedType(2 * getNumNorms()));
+  return heads > 1 && bytes <= kSharedBytes;
+}
+
 /// Where a warp's tile lies, of what is shared.
 Value SketchScan::getPlaceOf(Value tile) {
   return b.addI(b.mulI(warp, b.index(kTiles)), tile);
 }
 
 void SketchScan::shareTokens(ArrayRef<Token> loaded) {
-  if (heads == 1)
+  if (!sharesTokens())
     return;
   Value tile = getPlaceOf(within), zero = b.index(0);
   for (auto [half, token] : llvm::enumerate(loaded)) {
@@ -446,11 +462,21 @@ SketchScan::Token SketchScan::getToken(const Token &loaded, Value start,
   token.slot =
       b.addI(b.addI(start, b.mulI(tile, b.index(kTokens))), getOffset(half));
   token.isVisible = b.boolean(true);
+  Value lane = b.toI32(b.addI(b.mulI(quad, b.index(kColumns)), tile));
   if (!areWhole) {
-    Value lane = b.toI32(b.addI(b.mulI(quad, b.index(kColumns)), tile));
     Value isVisible = b.select(loaded.isVisible, b.i32(1), b.i32(0));
     token.isVisible =
         b.compare(CmpIPredicate::ne, b.shuffle(isVisible, lane), b.i32(0));
+  }
+  if (!sharesTokens()) {
+    auto take = [&](ArrayRef<Value> from, SmallVector<Value> &to) {
+      for (Value value : from)
+        to.push_back(b.shuffle(value, lane));
+    };
+    take(loaded.scales, token.scales);
+    take(loaded.norms, token.norms);
+    take(loaded.sizes, token.sizes);
+    return token;
   }
   Value at[] = {getPlaceOf(tile), getOffset(half), b.index(0)};
   token.scales = b.loadFloats(ownScales, at, format.numGroups);

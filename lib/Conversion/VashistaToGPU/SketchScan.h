@@ -114,8 +114,9 @@ private:
   Token getToken(Value slot, Value isVisible, llvm::ArrayRef<Value> scales,
                  llvm::ArrayRef<Value> stored);
   /// Where lanes finish tokens that others have loaded: numbers of those of a
-  /// step, in the block's memory.
+  /// step, in the block's memory; or, where it has no room, by shuffles.
   mlir::MemRefType getSharedType(int64_t numbers);
+  bool sharesTokens();
   Value getPlaceOf(Value tile);
   void shareTokens(llvm::ArrayRef<Token> loaded);
   /// The token of a tile, which a lane has loaded and shared.

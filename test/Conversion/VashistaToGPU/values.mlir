@@ -94,6 +94,31 @@ func.func @score_5_bits(
 
 // -----
 
+// What goes with tokens of four norms each has no room beside codes: lanes have it
+// from each other.
+// CHECK-LABEL: func.func @score_5_bits_of_groups(
+// CHECK: gpu.func @sketch_scan_0(
+// CHECK-NOT: memref<16x18x
+// CHECK: nvgpu.device_async_copy
+// CHECK-NOT: memref<16x18x
+// CHECK-COUNT-12: gpu.shuffle idx
+// CHECK: gpu.return
+func.func @score_5_bits_of_groups(
+    %q: tensor<3x4x128xbf16>, %codes: tensor<?x2x16x80xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16x4xi8>,
+    %table: tensor<3x?xi32>, %lens: tensor<3xi32>)
+    -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>) {
+  %s, %b = vashista.score %q
+      from #vashista.sketch<bits = 5, group = 32, rotation = hadamard>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.0883883461
+      : (tensor<3x4x128xbf16>, tensor<?x2x16x80xi8>, tensor<?x2x16x4xf8E4M3FN>,
+         tensor<?x2x16x4xi8>, tensor<3x?xi32>, tensor<3xi32>)
+      -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>)
+  return %s, %b : tensor<3x4x?xf32>, tensor<3x4x?xf32>
+}
+
+// -----
+
 // Nobody reads bounds: none are made, nor norms read.
 // CHECK-LABEL: func.func @score_alone(
 // CHECK-NOT: memref<3x4x?x1xf32>
