@@ -108,8 +108,7 @@ SmallVector<Value> SketchScan::launch() {
         allocate(b.getF16Type(), {sizes[0], b.getIndexAttr(kvHeads), sizes[2]});
     if (boundsByNorm(op)) {
       findings.norms = rounded.factors;
-      findings.reach =
-          op.getScale().convertToFloat() / op.getEpsilon().convertToFloat();
+      findings.reach = getLogitOfDot();
     }
   } else {
     allocate(b.getF32Type(), sizes);
@@ -343,14 +342,7 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
 }
 
 float SketchScan::getLogitOfDot() {
-  auto toDouble = [](APFloat value) {
-    bool losesInfo;
-    value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven,
-                  &losesInfo);
-    return value.convertToDouble();
-  };
-  return static_cast<float>(toDouble(op.getScale()) /
-                            toDouble(op.getEpsilon()));
+  return op.getScale().convertToFloat() / op.getEpsilon().convertToFloat();
 }
 
 SketchScan::Column SketchScan::loadColumn(int64_t number) {
