@@ -18,7 +18,8 @@
 // blocks'.
 //
 // Bytes: the keys of all tokens, the values of those that are picked. Between
-// the blocks of a cluster: a score of each token, and a state of each block.
+// the blocks of a cluster: a score of each token, by which each block picks of
+// all, and a state of each block.
 //
 //===----------------------------------------------------------------------===//
 
@@ -52,10 +53,12 @@ static int64_t getRows(BestTokens best) {
       getLanesOfRow(cast<RankedTensorType>(best.score.getDirection().getType())
                         .getDimSize(2));
   int64_t ofWarp = best.numSlots / (schedule.getCluster() * warps);
+  auto areMore = [&](int64_t rows) { return rows * (kWarp / lanes) > ofWarp; };
   if (schedule.getBlocks() * warps <= kFewWarps)
-    while (2 * rows <= std::min(lanes, kMost) &&
-           2 * rows * (kWarp / lanes) <= ofWarp)
+    while (2 * rows <= std::min(lanes, kMost) && !areMore(2 * rows))
       rows *= 2;
+  while (rows > 1 && areMore(rows)) // of all warps, not of some
+    rows /= 2;
   return rows;
 }
 
@@ -83,12 +86,9 @@ private:
   void emit(Given read, Given written);
   /// To the pages that are listed, of which there is one.
   void attend();
-  void findRefs();
   void shareScores();
-  /// 0, too, with what has overflowed.
-  void writeRef(const SoftmaxSum &all, Value isOver, Value head) {
-    b.store(b.select(isOver, b.f32(0.0f), toRef(b, all)), refs, head);
-  }
+  /// Of all blocks, a head's scores of `own` slots from a multiple of it on.
+  SmallVector<Value> loadScores(int64_t head, Value first, int64_t own);
   /// What a slot scores by its heads, as bits: NaN of what has no score.
   Value getBits(Value slot, ArrayRef<Value> ofHeads);
   bool hasAlways() { return pick.getSinks() > 0 || pick.getWindow() > 0; }
@@ -113,7 +113,7 @@ private:
     return b.addI(b.mulI(head, b.index(getOwnSlots())), slot);
   }
   /// What all blocks have told of a head.
-  SoftmaxSum joinBlocks(Value head, int64_t which);
+  SoftmaxSum joinBlocks(Value head);
   /// What has no weight is 0, and not the quotient.
   void writeOutput(Value output, Value sum, Value head, Value channel) {
     Value isEmpty = b.compare(CmpFPredicate::OEQ, sum, b.f32(0.0f));
@@ -142,16 +142,16 @@ private:
   // Of the kernel.
   Value values, o, lse;
   // Between blocks: scores [R, Hkv, G, slots] f32, sums of values [R, Hkv,
-  // blocks, G, Dv] f32; for each head highest, sum and whether one overflowed
-  // of scores, then highest and sum of picks [R, Hkv, blocks, G, 5] f32.
+  // blocks, G, Dv] f32; for each head highest and sum of picks [R, Hkv, blocks,
+  // G, 2] f32.
   Value allScores, partials, told;
   Value block, firstSlot;
   Value first, end; // of the picks, those of this block
   Value row, kvHead, firstHead, thread, warp, lane;
   // Of the block: logits of heads and slots, f32; weights of heads and picks,
   // f32; of picks their slots, and where these are, i32; for each head a ref,
-  // whether a score overflowed, its highest and the sum of weights.
-  Value scores, weights, chosen, pages, places, refs, overflows, tops, sums;
+  // its highest and the sum of weights.
+  Value scores, weights, chosen, pages, places, refs, tops, sums;
   Value range;                  // of picks of the block, [2] i32
   Value counters, perWarp, few; // of BestScores
   Value list;                   // of pages, i32
@@ -185,7 +185,7 @@ SmallVector<Value> AttendBest::launch() {
     int64_t kvHeads = scan.numKvHeads;
     allocate({dynamic, kvHeads, group, numSlots}, b.getF32Type());
     allocate({dynamic, kvHeads, blocks, group, valueDim}, b.getF32Type());
-    allocate({dynamic, kvHeads, blocks, group, 5}, b.getF32Type());
+    allocate({dynamic, kvHeads, blocks, group, 2}, b.getF32Type());
   }
   KernelShape shape;
   shape.name = route ? "route_attend_best" : "attend_best";
@@ -203,11 +203,10 @@ SmallVector<Value> AttendBest::launch() {
       b.sharedType(budget, i32),
       b.sharedType(budget, i32),
       b.sharedType(group, f32),
-      b.sharedType(group, i32),
       b.sharedType(group, f32),
       b.sharedType(group, f32),
       b.sharedType(BestScores::kCounters, i32),
-      b.sharedType({warps, BestScores::kColumns}, i32),
+      b.sharedType({warps, BestTokens::kColumns}, i32),
       b.sharedType(BestScores::kFew * warps * kWarp, i32),
       b.sharedType(2, i32)};
   if (route)
@@ -216,8 +215,8 @@ SmallVector<Value> AttendBest::launch() {
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              Given buffers(shared);
              for (Value *place :
-                  {&scores, &weights, &chosen, &pages, &places, &refs,
-                   &overflows, &tops, &sums, &counters, &perWarp, &few, &range})
+                  {&scores, &weights, &chosen, &pages, &places, &refs, &tops,
+                   &sums, &counters, &perWarp, &few, &range})
                *place = buffers.take();
              list = buffers.take(route.has_value());
              emit(Given(values.take_front(read.size())),
@@ -266,8 +265,6 @@ void AttendBest::emit(Given read, Given written) {
 }
 
 void AttendBest::attend() {
-  b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)),
-           [&] { b.store(b.i32(0), overflows, thread); });
   b.ifThen(b.compare(CmpIPredicate::eq, thread, b.index(0)), [&] {
     b.store(b.i32(budget), range, b.index(0));
     b.store(b.i32(0), range, b.index(1));
@@ -283,11 +280,10 @@ void AttendBest::attend() {
                 Value score = b.select(isOver, b.f32(kOver), logit);
                 score = b.select(isVisible, score, b.negInf());
                 b.store(score, scores, getAt(head, b.subI(slot, firstSlot)));
-                b.ifThen(b.andI(isVisible, isOver),
-                         [&] { b.store(b.i32(1), overflows, head); });
               });
   b.barrier();
-  findRefs();
+  if (blocks > 1)
+    shareScores();
   pickBest();
   b.barrier();
   first = b.index(0);
@@ -304,34 +300,6 @@ void AttendBest::attend() {
     mergeBlocks();
 }
 
-/// As PickRanks.cpp; a warp for each head. Of several blocks, what the others
-/// are to be told.
-void AttendBest::findRefs() {
-  if (group == 1)
-    return;
-  auto tell = [&](Value value, Value head, int64_t which) {
-    b.store(value, told, {row, kvHead, block, head, b.index(which)});
-  };
-  b.forLoop(warp, b.index(group), warps, [&](Value head) {
-    auto load = [&](Value slot) { // NaN is -inf
-      return b.maxNumber(b.load(scores, getAt(head, slot)), b.negInf());
-    };
-    SoftmaxSum all = sumByWarp(b, b.index(0), b.index(getOwnSlots()), load);
-    Value over = b.load(overflows, head);
-    b.ifThen(isWarpsFirst(), [&] {
-      if (blocks == 1)
-        return writeRef(all, b.compare(CmpIPredicate::ne, over, b.i32(0)),
-                        head);
-      tell(all.top, head, 0);
-      tell(all.sum, head, 1);
-      tell(arith::SIToFPOp::create(b, b.getF32Type(), over), head, 2);
-    });
-  });
-  if (blocks == 1)
-    b.barrier();
-}
-
-/// All blocks' scores and refs, by which each picks of all.
 void AttendBest::shareScores() {
   constexpr int64_t kTogether = 4;
   int64_t ofBlock = getOwnSlots();
@@ -349,28 +317,29 @@ void AttendBest::shareScores() {
                                 /*nontemporal=*/false, llvm::MaybeAlign(16));
       });
   waitCluster();
-  if (group == 1)
-    return;
-  b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
-    Value over = b.f32(0.0f);
-    for (int64_t i = 0; i < blocks; ++i)
-      over = b.addF(
-          over, b.load(told, {row, kvHead, b.index(i), thread, b.index(2)}));
-    writeRef(joinBlocks(thread, 0),
-             b.compare(CmpFPredicate::OGT, over, b.f32(0.0f)), thread);
-  });
-  b.barrier();
 }
 
-SoftmaxSum AttendBest::joinBlocks(Value head, int64_t which) {
-  SmallVector<SoftmaxSum> sums;
-  for (int64_t i = 0; i < blocks; ++i) {
-    auto load = [&](int64_t which) {
-      return b.load(told, {row, kvHead, b.index(i), head, b.index(which)});
-    };
-    sums.push_back({load(which), load(which + 1)});
+SmallVector<Value> AttendBest::loadScores(int64_t head, Value first,
+                                          int64_t own) {
+  constexpr int64_t kMost = 4;
+  int64_t size = std::min(own & -own, kMost);
+  while (numSlots % size)
+    size /= 2;
+  SmallVector<Value> found;
+  for (int64_t i = 0; i < own; i += size) {
+    // In place of what is not there stands what is.
+    Value slot = b.minI(b.addI(first, b.index(i)), b.index(numSlots - size));
+    SmallVector<Value> at = {getAt(b.index(head), slot)};
+    if (blocks > 1)
+      at = {row, kvHead, b.index(head), slot};
+    Value vector = vector::LoadOp::create(
+        b, b.vectorType(size), blocks > 1 ? allScores : scores, at,
+        /*nontemporal=*/false, llvm::MaybeAlign(4 * size));
+    for (int64_t j = 0; j < size; ++j)
+      found.push_back(
+          vector::ExtractOp::create(b, vector, ArrayRef<int64_t>{j}));
   }
-  return joinSums(b, sums);
+  return found;
 }
 
 Value AttendBest::getBits(Value slot, ArrayRef<Value> ofHeads) {
@@ -401,22 +370,41 @@ Value AttendBest::getBits(Value slot, ArrayRef<Value> ofHeads) {
 }
 
 void AttendBest::pickBest() {
+  constexpr int64_t kMostKept = 64; // in registers
   int64_t threads = warps * kWarp;
   int64_t own = llvm::divideCeil(numSlots, threads);
   BestScores best(b, warps, own, counters, perWarp, few);
-  if (blocks > 1)
-    shareScores();
+  SmallVector<SmallVector<Value>> kept;
+  auto load = [&](int64_t head) {
+    return kept.empty() ? loadScores(head, best.getSlot(int64_t(0)), own)
+                        : kept[head];
+  };
+  if (group * own <= kMostKept)
+    for (int64_t head = 0; head < group; ++head)
+      kept.push_back(loadScores(head, best.getSlot(int64_t(0)), own));
+  SmallVector<Value> isThere;
+  for (int64_t i = 0; i < own; ++i)
+    isThere.push_back(
+        b.compare(CmpIPredicate::slt, best.getSlot(i), b.index(numSlots)));
+  // What has overflowed makes a head's ref 0, as infinity does.
+  if (group > 1)
+    findRefs(b, warps, group, perWarp, refs, [&](int64_t head) {
+      SmallVector<Value> found = load(head);
+      for (auto [score, is] : llvm::zip_equal(found, isThere)) {
+        Value isOver = b.compare(CmpFPredicate::OEQ, score, b.f32(kOver));
+        score = b.select(isOver, b.absF(b.negInf()), score);
+        score = b.select(is, score, b.negInf());
+      }
+      return found;
+    });
+  SmallVector<SmallVector<Value>> ofSlots(own);
+  for (int64_t head = 0; head < group; ++head)
+    for (auto [i, score] : llvm::enumerate(load(head)))
+      ofSlots[i].push_back(score);
   Candidates all(b, hasAlways());
   for (int64_t i = 0; i < own; ++i) {
-    Value slot = best.getSlot(i);
-    Value isThere = b.compare(CmpIPredicate::slt, slot, b.index(numSlots));
-    Value there = b.minI(slot, b.index(numSlots - 1));
-    SmallVector<Value> ofHeads;
-    for (int64_t head = 0; head < group; ++head)
-      ofHeads.push_back(
-          blocks > 1 ? b.load(allScores, {row, kvHead, b.index(head), there})
-                     : b.load(scores, getAt(b.index(head), there)));
-    all.add(b.select(isThere, getBits(there, ofHeads),
+    Value slot = b.minI(best.getSlot(i), b.index(numSlots - 1));
+    all.add(b.select(isThere[i], getBits(slot, ofSlots[i]),
                      b.i32(Candidates::kNothing)));
   }
   int64_t always = pick.getSinks() + pick.getWindow();
@@ -452,9 +440,10 @@ void AttendBest::findPlaces() {
   });
 }
 
-/// A warp for each head.
+/// A warp for each head, from the last one on: the first ones find places.
 void AttendBest::weigh() {
-  b.forLoop(warp, b.index(group), warps, [&](Value head) {
+  Value last = b.subI(b.index(warps - 1), warp);
+  b.forLoop(last, b.index(group), warps, [&](Value head) {
     auto load = [&](Value at) {
       Value slot = b.toIndex(b.load(chosen, at));
       Value score = b.load(scores, getAt(head, slot));
@@ -479,7 +468,10 @@ void AttendBest::addValues() {
   Value within = b.remU(lane, b.index(lanes));
   Value member = b.divU(lane, b.index(lanes));
   Value last = b.subI(end, b.index(1));
-  int64_t inFlight = schedule.getStages(), tile = inFlight * members;
+  // As many as leave something for each warp, where picks lie evenly.
+  int64_t ofWarp = llvm::divideCeil(budget, blocks * warps * members);
+  int64_t inFlight = std::clamp<int64_t>(2 * ofWarp, 1, schedule.getStages()),
+          tile = inFlight * members;
   for (int64_t firstOf = 0; firstOf < group; firstOf += heads) {
     int64_t here = std::min(heads, group - firstOf);
     SmallVector<Value> sums(here * own, b.f32(0.0f));
@@ -554,9 +546,20 @@ void AttendBest::writeOutputs() {
     Value top = b.load(tops, thread), sum = b.load(sums, thread);
     if (blocks == 1)
       return writeLse({top, sum}, thread);
-    b.store(top, told, {row, kvHead, block, thread, b.index(3)});
-    b.store(sum, told, {row, kvHead, block, thread, b.index(4)});
+    b.store(top, told, {row, kvHead, block, thread, b.index(0)});
+    b.store(sum, told, {row, kvHead, block, thread, b.index(1)});
   });
+}
+
+SoftmaxSum AttendBest::joinBlocks(Value head) {
+  SmallVector<SoftmaxSum> sums;
+  for (int64_t i = 0; i < blocks; ++i) {
+    auto load = [&](int64_t which) {
+      return b.load(told, {row, kvHead, b.index(i), head, b.index(which)});
+    };
+    sums.push_back({load(0), load(1)});
+  }
+  return joinSums(b, sums);
 }
 
 void AttendBest::mergeBlocks() {
@@ -566,13 +569,13 @@ void AttendBest::mergeBlocks() {
   Value own = b.addI(b.mulI(block, b.index(threads)), thread);
   b.forLoop(own, b.index(group * valueDim), blocks * threads, [&](Value at) {
     Value head = b.divU(at, dim), channel = b.remU(at, dim);
-    SoftmaxSum all = joinBlocks(head, 3);
+    SoftmaxSum all = joinBlocks(head);
     Value shift = toShift(b, all.top);
     Value output = b.f32(0.0f);
     for (int64_t i = 0; i < blocks; ++i) {
       Value from = b.index(i);
       Value weight = toWeight(
-          b, b.load(told, {row, kvHead, from, head, b.index(3)}), shift);
+          b, b.load(told, {row, kvHead, from, head, b.index(0)}), shift);
       Value part = b.load(partials, {row, kvHead, from, head, channel});
       output = b.addF(output, b.mulF(weight, part));
     }

@@ -59,16 +59,17 @@ BestScores::BestScores(WarpBuilder &b, int64_t warps, int64_t own,
 }
 
 // Each step has columns of its own: a barrier less, before the next one writes.
-Value BestScores::addUp(Value value) {
-  value = b.addUpWarp(value);
+void BestScores::leave(Value value, int64_t column) {
   b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)), [&] {
-    b.store(value, perWarp, {warp, b.index(0)});
+    b.store(value, perWarp, {warp, b.index(column)});
   });
-  b.barrier();
-  Value sum = b.i32(0);
-  for (int64_t i = 0; i < warps; ++i)
-    sum = b.addI(sum, b.load(perWarp, {b.index(i), b.index(0)}));
-  return sum;
+}
+
+Value BestScores::takeWarps(int64_t column, int64_t otherwise) {
+  Value isThere = b.compare(CmpIPredicate::slt, lane, b.index(warps));
+  Value from = b.minI(lane, b.index(warps - 1));
+  return b.select(isThere, b.load(perWarp, {from, b.index(column)}),
+                  b.i32(otherwise));
 }
 
 SmallVector<Value> BestScores::count(ArrayRef<Value> scores,
@@ -142,87 +143,92 @@ BestScores::Found BestScores::search(ArrayRef<Value> scores, Value need,
   return {loop.getResult(1), loop.getResult(2), loop.getResult(3)};
 }
 
-BestScores::Nth BestScores::findNth(int64_t first, Value number, Value need) {
+BestScores::Nth BestScores::findNth(int64_t first, Value number, Value need,
+                                    int64_t members) {
   constexpr int64_t kTogether = 4;
-  Value thread = b.threadId(), none = b.i32(-1);
+  int64_t stride = getStride(members), own = stride / members;
+  Value thread = b.threadId(), none = b.i32(-1), zero = b.index(0);
+  Value mineAt = b.divU(thread, b.index(members)),
+        part = b.mulI(b.remU(thread, b.index(members)), b.index(kTogether));
   auto toFloat = [&](Value bits) -> Value {
     return arith::BitcastOp::create(b, b.getF32Type(), bits);
   };
+  // How many of the thread's part of the others are above a value.
+  auto countAbove = [&](Value mine) {
+    return b
+        .forLoop(
+            zero, number, stride, ValueRange{b.i32(0)},
+            [&](Value from, ValueRange sum) -> SmallVector<Value> {
+              SmallVector<Value> bits; // added up in pairs
+              for (int64_t i = 0; i < own; i += kTogether) {
+                Value at = b.addI(from, b.index(first + i * members));
+                Value values = vector::LoadOp::create(
+                    b, VectorType::get({kTogether}, b.getI32Type()), few,
+                    b.addI(at, part),
+                    /*nontemporal=*/false, llvm::MaybeAlign(16));
+                for (int64_t j = 0; j < kTogether; ++j) {
+                  Value other = toFloat(vector::ExtractOp::create(
+                      b, values, ArrayRef<int64_t>{j}));
+                  Value is = b.compare(CmpFPredicate::OGT, other, mine);
+                  bits.push_back(b.select(is, b.i32(1), b.i32(0)));
+                }
+              }
+              for (int64_t size = own / 2; size > 0; size /= 2)
+                for (int64_t i = 0; i < size; ++i)
+                  bits[i] = b.addI(bits[i], bits[size + i]);
+              return {b.addI(sum[0], bits[0])};
+            })
+        .front();
+  };
   // Of the thread's values the lowest with fewer than `need` above it.
-  SmallVector<Value> own = b.forLoop(
-      thread, number, warps * kWarp, ValueRange{none, b.f32(kNaN)},
-      [&](Value at, ValueRange now) -> SmallVector<Value> {
-        Value mine = toFloat(b.load(few, b.addI(at, b.index(first))));
-        Value above =
-            b.forLoop(b.index(0), number, kStride, ValueRange{b.i32(0)},
-                      [&](Value from, ValueRange sum) -> SmallVector<Value> {
-                        SmallVector<Value> bits; // added up in pairs
-                        for (int64_t i = 0; i < kStride; i += kTogether) {
-                          Value values = vector::LoadOp::create(
-                              b, VectorType::get({kTogether}, b.getI32Type()),
-                              few, b.addI(from, b.index(first + i)),
-                              /*nontemporal=*/false, llvm::MaybeAlign(16));
-                          for (int64_t j = 0; j < kTogether; ++j) {
-                            Value other = toFloat(vector::ExtractOp::create(
-                                b, values, ArrayRef<int64_t>{j}));
-                            Value is =
-                                b.compare(CmpFPredicate::OGT, other, mine);
-                            bits.push_back(b.select(is, b.i32(1), b.i32(0)));
-                          }
-                        }
-                        for (int64_t size = kStride / 2; size > 0; size /= 2)
-                          for (int64_t i = 0; i < size; ++i)
-                            bits[i] = b.addI(bits[i], bits[size + i]);
-                        return {b.addI(sum[0], bits[0])};
-                      })
-                .front();
-        Value isLower = b.compare(CmpIPredicate::slt, above, need);
-        isLower = b.andI(isLower, b.compare(CmpIPredicate::sgt, above, now[0]));
-        isLower = b.andI(isLower, b.compare(CmpFPredicate::ORD, mine, mine));
+  SmallVector<Value> lowest = b.forLoop(
+      zero, number, warps * kWarp / members, ValueRange{none, b.f32(kNaN)},
+      [&](Value from, ValueRange now) -> SmallVector<Value> {
+        Value at = b.addI(from, mineAt);
+        Value isLower = b.compare(CmpIPredicate::slt, at, number);
+        Value last = b.subI(number, b.index(1));
+        Value mine =
+            toFloat(b.load(few, b.addI(b.minI(at, last), b.index(first))));
+        Value above = countAbove(mine);
+        for (int64_t mask = 1; mask < members; mask *= 2)
+          above = b.addI(above, b.shuffleXor(above, mask));
+        for (Value is : {b.compare(CmpIPredicate::slt, above, need),
+                         b.compare(CmpIPredicate::sgt, above, now[0]),
+                         b.compare(CmpFPredicate::ORD, mine, mine)})
+          isLower = b.andI(isLower, is);
         return {b.select(isLower, above, now[0]),
                 b.select(isLower, mine, now[1])};
       });
-  // And of all threads'.
-  Value most = b.getMostOfWarp(own[0]);
-  Value lanes = b.ballot(b.compare(CmpIPredicate::eq, own[0], most));
-  Value from = math::CountTrailingZerosOp::create(b, lanes);
-  Value value = b.shuffle(own[1], from);
-  b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)), [&] {
-    b.store(most, perWarp, {warp, b.index(1)});
-    b.store(arith::BitcastOp::create(b, b.getI32Type(), value), perWarp,
-            {warp, b.index(2)});
-  });
+  // And of all lanes', or warps'.
+  auto join = [&](Value above, Value value) -> Nth {
+    Value most = b.getMostOfWarp(above);
+    Value lanes = b.ballot(b.compare(CmpIPredicate::eq, above, most));
+    Value from = math::CountTrailingZerosOp::create(b, lanes);
+    return {b.shuffle(value, from), most};
+  };
+  Nth ofWarp = join(lowest[0], lowest[1]);
+  leave(ofWarp.above, 1);
+  leave(arith::BitcastOp::create(b, b.getI32Type(), ofWarp.value), 2);
   b.barrier();
-  Nth nth = {b.f32(kNaN), none};
-  for (int64_t i = 0; i < warps; ++i) {
-    Value above = b.load(perWarp, {b.index(i), b.index(1)});
-    Value value = toFloat(b.load(perWarp, {b.index(i), b.index(2)}));
-    Value isMore = b.compare(CmpIPredicate::sgt, above, nth.above);
-    nth = {b.select(isMore, value, nth.value),
-           b.select(isMore, above, nth.above)};
-  }
-  return nth;
+  return join(takeWarps(1, -1), toFloat(takeWarps(2, Candidates::kNothing)));
 }
 
-std::pair<BestScores::Nth, Value> BestScores::findOfFew(ArrayRef<Value> scores,
-                                                        Value available,
-                                                        Value need,
-                                                        int64_t members) {
-  int64_t threads = warps * kWarp, groups = threads / members;
-  int64_t room = 2 * groups, end = room + llvm::alignTo(groups, kStride);
-  Value thread = b.threadId(), numberAt = b.index(kSearch);
+/// The groups' highest scores, and NaN in all that is compared with them or
+/// with what reaches them.
+void BestScores::leaveTops(int64_t members) {
+  int64_t threads = warps * kWarp, groups = threads / members,
+          at = getTopsAt(members);
+  Value thread = b.threadId();
   auto toBits = [&](Value score) -> Value {
     return arith::BitcastOp::create(b, b.getI32Type(), score);
   };
-  // The groups' highest scores, after the room for what reaches the need-th of
-  // them.
   auto clear = [&](int64_t first, int64_t end) {
     b.forLoop(b.addI(thread, b.index(first)), b.index(end), threads,
               [&](Value at) { b.store(toBits(b.f32(kNaN)), few, at); });
   };
-  clear(0, room);
-  if (room + groups < end)
-    clear(room + groups, end);
+  clear(0, at);
+  if (groups % getStride(members))
+    clear(at + groups, at + llvm::alignTo(groups, getStride(members)));
   Value top = highest;
   for (int64_t mask = 1; mask < members; mask *= 2)
     top = b.maxNumber(top, b.shuffleXor(top, mask));
@@ -230,10 +236,17 @@ std::pair<BestScores::Nth, Value> BestScores::findOfFew(ArrayRef<Value> scores,
                             b.index(0));
   b.ifThen(isFirst, [&] {
     Value group = b.divU(thread, b.index(members));
-    b.store(toBits(top), few, b.addI(group, b.index(room)));
+    b.store(toBits(top), few, b.addI(group, b.index(at)));
   });
-  b.barrier();
-  Nth ofGroups = findNth(room, b.index(groups), need);
+}
+
+std::pair<BestScores::Nth, Value> BestScores::findOfFew(ArrayRef<Value> scores,
+                                                        Value available,
+                                                        Value need,
+                                                        int64_t members) {
+  int64_t groups = warps * kWarp / members, room = 2 * groups;
+  Value numberAt = b.index(kSearch);
+  Nth ofGroups = findNth(getTopsAt(members), b.index(groups), need, members);
   // Where groups are too few, as of a short sequence, so may be all slots.
   Value isNone = b.andI(
       b.compare(CmpIPredicate::slt, ofGroups.above, b.subI(need, b.i32(1))),
@@ -266,7 +279,8 @@ std::pair<BestScores::Nth, Value> BestScores::findOfFew(ArrayRef<Value> scores,
     for (auto [score, is] : llvm::zip_equal(scores, isIn)) {
       Value hasRoom = b.compare(CmpIPredicate::slt, at, b.i32(room));
       b.ifThen(b.andI(is, hasRoom), [&, score = score] {
-        b.store(toBits(score), few, b.toIndex(at));
+        Value bits = arith::BitcastOp::create(b, b.getI32Type(), score);
+        b.store(bits, few, b.toIndex(at));
       });
       at = b.addI(at, b.select(is, b.i32(1), b.i32(0)));
     }
@@ -276,7 +290,7 @@ std::pair<BestScores::Nth, Value> BestScores::findOfFew(ArrayRef<Value> scores,
   Value areFew = b.andI(b.compare(CmpIPredicate::sge, number, need),
                         b.compare(CmpIPredicate::sle, number, b.i32(room)));
   Value those = b.select(areFew, number, b.i32(0));
-  return {findNth(0, b.toIndex(those), need), areFew};
+  return {findNth(0, b.toIndex(those), need, members), areFew};
 }
 
 void BestScores::find(const Candidates &all, int64_t budget, int64_t usual) {
@@ -287,20 +301,24 @@ void BestScores::find(const Candidates &all, int64_t budget, int64_t usual) {
   // Both are less than 2^15, together.
   constexpr int64_t kHigh = 16;
   Value numAlways = math::CtPopOp::create(b, all.always);
-  Value both = addUp(
-      b.orI(all.number, arith::ShLIOp::create(b, numAlways, b.i32(kHigh))));
-  Value available = b.andI(both, b.i32(0xffff));
-  Value need = b.subI(room, arith::ShRUIOp::create(b, both, b.i32(kHigh)));
+  leave(b.addUpWarp(b.orI(all.number, arith::ShLIOp::create(b, numAlways,
+                                                            b.i32(kHigh)))),
+        0);
   b.forLoop(b.threadId(), b.index(kCounters), threads,
             [&](Value at) { b.store(zero, counters, at); });
   highest = scores.front();
   for (Value score : scores.drop_front())
     highest = b.maxNumber(highest, score);
-  Value isAll = b.compare(CmpIPredicate::sle, available, need);
   int64_t members = llvm::bit_floor<uint64_t>(
       std::min(threads / (2 * std::max<int64_t>(usual, 16)), kWarp));
+  if (members > 0)
+    leaveTops(members);
+  b.barrier();
+  Value both = b.addUpWarp(takeWarps(0, 0));
+  Value available = b.andI(both, b.i32(0xffff));
+  Value need = b.subI(room, arith::ShRUIOp::create(b, both, b.i32(kHigh)));
+  Value isAll = b.compare(CmpIPredicate::sle, available, need);
   if (members == 0) { // too many to compare all with all
-    b.barrier();
     Found found = search(scores, need, isAll);
     limit = toScore(b.select(isAll, one, found.prefix));
     ties = b.select(found.isExact, b.i32(kAllTies), b.subI(need, found.above));
@@ -373,13 +391,11 @@ Value BestScores::forEachPick(const Candidates &all,
     b.store(sum, perWarp, {warp, b.index(4)});
   });
   b.barrier();
-  Value before = b.subI(sum, own), total = zero;
-  for (int64_t i = 0; i < warps; ++i) {
-    Value number = b.load(perWarp, {b.index(i), b.index(4)});
-    Value isBefore = b.compare(CmpIPredicate::ult, b.index(i), warp);
-    total = b.addI(total, number);
-    before = b.addI(before, b.select(isBefore, number, zero));
-  }
+  Value ofWarps = takeWarps(4, 0);
+  Value isBefore = b.compare(CmpIPredicate::ult, lane, warp);
+  Value total = b.addUpWarp(ofWarps);
+  Value before = b.addI(b.addUpWarp(b.select(isBefore, ofWarps, zero)),
+                        b.subI(sum, own));
   // Of what is equal the first that there is room for.
   auto clearLowest = [&](Value bits) {
     return b.andI(bits, b.subI(bits, one));

@@ -78,8 +78,10 @@ private:
     Value above;   // how many are above all that begins so, i32
     Value isExact; // whether all that begins so is needed
   };
-  /// The sum of all threads' i32.
-  Value addUp(Value value);
+  /// What a warp leaves of a column, i32, and what the warps have left, each
+  /// in a lane.
+  void leave(Value value, int64_t column);
+  Value takeWarps(int64_t column, int64_t otherwise);
   /// The score of a rank, or of the lowest one above.
   Value toScore(Value rank);
   /// How many scores are at least those of each rank, with counters of its own.
@@ -92,11 +94,18 @@ private:
     Value value, above; // f32, and how many are above it, i32
   };
   /// Of `number` values (index) of `few` from `first` on, NaN up to a multiple
-  /// of kStride.
-  Nth findNth(int64_t first, Value number, Value need);
-  static constexpr int64_t kStride = 16;
+  /// of getStride(). So many threads share a value, each of which compares it
+  /// with its part of the others.
+  Nth findNth(int64_t first, Value number, Value need, int64_t members);
+  static int64_t getStride(int64_t members) { return 16 * members; }
+  /// Groups of so many threads: what reaches the need-th of their highest
+  /// scores has room for twice as many, and then come those.
+  int64_t getTopsAt(int64_t members) {
+    return llvm::alignTo(2 * warps * kWarp / members, getStride(members));
+  }
+  void leaveTops(int64_t members);
   /// The need-th score, where those above some score are few enough; yields
-  /// whether they are. So many threads are a group.
+  /// whether they are.
   std::pair<Nth, Value> findOfFew(llvm::ArrayRef<Value> scores, Value available,
                                   Value need, int64_t members);
 

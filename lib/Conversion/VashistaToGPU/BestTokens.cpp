@@ -8,6 +8,7 @@
 
 #include "BestTokens.h"
 #include "BestScores.h"
+#include "SoftmaxSums.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/Matchers.h"
@@ -35,8 +36,9 @@ int64_t BestTokens::getNumScores(int64_t warps, int64_t blocks) const {
 }
 
 int64_t BestTokens::getSharedBytes(int64_t warps, int64_t blocks) const {
-  return 4 * (getNumScores(warps, blocks) + (group + 3) * budget + 4 * group +
-              (BestScores::kColumns + BestScores::kFew * kWarp) * warps +
+  static_assert(kColumns >= BestScores::kColumns && kColumns >= kRefColumns);
+  return 4 * (getNumScores(warps, blocks) + (group + 3) * budget + 3 * group +
+              (kColumns + BestScores::kFew * kWarp) * warps +
               BestScores::kCounters + 32 + (route ? route->budget : 0));
 }
 

@@ -23,6 +23,8 @@ struct BestTokens {
   /// Of the pages, if that is done, too.
   std::optional<PageRoute> route;
 
+  /// Of what warps leave for each other.
+  static constexpr int64_t kColumns = 8;
   /// Static memory of a block, where so many have a row and KV head.
   int64_t getSharedBytes(int64_t warps, int64_t blocks) const;
   /// Scores, and then sums of values.

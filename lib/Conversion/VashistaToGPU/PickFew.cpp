@@ -105,11 +105,13 @@ void PickLauncher::pickFew() {
     for (Value score : getScores(b.index(0)))
       values.push_back(b.maxNumber(score, b.negInf()));
   } else {
-    findRefsOfFew(
-        [&](int64_t head) {
-          return areKept ? kept[head] : getScores(b.index(head));
-        },
-        [&](int64_t i) { return isIn(open, i); });
+    vashista::findRefs(b, warps, group, perWarp, refs, [&](int64_t head) {
+      SmallVector<Value> found =
+          areKept ? kept[head] : getScores(b.index(head));
+      for (auto [i, score] : llvm::enumerate(found))
+        score = b.select(isIn(open, i), score, b.negInf());
+      return found;
+    });
     auto join = [&](Value head, ArrayRef<Value> scores,
                     MutableArrayRef<Value> values) {
       Value ref = b.load(refs, head);
@@ -145,63 +147,4 @@ void PickLauncher::pickFew() {
   });
   pad(b.toIndex(total));
   b.ifThen(isFirstThread(), [&] { b.store(total, counts, {row, kvHead}); });
-}
-
-/// As findRefs, of a few heads together: each warp's sums, and then a warp for
-/// each head.
-void PickLauncher::findRefsOfFew(
-    function_ref<SmallVector<Value>(int64_t)> getScores,
-    function_ref<Value(int64_t)> isOpen) {
-  constexpr int64_t kHeads = 4;
-  static_assert(2 * kHeads <= kTold);
-  auto toBits = [&](Value number) -> Value {
-    return arith::BitcastOp::create(b, b.getI32Type(), number);
-  };
-  auto joinWarp = [&](SoftmaxSum own) -> SoftmaxSum {
-    Value top =
-        b.combine(own.top, [&](Value x, Value y) { return b.maxNumber(x, y); });
-    // NaN weighs nothing.
-    Value weight = toWeight(b, own.top, toShift(b, top));
-    Value sum = b.mulF(own.sum, b.maxNumber(weight, b.f32(0.0f)));
-    return {top,
-            b.combine(sum, [&](Value x, Value y) { return b.addF(x, y); })};
-  };
-  for (int64_t first = 0; first < group; first += kHeads) {
-    int64_t heads = std::min(kHeads, group - first);
-    for (int64_t i = 0; i < heads; ++i) {
-      SmallVector<Value> scores = getScores(first + i);
-      SoftmaxSum own = {b.negInf(), b.f32(0.0f)};
-      for (auto [slot, score] : llvm::enumerate(scores)) {
-        score = b.select(isOpen(slot), score, b.negInf());
-        own.top = b.maxNumber(own.top, score);
-      }
-      Value shift = toShift(b, own.top);
-      for (Value score : scores)
-        own.sum = b.addF(own.sum,
-                         b.maxNumber(toWeight(b, score, shift), b.f32(0.0f)));
-      SoftmaxSum ofWarp = joinWarp(own);
-      b.ifThen(isFirstLane(), [&] {
-        b.store(toBits(ofWarp.top), perWarp, {warp, b.index(2 * i)});
-        b.store(toBits(ofWarp.sum), perWarp, {warp, b.index(2 * i + 1)});
-      });
-    }
-    b.barrier();
-    b.forLoop(warp, b.index(heads), warps, [&](Value i) {
-      Value isThere = b.compare(CmpIPredicate::slt, lane, b.index(warps));
-      Value from = b.minI(lane, b.index(warps - 1));
-      Value column = b.mulI(i, b.index(2));
-      auto load = [&](Value column, Value otherwise) -> Value {
-        Value number = arith::BitcastOp::create(
-            b, b.getF32Type(), b.load(perWarp, {from, column}));
-        return b.select(isThere, number, otherwise);
-      };
-      SoftmaxSum all =
-          joinWarp({load(column, b.negInf()),
-                    load(b.addI(column, b.index(1)), b.f32(0.0f))});
-      b.ifThen(isFirstLane(), [&] {
-        b.store(toRef(b, all), refs, b.addI(i, b.index(first)));
-      });
-    });
-    b.barrier();
-  }
 }

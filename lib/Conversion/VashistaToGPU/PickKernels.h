@@ -121,9 +121,6 @@ private:
   void pickAndWrite();
   /// The same of a budget of the best of slots that a block's threads can hold.
   void pickFew();
-  void findRefsOfFew(
-      llvm::function_ref<llvm::SmallVector<Value>(int64_t head)> getScores,
-      llvm::function_ref<Value(int64_t slot)> isOpen);
   /// Words of picks that this warp writes: from the first to before the last.
   std::pair<Value, Value> getOwnWords();
   /// What is marked.

@@ -86,3 +86,72 @@ Value vashista::toRef(WarpBuilder &b, const SoftmaxSum &all) {
                           b.f32(std::numeric_limits<float>::infinity()));
   return b.select(isInf, b.f32(0.0f), b.addF(all.top, b.log(all.sum)));
 }
+
+/// The same of warps, whose lanes have a sum each: of several together, as
+/// exchanges of one wait for each other.
+static void joinLanes(WarpBuilder &b, MutableArrayRef<SoftmaxSum> all) {
+  for (auto &[top, sum] : all) {
+    Value own = top;
+    top = b.getTopOfWarp(top);
+    sum = b.mulF(sum, toWeight(b, own, toShift(b, top)));
+  }
+  for (int64_t mask = 1; mask < kWarp; mask *= 2)
+    for (SoftmaxSum &part : all)
+      part.sum = b.addF(part.sum, b.shuffleXor(part.sum, mask));
+}
+
+// Each warp's sums, and then a warp for each head.
+void vashista::findRefs(WarpBuilder &b, int64_t warps, int64_t group,
+                        Value perWarp, Value refs,
+                        function_ref<SmallVector<Value>(int64_t)> load) {
+  constexpr int64_t kHeads = kRefColumns / 2;
+  Value warp = b.divU(b.threadId(), b.index(kWarp)),
+        lane = b.remU(b.threadId(), b.index(kWarp));
+  Value isFirst = b.compare(arith::CmpIPredicate::eq, lane, b.index(0));
+  auto store = [&](Value number, int64_t column) {
+    Value bits = arith::BitcastOp::create(b, b.getI32Type(), number);
+    b.store(bits, perWarp, {warp, b.index(column)});
+  };
+  for (int64_t first = 0; first < group; first += kHeads) {
+    int64_t heads = std::min(kHeads, group - first);
+    SmallVector<SoftmaxSum> sums;
+    for (int64_t head = first; head < first + heads; ++head) {
+      SoftmaxSum own = {b.negInf(), b.f32(0.0f)};
+      SmallVector<Value> scores = load(head);
+      for (Value &score : scores) {
+        score = b.maxNumber(score, b.negInf()); // NaN weighs nothing
+        own.top = b.maxNumber(own.top, score);
+      }
+      Value shift = toShift(b, own.top);
+      for (Value score : scores)
+        own.sum = b.addF(own.sum, toWeight(b, score, shift));
+      sums.push_back(own);
+    }
+    joinLanes(b, sums);
+    b.ifThen(isFirst, [&] {
+      for (auto [i, sum] : llvm::enumerate(sums)) {
+        store(sum.top, 2 * i);
+        store(sum.sum, 2 * i + 1);
+      }
+    });
+    b.barrier();
+    b.forLoop(warp, b.index(heads), warps, [&](Value i) {
+      Value isThere =
+          b.compare(arith::CmpIPredicate::slt, lane, b.index(warps));
+      Value from = b.minI(lane, b.index(warps - 1));
+      Value column = b.mulI(i, b.index(2));
+      auto load = [&](Value column, Value otherwise) -> Value {
+        Value number = arith::BitcastOp::create(
+            b, b.getF32Type(), b.load(perWarp, {from, column}));
+        return b.select(isThere, number, otherwise);
+      };
+      SoftmaxSum all = {load(column, b.negInf()),
+                        load(b.addI(column, b.index(1)), b.f32(0.0f))};
+      joinLanes(b, all);
+      b.ifThen(isFirst, [&] {
+        b.store(toRef(b, all), refs, b.addI(i, b.index(first)));
+      });
+    });
+    b.barrier();
+  }
+}

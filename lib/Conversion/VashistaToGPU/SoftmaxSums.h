@@ -36,6 +36,14 @@ sumByWarp(WarpBuilder &b, mlir::Value begin, mlir::Value end,
 SoftmaxSum joinSums(WarpBuilder &b, llvm::ArrayRef<SoftmaxSum> parts);
 /// The log-sum-exp that heads are compared by: 0 where it is infinite.
 mlir::Value toRef(WarpBuilder &b, const SoftmaxSum &all);
+/// Those of `group` heads, to `refs`, [group] f32: load(head) yields scores of
+/// this thread, and all threads of the block have them all. `perWarp`: [warps,
+/// kRefColumns or more] i32 of the block. Ends with a barrier.
+inline constexpr int64_t kRefColumns = 8;
+void findRefs(
+    WarpBuilder &b, int64_t warps, int64_t group, mlir::Value perWarp,
+    mlir::Value refs,
+    llvm::function_ref<llvm::SmallVector<mlir::Value>(int64_t head)> load);
 
 } // namespace vashista
 

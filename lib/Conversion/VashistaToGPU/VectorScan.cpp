@@ -29,6 +29,8 @@ using arith::CmpIPredicate;
 static constexpr float kInfinity = std::numeric_limits<float>::infinity();
 /// Channels that a lane loads together, and has at most for all heads.
 static constexpr int64_t kChannels = 8, kMostOwn = 64;
+/// Rows of a product of tensor cores, and channels that four lanes load of one.
+static constexpr int64_t kBlock = 16, kBlockChannels = 4 * kChannels;
 
 static RankedTensorType getDirectionType(ScoreOp op) {
   return cast<RankedTensorType>(op.getDirection().getType());
@@ -60,6 +62,12 @@ VectorScan::VectorScan(ScoreOp op, WarpBuilder &b, int64_t rows)
   numRows = llvm::count_if(op.getFrom().getParts(), [](const SourcePart &part) {
     return llvm::is_contained(part.dims, Dim::keyDim);
   });
+  // For one head a product has seven columns of nothing.
+  Type element = getElementTypeOrSelf(op.getDirection());
+  multiplies = (!summary || is(SummaryKind::mean)) && heads > 1 &&
+               tile % kBlock == 0 && dim % kBlockChannels == 0 &&
+               element == getElementTypeOrSelf(op.getParts().front()) &&
+               (element.isBF16() || element.isF16());
 }
 
 const char *VectorScan::getObstacle(ScoreOp op) {
@@ -106,8 +114,11 @@ void VectorScan::scan(Value firstHead, Value first, Value end, int64_t warps,
   Value warp = b.divU(thread, b.index(kWarp));
   Value isOwn =
       b.compare(CmpIPredicate::eq, b.remU(within, b.index(lanes / rows)), zero);
+  SmallVector<Value> columns;
+  if (multiplies)
+    columns = makeColumns(firstHead);
   SmallVector<Vectors> all;
-  for (int64_t head = 0; head < heads; ++head)
+  for (int64_t head = 0; !multiplies && head < heads; ++head)
     all.push_back(makeVectors(
         b.addI(b.addI(b.mulI(slots->kvHead, b.index(group)), firstHead),
                b.index(head))));
@@ -120,6 +131,10 @@ void VectorScan::scan(Value firstHead, Value first, Value end, int64_t warps,
     Value after = b.addI(tileStart, b.index(step));
     Value isMore = b.compare(CmpIPredicate::slt, after, last);
     Places next = findPlaces(b.select(isMore, after, tileStart));
+    if (multiplies) {
+      scanBlocks(firstHead, here, tileStart, end, columns, store);
+      return next.pack();
+    }
     SmallVector<SmallVector<Numbers>> loaded;
     for (int64_t row = 0; row < rows; ++row) {
       auto [page, slot] =
@@ -165,6 +180,69 @@ void VectorScan::scan(Value firstHead, Value first, Value end, int64_t warps,
     });
 }
 
+// Of fragments of `mma.m16n8k16`, a product's pairs of channels are any that
+// both matrices agree on: a lane's are consecutive ones, of one load for two
+// products.
+SmallVector<Value> VectorScan::makeColumns(Value firstHead) {
+  Value column = b.divU(lane, b.index(4)), quarter = b.remU(lane, b.index(4));
+  Value isThere = b.compare(CmpIPredicate::slt, column, b.index(heads));
+  Value head = b.addI(b.addI(b.mulI(slots->kvHead, b.index(group)), firstHead),
+                      b.minI(column, b.index(heads - 1)));
+  SmallVector<Value> columns;
+  for (int64_t channel = 0; channel < dim; channel += kBlockChannels) {
+    Value at = b.addI(b.mulI(quarter, b.index(kChannels)), b.index(channel));
+    for (Value pair : b.load16Bytes(direction, {slots->row, head, at}))
+      columns.push_back(b.select(isThere, pair, b.i32(0)));
+  }
+  return columns;
+}
+
+void VectorScan::scanBlocks(Value firstHead, const Places &here,
+                            Value tileStart, Value end,
+                            ArrayRef<Value> columns, Store store) {
+  Value inBlock = b.divU(lane, b.index(4)), quarter = b.remU(lane, b.index(4));
+  constexpr int64_t kHalf = kBlock / 2;
+  Type element = getElementTypeOrSelf(parts[0]);
+  // Of each half of a block a row in four lanes.
+  SmallVector<Value> rowsOf;
+  SmallVector<SmallVector<Value>> loaded;
+  for (int64_t first = 0; first < tile; first += kHalf) {
+    rowsOf.push_back(b.addI(inBlock, b.index(first)));
+    auto [page, slot] = getRow(here, rowsOf.back());
+    SmallVector<Value> pairs;
+    for (int64_t channel = 0; channel < dim; channel += kBlockChannels)
+      llvm::append_range(
+          pairs, b.load16Bytes(
+                     parts[0],
+                     getPlace(page, slot,
+                              b.addI(b.mulI(quarter, b.index(kChannels)),
+                                     b.index(channel)))));
+    loaded.push_back(pairs);
+  }
+  for (int64_t block = 0; block < tile / kBlock; ++block) {
+    ArrayRef<Value> upper = loaded[2 * block], lower = loaded[2 * block + 1];
+    std::array<Value, 4> sums;
+    sums.fill(b.f32(0.0f));
+    for (int64_t i = 0; i < static_cast<int64_t>(columns.size()); i += 2)
+      sums = b.multiply({upper[i], lower[i], upper[i + 1], lower[i + 1]},
+                        {columns[i], columns[i + 1]}, sums, element);
+    // Two heads of a row of each half.
+    for (int64_t half = 0; half < 2; ++half) {
+      Value row = rowsOf[2 * block + half], slot = b.addI(tileStart, row);
+      Value isVisible = isRowVisible(here, row);
+      Value stores = b.compare(CmpIPredicate::slt, slot, end);
+      for (int64_t i = 0; i < 2; ++i) {
+        Value head = b.addI(b.mulI(quarter, b.index(2)), b.index(i));
+        Value logit = toLogit(sums[2 * half + i], {}, nullptr);
+        Value isHead = b.compare(CmpIPredicate::slt, head, b.index(heads));
+        b.ifThen(b.andI(stores, isHead), [&] {
+          store(b.addI(firstHead, head), slot, logit, isVisible);
+        });
+      }
+    }
+  }
+}
+
 VectorScan::Places VectorScan::findPlaces(Value first) {
   Slots::Tile found = slots->findTile(first, tile);
   if (found.place)
@@ -195,15 +273,18 @@ Value VectorScan::isRowVisible(const Places &places, Value row) {
                    b.i32(0));
 }
 
-VectorScan::Numbers VectorScan::load(Value from, Value page, Value slot) {
-  auto type = cast<MemRefType>(from.getType());
+SmallVector<Value> VectorScan::getPlace(Value page, Value slot, Value channel) {
   SmallVector<Value> at = {page, slots->kvHead};
-  if (type.getRank() == 4) {
-    auto keys = cast<KeysAttr>(op.getFrom());
+  if (auto keys = dyn_cast<KeysAttr>(op.getFrom()))
     at.insert(keys.getLayout() == Layout::hnd ? at.end() : at.begin() + 1,
               slot);
-  }
-  return loadChannels(b, from, at, within);
+  if (channel)
+    at.push_back(channel);
+  return at;
+}
+
+VectorScan::Numbers VectorScan::load(Value from, Value page, Value slot) {
+  return loadChannels(b, from, getPlace(page, slot), within);
 }
 
 SmallVector<Value> vashista::loadChannels(WarpBuilder &b, Value from,

@@ -83,6 +83,14 @@ private:
   std::pair<Value, Value> getRow(const Places &places, Value row);
   Value isRowVisible(const Places &places, Value row);
   Vectors makeVectors(Value head);
+  /// Of a tile of whole blocks of 16 rows, by tensor cores.
+  void scanBlocks(Value firstHead, const Places &here, Value tileStart,
+                  Value end, llvm::ArrayRef<Value> columns, Store store);
+  /// The heads as columns of products: 4 pairs of each 32 channels.
+  llvm::SmallVector<Value> makeColumns(Value firstHead);
+  /// Where a row begins, or has a channel.
+  llvm::SmallVector<Value> getPlace(Value page, Value slot,
+                                    Value channel = nullptr);
   /// A row of a part: what this lane has of its channels.
   Numbers load(Value from, Value page, Value slot);
   Value multiply(const Vectors &vectors, llvm::ArrayRef<Numbers> row);
@@ -99,6 +107,7 @@ private:
   int64_t rows;                       // of a lane at once
   int64_t tile;                       // rows of a warp
   unsigned numRows;                   // parts that have channels
+  bool multiplies;                    // by tensor cores
 
   // Of the kernel.
   Value direction;

@@ -121,6 +121,18 @@ Value WarpBuilder::getMostOfWarp(Value value) {
                                        /*uniform=*/true);
 }
 
+// One instruction for integers, five exchanges for floats.
+Value WarpBuilder::getTopOfWarp(Value value) {
+  auto flip = [&](Value bits) -> Value { // to two's complement order, and back
+    Value sign = arith::ShRSIOp::create(*this, bits, i32(31));
+    Value rest = andI(sign, i32(std::numeric_limits<int32_t>::max()));
+    return arith::XOrIOp::create(*this, bits, rest);
+  };
+  Value bits = arith::BitcastOp::create(*this, getI32Type(), value);
+  return arith::BitcastOp::create(*this, getF32Type(),
+                                  flip(getMostOfWarp(flip(bits))));
+}
+
 void WarpBuilder::warpBarrier() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
 
 Value WarpBuilder::ballot(Value bit) {

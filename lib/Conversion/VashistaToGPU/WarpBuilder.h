@@ -102,6 +102,8 @@ public:
   /// The least and the most of a warp's i32, which each lane has.
   Value getLeastOfWarp(Value value);
   Value getMostOfWarp(Value value);
+  /// The most of a warp's f32, none of which is NaN.
+  Value getTopOfWarp(Value value);
   /// Waits for the lanes of a warp, and lets each see what others wrote.
   void warpBarrier();
   /// A bit of each lane, as i32.
