@@ -6,7 +6,7 @@
 
 Pages are listed, or the best by their summaries, and an attend to the best of their
 tokens must be that of float64, but where rounding could rank pages or tokens either
-way. Each is one kernel. Whatever is not visible is NaN. Every call is repeated and must
+way. Each is one kernel. So must the best of many pages be, which have two. Whatever is not visible is NaN. Every call is repeated and must
 give the same bits. Exits with 1 after a failure.
 
 Needs NumPy, a CUDA device, and ptxas for a target such as cuda:sm_90a; with
@@ -54,7 +54,12 @@ def draw_listed():
     for size in (1, 5, 64, 256):
         yield {**base, "page_size": size, "budget": min(9 * size, 128)}
     yield {**base, "dtype": "f16", "layout": "nhd", "always": "sinks 20"}
-    yield {**base, "dtype": "f32", "cap": "soft_cap 20.0", "always": "sinks 3 window 21"}
+    yield {
+        **base,
+        "dtype": "f32",
+        "cap": "soft_cap 20.0",
+        "always": "sinks 3 window 21",
+    }
     yield {**base, "rows": True, "always": "window 17"}
     yield {**base, "budget": 144}
     yield {**base, "budget": 1, "heads": (2, 2)}
@@ -97,12 +102,84 @@ def draw_routed():
            "always": ""}  # fmt: skip
 
 
+def draw_scanned():
+    """Many pages, which are picked by what a scan has left of blocks of them."""
+    base = {
+        "heads": (8, 2),
+        "dims": (128, 128),
+        "page_size": 16,
+        "dtype": "bf16",
+        "cap": "",
+        "summary": "mean",
+        "pages": 64,
+        "pages_always": "sinks 4 window 64",
+        "within": False,
+        "rows": False,
+        "longest": 36000,
+    }
+    for heads, summary in itertools.product(
+        ((8, 2), (6, 2), (24, 2)), ("mean", "mean_std")
+    ):
+        yield {**base, "heads": heads, "summary": summary}
+    for dim in (32, 96, 256):
+        yield {**base, "dims": (dim, dim)}
+    for size, longest, always in ((1, 7000, "sinks 4 window 40"), (64, 140000, "")):
+        shape = {"page_size": size, "longest": longest, "dims": (32, 32)}
+        yield {**base, **shape, "pages_always": always}
+    yield {**base, "dtype": "f16", "pages_always": "", "cap": "soft_cap 20.0"}
+    yield {**base, "rows": True, "pages_always": "sinks 33 window 1500", "pages": 120}
+    yield {**base, "pages": 1, "pages_always": ""}
+    # Others, beside which the first ones are told to be so.
+    yield {**base, "heads": (2, 2)}
+    yield {**base, "dtype": "f32"}
+
+
 def summary_types(case):
     """Of the parts of a summary."""
     kv, dim = case["heads"][1], case["dims"][0]
     part = f"tensor<?x{kv}x{dim}x{case['dtype']}>"
     second = f"tensor<?x{kv}xf32>" if case["summary"] == "ball" else part
     return {"first": part} | ({} if case["summary"] == "mean" else {"second": second})
+
+
+def route_text(case, width, row_type):
+    """The pages of a step; what it needs, beside queries, table and lengths."""
+    (heads, kv), (dim, _) = case["heads"], case["dims"]
+    size, most, rows = case["page_size"], case["pages"], ""
+    if case["rows"]:
+        rows = " rows(%rows)"
+    parts, scores = summary_types(case), f"tensor<?x{heads}x{width}xf32>"
+    query, lens = f"tensor<?x{heads}x{dim}x{case['dtype']}>", "tensor<?xi32>"
+    read = ", ".join(
+        [query, *parts.values(), f"tensor<?x{width}xi32>", lens, *row_type]
+    )
+    return f"""
+  %w:2 = vashista.score %q from #vashista.summary<{case["summary"]}>({
+        ", ".join(f"%{part}" for part in parts)}) table(%table) lens(%lens){rows}
+      page_size {size} scale {dim**-0.5:.9e} {case["cap"]} : ({read}) -> ({scores}, {scores})
+  %pages, %n, %rest = vashista.pick top {most} pages of(%w#0, %w#0) lens(%lens)
+      kv_heads {kv} page_size {size} {case["pages_always"]}
+      : ({scores}, {scores}, {lens})
+      -> (tensor<?x{kv}x{most}xi32>, tensor<?x{kv}xi32>, tensor<?x{heads}xf32>)"""
+
+
+def scanned_text(name, case):
+    (heads, kv), (dim, _) = case["heads"], case["dims"]
+    width = Batch.width(case["page_size"], case["longest"])
+    types = {
+        "q": f"tensor<?x{heads}x{dim}x{case['dtype']}>",
+        "table": f"tensor<?x{width}xi32>",
+        "lens": "tensor<?xi32>",
+        **list_clauses(case, kv)[0],
+        **summary_types(case),
+    }
+    arguments = ", ".join(f'%{n}: {of} loc("{n}")' for n, of in types.items())
+    row_type = ["tensor<?xi32>"] if case["rows"] else []
+    result = f"tensor<?x{kv}x{case['pages']}xi32>, tensor<?x{kv}xi32>"
+    return f"""
+func.func @{name}({arguments}) -> ({result}) {{{route_text(case, width, row_type)}
+  return %pages, %n : {result}
+}}"""
 
 
 def step_text(name, case):
@@ -128,20 +205,9 @@ def step_text(name, case):
     scale = f"scale {dim**-0.5:.9e} {case['cap']}"
     route = ""
     if is_routed:
-        parts = summary_types(case)
-        types.update(parts)
+        types.update(summary_types(case))
         clauses += " within(%pages, %n)"
-        page_score = f"tensor<?x{heads}x{width}xf32>"
-        read = ", ".join(
-            [types["q"], *parts.values(), types["table"], types["lens"], *row_type]
-        )
-        route = f"""
-  %w:2 = vashista.score %q from #vashista.summary<{case["summary"]}>({
-            ", ".join(f"%{part}" for part in parts)}) table(%table) lens(%lens){rows}
-      page_size {size} {scale} : ({read}) -> ({page_score}, {page_score})
-  %pages, %n, %rest = vashista.pick top {listed_pages} pages of(%w#0, %w#0) lens(%lens)
-      kv_heads {kv} page_size {size} {case["pages_always"]}
-      : ({page_score}, {page_score}, {types["lens"]}) -> ({pages}, {n}, {lse})"""
+        route = route_text(case, width, row_type)
     arguments = ", ".join(f'%{n}: {of} loc("{n}")' for n, of in types.items())
     score = f"tensor<?x{heads}x{listed_pages * size}xf32>"
     ids, counts = f"tensor<?x{kv}x{budget}xi32>", f"tensor<?x{kv}xi32>"
@@ -216,6 +282,72 @@ def route(case, batch, q, first, second):
         batch.count[row, kv_head] = len(found)
 
 
+def draw_summaries(case, batch, hidden, rng):
+    """Anything, of pages that are visible: parts as stored, and as float64."""
+    made = rng.standard_normal((2, *hidden.shape, case["dims"][0]))
+    made[:, hidden] = np.nan
+    if case["summary"] == "mean_std":
+        made[1] = np.abs(made[1])
+    if case["summary"] == "box":
+        made.sort(0)
+    (first, exact_first), (second, exact_second) = (
+        stored(x, case["dtype"]) for x in made
+    )
+    if case["summary"] == "ball":
+        second = np.abs(made[1][..., 0]).astype(np.float32)
+        exact_second = second.astype(np.float64)
+    return [first, second][: len(summary_types(case))], exact_first, exact_second
+
+
+def judge_scanned(case, entry, number, rng):
+    """Yields what is wrong. Of every third trial all pages are as good as each other,
+    of which the first are picked."""
+    (heads, kv), (dim, _) = case["heads"], case["dims"]
+    batch = Batch(case, number, rng)
+    hidden = np.ones((batch.num_pages, kv), bool)
+    for b, length in enumerate(batch.seq_lens):
+        hidden[batch.table[b, : -(-length // batch.size)]] = False
+    scale = 0 if number % 3 == 2 else 1 + 3 * (number % 3)
+    q = scale * rng.standard_normal((len(batch.lens), heads, dim))
+    q, exact_q = stored(q, case["dtype"])
+    parts, first, second = draw_summaries(case, batch, hidden, rng)
+    lists = batch.lists
+    (ids, counts), is_same = is_repeatable(
+        entry, [q, batch.table, batch.lens, *lists, *parts]
+    )
+    if not is_same:
+        yield "another result when repeated"
+    unsure = set(route(case, batch, exact_q, first, second))
+    if scale == 0:
+        unsure = ()
+        for row, kv_head in np.ndindex(*counts.shape):
+            found = first_pages(case, batch, row)
+            batch.pages[row, kv_head] = -1
+            batch.pages[row, kv_head, : len(found)] = found
+            batch.count[row, kv_head] = len(found)
+    for row, kv_head in np.ndindex(*counts.shape):
+        if (row, kv_head) in unsure:
+            continue
+        at = f"row {row} of {batch.lens[row]} tokens, KV head {kv_head}"
+        if counts[row, kv_head] != batch.count[row, kv_head]:
+            yield f"{at}: {counts[row, kv_head]} pages, not {batch.count[row, kv_head]}"
+        elif (ids[row, kv_head] != batch.pages[row, kv_head]).any():
+            yield f"{at}: other pages"
+
+
+def first_pages(case, batch, row):
+    """Of pages that only differ in their tokens, those that are picked."""
+    size, length = case["page_size"], batch.lens[row]
+    at = np.arange(-(-length // size))
+    scores = np.log(np.minimum(size, length - at * size))
+    always = at < -(-option(case["pages_always"], "sinks") // size)
+    window = option(case["pages_always"], "window")
+    if window:
+        always |= at >= max(length - window, 0) // size
+    order = np.argsort(-np.where(always, INF, scores), kind="stable")
+    return np.sort(order[: case["pages"]])
+
+
 def judge_step(case, entry, number, rng):
     """Yields what is wrong."""
     (heads, kv), (dim, value_dim) = case["heads"], case["dims"]
@@ -233,19 +365,8 @@ def judge_step(case, entry, number, rng):
     exact_k, exact_v = (stored(x, dtype)[1] for x in drawn)
     parts, unsure = [], set()
     if "summary" in case:
-        # Anything, of pages that are visible.
-        made = rng.standard_normal((2, batch.num_pages, kv, dim))
-        made[:, hidden.all((1, 2))] = np.nan
-        if case["summary"] == "mean_std":
-            made[1] = np.abs(made[1])
-        if case["summary"] == "box":
-            made.sort(0)
-        (first, exact_first), (second, exact_second) = (stored(x, dtype) for x in made)
-        if case["summary"] == "ball":
-            second = np.abs(made[1][..., 0]).astype(np.float32)
-            exact_second = second.astype(np.float64)
-        parts = [first, second][: len(summary_types(case))]
-        unsure = set(route(case, batch, exact_q, exact_first, exact_second))
+        parts, first, second = draw_summaries(case, batch, hidden.all(2), rng)
+        unsure = set(route(case, batch, exact_q, first, second))
     if case["layout"] == "nhd":
         drawn = [np.ascontiguousarray(x.transpose(0, 2, 1, 3)) for x in drawn]
     k, v = (stored(x, dtype)[0] for x in drawn)
@@ -287,7 +408,9 @@ def judge_step(case, entry, number, rng):
             room = 2 * (dim + 8) * 2.0**-24 * sizes[i][chosen].max() + 2e-5
             unit = {"bf16": 2.0**-8, "f16": 2.0**-11, "f32": 0}[dtype]
             most = weights @ np.abs(values[chosen])
-            if not (np.abs(got - weights @ values[chosen]) <= (2 * room + unit) * most).all():
+            if not (
+                np.abs(got - weights @ values[chosen]) <= (2 * room + unit) * most
+            ).all():
                 yield f"{where}: an output is wrong"
             if not abs(got_lse - log_sum_exp(x)) <= room:
                 yield f"{where}: lse is {got_lse}, not {log_sum_exp(x)}"
@@ -299,6 +422,10 @@ def main():
     ]
     cases += [
         (f"routed{i}", c, step_text, judge_step) for i, c in enumerate(draw_routed())
+    ]
+    cases += [
+        (f"scanned{i}", c, scanned_text, judge_scanned)
+        for i, c in enumerate(draw_scanned())
     ]
     return judge_all(__doc__.splitlines()[0], cases)
 

@@ -395,7 +395,7 @@ void AttendBest::pickBest() {
         score = b.select(isOver, b.absF(b.negInf()), score);
         score = b.select(is, score, b.negInf());
       }
-      return found;
+      return sumScores(b, found);
     });
   SmallVector<SmallVector<Value>> ofSlots(own);
   for (int64_t head = 0; head < group; ++head)

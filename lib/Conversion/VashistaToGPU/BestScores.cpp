@@ -156,28 +156,27 @@ BestScores::Nth BestScores::findNth(int64_t first, Value number, Value need,
   // How many of the thread's part of the others are above a value.
   auto countAbove = [&](Value mine) {
     return b
-        .forLoop(
-            zero, number, stride, ValueRange{b.i32(0)},
-            [&](Value from, ValueRange sum) -> SmallVector<Value> {
-              SmallVector<Value> bits; // added up in pairs
-              for (int64_t i = 0; i < own; i += kTogether) {
-                Value at = b.addI(from, b.index(first + i * members));
-                Value values = vector::LoadOp::create(
-                    b, VectorType::get({kTogether}, b.getI32Type()), few,
-                    b.addI(at, part),
-                    /*nontemporal=*/false, llvm::MaybeAlign(16));
-                for (int64_t j = 0; j < kTogether; ++j) {
-                  Value other = toFloat(vector::ExtractOp::create(
-                      b, values, ArrayRef<int64_t>{j}));
-                  Value is = b.compare(CmpFPredicate::OGT, other, mine);
-                  bits.push_back(b.select(is, b.i32(1), b.i32(0)));
-                }
-              }
-              for (int64_t size = own / 2; size > 0; size /= 2)
-                for (int64_t i = 0; i < size; ++i)
-                  bits[i] = b.addI(bits[i], bits[size + i]);
-              return {b.addI(sum[0], bits[0])};
-            })
+        .forLoop(zero, number, stride, ValueRange{b.i32(0)},
+                 [&](Value from, ValueRange sum) -> SmallVector<Value> {
+                   SmallVector<Value> bits; // added up in pairs
+                   for (int64_t i = 0; i < own; i += kTogether) {
+                     Value at = b.addI(from, b.index(first + i * members));
+                     Value values = vector::LoadOp::create(
+                         b, VectorType::get({kTogether}, b.getI32Type()), few,
+                         b.addI(at, part),
+                         /*nontemporal=*/false, llvm::MaybeAlign(16));
+                     for (int64_t j = 0; j < kTogether; ++j) {
+                       Value other = toFloat(vector::ExtractOp::create(
+                           b, values, ArrayRef<int64_t>{j}));
+                       Value is = b.compare(CmpFPredicate::OGT, other, mine);
+                       bits.push_back(b.select(is, b.i32(1), b.i32(0)));
+                     }
+                   }
+                   for (int64_t size = own / 2; size > 0; size /= 2)
+                     for (int64_t i = 0; i < size; ++i)
+                       bits[i] = b.addI(bits[i], bits[size + i]);
+                   return {b.addI(sum[0], bits[0])};
+                 })
         .front();
   };
   // Of the thread's values the lowest with fewer than `need` above it.
@@ -240,20 +239,8 @@ void BestScores::leaveTops(int64_t members) {
   });
 }
 
-std::pair<BestScores::Nth, Value> BestScores::findOfFew(ArrayRef<Value> scores,
-                                                        Value available,
-                                                        Value need,
-                                                        int64_t members) {
-  int64_t groups = warps * kWarp / members, room = 2 * groups;
-  Value numberAt = b.index(kSearch);
-  Nth ofGroups = findNth(getTopsAt(members), b.index(groups), need, members);
-  // Where groups are too few, as of a short sequence, so may be all slots.
-  Value isNone = b.andI(
-      b.compare(CmpIPredicate::slt, ofGroups.above, b.subI(need, b.i32(1))),
-      b.compare(CmpIPredicate::sle, available, b.i32(room)));
-  Value least = b.select(isNone, b.negInf(), ofGroups.value);
-
-  // What reaches it, in any order.
+/// In any order.
+void BestScores::gatherOwn(ArrayRef<Value> scores, Value least, int64_t room) {
   SmallVector<Value> isIn;
   Value here = b.i32(0);
   for (Value score : scores) {
@@ -268,8 +255,8 @@ std::pair<BestScores::Nth, Value> BestScores::findOfFew(ArrayRef<Value> scores,
   }
   Value isLast = b.compare(CmpIPredicate::eq, lane, b.index(kWarp - 1));
   b.ifThen(isLast, [&] {
-    Value start = memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::addi,
-                                              upTo, counters, numberAt);
+    Value start = memref::AtomicRMWOp::create(
+        b, arith::AtomicRMWKind::addi, upTo, counters, b.index(kNumberAt));
     b.store(start, perWarp, {warp, b.index(3)});
   });
   b.warpBarrier();
@@ -285,32 +272,47 @@ std::pair<BestScores::Nth, Value> BestScores::findOfFew(ArrayRef<Value> scores,
       at = b.addI(at, b.select(is, b.i32(1), b.i32(0)));
     }
   });
+}
+
+std::pair<BestScores::Nth, Value> BestScores::findOfFew(Value available,
+                                                        Value need,
+                                                        int64_t members,
+                                                        Gather gather) {
+  int64_t groups = warps * kWarp / members, room = 2 * groups;
+  Nth ofGroups = findNth(getTopsAt(members), b.index(groups), need, members);
+  // Where groups are too few, as of a short sequence, so may be all slots.
+  Value isNone = b.andI(
+      b.compare(CmpIPredicate::slt, ofGroups.above, b.subI(need, b.i32(1))),
+      b.compare(CmpIPredicate::sle, available, b.i32(room)));
+  Value least = b.select(isNone, b.negInf(), ofGroups.value);
+  gather(least, room);
   b.barrier();
-  Value number = b.load(counters, numberAt);
+  Value number = b.load(counters, b.index(kNumberAt));
   Value areFew = b.andI(b.compare(CmpIPredicate::sge, number, need),
                         b.compare(CmpIPredicate::sle, number, b.i32(room)));
   Value those = b.select(areFew, number, b.i32(0));
   return {findNth(0, b.toIndex(those), need, members), areFew};
 }
 
+void BestScores::clearCounters() {
+  b.forLoop(b.threadId(), b.index(kCounters), warps * kWarp,
+            [&](Value at) { b.store(b.i32(0), counters, at); });
+}
+
 void BestScores::find(const Candidates &all, int64_t budget, int64_t usual) {
-  Value zero = b.i32(0), one = b.i32(1);
   ArrayRef<Value> scores = all.scores;
-  int64_t threads = warps * kWarp;
   room = b.i32(budget);
   // Both are less than 2^15, together.
   constexpr int64_t kHigh = 16;
   Value numAlways = math::CtPopOp::create(b, all.always);
-  leave(b.addUpWarp(b.orI(all.number, arith::ShLIOp::create(b, numAlways,
-                                                            b.i32(kHigh)))),
+  leave(b.addUpWarp(b.orI(all.number,
+                          arith::ShLIOp::create(b, numAlways, b.i32(kHigh)))),
         0);
-  b.forLoop(b.threadId(), b.index(kCounters), threads,
-            [&](Value at) { b.store(zero, counters, at); });
+  clearCounters();
   highest = scores.front();
   for (Value score : scores.drop_front())
     highest = b.maxNumber(highest, score);
-  int64_t members = llvm::bit_floor<uint64_t>(
-      std::min(threads / (2 * std::max<int64_t>(usual, 16)), kWarp));
+  int64_t members = getMembers(usual);
   if (members > 0)
     leaveTops(members);
   b.barrier();
@@ -320,13 +322,16 @@ void BestScores::find(const Candidates &all, int64_t budget, int64_t usual) {
   Value isAll = b.compare(CmpIPredicate::sle, available, need);
   if (members == 0) { // too many to compare all with all
     Found found = search(scores, need, isAll);
-    limit = toScore(b.select(isAll, one, found.prefix));
+    limit = toScore(b.select(isAll, b.i32(1), found.prefix));
     ties = b.select(found.isExact, b.i32(kAllTies), b.subI(need, found.above));
     return;
   }
   Value areFew;
   Nth nth;
-  std::tie(nth, areFew) = findOfFew(scores, available, need, members);
+  std::tie(nth, areFew) =
+      findOfFew(available, need, members, [&](Value least, int64_t room) {
+        gatherOwn(scores, least, room);
+      });
   Found found = search(scores, need, b.orI(isAll, areFew));
   limit = b.select(areFew, nth.value, toScore(found.prefix));
   limit = b.select(isAll, b.negInf(), limit);
@@ -336,15 +341,25 @@ void BestScores::find(const Candidates &all, int64_t budget, int64_t usual) {
   ties = b.select(isExact, b.i32(kAllTies), b.subI(need, above));
 }
 
-Value BestScores::forEachPick(const Candidates &all,
-                              function_ref<void(Value, Value)> body) {
+Value BestScores::findByTops(Value top, Value available, Value need,
+                             int64_t budget, int64_t usual, Gather gather) {
+  int64_t members = getMembers(usual);
+  assert(members > 0 && "few enough to compare all with all");
+  room = b.i32(budget);
+  highest = top;
+  clearCounters();
+  leaveTops(members);
+  b.barrier();
+  auto [nth, areFew] = findOfFew(available, need, members, gather);
+  limit = nth.value;
+  ties = b.subI(need, nth.above);
+  return areFew;
+}
+
+Value BestScores::forEachPick(const Candidates &all, Body body) {
   ArrayRef<Value> scores = all.scores;
   assert(scores.size() <= kWarp && "a bit for each");
-  Value zero = b.i32(0), one = b.i32(1);
-  auto clamp = [&](Value number) { return b.minI(number, ties); };
-  auto countBits = [&](Value word) -> Value {
-    return math::CtPopOp::create(b, word);
-  };
+  Value zero = b.i32(0);
   // A bit of each score that is better, and that is equal; of most threads none
   // is.
   auto emit = [&](OpBuilder &inner, function_ref<SmallVector<Value>()> body) {
@@ -372,8 +387,16 @@ Value BestScores::forEachPick(const Candidates &all,
       [&](OpBuilder &inner, Location) {
         emit(inner, [&]() -> SmallVector<Value> { return {zero, zero}; });
       });
-  Value better = b.orI(marks.getResult(0), all.always),
-        equal = marks.getResult(1);
+  return forEachBit(b.orI(marks.getResult(0), all.always), marks.getResult(1),
+                    body);
+}
+
+Value BestScores::forEachBit(Value better, Value equal, Body body) {
+  Value zero = b.i32(0), one = b.i32(1);
+  auto clamp = [&](Value number) { return b.minI(number, ties); };
+  auto countBits = [&](Value word) -> Value {
+    return math::CtPopOp::create(b, word);
+  };
   // How many are better and, in the high half, equal: fewer than 2^15 each.
   constexpr int64_t kHigh = 16;
   auto getBetter = [&](Value both) { return b.andI(both, b.i32(0xffff)); };
@@ -394,8 +417,8 @@ Value BestScores::forEachPick(const Candidates &all,
   Value ofWarps = takeWarps(4, 0);
   Value isBefore = b.compare(CmpIPredicate::ult, lane, warp);
   Value total = b.addUpWarp(ofWarps);
-  Value before = b.addI(b.addUpWarp(b.select(isBefore, ofWarps, zero)),
-                        b.subI(sum, own));
+  Value before =
+      b.addI(b.addUpWarp(b.select(isBefore, ofWarps, zero)), b.subI(sum, own));
   // Of what is equal the first that there is room for.
   auto clearLowest = [&](Value bits) {
     return b.andI(bits, b.subI(bits, one));

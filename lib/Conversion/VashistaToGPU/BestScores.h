@@ -66,10 +66,31 @@ public:
   /// Finds the best of `all` that a budget leaves room for beside what is
   /// always picked: `usual` slots, mostly.
   void find(const Candidates &all, int64_t budget, int64_t usual);
+  /// The same of slots that nobody holds: `need` of `available` ones, both i32,
+  /// where the thread has the highest score of some as `top`, NaN of none.
+  /// gather(least, room), by all threads, puts scores that are `least` or more
+  /// at the first places of `few`, up to `room`, and how many they are into
+  /// `counters` at kNumberAt, where 0 is. Yields whether they are few enough;
+  /// if not, nothing is found. `need` is at most `usual`, mostly.
+  using Gather = llvm::function_ref<void(Value least, int64_t room)>;
+  Value findByTops(Value top, Value available, Value need, int64_t budget,
+                   int64_t usual, Gather gather);
+  static constexpr int64_t kNumberAt = kSearch;
+  /// Whether a score that was found is picked, and where it is the last one
+  /// that is, of which only the first are.
+  Value isBetter(Value score) {
+    return b.compare(mlir::arith::CmpFPredicate::OGT, score, limit);
+  }
+  Value isEqual(Value score) {
+    return b.compare(mlir::arith::CmpFPredicate::OEQ, score, limit);
+  }
   /// body(number, at), both i32, for each of the thread's slots that is picked,
   /// in the order of slots; yields how many there are, i32.
-  Value forEachPick(const Candidates &all,
-                    llvm::function_ref<void(Value number, Value at)> body);
+  using Body = llvm::function_ref<void(Value number, Value at)>;
+  Value forEachPick(const Candidates &all, Body body);
+  /// The same of up to 32 slots of a thread, by a bit of each that is picked
+  /// and of each that is equal to the last one, i32.
+  Value forEachBit(Value better, Value equal, Body body);
 
 private:
   /// What is known of the rank of the last of the best.
@@ -106,8 +127,15 @@ private:
   void leaveTops(int64_t members);
   /// The need-th score, where those above some score are few enough; yields
   /// whether they are.
-  std::pair<Nth, Value> findOfFew(llvm::ArrayRef<Value> scores, Value available,
-                                  Value need, int64_t members);
+  std::pair<Nth, Value> findOfFew(Value available, Value need, int64_t members,
+                                  Gather gather);
+  /// Of scores in registers.
+  void gatherOwn(llvm::ArrayRef<Value> scores, Value least, int64_t room);
+  int64_t getMembers(int64_t usual) {
+    return llvm::bit_floor<uint64_t>(
+        std::min(warps * kWarp / (2 * std::max<int64_t>(usual, 16)), kWarp));
+  }
+  void clearCounters();
 
   WarpBuilder &b;
   const int64_t warps;

@@ -76,6 +76,17 @@ struct ScanFindings {
   static constexpr int64_t kOfLevel = 16, kPerBit = kOfLevel * kLevelsOfBit;
   static constexpr float kPerNat = kPerBit * 1.44269504f;
 };
+/// What a scan of summaries leaves beside scores, for who picks pages: buffers,
+/// of blocks of kBlock pages each.
+struct PageFindings {
+  static constexpr int64_t kBlock = 16;
+  /// [R, H, blocks, 2] f32: the highest of the weighted scores (PagesOfPick.h),
+  /// and what all weigh against it.
+  mlir::Value sums;
+  /// [R, H, blocks] f32: the highest of pages that are free to be picked, NaN
+  /// where none is.
+  mlir::Value tops;
+};
 /// What a pick leaves beside its results: buffers, or null.
 struct PickFindings {
   /// [R, H, bins] i32: how many slots there are at each depth, and their mass.
@@ -88,6 +99,8 @@ struct PickFindings {
 struct Findings {
   /// Of scans, by their bounds.
   llvm::DenseMap<mlir::Value, ScanFindings> scans;
+  /// Of scans, for a pick of pages.
+  llvm::DenseMap<mlir::Operation *, PageFindings> pages;
   /// Of picks whose list another one takes up, for that.
   llvm::DenseMap<mlir::Operation *, PickFindings> picks;
   /// Picks of whose list nobody reads what follows its count.
@@ -97,8 +110,10 @@ struct Findings {
 /// With levels, the op is left as it is, for its picks.
 llvm::LogicalResult launchSketchScan(ScoreOp op, Findings &findings,
                                      mlir::PatternRewriter &rewriter);
-llvm::LogicalResult launchVectorScan(ScoreOp op,
+llvm::LogicalResult launchVectorScan(ScoreOp op, Findings &findings,
                                      mlir::PatternRewriter &rewriter);
+/// Whether a pick of the best pages has use for PageFindings.
+bool picksByBlocks(PickOp op);
 /// An `attend` to the best tokens of few, which scores and picks them, too:
 /// where its schedule says so.
 llvm::LogicalResult launchAttendBest(AttendOp op,

@@ -110,7 +110,7 @@ void PickLauncher::pickFew() {
           areKept ? kept[head] : getScores(b.index(head));
       for (auto [i, score] : llvm::enumerate(found))
         score = b.select(isIn(open, i), score, b.negInf());
-      return found;
+      return sumScores(b, found);
     });
     auto join = [&](Value head, ArrayRef<Value> scores,
                     MutableArrayRef<Value> values) {
@@ -145,6 +145,5 @@ void PickLauncher::pickFew() {
     Value id = op.getUnit() == SlotUnit::pages ? slot : getPosition(slot);
     b.store(b.toI32(id), ids, {row, kvHead, b.toIndex(at)});
   });
-  pad(b.toIndex(total));
-  b.ifThen(isFirstThread(), [&] { b.store(total, counts, {row, kvHead}); });
+  writeFew(total);
 }

@@ -70,6 +70,8 @@ public:
   llvm::SmallVector<Value> launch(const PickFindings &its);
   /// Whether what follows the count of a list is written, too.
   bool padsList = true;
+  /// Of the scan, where it has left them.
+  PageFindings ofPages;
 
   static constexpr int64_t kMostWarps = 16;
   /// Words of a warp at a time, and slots that a lane has together.
@@ -121,6 +123,12 @@ private:
   void pickAndWrite();
   /// The same of a budget of the best of slots that a block's threads can hold.
   void pickFew();
+  void writeFew(Value number);
+  /// The same of pages, by what a scan has left of them.
+  void pickPages();
+  /// Yields whether it could be done so.
+  Value pickByBlocks();
+  llvm::SmallVector<mlir::MemRefType> getPageBuffers();
   /// Words of picks that this warp writes: from the first to before the last.
   std::pair<Value, Value> getOwnWords();
   /// What is marked.
@@ -702,6 +710,10 @@ private:
   Value found;
   Value mostMargin; // of a level, once all ends are known, i32
   Value counters;   // of BestScores
+  // Of pages: findings; of the block, blocks and pages that reach a score, i32,
+  // and bits of pages, [2, threads] i32.
+  mlir::TypedValue<mlir::MemRefType> pageSums;
+  Value pageTops, chosenBlocks, chosenPages, marks;
   Value row, kvHead, firstHead, length, numSlots; // index
   Value used;                                     // slots that may be visible
   Value firstWord, lastWord, block, thread, warp, lane;

@@ -163,6 +163,8 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
     read.push_back(b.readOnly(hostBefore));
   if (findings.tops)
     read.push_back(findings.tops);
+  if (ofPages.sums)
+    read.append({ofPages.sums, ofPages.tops});
   if (its.depths && isFollowing)
     read.push_back(its.depths);
   SmallVector<Value> results = allocateResults(op, b, op->getNumResults());
@@ -202,15 +204,22 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
   shape.residentBlocks = schedule.getBlocks();
   shape.isShort = op.getAttended() != nullptr;
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
-  b.launch(shape, read, written,
-           {b.sharedType(numBins + (hasLevels() ? kBins : 0) + kWarp, i32),
-            b.sharedType(kBins, f32), b.sharedType(kBins, f32),
-            b.sharedType({warps, kTold}, i32), b.sharedType(group, f32),
-            b.sharedType(group, hasLevels() ? i32 : f32),
-            b.sharedType(group, f32), b.sharedType(group, i32),
-            b.sharedType(4, i32), b.sharedType(kAllTold, i32),
-            b.sharedType(BestScores::kCounters, i32),
-            b.sharedType({group, kFacts}, f32)},
+  SmallVector<MemRefType> buffers = {
+      b.sharedType(numBins + (hasLevels() ? kBins : 0) + kWarp, i32),
+      b.sharedType(kBins, f32),
+      b.sharedType(kBins, f32),
+      b.sharedType({warps, kTold}, i32),
+      b.sharedType(group, f32),
+      b.sharedType(group, hasLevels() ? i32 : f32),
+      b.sharedType(group, f32),
+      b.sharedType(group, i32),
+      b.sharedType(4, i32),
+      b.sharedType(kAllTold, i32),
+      b.sharedType(BestScores::kCounters, i32),
+      b.sharedType({group, kFacts}, f32)};
+  if (ofPages.sums)
+    llvm::append_range(buffers, getPageBuffers());
+  b.launch(shape, read, written, buffers,
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              emit(values, its, shared);
            });
@@ -237,6 +246,10 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
   pickedBefore = given.take(readsBits);
   before = given.take(hostBefore != nullptr);
   scanTops = given.take(findings.tops != nullptr);
+  if (ofPages.sums) {
+    pageSums = cast<TypedValue<MemRefType>>(given.take());
+    pageTops = given.take();
+  }
   if (hostBefore)
     depths = given.take(hasDepths);
   for (Value *place : {&ids, &counts, &tails})
@@ -260,6 +273,11 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
     told = shared[9];
   counters = shared[10];
   facts = shared[11];
+  if (ofPages.sums) {
+    chosenBlocks = shared[12];
+    chosenPages = shared[13];
+    marks = shared[14];
+  }
 
   Value zero = b.index(0);
   row = b.blockId(gpu::Dimension::x);
@@ -284,6 +302,8 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
   firstWord = b.minI(b.mulI(block, perBlock), words);
   lastWord = b.minI(b.addI(firstWord, perBlock), words);
 
+  if (ofPages.sums)
+    return pickPages();
   if (picksFew())
     return pickFew();
   if (fewOwn > 0) {
@@ -578,6 +598,7 @@ LogicalResult vashista::launchPick(PickOp op, Findings &findings,
     found = findings.scans.lookup(op.getBounds());
   PickLauncher launcher(op, found, b);
   launcher.padsList = !findings.shortLists.contains(op);
+  launcher.ofPages = findings.pages.lookup(op);
   PickFindings its = findings.picks.lookup(op);
   auto getOf = [&](PickOp before, Value PickFindings::*what, auto allocate) {
     if (!before)

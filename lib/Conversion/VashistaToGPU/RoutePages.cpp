@@ -11,8 +11,6 @@
 #include "Schedules.h"
 #include "SoftmaxSums.h"
 
-#include <cmath>
-
 using namespace mlir;
 using namespace vashista;
 
@@ -24,11 +22,11 @@ RoutePages::RoutePages(const PageRoute &route, WarpBuilder &b, int64_t warps)
 
 void RoutePages::begin(Given &given, Value row, Value kvHead) {
   scan.begin(given, row, kvHead);
-  used = b.minI(scan.slots->numSlots, b.index(of.numPages));
+  pages.emplace(pick, b, scan.slots->getLength(), b.index(of.numPages));
 }
 
 Value RoutePages::hasPages() {
-  return b.compare(CmpIPredicate::sgt, used, b.index(0));
+  return b.compare(CmpIPredicate::sgt, pages->used, b.index(0));
 }
 
 Slots::OwnList RoutePages::route(const Shared &shared) {
@@ -42,28 +40,11 @@ Slots::OwnList RoutePages::route(const Shared &shared) {
 }
 
 void RoutePages::scorePages() {
-  // Summaries are means: a page weighs as much as it has tokens. Only the last
-  // may have fewer, and a window takes it; heads are compared by all pages.
-  int64_t size = pick.getPageSize();
-  bool isWeighed = size > 1 && (of.group > 1 || pick.getWindow() == 0);
-  Value length = scan.slots->getLength(), full, weightOfLast, weightOfFull;
-  if (isWeighed) {
-    full = b.divU(length, b.index(size));
-    Value rest = b.toI32(b.remU(length, b.index(size)));
-    weightOfLast = b.log(arith::UIToFPOp::create(b, b.getF32Type(), rest));
-    weightOfFull =
-        b.f32(static_cast<float>(std::log(static_cast<double>(size))));
-  }
   int64_t last = of.group - scan.heads;
   for (int64_t head = 0; head < of.group; head += scan.heads)
     scan.scan(b.index(std::min(head, last)), b.index(0), b.index(of.numPages),
               warps, [&](Value head, Value page, Value logit, Value isVisible) {
-                Value score = scan.toScore(logit);
-                if (isWeighed) {
-                  Value isFull = b.compare(CmpIPredicate::slt, page, full);
-                  score = b.addF(score,
-                                 b.select(isFull, weightOfFull, weightOfLast));
-                }
+                Value score = pages->weigh(scan.toScore(logit), page);
                 score = b.select(isVisible, score, b.negInf());
                 b.store(score, shared.scores, getAt(head, page));
               });
@@ -81,7 +62,7 @@ void RoutePages::findRefs() {
                 Value score = b.load(shared.scores, getAt(head, page));
                 return b.maxNumber(score, b.negInf());
               };
-              SoftmaxSum sum = sumByWarp(b, b.index(0), used, load);
+              SoftmaxSum sum = sumByWarp(b, b.index(0), pages->used, load);
               b.ifThen(isFirst,
                        [&] { b.store(toRef(b, sum), shared.refs, head); });
             });
@@ -89,16 +70,7 @@ void RoutePages::findRefs() {
 }
 
 Value RoutePages::pickBest() {
-  int64_t size = pick.getPageSize();
-  int64_t sinks = llvm::divideCeil(pick.getSinks(), size);
   bool hasAlways = pick.getSinks() > 0 || pick.getWindow() > 0;
-  // Pages from afterSinks to window are free.
-  Value afterSinks = b.minI(b.index(sinks), used), window = used;
-  if (pick.getWindow() > 0) {
-    Value recent = b.subI(scan.slots->getLength(), b.index(pick.getWindow()));
-    window = b.divU(b.maxI(recent, b.index(0)), b.index(size));
-    window = b.minI(b.maxI(window, afterSinks), used);
-  }
   BestScores best(b, warps, own, shared.counters, shared.perWarp, shared.few);
   Candidates all(b, hasAlways);
   SmallVector<Value> values(own, b.negInf());
@@ -122,15 +94,12 @@ Value RoutePages::pickBest() {
     Value page = best.getSlot(static_cast<int64_t>(i));
     Value bits = arith::BitcastOp::create(b, b.getI32Type(), value);
     if (hasAlways) {
-      Value isAlways = b.orI(b.compare(CmpIPredicate::slt, page, afterSinks),
-                             b.compare(CmpIPredicate::sge, page, window));
-      bits = b.select(isAlways, b.i32(Candidates::kAlways), bits);
+      bits = b.select(pages->isFree(page), bits, b.i32(Candidates::kAlways));
     }
-    Value isThere = b.compare(CmpIPredicate::slt, page, used);
+    Value isThere = b.compare(CmpIPredicate::slt, page, pages->used);
     all.add(b.select(isThere, bits, b.i32(Candidates::kNothing)));
   }
-  int64_t always = sinks + llvm::divideCeil(pick.getWindow(), size);
-  best.find(all, of.budget, of.budget - always);
+  best.find(all, of.budget, of.budget - pages->getNumAlways());
   return best.forEachPick(all, [&](Value i, Value at) {
     b.store(b.toI32(best.getSlot(i)), shared.list, b.toIndex(at));
   });

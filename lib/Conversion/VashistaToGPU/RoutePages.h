@@ -19,6 +19,7 @@
 #ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ROUTEPAGES_H
 #define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ROUTEPAGES_H
 
+#include "PagesOfPick.h"
 #include "VectorScan.h"
 
 namespace vashista {
@@ -93,7 +94,7 @@ private:
   const PageRoute of;
   const int64_t warps, own;
 
-  Value used; // pages, index
+  std::optional<PagesOfPick> pages;
   Shared shared;
 };
 

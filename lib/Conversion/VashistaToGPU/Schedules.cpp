@@ -329,8 +329,9 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
 //===----------------------------------------------------------------------===//
 
 int64_t vashista::chooseRows(ScoreOp op) {
-  /// Registers that a warp's loads go to, each, about.
-  constexpr int64_t kInFlight = 32;
+  /// Registers that a warp's loads go to, each, about: products take them as
+  /// they are.
+  const int64_t kInFlight = VectorScan::canMultiply(op) ? 64 : 32;
   int64_t dim = getShape(op.getDirection()).getDimSize(2);
   int64_t lanes = getLanesOfRow(dim), registers = 0;
   for (auto [part, tensor] :

@@ -87,6 +87,19 @@ Value vashista::toRef(WarpBuilder &b, const SoftmaxSum &all) {
   return b.select(isInf, b.f32(0.0f), b.addF(all.top, b.log(all.sum)));
 }
 
+SoftmaxSum vashista::sumScores(WarpBuilder &b, ArrayRef<Value> scores) {
+  SoftmaxSum all = {b.negInf(), b.f32(0.0f)};
+  SmallVector<Value> numbers;
+  for (Value score : scores) {
+    numbers.push_back(b.maxNumber(score, b.negInf()));
+    all.top = b.maxNumber(all.top, numbers.back());
+  }
+  Value shift = toShift(b, all.top);
+  for (Value number : numbers)
+    all.sum = b.addF(all.sum, toWeight(b, number, shift));
+  return all;
+}
+
 /// The same of warps, whose lanes have a sum each: of several together, as
 /// exchanges of one wait for each other.
 static void joinLanes(WarpBuilder &b, MutableArrayRef<SoftmaxSum> all) {
@@ -103,7 +116,7 @@ static void joinLanes(WarpBuilder &b, MutableArrayRef<SoftmaxSum> all) {
 // Each warp's sums, and then a warp for each head.
 void vashista::findRefs(WarpBuilder &b, int64_t warps, int64_t group,
                         Value perWarp, Value refs,
-                        function_ref<SmallVector<Value>(int64_t)> load) {
+                        function_ref<SoftmaxSum(int64_t)> getOwn) {
   constexpr int64_t kHeads = kRefColumns / 2;
   Value warp = b.divU(b.threadId(), b.index(kWarp)),
         lane = b.remU(b.threadId(), b.index(kWarp));
@@ -115,18 +128,8 @@ void vashista::findRefs(WarpBuilder &b, int64_t warps, int64_t group,
   for (int64_t first = 0; first < group; first += kHeads) {
     int64_t heads = std::min(kHeads, group - first);
     SmallVector<SoftmaxSum> sums;
-    for (int64_t head = first; head < first + heads; ++head) {
-      SoftmaxSum own = {b.negInf(), b.f32(0.0f)};
-      SmallVector<Value> scores = load(head);
-      for (Value &score : scores) {
-        score = b.maxNumber(score, b.negInf()); // NaN weighs nothing
-        own.top = b.maxNumber(own.top, score);
-      }
-      Value shift = toShift(b, own.top);
-      for (Value score : scores)
-        own.sum = b.addF(own.sum, toWeight(b, score, shift));
-      sums.push_back(own);
-    }
+    for (int64_t head = first; head < first + heads; ++head)
+      sums.push_back(getOwn(head));
     joinLanes(b, sums);
     b.ifThen(isFirst, [&] {
       for (auto [i, sum] : llvm::enumerate(sums)) {

@@ -32,18 +32,19 @@ sumByWarp(WarpBuilder &b, mlir::Value begin, mlir::Value end,
           llvm::function_ref<mlir::Value(mlir::Value at)> load,
           llvm::function_ref<void(mlir::Value at, mlir::Value weight)> visit =
               nullptr);
+/// Of scores of a thread; NaN weighs nothing.
+SoftmaxSum sumScores(WarpBuilder &b, llvm::ArrayRef<mlir::Value> scores);
 /// The same of sums of parts.
 SoftmaxSum joinSums(WarpBuilder &b, llvm::ArrayRef<SoftmaxSum> parts);
 /// The log-sum-exp that heads are compared by: 0 where it is infinite.
 mlir::Value toRef(WarpBuilder &b, const SoftmaxSum &all);
-/// Those of `group` heads, to `refs`, [group] f32: load(head) yields scores of
-/// this thread, and all threads of the block have them all. `perWarp`: [warps,
+/// Those of `group` heads, to `refs`, [group] f32, of what all threads of a
+/// block have: getOwn(head) yields what this one has. `perWarp`: [warps,
 /// kRefColumns or more] i32 of the block. Ends with a barrier.
 inline constexpr int64_t kRefColumns = 8;
-void findRefs(
-    WarpBuilder &b, int64_t warps, int64_t group, mlir::Value perWarp,
-    mlir::Value refs,
-    llvm::function_ref<llvm::SmallVector<mlir::Value>(int64_t head)> load);
+void findRefs(WarpBuilder &b, int64_t warps, int64_t group, mlir::Value perWarp,
+              mlir::Value refs,
+              llvm::function_ref<SoftmaxSum(int64_t head)> getOwn);
 
 } // namespace vashista
 

@@ -80,7 +80,7 @@ struct ConvertPass
     for (ScoreOp op : scores) {
       rewriter.setInsertionPoint(op);
       if (!isa<SketchAttr>(op.getFrom())) {
-        (void)launchVectorScan(op, rewriter);
+        (void)launchVectorScan(op, findings, rewriter);
         continue;
       }
       Value bounds = op.getBounds();

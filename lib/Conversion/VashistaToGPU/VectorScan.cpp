@@ -16,6 +16,7 @@
 #include "VectorScan.h"
 #include "../VashistaToVector/UpperBounds.h"
 #include "Kernels.h"
+#include "PagesOfPick.h"
 #include "Schedules.h"
 
 #include <cmath>
@@ -29,8 +30,8 @@ using arith::CmpIPredicate;
 static constexpr float kInfinity = std::numeric_limits<float>::infinity();
 /// Channels that a lane loads together, and has at most for all heads.
 static constexpr int64_t kChannels = 8, kMostOwn = 64;
-/// Rows of a product of tensor cores, and channels that four lanes load of one.
-static constexpr int64_t kBlock = 16, kBlockChannels = 4 * kChannels;
+/// Channels that four lanes load of a row for products of tensor cores.
+static constexpr int64_t kBlockChannels = 4 * kChannels;
 
 static RankedTensorType getDirectionType(ScoreOp op) {
   return cast<RankedTensorType>(op.getDirection().getType());
@@ -62,12 +63,27 @@ VectorScan::VectorScan(ScoreOp op, WarpBuilder &b, int64_t rows)
   numRows = llvm::count_if(op.getFrom().getParts(), [](const SourcePart &part) {
     return llvm::is_contained(part.dims, Dim::keyDim);
   });
+  constexpr int64_t kColumns = 8;
+  if (multiplies())
+    heads = std::min(group, kColumns);
+}
+
+bool VectorScan::canMultiply(ScoreOp op) {
+  auto summary = dyn_cast<SummaryAttr>(op.getFrom());
+  if (!isa<KeysAttr>(op.getFrom()) &&
+      !(summary &&
+        llvm::is_contained({SummaryKind::mean, SummaryKind::mean_std},
+                           summary.getKind())))
+    return false;
+  RankedTensorType direction = getDirectionType(op);
+  Type element = direction.getElementType();
   // For one head a product has seven columns of nothing.
-  Type element = getElementTypeOrSelf(op.getDirection());
-  multiplies = (!summary || is(SummaryKind::mean)) && heads > 1 &&
-               tile % kBlock == 0 && dim % kBlockChannels == 0 &&
-               element == getElementTypeOrSelf(op.getParts().front()) &&
-               (element.isBF16() || element.isF16());
+  return direction.getDimSize(1) > getNumKvHeads(op) &&
+         direction.getDimSize(2) % kBlockChannels == 0 &&
+         (element.isBF16() || element.isF16()) &&
+         llvm::all_of(op.getParts(), [&](Value part) {
+           return getElementTypeOrSelf(part) == element;
+         });
 }
 
 const char *VectorScan::getObstacle(ScoreOp op) {
@@ -109,16 +125,16 @@ void VectorScan::begin(Given &given, Value row, Value kvHead,
 }
 
 void VectorScan::scan(Value firstHead, Value first, Value end, int64_t warps,
-                      Store store) {
+                      Store store, const Blocks *blocks) {
   Value thread = b.threadId(), zero = b.index(0);
   Value warp = b.divU(thread, b.index(kWarp));
   Value isOwn =
       b.compare(CmpIPredicate::eq, b.remU(within, b.index(lanes / rows)), zero);
   SmallVector<Value> columns;
-  if (multiplies)
+  if (multiplies())
     columns = makeColumns(firstHead);
   SmallVector<Vectors> all;
-  for (int64_t head = 0; !multiplies && head < heads; ++head)
+  for (int64_t head = 0; !multiplies() && head < heads; ++head)
     all.push_back(makeVectors(
         b.addI(b.addI(b.mulI(slots->kvHead, b.index(group)), firstHead),
                b.index(head))));
@@ -131,8 +147,8 @@ void VectorScan::scan(Value firstHead, Value first, Value end, int64_t warps,
     Value after = b.addI(tileStart, b.index(step));
     Value isMore = b.compare(CmpIPredicate::slt, after, last);
     Places next = findPlaces(b.select(isMore, after, tileStart));
-    if (multiplies) {
-      scanBlocks(firstHead, here, tileStart, end, columns, store);
+    if (multiplies()) {
+      scanBlocks(firstHead, here, tileStart, end, columns, store, blocks);
       return next.pack();
     }
     SmallVector<SmallVector<Numbers>> loaded;
@@ -198,11 +214,16 @@ SmallVector<Value> VectorScan::makeColumns(Value firstHead) {
 }
 
 void VectorScan::scanBlocks(Value firstHead, const Places &here,
-                            Value tileStart, Value end,
-                            ArrayRef<Value> columns, Store store) {
+                            Value tileStart, Value end, ArrayRef<Value> columns,
+                            Store store, const Blocks *blocks) {
   Value inBlock = b.divU(lane, b.index(4)), quarter = b.remU(lane, b.index(4));
   constexpr int64_t kHalf = kBlock / 2;
   Type element = getElementTypeOrSelf(parts[0]);
+  // Deviations are multiplied with sizes.
+  SmallVector<Value> sizes;
+  for (Value pair : columns)
+    if (numRows > 1)
+      sizes.push_back(b.andI(pair, b.i32(0x7fff7fff)));
   // Of each half of a block a row in four lanes.
   SmallVector<Value> rowsOf;
   SmallVector<SmallVector<Value>> loaded;
@@ -210,37 +231,81 @@ void VectorScan::scanBlocks(Value firstHead, const Places &here,
     rowsOf.push_back(b.addI(inBlock, b.index(first)));
     auto [page, slot] = getRow(here, rowsOf.back());
     SmallVector<Value> pairs;
-    for (int64_t channel = 0; channel < dim; channel += kBlockChannels)
-      llvm::append_range(
-          pairs, b.load16Bytes(
-                     parts[0],
-                     getPlace(page, slot,
-                              b.addI(b.mulI(quarter, b.index(kChannels)),
-                                     b.index(channel)))));
+    for (unsigned part = 0; part < numRows; ++part)
+      for (int64_t channel = 0; channel < dim; channel += kBlockChannels) {
+        Value at =
+            b.addI(b.mulI(quarter, b.index(kChannels)), b.index(channel));
+        llvm::append_range(
+            pairs, b.load16Bytes(parts[part], getPlace(page, slot, at)));
+      }
     loaded.push_back(pairs);
   }
   for (int64_t block = 0; block < tile / kBlock; ++block) {
     ArrayRef<Value> upper = loaded[2 * block], lower = loaded[2 * block + 1];
     std::array<Value, 4> sums;
     sums.fill(b.f32(0.0f));
-    for (int64_t i = 0; i < static_cast<int64_t>(columns.size()); i += 2)
-      sums = b.multiply({upper[i], lower[i], upper[i + 1], lower[i + 1]},
-                        {columns[i], columns[i + 1]}, sums, element);
+    for (unsigned part = 0; part < numRows; ++part) {
+      ArrayRef<Value> others = part == 0 ? columns : ArrayRef<Value>(sizes);
+      size_t first = part * others.size();
+      for (size_t i = 0; i < others.size(); i += 2)
+        sums = b.multiply({upper[first + i], lower[first + i],
+                           upper[first + i + 1], lower[first + i + 1]},
+                          {others[i], others[i + 1]}, sums, element);
+    }
     // Two heads of a row of each half.
+    SmallVector<Value> slots, areVisible;
     for (int64_t half = 0; half < 2; ++half) {
-      Value row = rowsOf[2 * block + half], slot = b.addI(tileStart, row);
-      Value isVisible = isRowVisible(here, row);
-      Value stores = b.compare(CmpIPredicate::slt, slot, end);
-      for (int64_t i = 0; i < 2; ++i) {
-        Value head = b.addI(b.mulI(quarter, b.index(2)), b.index(i));
-        Value logit = toLogit(sums[2 * half + i], {}, nullptr);
-        Value isHead = b.compare(CmpIPredicate::slt, head, b.index(heads));
+      slots.push_back(b.addI(tileStart, rowsOf[2 * block + half]));
+      areVisible.push_back(isRowVisible(here, rowsOf[2 * block + half]));
+    }
+    for (int64_t i = 0; i < 2; ++i) {
+      Value head = b.addI(b.mulI(quarter, b.index(2)), b.index(i));
+      Value isHead = b.compare(CmpIPredicate::slt, head, b.index(heads));
+      head = b.addI(firstHead, head);
+      SmallVector<Value> logits;
+      for (int64_t half = 0; half < 2; ++half) {
+        logits.push_back(toLogit(sums[2 * half + i], {}, nullptr));
+        Value stores = b.compare(CmpIPredicate::slt, slots[half], end);
         b.ifThen(b.andI(stores, isHead), [&] {
-          store(b.addI(firstHead, head), slot, logit, isVisible);
+          store(head, slots[half], logits[half], areVisible[half]);
         });
       }
+      if (!blocks)
+        continue;
+      Value first = b.addI(tileStart, b.index(block * kBlock));
+      Value isBlock = b.compare(CmpIPredicate::slt, first, end);
+      leaveBlock(b.andI(isBlock, isHead), head, first, slots, logits,
+                 areVisible, *blocks);
     }
   }
+}
+
+/// Eight lanes have two slots of a head each.
+void VectorScan::leaveBlock(Value stores, Value head, Value first,
+                            ArrayRef<Value> ofSlots, ArrayRef<Value> logits,
+                            ArrayRef<Value> areVisible, const Blocks &blocks) {
+  auto join = [&](Value value, auto of) {
+    return b.combine(value, of, /*first=*/4);
+  };
+  auto larger = [&](Value x, Value y) { return b.maxNumber(x, y); };
+  SmallVector<Value> counted;
+  Value highest;
+  for (auto [slot, logit, isVisible] :
+       llvm::zip_equal(ofSlots, logits, areVisible)) {
+    auto [counts, compared] = blocks.weigh(slot, logit, isVisible);
+    counted.push_back(counts);
+    highest = highest ? larger(highest, compared) : compared;
+  }
+  SoftmaxSum all = {join(larger(counted[0], counted[1]), larger), nullptr};
+  Value shift = toShift(b, all.top);
+  all.sum = join(
+      b.addF(toWeight(b, counted[0], shift), toWeight(b, counted[1], shift)),
+      [&](Value x, Value y) { return b.addF(x, y); });
+  highest = join(highest, larger);
+  Value isOne = b.compare(CmpIPredicate::ult, lane, b.index(4));
+  b.ifThen(b.andI(stores, isOne), [&] {
+    blocks.store(head, b.divU(first, b.index(kBlock)), all, highest);
+  });
 }
 
 VectorScan::Places VectorScan::findPlaces(Value first) {
@@ -413,7 +478,17 @@ Value VectorScan::toScore(Value logit) {
   return b.select(none, b.f32(kInfinity), logit);
 }
 
-LogicalResult vashista::launchVectorScan(ScoreOp op,
+/// The pick that what is left of blocks of pages is for, if there is one.
+static PickOp findPickOfBlocks(ScoreOp op) {
+  if (op->use_empty() || !llvm::all_equal(op->getUsers()))
+    return nullptr;
+  auto pick = dyn_cast<PickOp>(*op->user_begin());
+  bool isOfThese = pick && op.getPageSize() == pick.getPageSize() &&
+                   op.getSeqLens() == pick.getSeqLens() && picksByBlocks(pick);
+  return isOfThese ? pick : nullptr;
+}
+
+LogicalResult vashista::launchVectorScan(ScoreOp op, Findings &findings,
                                          PatternRewriter &rewriter) {
   if (const char *obstacle = VectorScan::getObstacle(op))
     return rewriter.notifyMatchFailure(op, obstacle);
@@ -422,6 +497,19 @@ LogicalResult vashista::launchVectorScan(ScoreOp op,
   VectorScan scan(op, b, schedule.getStages());
   bool writesBounds = !op.getFrom().hasBounds() && !op.getBounds().use_empty();
   SmallVector<Value> written = allocateResults(op, b, writesBounds ? 2 : 1);
+  PickOp pick = scan.multiplies() ? findPickOfBlocks(op) : nullptr;
+  if (pick) {
+    auto shape = cast<MemRefType>(written[0].getType()).getShape();
+    int64_t blocks = llvm::divideCeil(shape[2], VectorScan::kBlock);
+    constexpr int64_t dynamic = ShapedType::kDynamic;
+    auto allocate = [&](ArrayRef<int64_t> sizes) {
+      written.push_back(memref::AllocOp::create(
+          b, MemRefType::get(sizes, b.getF32Type()), b.dim(written[0], 0),
+          b.getI64IntegerAttr(64)));
+    };
+    allocate({dynamic, shape[1], blocks, 2});
+    allocate({dynamic, shape[1], blocks});
+  }
 
   int64_t warps = schedule.getWarps(), block = schedule.getSplit();
   int64_t headBlocks = llvm::divideCeil(scan.group, scan.heads);
@@ -450,23 +538,48 @@ LogicalResult vashista::launchVectorScan(ScoreOp op,
         head = b.minI(head, b.index(scan.group - scan.heads));
         Value scores = given.take();
         Value bounds = given.take(writesBounds);
+        Value sums = given.take(pick != nullptr);
+        Value highest = given.take(pick != nullptr);
         Value first = b.mulI(b.blockId(gpu::Dimension::y), b.index(block));
         Value end = b.minI(b.addI(first, b.index(block)), b.dim(scores, 2));
         Value firstHead = b.mulI(kvHead, b.index(scan.group));
-        scan.scan(head, first, end, warps,
-                  [&](Value head, Value slot, Value logit, Value isVisible) {
-                    Value at[] = {row, b.addI(firstHead, head), slot};
-                    auto store = [&](Value value, Value to) {
-                      value = b.select(isVisible, value, b.negInf());
-                      b.store(value, to, at);
-                    };
-                    store(scan.toScore(logit), scores);
-                    if (bounds)
-                      store(b.f32(kInfinity), bounds);
-                  });
+        // Of a page that is not free nothing is compared; NaN is -inf.
+        std::optional<PagesOfPick> pages;
+        if (pick)
+          pages.emplace(pick, b, scan.slots->getLength(), b.dim(scores, 2));
+        auto weigh = [&](Value page, Value logit, Value isVisible) {
+          Value score = pages->weigh(scan.toScore(logit), page);
+          score = b.maxNumber(score, b.negInf());
+          Value nan = b.f32(std::numeric_limits<float>::quiet_NaN());
+          return std::pair(b.select(isVisible, score, b.negInf()),
+                           b.select(pages->isFree(page), score, nan));
+        };
+        auto leave = [&](Value head, Value block, const SoftmaxSum &sum,
+                         Value top) {
+          Value at[] = {row, b.addI(firstHead, head), block};
+          b.storeFloats({sum.top, sum.sum}, sums,
+                        {at[0], at[1], at[2], b.index(0)});
+          b.store(top, highest, at);
+        };
+        VectorScan::Blocks blocks = {weigh, leave};
+        scan.scan(
+            head, first, end, warps,
+            [&](Value head, Value slot, Value logit, Value isVisible) {
+              Value at[] = {row, b.addI(firstHead, head), slot};
+              auto store = [&](Value value, Value to) {
+                value = b.select(isVisible, value, b.negInf());
+                b.store(value, to, at);
+              };
+              store(scan.toScore(logit), scores);
+              if (bounds)
+                store(b.f32(kInfinity), bounds);
+            },
+            pick ? &blocks : nullptr);
       });
-  SmallVector<Value> tensors =
-      toTensors(b, {written[0], written.back()}, op->getResultTypes());
+  SmallVector<Value> tensors = toTensors(
+      b, {written[0], written[writesBounds ? 1 : 0]}, op->getResultTypes());
+  if (pick)
+    findings.pages[pick] = {written[written.size() - 2], written.back()};
   rewriter.replaceOp(op, tensors);
   return success();
 }

@@ -24,7 +24,9 @@
 #ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_VECTORSCAN_H
 #define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_VECTORSCAN_H
 
+#include "Kernels.h"
 #include "Slots.h"
+#include "SoftmaxSums.h"
 #include "WarpBuilder.h"
 
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
@@ -54,8 +56,25 @@ public:
   /// block call it. Logits of what is not visible are anything.
   using Store = llvm::function_ref<void(Value head, Value slot, Value logit,
                                         Value isVisible)>;
-  void scan(Value firstHead, Value first, Value end, int64_t warps,
-            Store store);
+  /// What a scan by tensor cores may leave of kBlock slots.
+  struct Blocks {
+    /// A slot's score as it counts in a sum, and as it is compared.
+    llvm::function_ref<std::pair<Value, Value>(Value slot, Value logit,
+                                               Value isVisible)>
+        weigh;
+    /// By a lane, for each head and block with a visible slot: the highest
+    /// that counts, what all weigh against it, and the highest to compare, NaN
+    /// where all are.
+    llvm::function_ref<void(Value head, Value block, const SoftmaxSum &sum,
+                            Value highest)>
+        store;
+  };
+  static constexpr int64_t kBlock = PageFindings::kBlock;
+  void scan(Value firstHead, Value first, Value end, int64_t warps, Store store,
+            const Blocks *blocks = nullptr);
+  /// Whether rows are multiplied by tensor cores, if a tile has whole blocks.
+  static bool canMultiply(ScoreOp op);
+  bool multiplies() const { return canMultiply(op) && tile % kBlock == 0; }
   /// A logit as a score: one that has overflowed to -inf bounds nothing.
   Value toScore(Value logit);
 
@@ -85,7 +104,12 @@ private:
   Vectors makeVectors(Value head);
   /// Of a tile of whole blocks of 16 rows, by tensor cores.
   void scanBlocks(Value firstHead, const Places &here, Value tileStart,
-                  Value end, llvm::ArrayRef<Value> columns, Store store);
+                  Value end, llvm::ArrayRef<Value> columns, Store store,
+                  const Blocks *blocks);
+  /// By those of its lanes of which `stores` holds.
+  void leaveBlock(Value stores, Value head, Value first,
+                  llvm::ArrayRef<Value> slots, llvm::ArrayRef<Value> logits,
+                  llvm::ArrayRef<Value> areVisible, const Blocks &blocks);
   /// The heads as columns of products: 4 pairs of each 32 channels.
   llvm::SmallVector<Value> makeColumns(Value firstHead);
   /// Where a row begins, or has a channel.
@@ -107,7 +131,6 @@ private:
   int64_t rows;                       // of a lane at once
   int64_t tile;                       // rows of a warp
   unsigned numRows;                   // parts that have channels
-  bool multiplies;                    // by tensor cores
 
   // Of the kernel.
   Value direction;

@@ -95,7 +95,7 @@ func.func @certified(
 
 // 8 groups: as many blocks as a cluster has, and short ones of the scan.
 // CHECK-LABEL: func.func @alone(
-// CHECK: vashista.score {{.*}} stages = 4, split = 64, blocks = 4, cluster = 1> :
+// CHECK: vashista.score {{.*}} stages = 8, split = 64, blocks = 4, cluster = 1> :
 // CHECK: vashista.pick {{.*}} schedule <warps = 4, vector = 4, stages = 8, blocks = 4, cluster = 1> :
 // WIDE: vashista.attend {{.*}} schedule <warps = 8, vector = 8, stages = 8, blocks = 1, cluster = 8, fuse = true> :
 // ALONE: vashista.attend {{.*}} schedule <warps = 16, vector = 8, stages = 8, blocks = 1, cluster = 1, fuse = true> :

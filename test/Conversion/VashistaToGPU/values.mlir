@@ -253,16 +253,18 @@ func.func @pick_any(%s: tensor<2x6x?xf32>, %lens: tensor<2xi32>)
 
 // -----
 
-// Summaries are scored by f32 fmas, 8 channels a lane, and pages looked up a lane
-// each; a bound is a number of its own only where somebody reads it.
+// Summaries are scored for several heads by tensor cores: of each half of 16 rows
+// one in four lanes, deviations by the sizes of the direction. Pages are looked up a
+// lane each; a bound is a number of its own only where somebody reads it.
 // CHECK-LABEL: func.func @score_pages(
 // CHECK: gpu.launch_func @kernels::@vector_scan_0 blocks in (%c2{{.*}}, %{{.*}}, %c3{{.*}}) threads in (%c128{{.*}}
 // CHECK: gpu.func @vector_scan_0({{.*}}llvm.noalias, llvm.readonly
+// CHECK-COUNT-4: vector.load {{.*}} {alignment = 16 : i64} : memref<3x4x128xbf16
 // CHECK: gpu.shuffle idx
-// CHECK: vector.load {{.*}} {alignment = 16 : i64} : memref<?x2x128xbf16
-// CHECK: math.fma
-// CHECK: gpu.shuffle xor
+// CHECK-COUNT-16: vector.load {{.*}} {alignment = 16 : i64} : memref<?x2x128xbf16
+// CHECK-COUNT-16: nvvm.mma.sync {{.*}}shape = #nvvm.shape<m = 16, n = 8, k = 16>
 // CHECK-NOT: nvvm.mma
+// CHECK-NOT: gpu.shuffle xor
 func.func @score_pages(
     %q: tensor<3x4x128xbf16>, %mean: tensor<?x2x128xbf16>,
     %std: tensor<?x2x128xbf16>, %table: tensor<3x?xi32>, %lens: tensor<3xi32>)
@@ -273,6 +275,88 @@ func.func @score_pages(
          tensor<3x?xi32>, tensor<3xi32>)
       -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>)
   return %s : tensor<3x4x?xf32>
+}
+
+// -----
+
+// For one head, and of other types than the direction's, by f32 fmas, 8 channels a
+// lane.
+// CHECK-LABEL: func.func @score_alone(
+// CHECK: gpu.func @vector_scan_0(
+// CHECK: gpu.shuffle idx
+// CHECK: vector.load {{.*}} {alignment = 16 : i64} : memref<?x2x128xbf16
+// CHECK: math.fma
+// CHECK: gpu.shuffle xor
+// CHECK: gpu.func @vector_scan_1(
+// CHECK: math.fma
+// CHECK-NOT: nvvm.mma
+func.func @score_alone(
+    %q: tensor<3x2x128xbf16>, %wide: tensor<3x4x128xf32>,
+    %mean: tensor<?x2x128xbf16>, %table: tensor<3x?xi32>, %lens: tensor<3xi32>)
+    -> (tensor<3x2x?xf32>, tensor<3x4x?xf32>) {
+  %s, %b = vashista.score %q from #vashista.summary<mean>(%mean)
+      table(%table) lens(%lens) page_size 16 scale 0.0883883461
+      : (tensor<3x2x128xbf16>, tensor<?x2x128xbf16>, tensor<3x?xi32>,
+         tensor<3xi32>) -> (tensor<3x2x?xf32>, tensor<3x2x?xf32>)
+  %t, %c = vashista.score %wide from #vashista.summary<mean>(%mean)
+      table(%table) lens(%lens) page_size 16 scale 0.0883883461
+      : (tensor<3x4x128xf32>, tensor<?x2x128xbf16>, tensor<3x?xi32>,
+         tensor<3xi32>) -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>)
+  return %s, %t : tensor<3x2x?xf32>, tensor<3x4x?xf32>
+}
+
+// -----
+
+// What a pick of many pages needs of most of them a scan leaves: of 16 pages the
+// highest score and what all weigh against it, and the highest of those that are
+// free. Few pages are read then; where they are not few, all are.
+// CHECK-LABEL: func.func @pick_pages(
+// CHECK: memref.alloc(%{{.*}}) {{.*}}: memref<?x4x157x2xf32>
+// CHECK: memref.alloc(%{{.*}}) {{.*}}: memref<?x4x157xf32>
+// CHECK: gpu.launch_func @kernels::@vector_scan_0
+// CHECK: gpu.launch_func @kernels::@pick_0
+// CHECK: gpu.func @pick_0(
+// CHECK: arith.cmpi uge, %{{.*}}, %c1024
+// CHECK: memref.load {{.*}} : memref<?x4x157xf32
+// CHECK: vector.load {{.*}} : memref<?x4x157x2xf32
+// CHECK: memref.atomic_rmw addi {{.*}} memref<49xi32, #gpu.address_space<workgroup>>
+// CHECK: memref.load {{.*}} : memref<3x4x2500xf32
+// CHECK: memref.atomic_rmw ori {{.*}} memref<2x256xi32, #gpu.address_space<workgroup>>
+// CHECK: vector.load {{.*}} : memref<3x4x2500xf32
+func.func @pick_pages(
+    %q: tensor<3x4x128xbf16>, %mean: tensor<?x2x128xbf16>,
+    %table: tensor<3x2500xi32>, %lens: tensor<3xi32>) -> tensor<3x2x64xi32> {
+  %s, %b = vashista.score %q from #vashista.summary<mean>(%mean)
+      table(%table) lens(%lens) page_size 16 scale 0.0883883461
+      : (tensor<3x4x128xbf16>, tensor<?x2x128xbf16>, tensor<3x2500xi32>,
+         tensor<3xi32>) -> (tensor<3x4x2500xf32>, tensor<3x4x2500xf32>)
+  %ids, %n, %tail = vashista.pick top 64 pages of(%s, %s) lens(%lens)
+      kv_heads 2 page_size 16 sinks 4 window 64
+      : (tensor<3x4x2500xf32>, tensor<3x4x2500xf32>, tensor<3xi32>)
+      -> (tensor<3x2x64xi32>, tensor<3x2xi32>, tensor<3x4xf32>)
+  return %ids : tensor<3x2x64xi32>
+}
+
+// -----
+
+// Where somebody else reads the scores, too, nothing else is left.
+// CHECK-LABEL: func.func @pick_and_return(
+// CHECK-NOT: memref<?x4x157x2xf32>
+// CHECK: gpu.launch_func @kernels::@pick_0
+// CHECK: gpu.module @kernels
+func.func @pick_and_return(
+    %q: tensor<3x4x128xbf16>, %mean: tensor<?x2x128xbf16>,
+    %table: tensor<3x2500xi32>, %lens: tensor<3xi32>)
+    -> (tensor<3x2x64xi32>, tensor<3x4x2500xf32>) {
+  %s, %b = vashista.score %q from #vashista.summary<mean>(%mean)
+      table(%table) lens(%lens) page_size 16 scale 0.0883883461
+      : (tensor<3x4x128xbf16>, tensor<?x2x128xbf16>, tensor<3x2500xi32>,
+         tensor<3xi32>) -> (tensor<3x4x2500xf32>, tensor<3x4x2500xf32>)
+  %ids, %n, %tail = vashista.pick top 64 pages of(%s, %s) lens(%lens)
+      kv_heads 2 page_size 16 sinks 4 window 64
+      : (tensor<3x4x2500xf32>, tensor<3x4x2500xf32>, tensor<3xi32>)
+      -> (tensor<3x2x64xi32>, tensor<3x2xi32>, tensor<3x4xf32>)
+  return %ids, %s : tensor<3x2x64xi32>, tensor<3x4x2500xf32>
 }
 
 // -----
