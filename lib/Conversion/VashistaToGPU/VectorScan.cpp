@@ -68,12 +68,21 @@ VectorScan::VectorScan(ScoreOp op, WarpBuilder &b, int64_t rows)
     heads = std::min(group, kColumns);
 }
 
+/// Whether nothing is proved by the scores.
+static bool areOnlyRanked(ScoreOp op) {
+  return llvm::all_of(op->getUsers(), [](Operation *user) {
+    auto pick = dyn_cast<PickOp>(user);
+    return pick && pick.getMode() == PickMode::top &&
+           pick.getTail().use_empty();
+  });
+}
+
+// What a bound allows for is the rounding of fmas. Means and deviations bound
+// nothing.
 bool VectorScan::canMultiply(ScoreOp op) {
+  bool isExact = isa<KeysAttr>(op.getFrom()) && areOnlyRanked(op);
   auto summary = dyn_cast<SummaryAttr>(op.getFrom());
-  if (!isa<KeysAttr>(op.getFrom()) &&
-      !(summary &&
-        llvm::is_contained({SummaryKind::mean, SummaryKind::mean_std},
-                           summary.getKind())))
+  if (!isExact && !(summary && !summary.hasBounds()))
     return false;
   RankedTensorType direction = getDirectionType(op);
   Type element = direction.getElementType();

@@ -307,6 +307,40 @@ func.func @score_alone(
 
 // -----
 
+// Keys, too, where something may be proved by their scores; by tensor cores where
+// they are only ranked.
+// CHECK-LABEL: func.func @score_keys(
+// CHECK: gpu.func @vector_scan_0(
+// CHECK: nvvm.mma.sync
+// CHECK: gpu.func @vector_scan_1(
+// CHECK: math.fma
+// CHECK-NOT: nvvm.mma
+func.func @score_keys(
+    %q: tensor<3x4x128xbf16>, %k: tensor<?x2x16x128xbf16>,
+    %table: tensor<3x?xi32>, %lens: tensor<3xi32>)
+    -> (tensor<3x2x64xi32>, tensor<3x2x64xi32>, tensor<3x4xf32>) {
+  %s, %b = vashista.score %q from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) scale 0.0883883461
+      : (tensor<3x4x128xbf16>, tensor<?x2x16x128xbf16>, tensor<3x?xi32>,
+         tensor<3xi32>) -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>)
+  %ids, %n, %rest = vashista.pick top 64 tokens of(%s, %s) lens(%lens)
+      kv_heads 2 page_size 16
+      : (tensor<3x4x?xf32>, tensor<3x4x?xf32>, tensor<3xi32>)
+      -> (tensor<3x2x64xi32>, tensor<3x2xi32>, tensor<3x4xf32>)
+  %t, %c = vashista.score %q from #vashista.keys<hnd>(%k) table(%table)
+      lens(%lens) scale 0.0883883461
+      : (tensor<3x4x128xbf16>, tensor<?x2x16x128xbf16>, tensor<3x?xi32>,
+         tensor<3xi32>) -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>)
+  %those, %m, %tail = vashista.pick proving 64 tokens of(%t, %c) lens(%lens)
+      kv_heads 2 page_size 16 tolerance 0.5
+      : (tensor<3x4x?xf32>, tensor<3x4x?xf32>, tensor<3xi32>)
+      -> (tensor<3x2x64xi32>, tensor<3x2xi32>, tensor<3x4xf32>)
+  return %ids, %those, %tail
+      : tensor<3x2x64xi32>, tensor<3x2x64xi32>, tensor<3x4xf32>
+}
+
+// -----
+
 // What a pick of many pages needs of most of them a scan leaves: of 16 pages the
 // highest score and what all weigh against it, and the highest of those that are
 // free. Few pages are read then; where they are not few, all are.
