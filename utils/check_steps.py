@@ -6,8 +6,9 @@
 
 Pages are listed, or the best by their summaries, and an attend to the best of their
 tokens must be that of float64, but where rounding could rank pages or tokens either
-way. Each is one kernel. So must the best of many pages be, which have two. Whatever is not visible is NaN. Every call is repeated and must
-give the same bits. Exits with 1 after a failure.
+way. Each is one kernel; of many pages the best are picked by a kernel of their own, and
+must be the best of float64, too. Whatever is not visible is NaN. Every call is repeated
+and must give the same bits. Exits with 1 after a failure.
 
 Needs NumPy, a CUDA device, and ptxas for a target such as cuda:sm_90a; with
 --target=cpu none of these but NumPy.
@@ -129,6 +130,10 @@ def draw_scanned():
     yield {**base, "dtype": "f16", "pages_always": "", "cap": "soft_cap 20.0"}
     yield {**base, "rows": True, "pages_always": "sinks 33 window 1500", "pages": 120}
     yield {**base, "pages": 1, "pages_always": ""}
+    # Of a row half as long as it may be, and of more threads.
+    for pages in (20, 64):
+        yield {**base, "rows": True, "longest": 170000, "pages": pages}
+    yield {**base, "pages": 300, "warps": 32, "pages_always": ""}
     # Others, beside which the first ones are told to be so.
     yield {**base, "heads": (2, 2)}
     yield {**base, "dtype": "f32"}
@@ -145,7 +150,9 @@ def summary_types(case):
 def route_text(case, width, row_type):
     """The pages of a step; what it needs, beside queries, table and lengths."""
     (heads, kv), (dim, _) = case["heads"], case["dims"]
-    size, most, rows = case["page_size"], case["pages"], ""
+    size, most, rows, schedule = case["page_size"], case["pages"], "", ""
+    if "warps" in case:
+        schedule = f" schedule <warps = {case['warps']}>"
     if case["rows"]:
         rows = " rows(%rows)"
     parts, scores = summary_types(case), f"tensor<?x{heads}x{width}xf32>"
@@ -158,7 +165,7 @@ def route_text(case, width, row_type):
         ", ".join(f"%{part}" for part in parts)}) table(%table) lens(%lens){rows}
       page_size {size} scale {dim**-0.5:.9e} {case["cap"]} : ({read}) -> ({scores}, {scores})
   %pages, %n, %rest = vashista.pick top {most} pages of(%w#0, %w#0) lens(%lens)
-      kv_heads {kv} page_size {size} {case["pages_always"]}
+      kv_heads {kv} page_size {size} {case["pages_always"]}{schedule}
       : ({scores}, {scores}, {lens})
       -> (tensor<?x{kv}x{most}xi32>, tensor<?x{kv}xi32>, tensor<?x{heads}xf32>)"""
 

@@ -193,6 +193,7 @@ SmallVector<Value> AttendBest::launch() {
   shape.gridY = rows;
   shape.gridZ = b.index(blocks);
   shape.clusterBlocks = blocks;
+  shape.readsWritten = blocks > 1;
   shape.threads = warps * kWarp;
   shape.residentBlocks = schedule.getBlocks();
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
@@ -468,7 +469,7 @@ void AttendBest::addValues() {
   Value within = b.remU(lane, b.index(lanes));
   Value member = b.divU(lane, b.index(lanes));
   Value last = b.subI(end, b.index(1));
-  // As many as leave something for each warp, where picks lie evenly.
+  // Twice what each warp would have if picks lay evenly among blocks.
   int64_t ofWarp = llvm::divideCeil(budget, blocks * warps * members);
   int64_t inFlight = std::clamp<int64_t>(2 * ofWarp, 1, schedule.getStages()),
           tile = inFlight * members;

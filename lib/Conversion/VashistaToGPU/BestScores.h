@@ -66,6 +66,12 @@ public:
   /// Finds the best of `all` that a budget leaves room for beside what is
   /// always picked: `usual` slots, mostly.
   void find(const Candidates &all, int64_t budget, int64_t usual);
+  /// Threads of a group, by what is usually needed; 0 if that is too many to
+  /// compare all with all.
+  int64_t getMembers(int64_t usual) {
+    return llvm::bit_floor<uint64_t>(
+        std::min(warps * kWarp / (2 * std::max<int64_t>(usual, 16)), kWarp));
+  }
   /// The same of slots that nobody holds: `need` of `available` ones, both i32,
   /// where the thread has the highest score of some as `top`, NaN of none.
   /// gather(least, room), by all threads, puts scores that are `least` or more
@@ -131,10 +137,6 @@ private:
                                   Gather gather);
   /// Of scores in registers.
   void gatherOwn(llvm::ArrayRef<Value> scores, Value least, int64_t room);
-  int64_t getMembers(int64_t usual) {
-    return llvm::bit_floor<uint64_t>(
-        std::min(warps * kWarp / (2 * std::max<int64_t>(usual, 16)), kWarp));
-  }
   void clearCounters();
 
   WarpBuilder &b;

@@ -77,7 +77,7 @@ struct ScanFindings {
   static constexpr float kPerNat = kPerBit * 1.44269504f;
 };
 /// What a scan of summaries leaves beside scores, for who picks pages: buffers,
-/// of blocks of kBlock pages each.
+/// of blocks of kBlock pages each that have a visible one.
 struct PageFindings {
   static constexpr int64_t kBlock = 16;
   /// [R, H, blocks, 2] f32: the highest of the weighted scores (PagesOfPick.h),

@@ -32,7 +32,7 @@ public:
     return b.andI(b.compare(CmpIPredicate::sge, page, afterSinks),
                   b.compare(CmpIPredicate::slt, page, window));
   }
-  /// Pages that are picked in any case, at most.
+  /// Pages that are picked in any case of a long sequence, at least.
   int64_t getNumAlways();
 
   // Pages with visible tokens; those from afterSinks on and below window are

@@ -16,7 +16,8 @@
 // order of threads and blocks: results are bit-equal from run to run.
 //
 // Where nobody needs a tail and the slots of a group are few enough for the
-// registers of a block, PickFew.cpp does all of it.
+// registers of a block, PickFew.cpp does all of it, or PickPages.cpp where these
+// are pages of which a scan has left enough.
 //
 // PickToGPU.cpp has the order of things and writes picks; PickProof.cpp finds
 // what the proofs of a group need, from bounds and scores, PickLevels.cpp from

@@ -30,8 +30,8 @@ using arith::CmpIPredicate;
 
 /// Fewer pages are as fast without.
 static constexpr int64_t kFewest = 1024;
-/// Blocks that lanes have in flight, and in registers.
-static constexpr int64_t kInFlight = 4, kMostBlocksOfThread = 4;
+/// Blocks that lanes have in flight, of so many heads.
+static constexpr int64_t kInFlight = 4, kMostHeads = 16;
 
 bool vashista::picksByBlocks(PickOp op) {
   auto scores = cast<RankedTensorType>(op.getScores().getType());
@@ -41,12 +41,12 @@ bool vashista::picksByBlocks(PickOp op) {
       op.getPages() || op.getBounds() != op.getScores() ||
       ShapedType::isDynamic(numPages) || numPages < 2 * kFewest)
     return false;
+  // With a word of bits for each thread.
   int64_t threads = schedule->getWarps() * kWarp;
   return PickLauncher::getOwnOfFew(op, schedule->getWarps(),
                                    schedule->getCluster()) > 0 &&
-         numPages <= kWarp * threads && // a word of bits for each thread
-         llvm::divideCeil(numPages, PageFindings::kBlock) <=
-             kMostBlocksOfThread * threads &&
+         scores.getDimSize(1) <=
+             kMostHeads * static_cast<int64_t>(op.getKvHeads()) &&
          static_cast<int64_t>(op.getBudget()) <= threads / 2;
 }
 
@@ -79,9 +79,16 @@ Value PickLauncher::pickByBlocks() {
   // is.
   Value numBlocks = b.divU(b.addI(used, b.index(kBlock - 1)), b.index(kBlock));
   int64_t own = llvm::divideCeil(pageSums.getType().getShape()[2], threads);
+  // So many threads are a group (BestScores), of blocks that lie apart: a short
+  // sequence has some in each.
+  int64_t usual = static_cast<int64_t>(op.getBudget()) - of.getNumAlways();
+  int64_t members = best.getMembers(usual);
+  Value first = b.addI(
+      b.mulI(b.remU(thread, b.index(members)), b.index(threads / members)),
+      b.divU(thread, b.index(members)));
   SmallVector<Value> ofThread, isThere;
   for (int64_t i = 0; i < own; ++i) {
-    Value number = b.addI(thread, b.index(i * threads));
+    Value number = b.addI(first, b.index(i * threads));
     isThere.push_back(b.compare(CmpIPredicate::slt, number, numBlocks));
     ofThread.push_back(b.minI(number, b.subI(numBlocks, b.index(1))));
   }
@@ -204,7 +211,6 @@ Value PickLauncher::pickByBlocks() {
   Value numFree = b.toI32(b.subI(of.window, of.afterSinks));
   Value budget = b.i32(static_cast<int64_t>(op.getBudget()));
   Value need = b.subI(budget, b.subI(b.toI32(of.used), numFree));
-  int64_t usual = static_cast<int64_t>(op.getBudget()) - of.getNumAlways();
   Value areFew =
       best.findByTops(top, numFree, need, op.getBudget(), usual, gather);
   b.ifThen(areFew, [&] {

@@ -204,8 +204,11 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
   shape.residentBlocks = schedule.getBlocks();
   shape.isShort = op.getAttended() != nullptr;
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
+  int64_t numWords = numBins + (hasLevels() ? kBins : 0) + kWarp;
+  if (fewOwn > 0)
+    numWords = std::max(numWords, BestScores::kFew * threads);
   SmallVector<MemRefType> buffers = {
-      b.sharedType(numBins + (hasLevels() ? kBins : 0) + kWarp, i32),
+      b.sharedType(numWords, i32),
       b.sharedType(kBins, f32),
       b.sharedType(kBins, f32),
       b.sharedType({warps, kTold}, i32),

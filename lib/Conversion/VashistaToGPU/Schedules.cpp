@@ -329,9 +329,9 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
 //===----------------------------------------------------------------------===//
 
 int64_t vashista::chooseRows(ScoreOp op) {
-  /// Registers that a warp's loads go to, each, about: products take them as
+  /// Registers that a warp's loads go to, each, about; products take them as
   /// they are.
-  const int64_t kInFlight = VectorScan::canMultiply(op) ? 64 : 32;
+  constexpr int64_t kInFlight = 32, kOfProducts = 64;
   int64_t dim = getShape(op.getDirection()).getDimSize(2);
   int64_t lanes = getLanesOfRow(dim), registers = 0;
   for (auto [part, tensor] :
@@ -339,9 +339,15 @@ int64_t vashista::chooseRows(ScoreOp op) {
     if (llvm::is_contained(part.dims, Dim::keyDim))
       registers += dim / lanes *
                    getElementTypeOrSelf(tensor).getIntOrFloatBitWidth() / 32;
-  int64_t rows = std::clamp<int64_t>(
-      llvm::bit_floor<uint64_t>(kInFlight / registers), 1, 8);
-  return std::min(rows, lanes);
+  auto choose = [&](int64_t inFlight) {
+    int64_t rows = std::clamp<int64_t>(
+        llvm::bit_floor<uint64_t>(inFlight / registers), 1, 8);
+    return std::min(rows, lanes);
+  };
+  int64_t rows = choose(kOfProducts);
+  bool multiplies = VectorScan::canMultiply(op) &&
+                    rows * (kWarp / lanes) % VectorScan::kBlock == 0;
+  return multiplies ? rows : choose(kInFlight);
 }
 
 /// Many slots for a block, where there are many blocks: `fewest` for each

@@ -8,8 +8,9 @@
 
 //
 // Bytes of a launch: the parts of each visible slot, once for each 8 heads of a
-// KV head (4 for two parts, 2 for a box), and a score for each head and slot is
-// written; a bound, too, where it is not the score.
+// KV head (by fmas 4 for two parts, 2 for a box), and a score for each head and
+// slot is written; a bound, too, where it is not the score, and for a pick of
+// many pages 12 bytes of each head and 16 slots.
 //
 //===----------------------------------------------------------------------===//
 
@@ -492,7 +493,8 @@ static PickOp findPickOfBlocks(ScoreOp op) {
   if (op->use_empty() || !llvm::all_equal(op->getUsers()))
     return nullptr;
   auto pick = dyn_cast<PickOp>(*op->user_begin());
-  bool isOfThese = pick && op.getPageSize() == pick.getPageSize() &&
+  bool isOfThese = pick && pick.getScores() == op.getScores() &&
+                   op.getPageSize() == pick.getPageSize() &&
                    op.getSeqLens() == pick.getSeqLens() && picksByBlocks(pick);
   return isOfThese ? pick : nullptr;
 }

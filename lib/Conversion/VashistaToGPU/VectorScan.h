@@ -7,12 +7,13 @@
 //===----------------------------------------------------------------------===//
 
 //
-// The sums are those of VectorScorer.cpp, in f32 and one fma each, so that the
-// slack of its bounds is right here, too: what tensor cores sum is not said to
-// be rounded in any way. They would not be faster, either, for up to 8 heads:
-// what is read comes from memory.
+// Where something is proved by them the sums are those of VectorScorer.cpp, in
+// f32 and one fma each, so that the slack of its bounds is right here, too: what
+// tensor cores sum is not said to be rounded in any way. They score what several
+// heads only rank: of 16 rows eight lines of four lanes have two each, as they
+// are stored, and what this comes to of eight heads.
 //
-// A few lanes have a row of the source, each 8 channels of every so many, and
+// Otherwise a few lanes have a row of the source, each 8 channels of every so many, and
 // what is made of the heads' directions in the same channels, in registers. A
 // warp takes several rows for each of its groups of lanes at once, all of whose
 // loads are in flight together; a butterfly adds the lanes' sums up and leaves
