@@ -579,8 +579,9 @@ def check_sketch(case, parts, page, head, tokens, keys):
         yield "a residual norm is far above what is left"
 
 
-def get_moment(case, parts, caches, head, counted):
-    """The least second moment of sketched tokens."""
+def get_moment(case, parts, caches, head, counted, share_of_centre=1):
+    """The least second moment of sketched tokens. A GPU bounds the square of what codes
+    and a centre are rounded by, together, by twice the sum of their squares."""
     sketch = Sketch(case["dims"][0], *case["sketch"])
     at = np.array(sorted(counted), int).reshape(-1, 2).T
     at = (at[0], head, at[1])
@@ -603,7 +604,8 @@ def get_moment(case, parts, caches, head, counted):
     room += (sketch.dim + 8) * 2.0**-22 * np.linalg.norm(centre[known], axis=1)
     share = 2.0**-5
     made = (1 + share) * left.T @ left
-    return made + (1 + 1 / share) * (room @ room) * np.eye(sketch.padded)
+    rounded = (share_of_centre if sketch.centred else 1) * (room @ room)
+    return made + (1 + 1 / share) * rounded * np.eye(sketch.padded)
 
 
 def check_moments(case, parts, before, expected):
@@ -619,11 +621,13 @@ def check_moments(case, parts, before, expected):
             bits, got = after.bits[sequence, head], after.numbers()[sequence, head]
             if not np.array_equal(bits, bits.T):
                 yield f"{where} is not symmetric"
+            of_these = case, parts, expected.caches, head, counted
             with np.errstate(all="ignore"):
-                least = get_moment(case, parts, expected.caches, head, counted)
+                least, most = get_moment(*of_these), get_moment(*of_these, 2)
             if np.ndim(expected.before[sequence]):
                 least += expected.before[sequence][head]
-            trace = np.trace(least)
+                most += expected.before[sequence][head]
+            trace = np.trace(most)
             if not trace < 1e38:
                 continue
             # What is counted no more may have been anything.
@@ -634,7 +638,8 @@ def check_moments(case, parts, before, expected):
             room = 2.0**-30 * (trace + np.trace(got))
             if not np.linalg.eigvalsh(got - least)[0] >= -room:
                 yield f"{where} is below that of its tokens"
-            tiny = len(got) ** 2 * 2.0**-146
+            # A GPU's squares are f32: 2^-100 is added for what they lose.
+            tiny = len(got) * 2.0**-99
             if expected.is_all[sequence] and not np.trace(got) <= 1.1 * trace + tiny:
                 yield f"{where} has a trace of {np.trace(got)!r}, far above {trace!r}"
 
