@@ -98,6 +98,7 @@ public:
 
 private:
   friend class DepthEnd;
+  friend class BlockPick;
   static constexpr float kLog2E = 1.44269504f;
   /// The mass of a score is counted in units of what is expected, up to so
   /// much.
@@ -127,8 +128,6 @@ private:
   void writeFew(Value number);
   /// The same of pages, by what a scan has left of them.
   void pickPages();
-  /// Yields whether it could be done so.
-  Value pickByBlocks();
   llvm::SmallVector<mlir::MemRefType> getPageBuffers();
   /// Words of picks that this warp writes: from the first to before the last.
   std::pair<Value, Value> getOwnWords();
