@@ -34,18 +34,24 @@ from judge_cases import empty_state, judge_all
 EDGE = 1e-4  # of ranks that rounding could change
 
 
+SHAPE = {
+    "heads": (8, 2),
+    "dims": (128, 128),
+    "page_size": 16,
+    "dtype": "bf16",
+    "cap": "",
+    "within": False,
+    "rows": False,
+}
+
+
 def draw_listed():
     base = {
-        "heads": (8, 2),
-        "dims": (128, 128),
-        "page_size": 16,
-        "dtype": "bf16",
+        **SHAPE,
         "layout": "hnd",
-        "cap": "",
         "budget": 40,
         "always": "",
         "within": True,
-        "rows": False,
         "schedule": "",
     }
     for heads in ((2, 2), (8, 2), (6, 2), (16, 2), (24, 2)):
@@ -69,19 +75,13 @@ def draw_listed():
 def draw_routed():
     """Schedules say that all is one kernel: few groups would have several."""
     base = {
-        "heads": (8, 2),
-        "dims": (128, 128),
-        "page_size": 16,
-        "dtype": "bf16",
+        **SHAPE,
         "layout": "hnd",
-        "cap": "",
         "summary": "mean",
         "pages": 20,
         "pages_always": "sinks 4 window 40",
         "budget": 128,
         "always": "sinks 4 window 40",
-        "within": False,
-        "rows": False,
         "schedule": "schedule <fuse = true>",
     }
     for heads, summary in itertools.product(
@@ -106,16 +106,10 @@ def draw_routed():
 def draw_scanned():
     """Many pages, which are picked by what a scan has left of blocks of them."""
     base = {
-        "heads": (8, 2),
-        "dims": (128, 128),
-        "page_size": 16,
-        "dtype": "bf16",
-        "cap": "",
+        **SHAPE,
         "summary": "mean",
         "pages": 64,
         "pages_always": "sinks 4 window 64",
-        "within": False,
-        "rows": False,
         "longest": 36000,
     }
     for heads, summary in itertools.product(

@@ -301,6 +301,7 @@ void AttendBest::attend() {
     mergeBlocks();
 }
 
+/// By which each block picks of all.
 void AttendBest::shareScores() {
   constexpr int64_t kTogether = 4;
   int64_t ofBlock = getOwnSlots();

@@ -51,11 +51,22 @@ Value BestScores::toScore(Value rank) {
 
 BestScores::BestScores(WarpBuilder &b, int64_t warps, int64_t own,
                        Value counters, Value perWarp, Value few)
-    : b(b), warps(warps), counters(counters), perWarp(perWarp), few(few) {
+    : b(b), warps(warps), own(own), counters(counters), perWarp(perWarp),
+      few(few) {
   Value thread = b.threadId();
   warp = b.divU(thread, b.index(kWarp));
   lane = b.remU(thread, b.index(kWarp));
   firstSlot = b.mulI(thread, b.index(own));
+}
+
+Value BestScores::getBitsBefore(Value slot) {
+  Value number = b.subI(b.toI32(slot), b.toI32(getSlot(int64_t(0))));
+  number = b.maxI(b.minI(number, b.i32(own)), b.i32(0));
+  Value bits = b.subI(arith::ShLIOp::create(b, b.i32(1), number), b.i32(1));
+  if (own < kWarp)
+    return bits;
+  Value isAll = b.compare(CmpIPredicate::eq, number, b.i32(kWarp));
+  return b.select(isAll, b.i32(-1), bits);
 }
 
 // Each step has columns of its own: a barrier less, before the next one writes.

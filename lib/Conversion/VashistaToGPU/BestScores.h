@@ -63,6 +63,8 @@ public:
   /// A slot of this thread, index.
   Value getSlot(int64_t number) { return b.addI(firstSlot, b.index(number)); }
   Value getSlot(Value number) { return b.addI(firstSlot, b.toIndex(number)); }
+  /// A bit for each of this thread's slots that come before a slot, i32.
+  Value getBitsBefore(Value slot);
   /// Finds the best of `all` that a budget leaves room for beside what is
   /// always picked: `usual` slots, mostly.
   void find(const Candidates &all, int64_t budget, int64_t usual);
@@ -140,7 +142,7 @@ private:
   void clearCounters();
 
   WarpBuilder &b;
-  const int64_t warps;
+  const int64_t warps, own;
   Value counters, perWarp, few;
   Value warp, lane, firstSlot;
   // What is above is picked, and so many of what is equal.

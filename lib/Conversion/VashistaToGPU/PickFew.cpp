@@ -48,21 +48,12 @@ void PickLauncher::pickFew() {
         always = b.orI(always, b.select(isAlways(inside), getBit(i), b.i32(0)));
     }
   } else {
-    // Those before a slot.
-    auto getBefore = [&](Value slot) {
-      Value number = b.subI(b.toI32(slot), b.toI32(slots[0]));
-      number = b.maxI(b.minI(number, b.i32(own)), b.i32(0));
-      Value bits = b.subI(arith::ShLIOp::create(b, b.i32(1), number), b.i32(1));
-      return own < kWarp
-                 ? bits
-                 : b.select(b.compare(CmpIPredicate::eq, number, b.i32(kWarp)),
-                            b.i32(-1), bits);
-    };
-    open = getBefore(used);
+    open = best.getBitsBefore(used);
     if (hasAlways()) {
       auto [afterSinks, window] = getFree();
-      Value recent = arith::XOrIOp::create(b, getBefore(window), b.i32(-1));
-      always = b.orI(getBefore(afterSinks), recent);
+      Value recent =
+          arith::XOrIOp::create(b, best.getBitsBefore(window), b.i32(-1));
+      always = b.orI(best.getBitsBefore(afterSinks), recent);
     }
   }
   always = b.andI(always, open);

@@ -16,8 +16,8 @@
 // order of threads and blocks: results are bit-equal from run to run.
 //
 // Where nobody needs a tail and the slots of a group are few enough for the
-// registers of a block, PickFew.cpp does all of it, or PickPages.cpp where these
-// are pages of which a scan has left enough.
+// registers of a block, PickFew.cpp does all of it, or PickPages.cpp where
+// these are pages of which a scan has left enough.
 //
 // PickToGPU.cpp has the order of things and writes picks; PickProof.cpp finds
 // what the proofs of a group need, from bounds and scores, PickLevels.cpp from
@@ -40,6 +40,7 @@
 #define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_PICKKERNELS_H
 
 #include "Kernels.h"
+#include "PickLevels.h"
 #include "WarpBuilder.h"
 
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
@@ -76,7 +77,7 @@ public:
 
   static constexpr int64_t kMostWarps = 16;
   /// Words of a warp at a time, and slots that a lane has together.
-  static constexpr int64_t kAtOnce = 8, kTogether = 4, kOfWord = 4;
+  static constexpr int64_t kAtOnce = 8, kTogether = 4;
   static constexpr int64_t kWordsOfTile = ScanFindings::kTile / kWarp;
   /// Bins of a head's bounds, from the highest down; the last holds all below.
   /// They are 1/32 nat deep or, of levels, half a level, or a power of two
@@ -185,34 +186,7 @@ private:
   /// Bounds that levels stand for; scores are not known beside them.
   llvm::SmallVector<Value> getBoundsOfLevels(Value head,
                                              llvm::ArrayRef<Slot> slots);
-  /// Of a head and the slots of a lane: words of kOfWord levels, or one level,
-  /// and the top of their tile, which has the exponent of levels.
-  struct Levels {
-    llvm::SmallVector<Value> packed;
-    Value top;
-
-    llvm::SmallVector<Value> pack() const {
-      llvm::SmallVector<Value> all(packed);
-      all.push_back(top);
-      return all;
-    }
-    Value getExponent(WarpBuilder &b) const {
-      Value bits = mlir::arith::BitcastOp::create(b, b.getI32Type(), top);
-      return b.andI(bits, b.i32(3));
-    }
-    /// Steps of a level, i32.
-    Value getSteps(WarpBuilder &b) const {
-      return mlir::arith::ShLIOp::create(b, b.i32(ScanFindings::kOfLevel),
-                                         getExponent(b));
-    }
-    /// So many of the least level as a level has, f32; or the inverse.
-    Value scale(WarpBuilder &b, float number, bool isInverse = false) const {
-      return b.scaleByPower(number, getExponent(b), isInverse);
-    }
-    /// Of so many slots, from the first of `all` on, which it drops.
-    static Levels unpack(ValueRange &all, size_t slots);
-  };
-  /// The same of all heads, which are not many.
+  //// Levels (PickLevels.h) of all heads, which are not many.
   llvm::SmallVector<Value> loadAllLevels(llvm::ArrayRef<Slot> slots);
   /// What was loaded so, and what depths take beside it.
   struct AllLevels {

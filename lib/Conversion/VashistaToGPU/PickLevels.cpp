@@ -14,9 +14,10 @@
 // Tails are sums over depths themselves: a bound that is not above what is left
 // out of it. The f32 difference of two tops is off by 2^-23 of at most 2^15
 // steps, which 1/64 of a step covers; tops further apart count as 2^15 steps.
-// A depth of at most 2^16 steps is a f32 number, and its bits, a 128th, are one:
-// less a constant they are off by 2^-24 of at most 512, below 2^-14, the room of
-// the terms that count (those of 2^15 steps, 177 nats, are lost in any sum).
+// A depth of at most 2^16 steps is a f32 number, and its bits, a 128th, are
+// one: less a constant they are off by 2^-24 of at most 512, below 2^-14, the
+// room of the terms that count (those of 2^15 steps, 177 nats, are lost in any
+// sum).
 //
 //===----------------------------------------------------------------------===//
 
@@ -33,8 +34,7 @@ using arith::CmpIPredicate;
 /// Steps that tops are apart, at most.
 static constexpr float kMostBelow = 0x1p15f;
 
-PickLauncher::Levels PickLauncher::loadLevels(Value head,
-                                              ArrayRef<Slot> slots) {
+Levels PickLauncher::loadLevels(Value head, ArrayRef<Slot> slots) {
   Levels found;
   Value queryHead = b.addI(firstHead, head), slot = slots[0].number;
   if (areTogether(slots)) {
@@ -53,8 +53,7 @@ SmallVector<Value> PickLauncher::loadTogether(Value queryHead, Value slot) {
   return b.loadWords(levels, {row, queryHead, slot}, kAtOnce);
 }
 
-PickLauncher::Levels PickLauncher::Levels::unpack(ValueRange &all,
-                                                  size_t slots) {
+Levels Levels::unpack(ValueRange &all, size_t slots) {
   size_t words = llvm::divideCeil(slots, kOfWord);
   Levels levels;
   llvm::append_range(levels.packed, all.take_front(words));
@@ -90,8 +89,8 @@ SmallVector<Value> PickLauncher::getSpreads(ValueRange loaded) {
 }
 
 Value PickLauncher::getLevel(const Levels &levels, int64_t slot) {
-  return b.permuteBytes(levels.packed[slot / kOfWord], b.i32(0),
-                        0x4440 | slot % kOfWord);
+  return b.permuteBytes(levels.packed[slot / Levels::kOfWord], b.i32(0),
+                        0x4440 | slot % Levels::kOfWord);
 }
 
 Value PickLauncher::isLevel(const Levels &levels, int64_t slot, int64_t level) {
@@ -179,8 +178,9 @@ Value PickLauncher::getFloatDepth(const AllLevels &all, int64_t head,
   // No conversion: 2^15 has room for a level in its second byte.
   constexpr int64_t bits = 0x47000000;
   const Levels &levels = all.levels[head];
-  Value level = b.permuteBytes(levels.packed[slot / kOfWord], b.i32(bits),
-                               0x7404 | slot % kOfWord << 4);
+  Value level =
+      b.permuteBytes(levels.packed[slot / Levels::kOfWord], b.i32(bits),
+                     0x7404 | slot % Levels::kOfWord << 4);
   level = b.subF(arith::BitcastOp::create(b, b.getF32Type(), level),
                  b.f32(0x1p15f));
   return math::FmaOp::create(b, level, levels.scale(b, ScanFindings::kOfLevel),

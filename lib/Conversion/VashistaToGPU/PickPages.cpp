@@ -282,17 +282,9 @@ void BlockPick::markPages() {
 }
 
 Value BlockPick::getAlways() {
-  Value first = best.getSlot(int64_t(0));
-  auto getBefore = [&](Value page) -> Value {
-    Value number = b.subI(b.toI32(page), b.toI32(first));
-    number = b.maxI(b.minI(number, b.i32(kWarp)), b.i32(0));
-    Value bits = b.subI(arith::ShLIOp::create(b, b.i32(1), number), b.i32(1));
-    Value isAll = b.compare(CmpIPredicate::eq, number, b.i32(kWarp));
-    return b.select(isAll, b.i32(-1), bits);
-  };
-  Value recent =
-      arith::XOrIOp::create(b, getBefore(of.used), getBefore(of.window));
-  return b.orI(getBefore(of.afterSinks), recent);
+  Value recent = arith::XOrIOp::create(b, best.getBitsBefore(of.used),
+                                       best.getBitsBefore(of.window));
+  return b.orI(best.getBitsBefore(of.afterSinks), recent);
 }
 
 /// In the order of pages: a thread has 32.

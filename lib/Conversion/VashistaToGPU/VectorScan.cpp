@@ -65,7 +65,8 @@ VectorScan::VectorScan(ScoreOp op, WarpBuilder &b, int64_t rows)
     return llvm::is_contained(part.dims, Dim::keyDim);
   });
   constexpr int64_t kColumns = 8;
-  if (multiplies())
+  byProducts = canMultiply(op) && tile % kBlock == 0;
+  if (byProducts)
     heads = std::min(group, kColumns);
 }
 

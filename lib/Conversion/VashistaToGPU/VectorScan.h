@@ -8,17 +8,17 @@
 
 //
 // Where something is proved by them the sums are those of VectorScorer.cpp, in
-// f32 and one fma each, so that the slack of its bounds is right here, too: what
-// tensor cores sum is not said to be rounded in any way. They score what several
-// heads only rank: of 16 rows eight lines of four lanes have two each, as they
-// are stored, and what this comes to of eight heads.
+// f32 and one fma each, so that the slack of its bounds is right here, too:
+// what tensor cores sum is not said to be rounded in any way. They score what
+// several heads only rank: of 16 rows eight lines of four lanes have two each,
+// as they are stored, and what this comes to of eight heads.
 //
-// Otherwise a few lanes have a row of the source, each 8 channels of every so many, and
-// what is made of the heads' directions in the same channels, in registers. A
-// warp takes several rows for each of its groups of lanes at once, all of whose
-// loads are in flight together; a butterfly adds the lanes' sums up and leaves
-// each lane with a row. Pages of the next rows are looked up, one by a lane,
-// while these are read.
+// Otherwise a few lanes have a row of the source, each 8 channels of every so
+// many, and what is made of the heads' directions in the same channels, in
+// registers. A warp takes several rows for each of its groups of lanes at once,
+// all of whose loads are in flight together; a butterfly adds the lanes' sums
+// up and leaves each lane with a row. Pages of the next rows are looked up, one
+// by a lane, while these are read.
 //
 //===----------------------------------------------------------------------===//
 
@@ -51,12 +51,6 @@ public:
   void begin(Given &given, Value row, Value kvHead,
              std::optional<Slots::OwnList> ownList = std::nullopt);
 
-  /// `first`: a multiple of kWarp, or 0.
-  /// store(head, slot, logit, isVisible) by a lane, for each slot from `first`
-  /// to `end` of `heads` heads of the group from `firstHead` on; all warps of a
-  /// block call it. Logits of what is not visible are anything.
-  using Store = llvm::function_ref<void(Value head, Value slot, Value logit,
-                                        Value isVisible)>;
   /// What a scan by tensor cores may leave of kBlock slots.
   struct Blocks {
     /// A slot's score as it counts in a sum, and as it is compared.
@@ -71,11 +65,18 @@ public:
         store;
   };
   static constexpr int64_t kBlock = PageFindings::kBlock;
+
+  /// `first`: a multiple of kWarp, or 0.
+  /// store(head, slot, logit, isVisible) by a lane, for each slot from `first`
+  /// to `end` of `heads` heads of the group from `firstHead` on; all warps of a
+  /// block call it. Logits of what is not visible are anything.
+  using Store = llvm::function_ref<void(Value head, Value slot, Value logit,
+                                        Value isVisible)>;
   void scan(Value firstHead, Value first, Value end, int64_t warps, Store store,
             const Blocks *blocks = nullptr);
   /// Whether rows are multiplied by tensor cores, if a tile has whole blocks.
   static bool canMultiply(ScoreOp op);
-  bool multiplies() const { return canMultiply(op) && tile % kBlock == 0; }
+  bool multiplies() const { return byProducts; }
   /// A logit as a score: one that has overflowed to -inf bounds nothing.
   Value toScore(Value logit);
 
@@ -132,6 +133,7 @@ private:
   int64_t rows;                       // of a lane at once
   int64_t tile;                       // rows of a warp
   unsigned numRows;                   // parts that have channels
+  bool byProducts;                    // of tensor cores
 
   // Of the kernel.
   Value direction;
