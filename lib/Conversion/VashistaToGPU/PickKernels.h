@@ -186,7 +186,7 @@ private:
   /// Bounds that levels stand for; scores are not known beside them.
   llvm::SmallVector<Value> getBoundsOfLevels(Value head,
                                              llvm::ArrayRef<Slot> slots);
-  //// Levels (PickLevels.h) of all heads, which are not many.
+  /// Levels (PickLevels.h) of all heads, which are not many.
   llvm::SmallVector<Value> loadAllLevels(llvm::ArrayRef<Slot> slots);
   /// What was loaded so, and what depths take beside it.
   struct AllLevels {
