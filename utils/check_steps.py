@@ -101,6 +101,17 @@ def draw_routed():
     yield {**base, "heads": (2, 2), "pages_always": "", "budget": 320}
     yield {**base, "heads": (2, 2), "pages": 1, "budget": 16, "pages_always": "",
            "always": ""}  # fmt: skip
+    # Many pages, as of draw_scanned, by a cluster or by a block.
+    long = {**base, "pages": 64, "longest": 36000, "pages_always": "sinks 4 window 64"}
+    for heads, summary in itertools.product(((8, 2), (6, 2)), ("mean", "mean_std")):
+        yield {**long, "heads": heads, "summary": summary}
+    for blocks in (1, 2, 4):
+        schedule = f"schedule <cluster = {blocks}, fuse = true>"
+        yield {**long, "schedule": schedule, "pages_always": ""}
+        yield {**long, "schedule": schedule, "heads": (2, 2)}
+    yield {**long, "dims": (64, 64), "rows": True, "longest": 140000}
+    yield {**long, "page_size": 64, "pages": 16, "longest": 150000, "dtype": "f16"}
+    yield {**long, "summary": "box", "pages": 20}
 
 
 def draw_scanned():
@@ -189,7 +200,8 @@ def step_text(name, case):
     pool = f"tensor<?x{order[0]}x{order[1]}x"
     dtype, budget = case["dtype"], case["budget"]
     is_routed = "summary" in case
-    width, listed_pages = Batch.width(size), case.get("pages", LISTED)
+    width = Batch.width(size, case.get("longest", 0))
+    listed_pages = case.get("pages", LISTED)
     types = {
         "q": f"tensor<?x{heads}x{dim}x{dtype}>",
         "k": f"{pool}{dim}x{dtype}>",
@@ -283,9 +295,9 @@ def route(case, batch, q, first, second):
         batch.count[row, kv_head] = len(found)
 
 
-def draw_summaries(case, batch, hidden, rng):
+def draw_summaries(case, batch, hidden, rng, scale=1):
     """Anything, of pages that are visible: parts as stored, and as float64."""
-    made = rng.standard_normal((2, *hidden.shape, case["dims"][0]))
+    made = scale * rng.standard_normal((2, *hidden.shape, case["dims"][0]))
     made[:, hidden] = np.nan
     if case["summary"] == "mean_std":
         made[1] = np.abs(made[1])
@@ -321,11 +333,7 @@ def judge_scanned(case, entry, number, rng):
     unsure = set(route(case, batch, exact_q, first, second))
     if scale == 0:
         unsure = ()
-        for row, kv_head in np.ndindex(*counts.shape):
-            found = first_pages(case, batch, row)
-            batch.pages[row, kv_head] = -1
-            batch.pages[row, kv_head, : len(found)] = found
-            batch.count[row, kv_head] = len(found)
+        route_first(case, batch)
     for row, kv_head in np.ndindex(*counts.shape):
         if (row, kv_head) in unsure:
             continue
@@ -336,8 +344,17 @@ def judge_scanned(case, entry, number, rng):
             yield f"{at}: other pages"
 
 
+def route_first(case, batch):
+    """The same of pages that only differ in their tokens."""
+    batch.pages[:] = -1
+    for row, kv_head in np.ndindex(*batch.count.shape):
+        found = first_pages(case, batch, row)
+        batch.pages[row, kv_head, : len(found)] = found
+        batch.count[row, kv_head] = len(found)
+
+
 def first_pages(case, batch, row):
-    """Of pages that only differ in their tokens, those that are picked."""
+    """Of such pages those that are picked."""
     size, length = case["page_size"], batch.lens[row]
     at = np.arange(-(-length // size))
     scores = np.log(np.minimum(size, length - at * size))
@@ -366,8 +383,14 @@ def judge_step(case, entry, number, rng):
     exact_k, exact_v = (stored(x, dtype)[1] for x in drawn)
     parts, unsure = [], set()
     if "summary" in case:
-        parts, first, second = draw_summaries(case, batch, hidden.all(2), rng)
+        # Of many pages, of every third trial, all are as good as each other.
+        are_equal = "longest" in case and number % 3 == 2
+        scale = 0 if are_equal else 1
+        parts, first, second = draw_summaries(case, batch, hidden.all(2), rng, scale)
         unsure = set(route(case, batch, exact_q, first, second))
+        if are_equal:
+            unsure = set()
+            route_first(case, batch)
     if case["layout"] == "nhd":
         drawn = [np.ascontiguousarray(x.transpose(0, 2, 1, 3)) for x in drawn]
     k, v = (stored(x, dtype)[0] for x in drawn)

@@ -33,9 +33,10 @@
 // FIVE: mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32
 // FIVE: .entry
 
-// The step without a certificate: three kernels, of plain loads of 16 bytes and
-// nothing in local memory; larger numbers are one instruction.
-// RUN: sed s/8x?xi32/8x4096xi32/g %source_dir/examples/decode.mlir \
+// The step without a certificate, of one sequence: three kernels, of plain loads
+// of 16 bytes and nothing in local memory; larger numbers are one instruction.
+// RUN: sed 's/tensor<8x/tensor<1x/g; s/1x?xi32/1x4096xi32/g' \
+// RUN:   %source_dir/examples/decode.mlir \
 // RUN:   | vashista-opt -vashista-lower-to-nvvm='format=isa' \
 // RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --check-prefix=STEP
 
@@ -72,6 +73,24 @@
 // ROUTE: fma.rn.f32
 // ROUTE-NOT: barrier.cluster
 // ROUTE-NOT: .entry
+
+// Of fewer sequences a cluster of two blocks has a KV head: what its tensor cores
+// score the blocks leave for each other, and wait.
+// RUN: sed 's/8x?xi32/8x8192xi32/g' %source_dir/examples/decode.mlir \
+// RUN:   | vashista-opt -vashista-lower-to-nvvm='format=isa' \
+// RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --check-prefix=SHARED
+
+// SHARED-NOT: gpu.launch_func
+// SHARED: gpu.launch_func @kernels::@route_attend_best_0 blocks in (%c8{{.*}}, %c8{{.*}}, %c2{{.*}}) threads in (%c512
+// SHARED-NOT: gpu.launch_func
+// SHARED: .entry route_attend_best_0(
+// SHARED-NOT: .local
+// SHARED: ld.global.nc.v4.b32
+// SHARED: mma.sync.aligned.m16n8k16
+// SHARED: barrier.cluster.arrive
+// SHARED: barrier.cluster.wait
+// SHARED: redux.sync.max
+// SHARED-NOT: .entry
 
 // Every op has become a launch of a kernel of its own; the host holds buffers and
 // nothing of the dialect or of a loop over them.

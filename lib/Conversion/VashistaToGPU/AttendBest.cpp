@@ -73,7 +73,8 @@ public:
         schedule(*op.getSchedule()), warps(schedule.getWarps()),
         blocks(schedule.getCluster()) {
     if (best.route)
-      route.emplace(*best.route, b, warps);
+      route.emplace(*best.route, b, warps, blocks,
+                    best.keepsPageScores(warps, blocks));
   }
 
   /// Yields the tensors of outputs and lse.
@@ -93,7 +94,8 @@ private:
   Value getBits(Value slot, ArrayRef<Value> ofHeads);
   bool hasAlways() { return pick.getSinks() > 0 || pick.getWindow() > 0; }
   void pickBest();
-  void findPlaces();
+  void findPlace(Value slot, Value at);
+  SmallVector<Value> getRow(Value page, Value slot);
   void weigh();
   void addValues();
   void writeOutputs();
@@ -155,6 +157,7 @@ private:
   Value range;                  // of picks of the block, [2] i32
   Value counters, perWarp, few; // of BestScores
   Value list;                   // of pages, i32
+  ArrayRef<Value> ofRoute;      // what that has of its own
 };
 
 } // namespace
@@ -193,7 +196,6 @@ SmallVector<Value> AttendBest::launch() {
   shape.gridY = rows;
   shape.gridZ = b.index(blocks);
   shape.clusterBlocks = blocks;
-  shape.readsWritten = blocks > 1;
   shape.threads = warps * kWarp;
   shape.residentBlocks = schedule.getBlocks();
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
@@ -208,10 +210,14 @@ SmallVector<Value> AttendBest::launch() {
       b.sharedType(group, f32),
       b.sharedType(BestScores::kCounters, i32),
       b.sharedType({warps, BestTokens::kColumns}, i32),
-      b.sharedType(BestScores::kFew * warps * kWarp, i32),
+      b.sharedType(best.getNumFew(warps), i32),
       b.sharedType(2, i32)};
-  if (route)
+  if (route) {
+    llvm::append_range(written, route->allocate(rows));
     shared.push_back(b.sharedType(best.route->budget, i32));
+    llvm::append_range(shared, route->getBuffers());
+  }
+  shape.readsWritten = written.size() > numResults;
   b.launch(shape, read, written, shared,
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              Given buffers(shared);
@@ -220,6 +226,7 @@ SmallVector<Value> AttendBest::launch() {
                    &sums, &counters, &perWarp, &few, &range})
                *place = buffers.take();
              list = buffers.take(route.has_value());
+             ofRoute = buffers.values;
              emit(Given(values.take_front(read.size())),
                   Given(values.drop_front(read.size())));
            });
@@ -248,11 +255,11 @@ void AttendBest::emit(Given read, Given written) {
     // What the scan of tokens is given comes first.
     Given ofScan = read;
     read.values = read.values.drop_front(numReadByScan);
-    route->begin(read, row, kvHead);
+    route->begin(read, written, row, kvHead, block);
     any = route->hasPages();
     b.ifThen(any, [&] {
       Slots::OwnList pages =
-          route->route({scores, refs, list, counters, perWarp, few});
+          route->route({scores, refs, list, counters, perWarp, few, ofRoute});
       scan.begin(ofScan, row, kvHead, pages);
       attend();
     });
@@ -271,10 +278,10 @@ void AttendBest::attend() {
     b.store(b.i32(0), range, b.index(1));
   });
   b.barrier();
+  Value endSlot = b.addI(firstSlot, b.index(getOwnSlots()));
   int64_t last = group - scan.heads;
   for (int64_t head = 0; head < group; head += scan.heads)
-    scan.scan(b.index(std::min(head, last)), firstSlot,
-              b.addI(firstSlot, b.index(getOwnSlots())), warps,
+    scan.scan(b.index(std::min(head, last)), firstSlot, endSlot, warps,
               [&](Value head, Value slot, Value logit, Value isVisible) {
                 // Of what is visible -inf is told apart.
                 Value isOver = b.compare(CmpFPredicate::OEQ, logit, b.negInf());
@@ -291,7 +298,6 @@ void AttendBest::attend() {
   end = b.toIndex(b.load(range, b.index(1)));
   if (blocks > 1)
     first = b.minI(b.toIndex(b.load(range, b.index(0))), end);
-  findPlaces();
   weigh();
   b.barrier();
   addValues();
@@ -409,11 +415,14 @@ void AttendBest::pickBest() {
     all.add(b.select(isThere[i], getBits(slot, ofSlots[i]),
                      b.i32(Candidates::kNothing)));
   }
-  int64_t always = pick.getSinks() + pick.getWindow();
-  best.find(all, budget, budget - always);
+  best.find(all, budget, this->best.getUsual());
   Value count = best.forEachPick(all, [&](Value i, Value number) {
     Value slot = b.subI(best.getSlot(i), firstSlot);
-    auto write = [&] { b.store(b.toI32(slot), chosen, b.toIndex(number)); };
+    auto write = [&] {
+      Value at = b.toIndex(number);
+      b.store(b.toI32(slot), chosen, at);
+      findPlace(b.addI(firstSlot, slot), at);
+    };
     if (blocks == 1)
       return write();
     Value isOwn =
@@ -432,20 +441,22 @@ void AttendBest::pickBest() {
              [&] { b.store(count, range, b.index(1)); });
 }
 
-/// A thread for each pick.
-void AttendBest::findPlaces() {
-  b.forLoop(b.addI(first, thread), end, warps * kWarp, [&](Value at) {
-    Value slot = b.toIndex(b.load(chosen, at));
-    Slots::Place place = scan.slots->find(b.addI(firstSlot, slot)).first;
-    b.store(b.toI32(place.page), pages, at);
-    b.store(b.toI32(place.slot), places, at);
-  });
+void AttendBest::findPlace(Value slot, Value at) {
+  Slots::Place place = scan.slots->find(slot).first;
+  b.store(b.toI32(place.page), pages, at);
+  b.store(b.toI32(place.slot), places, at);
 }
 
-/// A warp for each head, from the last one on: the first ones find places.
+/// Where a row of values begins.
+SmallVector<Value> AttendBest::getRow(Value page, Value slot) {
+  if (op.getLayout() == Layout::hnd)
+    return {page, kvHead, slot};
+  return {page, slot, kvHead};
+}
+
+/// A warp for each head.
 void AttendBest::weigh() {
-  Value last = b.subI(b.index(warps - 1), warp);
-  b.forLoop(last, b.index(group), warps, [&](Value head) {
+  b.forLoop(warp, b.index(group), warps, [&](Value head) {
     auto load = [&](Value at) {
       Value slot = b.toIndex(b.load(chosen, at));
       Value score = b.load(scores, getAt(head, slot));
@@ -487,10 +498,8 @@ void AttendBest::addValues() {
             numbers.push_back(number);
             // In place of what is not there stands what is.
             Value at = b.minI(number, last);
-            SmallVector<Value> row = {b.loadIndex(pages, at), kvHead};
-            row.insert(op.getLayout() == Layout::hnd ? row.end()
-                                                     : row.begin() + 1,
-                       b.loadIndex(places, at));
+            SmallVector<Value> row =
+                getRow(b.loadIndex(pages, at), b.loadIndex(places, at));
             rows.push_back(loadChannels(b, values, row, within));
           }
           for (auto [number, row] : llvm::zip_equal(numbers, rows)) {

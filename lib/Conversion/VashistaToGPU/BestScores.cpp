@@ -39,6 +39,14 @@ void Candidates::add(Value bits) {
   scores.push_back(score);
 }
 
+int64_t BestScores::getNumFew(int64_t warps, int64_t usual) {
+  int64_t members = getMembers(warps, usual);
+  if (members == 0)
+    return 1;
+  int64_t groups = llvm::alignTo(warps * kWarp / members, getStride(members));
+  return getTopsAt(warps, members) + groups;
+}
+
 Value BestScores::toScore(Value rank) {
   constexpr int64_t kLowest = 0x007fffff; // of -inf; below is NaN
   rank = arith::MaxUIOp::create(b, rank, b.i32(kLowest));
@@ -227,7 +235,7 @@ BestScores::Nth BestScores::findNth(int64_t first, Value number, Value need,
 /// with what reaches them.
 void BestScores::leaveTops(int64_t members) {
   int64_t threads = warps * kWarp, groups = threads / members,
-          at = getTopsAt(members);
+          at = getTopsAt(warps, members);
   Value thread = b.threadId();
   auto toBits = [&](Value score) -> Value {
     return arith::BitcastOp::create(b, b.getI32Type(), score);
@@ -289,8 +297,9 @@ std::pair<BestScores::Nth, Value> BestScores::findOfFew(Value available,
                                                         Value need,
                                                         int64_t members,
                                                         Gather gather) {
-  int64_t groups = warps * kWarp / members, room = 2 * groups;
-  Nth ofGroups = findNth(getTopsAt(members), b.index(groups), need, members);
+  int64_t groups = warps * kWarp / members, room = getRoom(warps, members);
+  Nth ofGroups =
+      findNth(getTopsAt(warps, members), b.index(groups), need, members);
   // Where groups are too few, as of a short sequence, so may be all slots.
   Value isNone = b.andI(
       b.compare(CmpIPredicate::slt, ofGroups.above, b.subI(need, b.i32(1))),
@@ -323,7 +332,7 @@ void BestScores::find(const Candidates &all, int64_t budget, int64_t usual) {
   highest = scores.front();
   for (Value score : scores.drop_front())
     highest = b.maxNumber(highest, score);
-  int64_t members = getMembers(usual);
+  int64_t members = getMembers(warps, usual);
   if (members > 0)
     leaveTops(members);
   b.barrier();
@@ -354,7 +363,7 @@ void BestScores::find(const Candidates &all, int64_t budget, int64_t usual) {
 
 Value BestScores::findByTops(Value top, Value available, Value need,
                              int64_t budget, int64_t usual, Gather gather) {
-  int64_t members = getMembers(usual);
+  int64_t members = getMembers(warps, usual);
   assert(members > 0 && "few enough to compare all with all");
   room = b.i32(budget);
   highest = top;

@@ -49,8 +49,8 @@ public:
   using Value = mlir::Value;
 
   /// `own`: slots of a thread. `counters`: [kCounters] i32 of the block.
-  /// `perWarp`: [warps, kColumns or more] i32. `few`: [kFew * threads or more]
-  /// i32, of 16 bytes' alignment.
+  /// `perWarp`: [warps, kColumns or more] i32. `few`: [getNumFew or more] i32,
+  /// of 16 bytes' alignment.
   BestScores(WarpBuilder &b, int64_t warps, int64_t own, Value counters,
              Value perWarp, Value few);
   /// Bits of a digit, and digits of a rank.
@@ -58,7 +58,7 @@ public:
   static constexpr int64_t kSearch = kDigits * ((1 << kBits) - 1);
   /// Of a search, and of few.
   static constexpr int64_t kCounters = kSearch + 1;
-  static constexpr int64_t kColumns = 5, kFew = 4;
+  static constexpr int64_t kColumns = 5;
 
   /// A slot of this thread, index.
   Value getSlot(int64_t number) { return b.addI(firstSlot, b.index(number)); }
@@ -70,10 +70,16 @@ public:
   void find(const Candidates &all, int64_t budget, int64_t usual);
   /// Threads of a group, by what is usually needed; 0 if that is too many to
   /// compare all with all.
-  int64_t getMembers(int64_t usual) {
+  static int64_t getMembers(int64_t warps, int64_t usual) {
     return llvm::bit_floor<uint64_t>(
         std::min(warps * kWarp / (2 * std::max<int64_t>(usual, 16)), kWarp));
   }
+  /// What reaches the need-th of the groups' highest scores has room for twice
+  /// as many; and with these beside it.
+  static int64_t getRoom(int64_t warps, int64_t members) {
+    return 2 * warps * kWarp / members;
+  }
+  static int64_t getNumFew(int64_t warps, int64_t usual);
   /// The same of slots that nobody holds: `need` of `available` ones, both i32,
   /// where the thread has the highest score of some as `top`, NaN of none.
   /// gather(least, room), by all threads, puts scores that are `least` or more
@@ -127,10 +133,8 @@ private:
   /// with its part of the others.
   Nth findNth(int64_t first, Value number, Value need, int64_t members);
   static int64_t getStride(int64_t members) { return 16 * members; }
-  /// Groups of so many threads: what reaches the need-th of their highest
-  /// scores has room for twice as many, and then come those.
-  int64_t getTopsAt(int64_t members) {
-    return llvm::alignTo(2 * warps * kWarp / members, getStride(members));
+  static int64_t getTopsAt(int64_t warps, int64_t members) {
+    return llvm::alignTo(getRoom(warps, members), getStride(members));
   }
   void leaveTops(int64_t members);
   /// The need-th score, where those above some score are few enough; yields

@@ -8,6 +8,7 @@
 
 #include "BestTokens.h"
 #include "BestScores.h"
+#include "Schedules.h"
 #include "SoftmaxSums.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -30,16 +31,43 @@ static bool isEmptyState(ValueRange outs) {
 }
 
 int64_t BestTokens::getNumScores(int64_t warps, int64_t blocks) const {
-  int64_t tokens = group * (numSlots / blocks);
-  return std::max({tokens, warps * group * valueDim,
-                   route ? route->getNumScores(warps) : 0});
+  int64_t most =
+      std::max(group * (numSlots / blocks), warps * group * valueDim);
+  if (keepsPageScores(warps, blocks))
+    most = std::max(most, route->getNumScores(warps));
+  return most;
+}
+
+int64_t BestTokens::getUsual() const {
+  PickOp tokens = pick;
+  return budget - static_cast<int64_t>(tokens.getSinks() + tokens.getWindow());
+}
+
+int64_t BestTokens::getNumFew(int64_t warps) const {
+  int64_t words = BestScores::getNumFew(warps, getUsual());
+  if (route)
+    words = std::max(
+        words, BestScores::getNumFew(warps, BlockPick::getUsual(route->pick)));
+  return words;
+}
+
+bool BestTokens::keepsPageScores(int64_t warps, int64_t blocks) const {
+  return route && blocks == 1 &&
+         4 * route->getNumScores(warps) + getOtherBytes(warps) <= kSharedBytes;
+}
+
+int64_t BestTokens::getOtherBytes(int64_t warps) const {
+  static_assert(kColumns >= BestScores::kColumns && kColumns >= kRefColumns);
+  return 4 * ((group + 3) * budget + 3 * group + kColumns * warps +
+              getNumFew(warps) + BestScores::kCounters + 32 +
+              (route ? route->budget : 0));
 }
 
 int64_t BestTokens::getSharedBytes(int64_t warps, int64_t blocks) const {
-  static_assert(kColumns >= BestScores::kColumns && kColumns >= kRefColumns);
-  return 4 * (getNumScores(warps, blocks) + (group + 3) * budget + 3 * group +
-              (kColumns + BestScores::kFew * kWarp) * warps +
-              BestScores::kCounters + 32 + (route ? route->budget : 0));
+  int64_t bytes = 4 * getNumScores(warps, blocks) + getOtherBytes(warps);
+  if (route && !keepsPageScores(warps, blocks))
+    bytes += BlockPick::getSharedBytes(route->pick, warps);
+  return bytes;
 }
 
 std::optional<BestTokens> vashista::findBestTokens(AttendOp op,

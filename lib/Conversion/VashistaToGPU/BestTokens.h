@@ -25,10 +25,20 @@ struct BestTokens {
 
   /// Of what warps leave for each other.
   static constexpr int64_t kColumns = 8;
+  /// Tokens that are picked by their scores, mostly, and what BestScores has
+  /// room for in all picks.
+  int64_t getUsual() const;
+  int64_t getNumFew(int64_t warps) const;
+  /// Whether a block has room for the scores of all pages, of which it picks.
+  bool keepsPageScores(int64_t warps, int64_t blocks) const;
   /// Static memory of a block, where so many have a row and KV head.
   int64_t getSharedBytes(int64_t warps, int64_t blocks) const;
   /// Scores, and then sums of values.
   int64_t getNumScores(int64_t warps, int64_t blocks) const;
+
+private:
+  /// The rest of it, but what a pick by blocks of pages has.
+  int64_t getOtherBytes(int64_t warps) const;
 };
 
 /// What an `attend` is such a kernel with, or what it lacks.

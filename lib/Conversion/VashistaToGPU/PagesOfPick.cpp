@@ -46,7 +46,7 @@ Value PagesOfPick::weigh(Value score, Value page) {
   return b.addF(score, b.select(isFull, weightOfFull, weightOfLast));
 }
 
-int64_t PagesOfPick::getNumAlways() {
+int64_t PagesOfPick::getNumAlways(PickOp pick) {
   int64_t size = pick.getPageSize();
   return llvm::divideCeil(pick.getSinks(), size) +
          llvm::divideCeil(pick.getWindow(), size);

@@ -33,7 +33,7 @@ public:
                   b.compare(CmpIPredicate::slt, page, window));
   }
   /// Pages that are picked in any case of a long sequence, at least.
-  int64_t getNumAlways();
+  static int64_t getNumAlways(PickOp pick);
 
   // Pages with visible tokens; those from afterSinks on and below window are
   // free to be picked or not. index

@@ -127,10 +127,7 @@ void PickLauncher::pickFew() {
   for (auto [i, value] : llvm::enumerate(values))
     all.scores.push_back(b.select(
         isIn(free, i), value, b.f32(std::numeric_limits<float>::quiet_NaN())));
-  int64_t numAlways = llvm::divideCeil(op.getSinks(), unit) +
-                      llvm::divideCeil(op.getWindow(), unit);
-  best.find(all, op.getBudget(),
-            static_cast<int64_t>(op.getBudget()) - numAlways);
+  best.find(all, op.getBudget(), getUsualOfFew());
   Value total = best.forEachPick(all, [&](Value i, Value at) {
     Value slot = best.getSlot(i);
     Value id = op.getUnit() == SlotUnit::pages ? slot : getPosition(slot);

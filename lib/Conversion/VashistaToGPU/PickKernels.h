@@ -99,7 +99,6 @@ public:
 
 private:
   friend class DepthEnd;
-  friend class BlockPick;
   static constexpr float kLog2E = 1.44269504f;
   /// The mass of a score is counted in units of what is expected, up to so
   /// much.
@@ -127,9 +126,10 @@ private:
   /// The same of a budget of the best of slots that a block's threads can hold.
   void pickFew();
   void writeFew(Value number);
+  /// Slots that are picked by their scores, mostly, for BestScores.
+  int64_t getUsualOfFew();
   /// The same of pages, by what a scan has left of them.
   void pickPages();
-  llvm::SmallVector<mlir::MemRefType> getPageBuffers();
   /// Words of picks that this warp writes: from the first to before the last.
   std::pair<Value, Value> getOwnWords();
   /// What is marked.
@@ -684,10 +684,9 @@ private:
   Value found;
   Value mostMargin; // of a level, once all ends are known, i32
   Value counters;   // of BestScores
-  // Of pages: findings; of the block, blocks and pages that reach a score, i32,
-  // and bits of pages, [2, threads] i32.
-  mlir::TypedValue<mlir::MemRefType> pageSums;
-  Value pageTops, chosenBlocks, chosenPages, marks;
+  // Of pages: findings, and buffers of a BlockPick.
+  PageFindings pageFindings;
+  Value chosenBlocks, chosenPages, marks;
   Value row, kvHead, firstHead, length, numSlots; // index
   Value used;                                     // slots that may be visible
   Value firstWord, lastWord, block, thread, warp, lane;

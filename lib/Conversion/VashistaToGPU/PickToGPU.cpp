@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "BestScores.h"
+#include "BlockPick.h"
 #include "Kernels.h"
 #include "PickKernels.h"
 
@@ -69,6 +70,12 @@ static bool needsTail(PickOp op) {
            auto pick = dyn_cast<PickOp>(user);
            return pick && takesUp(pick, op);
          });
+}
+
+int64_t PickLauncher::getUsualOfFew() {
+  return static_cast<int64_t>(op.getBudget()) -
+         llvm::divideCeil(op.getSinks(), unit) -
+         llvm::divideCeil(op.getWindow(), unit);
 }
 
 int64_t PickLauncher::getOwnOfFew(PickOp op, int64_t warps,
@@ -206,7 +213,8 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
   int64_t numWords = numBins + (hasLevels() ? kBins : 0) + kWarp;
   if (fewOwn > 0)
-    numWords = std::max(numWords, BestScores::kFew * threads);
+    numWords =
+        std::max(numWords, BestScores::getNumFew(warps, getUsualOfFew()));
   SmallVector<MemRefType> buffers = {
       b.sharedType(numWords, i32),
       b.sharedType(kBins, f32),
@@ -221,7 +229,7 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
       b.sharedType(BestScores::kCounters, i32),
       b.sharedType({group, kFacts}, f32)};
   if (ofPages.sums)
-    llvm::append_range(buffers, getPageBuffers());
+    llvm::append_range(buffers, BlockPick::getBuffers(op, b, warps));
   b.launch(shape, read, written, buffers,
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              emit(values, its, shared);
@@ -249,10 +257,8 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
   pickedBefore = given.take(readsBits);
   before = given.take(hostBefore != nullptr);
   scanTops = given.take(findings.tops != nullptr);
-  if (ofPages.sums) {
-    pageSums = cast<TypedValue<MemRefType>>(given.take());
-    pageTops = given.take();
-  }
+  pageFindings.sums = given.take(ofPages.sums != nullptr);
+  pageFindings.tops = given.take(ofPages.tops != nullptr);
   if (hostBefore)
     depths = given.take(hasDepths);
   for (Value *place : {&ids, &counts, &tails})

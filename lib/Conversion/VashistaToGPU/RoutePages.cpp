@@ -16,12 +16,47 @@ using namespace vashista;
 
 using arith::CmpIPredicate;
 
-RoutePages::RoutePages(const PageRoute &route, WarpBuilder &b, int64_t warps)
+RoutePages::RoutePages(const PageRoute &route, WarpBuilder &b, int64_t warps,
+                       int64_t blocks, bool keepsScores)
     : pick(route.pick), scan(route.score, b, chooseRows(route.score)), b(b),
-      of(route), warps(warps), own(route.getOwn(warps)) {}
+      of(route), warps(warps), blocks(blocks), own(route.getOwn(warps)),
+      keepsScores(keepsScores),
+      leavesBlocks(!keepsScores && scan.multiplies() &&
+                   BlockPick::isPossible(pick, warps)) {}
 
-void RoutePages::begin(Given &given, Value row, Value kvHead) {
-  scan.begin(given, row, kvHead);
+SmallVector<Value> RoutePages::allocate(Value rows) {
+  SmallVector<Value> buffers;
+  int64_t heads = of.group * of.kvHeads,
+          numBlocks = llvm::divideCeil(of.numPages, PageFindings::kBlock);
+  constexpr int64_t dynamic = ShapedType::kDynamic;
+  auto allocate = [&](ArrayRef<int64_t> shape) {
+    buffers.push_back(
+        memref::AllocOp::create(b, MemRefType::get(shape, b.getF32Type()), rows,
+                                b.getI64IntegerAttr(64)));
+  };
+  if (!keepsScores)
+    allocate({dynamic, heads, of.numPages});
+  if (leavesBlocks) {
+    allocate({dynamic, heads, numBlocks, 2});
+    allocate({dynamic, heads, numBlocks});
+  }
+  return buffers;
+}
+
+SmallVector<MemRefType> RoutePages::getBuffers() {
+  if (!leavesBlocks)
+    return {};
+  return BlockPick::getBuffers(pick, b, warps);
+}
+
+void RoutePages::begin(Given &read, Given &written, Value row, Value kvHead,
+                       Value block) {
+  this->block = block;
+  firstHead = b.mulI(kvHead, b.index(of.group));
+  scan.begin(read, row, kvHead);
+  scores = written.take(!keepsScores);
+  findings.sums = written.take(leavesBlocks);
+  findings.tops = written.take(leavesBlocks);
   pages.emplace(pick, b, scan.slots->getLength(), b.index(of.numPages));
 }
 
@@ -32,74 +67,132 @@ Value RoutePages::hasPages() {
 Slots::OwnList RoutePages::route(const Shared &shared) {
   this->shared = shared;
   scorePages();
-  if (of.group > 1)
-    findRefs();
-  Value count = pickBest();
+  if (blocks > 1)
+    b.clusterBarrier();
+  else
+    b.barrier();
+  Value count = leavesBlocks ? pickByBlocks() : pickBest();
   b.barrier();
   return {shared.list, b.toIndex(count)};
 }
 
 void RoutePages::scorePages() {
+  // Whole tiles of all that are used; what follows is the last block's.
+  Value first = b.index(0), end = b.index(of.numPages);
+  if (blocks > 1) {
+    int64_t all = blocks * kWarp;
+    Value ofBlock =
+        b.mulI(b.divU(b.addI(pages->used, b.index(all - 1)), b.index(all)),
+               b.index(kWarp));
+    first = b.mulI(block, ofBlock);
+    Value isLast = b.compare(CmpIPredicate::eq, block, b.index(blocks - 1));
+    end = b.select(isLast, end, b.minI(b.addI(first, ofBlock), end));
+  }
+  auto store = [&](Value head, Value page, Value logit, Value isVisible) {
+    Value score = scan.toScore(logit);
+    if (keepsScores)
+      score = pages->weigh(score, page);
+    score = b.select(isVisible, score, b.negInf());
+    if (keepsScores)
+      b.store(score, shared.scores, getAt(head, page));
+    else
+      b.store(score, scores, {scan.slots->row, b.addI(firstHead, head), page});
+  };
   int64_t last = of.group - scan.heads;
-  for (int64_t head = 0; head < of.group; head += scan.heads)
-    scan.scan(b.index(std::min(head, last)), b.index(0), b.index(of.numPages),
-              warps, [&](Value head, Value page, Value logit, Value isVisible) {
-                Value score = pages->weigh(scan.toScore(logit), page);
-                score = b.select(isVisible, score, b.negInf());
-                b.store(score, shared.scores, getAt(head, page));
-              });
-  b.barrier();
+  for (int64_t head = 0; head < of.group; head += scan.heads) {
+    Value firstHead = b.index(std::min(head, last));
+    if (leavesBlocks)
+      scan.scanPages(firstHead, first, end, warps, store, *pages, findings);
+    else
+      scan.scan(firstHead, first, end, warps, store);
+  }
 }
 
-/// As PickRanks.cpp; a warp for each head.
-void RoutePages::findRefs() {
-  Value thread = b.threadId();
-  Value isFirst =
-      b.compare(CmpIPredicate::eq, b.remU(thread, b.index(kWarp)), b.index(0));
-  b.forLoop(b.divU(thread, b.index(kWarp)), b.index(of.group), warps,
-            [&](Value head) {
-              auto load = [&](Value page) { // NaN is -inf
-                Value score = b.load(shared.scores, getAt(head, page));
-                return b.maxNumber(score, b.negInf());
-              };
-              SoftmaxSum sum = sumByWarp(b, b.index(0), pages->used, load);
-              b.ifThen(isFirst,
-                       [&] { b.store(toRef(b, sum), shared.refs, head); });
-            });
-  b.barrier();
+SmallVector<Value> RoutePages::loadScores(int64_t head, Value first) {
+  constexpr int64_t kTogether = PageRoute::kTogether;
+  // In place of what is not there stands what is.
+  int64_t size = keepsScores || of.numPages % kTogether == 0 ? kTogether : 1;
+  SmallVector<Value> found;
+  for (int64_t i = 0; i < own; i += size) {
+    Value page = b.addI(first, b.index(i));
+    SmallVector<Value> at;
+    if (keepsScores)
+      at = {getAt(b.index(head), page)};
+    else
+      at = {scan.slots->row, b.addI(firstHead, b.index(head)),
+            b.minI(page, b.index(of.numPages - size))};
+    Value vector = vector::LoadOp::create(
+        b, b.vectorType(size), keepsScores ? shared.scores : scores, at,
+        /*nontemporal=*/false, llvm::MaybeAlign(4 * size));
+    for (int64_t j = 0; j < size; ++j)
+      found.push_back(
+          vector::ExtractOp::create(b, vector, ArrayRef<int64_t>{j}));
+  }
+  for (int64_t i = 0; !keepsScores && i < own; ++i)
+    found[i] = pages->weigh(found[i], b.addI(first, b.index(i)));
+  return found;
+}
+
+Value RoutePages::pickByBlocks() {
+  ArrayRef<Value> own = shared.own;
+  BlockPick::Memory memory = {scores,         findings,   shared.counters,
+                              shared.perWarp, shared.few, shared.refs,
+                              own[0],         own[1],     own[2]};
+  BlockPick byBlocks(pick, b, *pages, warps, memory, scan.slots->row,
+                     firstHead);
+  auto [isDone, number] = byBlocks.run(
+      [&](Value page, Value at) { b.store(b.toI32(page), shared.list, at); });
+  Value isLeft = arith::XOrIOp::create(b, isDone, b.boolean(true));
+  return b
+      .ifThen(isLeft, number,
+              [&]() -> SmallVector<Value> {
+                b.barrier();
+                return {pickBest()};
+              })
+      .front();
 }
 
 Value RoutePages::pickBest() {
+  constexpr int64_t kMostKept = 64; // in registers
   bool hasAlways = pick.getSinks() > 0 || pick.getWindow() > 0;
   BestScores best(b, warps, own, shared.counters, shared.perWarp, shared.few);
-  Candidates all(b, hasAlways);
+  Value first = best.getSlot(int64_t(0));
+  SmallVector<SmallVector<Value>> kept;
+  for (int64_t head = 0; of.group * own <= kMostKept && head < of.group; ++head)
+    kept.push_back(loadScores(head, first));
+  auto load = [&](int64_t head) {
+    return kept.empty() ? loadScores(head, first) : kept[head];
+  };
+  SmallVector<Value> ofPages, areThere;
+  for (int64_t i = 0; i < own; ++i) {
+    ofPages.push_back(best.getSlot(i));
+    areThere.push_back(b.compare(CmpIPredicate::slt, ofPages[i], pages->used));
+  }
+  if (of.group > 1)
+    vashista::findRefs(
+        b, warps, of.group, shared.perWarp, shared.refs, [&](int64_t head) {
+          SmallVector<Value> found = load(head);
+          for (auto [score, is] : llvm::zip_equal(found, areThere))
+            score = b.select(is, score, b.negInf());
+          return sumScores(b, found);
+        });
   SmallVector<Value> values(own, b.negInf());
   for (int64_t head = 0; head < of.group; ++head) {
     Value ref = of.group > 1 ? b.load(shared.refs, b.index(head)) : Value();
-    for (int64_t i = 0; i < own; i += PageRoute::kTogether) {
-      Value scores = vector::LoadOp::create(
-          b, b.vectorType(PageRoute::kTogether), shared.scores,
-          getAt(b.index(head), best.getSlot(i)), /*nontemporal=*/false,
-          llvm::MaybeAlign(16));
-      for (int64_t j = 0; j < PageRoute::kTogether; ++j) {
-        Value score =
-            vector::ExtractOp::create(b, scores, ArrayRef<int64_t>{j});
-        if (ref)
-          score = b.subF(score, ref);
-        values[i + j] = b.maxNumber(values[i + j], score); // NaN is -inf
-      }
+    for (auto [value, score] : llvm::zip_equal(values, load(head))) {
+      Value found = ref ? b.subF(score, ref) : score;
+      value = b.maxNumber(value, found); // NaN is -inf
     }
   }
-  for (auto [i, value] : llvm::enumerate(values)) {
-    Value page = best.getSlot(static_cast<int64_t>(i));
+  Candidates all(b, hasAlways);
+  for (auto [value, page, isThere] :
+       llvm::zip_equal(values, ofPages, areThere)) {
     Value bits = arith::BitcastOp::create(b, b.getI32Type(), value);
-    if (hasAlways) {
+    if (hasAlways)
       bits = b.select(pages->isFree(page), bits, b.i32(Candidates::kAlways));
-    }
-    Value isThere = b.compare(CmpIPredicate::slt, page, pages->used);
     all.add(b.select(isThere, bits, b.i32(Candidates::kNothing)));
   }
-  best.find(all, of.budget, of.budget - pages->getNumAlways());
+  best.find(all, of.budget, BlockPick::getUsual(pick));
   return best.forEachPick(all, [&](Value i, Value at) {
     b.store(b.toI32(best.getSlot(i)), shared.list, b.toIndex(at));
   });

@@ -9,17 +9,20 @@
 //
 // A block scores the summaries of all pages of a row and KV head, and finds the
 // best: scores and the list stay in its memory. While it looks for these, other
-// blocks read. Several blocks of a cluster would wait for each other longer
-// than they read (docs/performance.md).
+// blocks read. Of few groups a cluster has one, and each of its blocks some of
+// the pages; then each block finds the best of all, which it knows by their
+// scores in global memory, of blocks of pages by what the scan leaves of them
+// (BlockPick.h).
 //
-// Bytes: the summaries.
+// Bytes: the summaries. Where scores are not kept by a block, these, and what
+// is left of blocks of them.
 //
 //===----------------------------------------------------------------------===//
 
 #ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ROUTEPAGES_H
 #define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_ROUTEPAGES_H
 
-#include "PagesOfPick.h"
+#include "BlockPick.h"
 #include "VectorScan.h"
 
 namespace vashista {
@@ -35,8 +38,8 @@ struct PageRoute {
   int64_t getOwn(int64_t warps) const {
     return llvm::alignTo(llvm::divideCeil(numPages, warps * kWarp), kTogether);
   }
-  /// How far these lie from the next thread's, so that threads that load
-  /// together have banks of their own.
+  /// Of scores that a block keeps, how far these lie from the next thread's, so
+  /// that threads that load together have banks of their own.
   int64_t getStride(int64_t warps) const {
     int64_t own = getOwn(warps);
     return own / kTogether % 2 == 0 ? own + kTogether : own;
@@ -56,31 +59,41 @@ class RoutePages {
 public:
   using Value = mlir::Value;
 
-  RoutePages(const PageRoute &route, WarpBuilder &b, int64_t warps);
+  /// `blocks`: of a cluster. `keepsScores`: whether a block does, of one.
+  RoutePages(const PageRoute &route, WarpBuilder &b, int64_t warps,
+             int64_t blocks, bool keepsScores);
 
   /// What a kernel is to be given, on the host: buffers.
   llvm::SmallVector<Value> getRead() { return scan.getRead(); }
-  /// `given` begins with the same, within the kernel.
-  void begin(Given &given, Value row, Value kvHead);
+  /// Buffers for what blocks leave for each other, of so many rows.
+  llvm::SmallVector<Value> allocate(Value rows);
+  /// And of the block, where that is.
+  llvm::SmallVector<mlir::MemRefType> getBuffers();
+  /// `read` and `written` begin with the same, within the kernel.
+  void begin(Given &read, Given &written, Value row, Value kvHead, Value block);
 
   /// Whether there is a page at all.
   Value hasPages();
   /// Memory of the block.
   struct Shared {
-    Value scores;                 // [getNumScores or more] f32
+    Value scores;                 // [getNumScores or more] f32, where kept
     Value refs;                   // [group] f32
     Value list;                   // [budget] i32
     Value counters, perWarp, few; // of BestScores
+    llvm::ArrayRef<Value> own;    // what getBuffers says
   };
   /// The list. Ends with a barrier.
   Slots::OwnList route(const Shared &shared);
 
 private:
   void scorePages();
-  void findRefs();
-  /// Yields how many, i32.
+  /// A head's scores of this thread's pages, weighed, of which some may be
+  /// anything.
+  llvm::SmallVector<Value> loadScores(int64_t head, Value first);
+  /// These yield how many, i32.
+  Value pickByBlocks();
   Value pickBest();
-  /// Where the score of a head and of a page is.
+  /// Where a block keeps the score of a head and of a page.
   Value getAt(Value head, Value page) {
     Value thread = b.divU(page, b.index(own)),
           rest = b.remU(page, b.index(own));
@@ -92,10 +105,15 @@ private:
   VectorScan scan;
   WarpBuilder &b;
   const PageRoute of;
-  const int64_t warps, own;
+  const int64_t warps, blocks, own;
+  const bool keepsScores, leavesBlocks;
 
   std::optional<PagesOfPick> pages;
   Shared shared;
+  Value block, firstHead;
+  // Of scores that no block keeps: [R, H, pages] f32, and PageFindings.
+  Value scores;
+  PageFindings findings;
 };
 
 } // namespace vashista

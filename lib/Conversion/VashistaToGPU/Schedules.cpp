@@ -279,12 +279,14 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
   draft.fuse = true;
   int64_t groups = getGroups(best);
   // Clusters, where there are fewer groups than multiprocessors, about;
-  // otherwise as many blocks as wait for different things.
+  // otherwise as many blocks as wait for different things. What a route is
+  // scored by with fmas, other kernels read faster.
   int64_t cluster = 1;
+  bool isShared = !best.route || VectorScan::canMultiply(best.route->score);
   auto divides = [&](int64_t cluster) {
     return best.numSlots % (cluster * kWarp) == 0;
   };
-  while (!best.route && 2 * cluster <= target.clusterBlocks &&
+  while (isShared && 2 * cluster <= target.clusterBlocks &&
          2 * cluster * groups <= target.multiprocessors &&
          divides(2 * cluster) && best.numSlots / (2 * cluster) >= kSlotsOfBlock)
     cluster *= 2;
@@ -298,22 +300,23 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
     return best.getSharedBytes(warps, draft.cluster) <= kSharedBytes;
   };
   int64_t warps = groups >= 2 * target.multiprocessors ? 4
-                  : draft.cluster > 1                  ? 8
+                  : draft.cluster > 1 && !best.route   ? 8
                                                        : 16;
   int64_t slots = best.numSlots;
-  if (best.route) {
+  if (best.route)
     slots = std::max(slots, best.route->numPages);
-    draft.expectOnly("cluster", draft.cluster, 1);
-  }
-  while (slots > kMostOwn * kWarp * warps)
+  const int64_t fewest = llvm::divideCeil(slots, kMostOwn * kWarp);
+  while (warps < fewest)
     warps *= 2;
-  draft.choose(draft.warps, hasRoom(warps) ? warps : 4);
+  while (warps > std::max<int64_t>(fewest, 4) && !hasRoom(warps))
+    warps /= 2;
+  draft.choose(draft.warps, warps);
   draft.expect(hasRoom(draft.warps), "warps that 48 KiB have room for",
                draft.warps);
   // A thread for each head, and bits for the slots of a thread.
-  draft.expectAtLeast("warps", draft.warps,
-                      std::max(llvm::divideCeil(best.group, kWarp),
-                               llvm::divideCeil(slots, kMostOwn * kWarp)));
+  draft.expectAtLeast(
+      "warps", draft.warps,
+      std::max<int64_t>(llvm::divideCeil(best.group, kWarp), fewest));
   draft.expectOnly("vector", draft.vector, 8);
   draft.choose(draft.stages, 8);
   draft.expectOnly("split", draft.split, 0);
@@ -491,11 +494,10 @@ assignFused(AttendOp op, const ScheduleTarget &target) {
            << obstacle;
   if (!best)
     return std::optional<BestTokens>();
-  // A block for each group reads too little of few.
-  if (!written && getGroups(*best) < getPower(target))
-    best->route.reset();
   Draft draft = makeDraft(*best, target);
-  if (best->route && !draft.isPossible()) {
+  // The blocks of too few groups read too little at a time.
+  bool areFew = !written && draft.cluster * getGroups(*best) < getPower(target);
+  if (best->route && (areFew || !draft.isPossible())) {
     best->route.reset();
     draft = makeDraft(*best, target);
   }

@@ -17,7 +17,6 @@
 #include "VectorScan.h"
 #include "../VashistaToVector/UpperBounds.h"
 #include "Kernels.h"
-#include "PagesOfPick.h"
 #include "Schedules.h"
 
 #include <cmath>
@@ -291,6 +290,28 @@ void VectorScan::scanBlocks(Value firstHead, const Places &here,
   }
 }
 
+void VectorScan::scanPages(Value firstHead, Value first, Value end,
+                           int64_t warps, Store store, PagesOfPick &pages,
+                           const PageFindings &findings) {
+  // Of a page that is not free nothing is compared; NaN is -inf.
+  auto weigh = [&](Value page, Value logit, Value isVisible) {
+    Value score = pages.weigh(toScore(logit), page);
+    score = b.maxNumber(score, b.negInf());
+    Value nan = b.f32(std::numeric_limits<float>::quiet_NaN());
+    return std::pair(b.select(isVisible, score, b.negInf()),
+                     b.select(pages.isFree(page), score, nan));
+  };
+  Value groupsFirst = b.mulI(slots->kvHead, b.index(group));
+  auto leave = [&](Value head, Value block, const SoftmaxSum &sum, Value top) {
+    Value at[] = {slots->row, b.addI(groupsFirst, head), block};
+    b.storeFloats({sum.top, sum.sum}, findings.sums,
+                  {at[0], at[1], at[2], b.index(0)});
+    b.store(top, findings.tops, at);
+  };
+  Blocks blocks = {weigh, leave};
+  scan(firstHead, first, end, warps, store, &blocks);
+}
+
 /// Eight lanes have two slots of a head each.
 void VectorScan::leaveBlock(Value stores, Value head, Value first,
                             ArrayRef<Value> ofSlots, ArrayRef<Value> logits,
@@ -555,38 +576,22 @@ LogicalResult vashista::launchVectorScan(ScoreOp op, Findings &findings,
         Value first = b.mulI(b.blockId(gpu::Dimension::y), b.index(block));
         Value end = b.minI(b.addI(first, b.index(block)), b.dim(scores, 2));
         Value firstHead = b.mulI(kvHead, b.index(scan.group));
-        // Of a page that is not free nothing is compared; NaN is -inf.
-        std::optional<PagesOfPick> pages;
-        if (pick)
-          pages.emplace(pick, b, scan.slots->getLength(), b.dim(scores, 2));
-        auto weigh = [&](Value page, Value logit, Value isVisible) {
-          Value score = pages->weigh(scan.toScore(logit), page);
-          score = b.maxNumber(score, b.negInf());
-          Value nan = b.f32(std::numeric_limits<float>::quiet_NaN());
-          return std::pair(b.select(isVisible, score, b.negInf()),
-                           b.select(pages->isFree(page), score, nan));
+        auto storeAll = [&](Value head, Value slot, Value logit,
+                            Value isVisible) {
+          Value at[] = {row, b.addI(firstHead, head), slot};
+          auto store = [&](Value value, Value to) {
+            value = b.select(isVisible, value, b.negInf());
+            b.store(value, to, at);
+          };
+          store(scan.toScore(logit), scores);
+          if (bounds)
+            store(b.f32(kInfinity), bounds);
         };
-        auto leave = [&](Value head, Value block, const SoftmaxSum &sum,
-                         Value top) {
-          Value at[] = {row, b.addI(firstHead, head), block};
-          b.storeFloats({sum.top, sum.sum}, sums,
-                        {at[0], at[1], at[2], b.index(0)});
-          b.store(top, highest, at);
-        };
-        VectorScan::Blocks blocks = {weigh, leave};
-        scan.scan(
-            head, first, end, warps,
-            [&](Value head, Value slot, Value logit, Value isVisible) {
-              Value at[] = {row, b.addI(firstHead, head), slot};
-              auto store = [&](Value value, Value to) {
-                value = b.select(isVisible, value, b.negInf());
-                b.store(value, to, at);
-              };
-              store(scan.toScore(logit), scores);
-              if (bounds)
-                store(b.f32(kInfinity), bounds);
-            },
-            pick ? &blocks : nullptr);
+        if (!pick)
+          return scan.scan(head, first, end, warps, storeAll);
+        PagesOfPick pages(pick, b, scan.slots->getLength(), b.dim(scores, 2));
+        scan.scanPages(head, first, end, warps, storeAll, pages,
+                       {sums, highest});
       });
   SmallVector<Value> tensors = toTensors(
       b, {written[0], written[writesBounds ? 1 : 0]}, op->getResultTypes());

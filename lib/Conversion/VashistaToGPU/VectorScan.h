@@ -26,6 +26,7 @@
 #define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_VECTORSCAN_H
 
 #include "Kernels.h"
+#include "PagesOfPick.h"
 #include "Slots.h"
 #include "SoftmaxSums.h"
 #include "WarpBuilder.h"
@@ -51,19 +52,6 @@ public:
   void begin(Given &given, Value row, Value kvHead,
              std::optional<Slots::OwnList> ownList = std::nullopt);
 
-  /// What a scan by tensor cores may leave of kBlock slots.
-  struct Blocks {
-    /// A slot's score as it counts in a sum, and as it is compared.
-    llvm::function_ref<std::pair<Value, Value>(Value slot, Value logit,
-                                               Value isVisible)>
-        weigh;
-    /// By a lane, for each head and block with a visible slot: the highest
-    /// that counts, what all weigh against it, and the highest to compare, NaN
-    /// where all are.
-    llvm::function_ref<void(Value head, Value block, const SoftmaxSum &sum,
-                            Value highest)>
-        store;
-  };
   static constexpr int64_t kBlock = PageFindings::kBlock;
 
   /// `first`: a multiple of kWarp, or 0.
@@ -72,8 +60,14 @@ public:
   /// block call it. Logits of what is not visible are anything.
   using Store = llvm::function_ref<void(Value head, Value slot, Value logit,
                                         Value isVisible)>;
-  void scan(Value firstHead, Value first, Value end, int64_t warps, Store store,
-            const Blocks *blocks = nullptr);
+  void scan(Value firstHead, Value first, Value end, int64_t warps,
+            Store store) {
+    scan(firstHead, first, end, warps, store, /*blocks=*/nullptr);
+  }
+  /// The same of summaries by tensor cores, which leaves what a pick makes of
+  /// blocks of pages, too.
+  void scanPages(Value firstHead, Value first, Value end, int64_t warps,
+                 Store store, PagesOfPick &pages, const PageFindings &findings);
   /// Whether rows are multiplied by tensor cores, if a tile has whole blocks.
   static bool canMultiply(ScoreOp op);
   bool multiplies() const { return byProducts; }
@@ -99,6 +93,22 @@ private:
     llvm::SmallVector<Value> pack() const { return {page, slot, visible}; }
   };
 
+  /// What a scan by tensor cores may leave of kBlock slots.
+  struct Blocks {
+    /// A slot's score as it counts in a sum, and as it is compared.
+    llvm::function_ref<std::pair<Value, Value>(Value slot, Value logit,
+                                               Value isVisible)>
+        weigh;
+    /// By a lane, for each head and block with a visible slot: the highest
+    /// that counts, what all weigh against it, and the highest to compare, NaN
+    /// where all are.
+    llvm::function_ref<void(Value head, Value block, const SoftmaxSum &sum,
+                            Value highest)>
+        store;
+  };
+
+  void scan(Value firstHead, Value first, Value end, int64_t warps, Store store,
+            const Blocks *blocks);
   Places findPlaces(Value first);
   /// Page and slot of a row of a tile.
   std::pair<Value, Value> getRow(const Places &places, Value row);

@@ -53,6 +53,57 @@ func.func @heads(
 
 // -----
 
+// 64 groups of four heads: two blocks of a cluster share all pages of each. One
+// block would leave half of the multiprocessors without any.
+// CHECK-LABEL: func.func @pages(
+// WIDE-NOT: schedule
+// WIDE: vashista.attend {{.*}} schedule <warps = 16, vector = 8, stages = 8, blocks = 1, cluster = 2, fuse = true> :
+// ALONE: vashista.score {{.*}}#vashista.summary{{.*}} schedule
+// ALONE: vashista.pick {{.*}} pages {{.*}} schedule
+// ALONE: vashista.attend {{.*}} cluster = 1, fuse = true> :
+func.func @pages(
+    %q: tensor<8x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
+    %v: tensor<?x8x16x128xbf16>, %table: tensor<8x8192xi32>,
+    %lens: tensor<8xi32>, %mean: tensor<?x8x128xbf16>)
+    -> tensor<8x32x128xf32> {
+  %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q
+      keys(%k) values(%v) table(%table) lens(%lens) summary <mean>(%mean)
+      policy <pages = 64, candidates = 128, sinks = 4, window = 64>
+      scale 0.0883883461
+      : (tensor<8x32x128xbf16>, tensor<?x8x16x128xbf16>,
+         tensor<?x8x16x128xbf16>, tensor<8x8192xi32>, tensor<8xi32>,
+         tensor<?x8x128xbf16>)
+      -> (tensor<8x32x128xf32>, tensor<8x32xf32>, tensor<8x32xf32>,
+          tensor<8x32xf32>, tensor<8x8xi32>, tensor<8x8xi1>)
+  return %o : tensor<8x32x128xf32>
+}
+
+// -----
+
+// What fmas score, as of one head, other kernels read faster than clusters.
+// CHECK-LABEL: func.func @single(
+// CHECK: vashista.score {{.*}}#vashista.summary{{.*}} schedule
+// CHECK: vashista.pick {{.*}} pages {{.*}} schedule
+// CHECK: vashista.attend {{.*}} fuse = true> :
+func.func @single(
+    %q: tensor<2x32x128xbf16>, %k: tensor<?x32x16x128xbf16>,
+    %v: tensor<?x32x16x128xbf16>, %table: tensor<2x8192xi32>,
+    %lens: tensor<2xi32>, %mean: tensor<?x32x128xbf16>)
+    -> tensor<2x32x128xf32> {
+  %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q
+      keys(%k) values(%v) table(%table) lens(%lens) summary <mean>(%mean)
+      policy <pages = 64, candidates = 128, sinks = 4, window = 64>
+      scale 0.0883883461
+      : (tensor<2x32x128xbf16>, tensor<?x32x16x128xbf16>,
+         tensor<?x32x16x128xbf16>, tensor<2x8192xi32>, tensor<2xi32>,
+         tensor<?x32x128xbf16>)
+      -> (tensor<2x32x128xf32>, tensor<2x32xf32>, tensor<2x32xf32>,
+          tensor<2x32xf32>, tensor<2x32xi32>, tensor<2x32xi1>)
+  return %o : tensor<2x32x128xf32>
+}
+
+// -----
+
 // 64 groups of four heads: blocks of a cluster share the long lists.
 // CHECK-LABEL: func.func @certified(
 // SMALL-LABEL: func.func @certified(

@@ -355,7 +355,7 @@ func.func @score_keys(
 // CHECK: vector.load {{.*}} : memref<?x4x157x2xf32
 // CHECK: memref.atomic_rmw addi {{.*}} memref<49xi32, #gpu.address_space<workgroup>>
 // CHECK: memref.load {{.*}} : memref<3x4x2500xf32
-// CHECK: memref.atomic_rmw ori {{.*}} memref<2x256xi32, #gpu.address_space<workgroup>>
+// CHECK: memref.atomic_rmw ori {{.*}} memref<2x79xi32, #gpu.address_space<workgroup>>
 // CHECK: vector.load {{.*}} : memref<3x4x2500xf32
 func.func @pick_pages(
     %q: tensor<3x4x128xbf16>, %mean: tensor<?x2x128xbf16>,
