@@ -94,8 +94,7 @@ private:
   Value getBits(Value slot, ArrayRef<Value> ofHeads);
   bool hasAlways() { return pick.getSinks() > 0 || pick.getWindow() > 0; }
   void pickBest();
-  void findPlace(Value slot, Value at);
-  SmallVector<Value> getRow(Value page, Value slot);
+  void findPlaces();
   void weigh();
   void addValues();
   void writeOutputs();
@@ -298,6 +297,7 @@ void AttendBest::attend() {
   end = b.toIndex(b.load(range, b.index(1)));
   if (blocks > 1)
     first = b.minI(b.toIndex(b.load(range, b.index(0))), end);
+  findPlaces();
   weigh();
   b.barrier();
   addValues();
@@ -418,11 +418,7 @@ void AttendBest::pickBest() {
   best.find(all, budget, this->best.getUsual());
   Value count = best.forEachPick(all, [&](Value i, Value number) {
     Value slot = b.subI(best.getSlot(i), firstSlot);
-    auto write = [&] {
-      Value at = b.toIndex(number);
-      b.store(b.toI32(slot), chosen, at);
-      findPlace(b.addI(firstSlot, slot), at);
-    };
+    auto write = [&] { b.store(b.toI32(slot), chosen, b.toIndex(number)); };
     if (blocks == 1)
       return write();
     Value isOwn =
@@ -441,22 +437,20 @@ void AttendBest::pickBest() {
              [&] { b.store(count, range, b.index(1)); });
 }
 
-void AttendBest::findPlace(Value slot, Value at) {
-  Slots::Place place = scan.slots->find(slot).first;
-  b.store(b.toI32(place.page), pages, at);
-  b.store(b.toI32(place.slot), places, at);
+/// A thread for each pick.
+void AttendBest::findPlaces() {
+  b.forLoop(b.addI(first, thread), end, warps * kWarp, [&](Value at) {
+    Value slot = b.toIndex(b.load(chosen, at));
+    Slots::Place place = scan.slots->find(b.addI(firstSlot, slot)).first;
+    b.store(b.toI32(place.page), pages, at);
+    b.store(b.toI32(place.slot), places, at);
+  });
 }
 
-/// Where a row of values begins.
-SmallVector<Value> AttendBest::getRow(Value page, Value slot) {
-  if (op.getLayout() == Layout::hnd)
-    return {page, kvHead, slot};
-  return {page, slot, kvHead};
-}
-
-/// A warp for each head.
+/// A warp for each head, from the last one on: the first ones find places.
 void AttendBest::weigh() {
-  b.forLoop(warp, b.index(group), warps, [&](Value head) {
+  Value last = b.subI(b.index(warps - 1), warp);
+  b.forLoop(last, b.index(group), warps, [&](Value head) {
     auto load = [&](Value at) {
       Value slot = b.toIndex(b.load(chosen, at));
       Value score = b.load(scores, getAt(head, slot));
@@ -498,8 +492,10 @@ void AttendBest::addValues() {
             numbers.push_back(number);
             // In place of what is not there stands what is.
             Value at = b.minI(number, last);
-            SmallVector<Value> row =
-                getRow(b.loadIndex(pages, at), b.loadIndex(places, at));
+            SmallVector<Value> row = {b.loadIndex(pages, at), kvHead};
+            row.insert(op.getLayout() == Layout::hnd ? row.end()
+                                                     : row.begin() + 1,
+                       b.loadIndex(places, at));
             rows.push_back(loadChannels(b, values, row, within));
           }
           for (auto [number, row] : llvm::zip_equal(numbers, rows)) {

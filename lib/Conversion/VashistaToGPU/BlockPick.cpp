@@ -120,6 +120,38 @@ BlockPick::run(function_ref<void(Value page, Value at)> write) {
   return {found[0], found[1]};
 }
 
+void BlockPick::loadRefs(ArrayRef<Value> isThere) {
+  Value sums = memory.findings.sums;
+  int64_t parts = cast<MemRefType>(sums.getType()).getDimSize(2);
+  auto load = [&](int64_t head, Value part) -> SoftmaxSum {
+    SmallVector<Value> both = b.loadFloats(
+        sums, {row, b.addI(firstHead, b.index(head)), part, b.index(0)}, 2);
+    return {both[0], both[1]};
+  };
+  const int64_t numBlocks = llvm::divideCeil(numPages, kBlock);
+  if (parts < numBlocks) {
+    SmallVector<SmallVector<SoftmaxSum>> all(group);
+    for (int64_t head = 0; head < group; ++head)
+      for (int64_t part = 0; part < parts; ++part)
+        all[head].push_back(load(head, b.index(part)));
+    for (ArrayRef<SoftmaxSum> ofHead : all)
+      refs.push_back(toRef(b, joinSums(b, ofHead)));
+    return;
+  }
+  SmallVector<SmallVector<SoftmaxSum>> all(group);
+  for (int64_t head = 0; head < group; ++head)
+    for (auto [block, is] : llvm::zip_equal(blocks, isThere)) {
+      SoftmaxSum found = load(head, block);
+      all[head].push_back({b.select(is, found.top, b.negInf()),
+                           b.select(is, found.sum, b.f32(0.0f))});
+    }
+  findRefs(b, warps, group, memory.perWarp, memory.refs, [&](int64_t head) {
+    return all[head].size() == 1 ? all[head][0] : joinSums(b, all[head]);
+  });
+  for (int64_t head = 0; head < group; ++head)
+    refs.push_back(b.load(memory.refs, b.index(head)));
+}
+
 void BlockPick::loadBlocks() {
   // So many threads are a group (BestScores), of blocks that lie apart: a short
   // sequence has some in each.
@@ -137,25 +169,13 @@ void BlockPick::loadBlocks() {
     blocks.push_back(b.minI(block, b.subI(number, b.index(1))));
   }
   SmallVector<SmallVector<Value>> ofBlocks(own);
-  SmallVector<SoftmaxSum> sums;
-  for (int64_t head = 0; head < group; ++head) {
-    SmallVector<SoftmaxSum> parts;
-    for (int64_t i = 0; i < own; ++i) {
-      SmallVector<Value> at = {row, b.addI(firstHead, b.index(head)),
-                               blocks[i]};
-      ofBlocks[i].push_back(b.load(memory.findings.tops, at));
-      at.push_back(b.index(0));
-      SmallVector<Value> sum = b.loadFloats(memory.findings.sums, at, 2);
-      parts.push_back({b.select(isThere[i], sum[0], b.negInf()),
-                       b.select(isThere[i], sum[1], b.f32(0.0f))});
-    }
-    sums.push_back(own == 1 ? parts[0] : joinSums(b, parts));
-  }
+  for (int64_t head = 0; head < group; ++head)
+    for (int64_t i = 0; i < own; ++i)
+      ofBlocks[i].push_back(
+          b.load(memory.findings.tops,
+                 {row, b.addI(firstHead, b.index(head)), blocks[i]}));
   if (group > 1)
-    findRefs(b, warps, group, memory.perWarp, memory.refs,
-             [&](int64_t head) { return sums[head]; });
-  for (int64_t head = 0; group > 1 && head < group; ++head)
-    refs.push_back(b.load(memory.refs, b.index(head)));
+    loadRefs(isThere);
   Value none = b.f32(std::numeric_limits<float>::quiet_NaN());
   for (int64_t i = 0; i < own; ++i) {
     tops.push_back(b.select(isThere[i], compareHeads(ofBlocks[i]), none));

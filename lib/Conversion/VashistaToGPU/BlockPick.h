@@ -63,6 +63,9 @@ public:
 private:
   static constexpr int64_t kBlock = PageFindings::kBlock;
 
+  /// What heads are compared by: of few sums each thread finds it itself, of
+  /// those of blocks all have some.
+  void loadRefs(llvm::ArrayRef<Value> isThere);
   void loadBlocks();
   /// The best of the heads' scores of the same, each against its head's ref.
   Value compareHeads(llvm::ArrayRef<Value> scores);

@@ -76,16 +76,16 @@ struct ScanFindings {
   static constexpr int64_t kOfLevel = 16, kPerBit = kOfLevel * kLevelsOfBit;
   static constexpr float kPerNat = kPerBit * 1.44269504f;
 };
-/// What a scan of summaries leaves beside scores, for who picks pages: buffers,
-/// of blocks of kBlock pages each that have a visible one.
+/// What a scan of summaries leaves beside scores, for who picks pages: buffers.
 struct PageFindings {
-  static constexpr int64_t kBlock = 16;
-  /// [R, H, blocks, 2] f32: the highest of the weighted scores (PagesOfPick.h),
-  /// and what all weigh against it.
+  /// [R, H, parts, 2] f32, of each block of a kernel or, of kBlock pages each,
+  /// as many as tops: the highest of the weighted scores (PagesOfPick.h), and
+  /// what all weigh against it.
   mlir::Value sums;
-  /// [R, H, blocks] f32: the highest of pages that are free to be picked, NaN
-  /// where none is.
+  /// [R, H, blocks] f32, of blocks of kBlock pages each that have a visible
+  /// one: the highest of those that are free to be picked, NaN where none is.
   mlir::Value tops;
+  static constexpr int64_t kBlock = 16;
 };
 /// What a pick leaves beside its results: buffers, or null.
 struct PickFindings {

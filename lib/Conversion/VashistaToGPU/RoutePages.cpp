@@ -37,7 +37,7 @@ SmallVector<Value> RoutePages::allocate(Value rows) {
   if (!keepsScores)
     allocate({dynamic, heads, of.numPages});
   if (leavesBlocks) {
-    allocate({dynamic, heads, numBlocks, 2});
+    allocate({dynamic, heads, blocks, 2});
     allocate({dynamic, heads, numBlocks});
   }
   return buffers;
@@ -102,7 +102,8 @@ void RoutePages::scorePages() {
   for (int64_t head = 0; head < of.group; head += scan.heads) {
     Value firstHead = b.index(std::min(head, last));
     if (leavesBlocks)
-      scan.scanPages(firstHead, first, end, warps, store, *pages, findings);
+      scan.scanPages(firstHead, first, end, warps, store, *pages, findings,
+                     block, shared.perWarp);
     else
       scan.scan(firstHead, first, end, warps, store);
   }

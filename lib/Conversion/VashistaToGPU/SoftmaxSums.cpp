@@ -114,9 +114,10 @@ static void joinLanes(WarpBuilder &b, MutableArrayRef<SoftmaxSum> all) {
 }
 
 // Each warp's sums, and then a warp for each head.
-void vashista::findRefs(WarpBuilder &b, int64_t warps, int64_t group,
-                        Value perWarp, Value refs,
-                        function_ref<SoftmaxSum(int64_t)> getOwn) {
+void vashista::joinThreads(
+    WarpBuilder &b, int64_t warps, int64_t group, Value perWarp,
+    function_ref<SoftmaxSum(int64_t)> getOwn,
+    function_ref<void(Value, const SoftmaxSum &)> storeAll) {
   constexpr int64_t kHeads = kRefColumns / 2;
   Value warp = b.divU(b.threadId(), b.index(kWarp)),
         lane = b.remU(b.threadId(), b.index(kWarp));
@@ -151,10 +152,17 @@ void vashista::findRefs(WarpBuilder &b, int64_t warps, int64_t group,
       SoftmaxSum all = {load(column, b.negInf()),
                         load(b.addI(column, b.index(1)), b.f32(0.0f))};
       joinLanes(b, all);
-      b.ifThen(isFirst, [&] {
-        b.store(toRef(b, all), refs, b.addI(i, b.index(first)));
-      });
+      b.ifThen(isFirst, [&] { storeAll(b.addI(i, b.index(first)), all); });
     });
     b.barrier();
   }
+}
+
+void vashista::findRefs(WarpBuilder &b, int64_t warps, int64_t group,
+                        Value perWarp, Value refs,
+                        function_ref<SoftmaxSum(int64_t)> getOwn) {
+  joinThreads(b, warps, group, perWarp, getOwn,
+              [&](Value head, const SoftmaxSum &sum) {
+                b.store(toRef(b, sum), refs, head);
+              });
 }

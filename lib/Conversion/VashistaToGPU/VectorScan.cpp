@@ -135,7 +135,7 @@ void VectorScan::begin(Given &given, Value row, Value kvHead,
 }
 
 void VectorScan::scan(Value firstHead, Value first, Value end, int64_t warps,
-                      Store store, const Blocks *blocks) {
+                      Store store, Blocks *blocks) {
   Value thread = b.threadId(), zero = b.index(0);
   Value warp = b.divU(thread, b.index(kWarp));
   Value isOwn =
@@ -152,14 +152,28 @@ void VectorScan::scan(Value firstHead, Value first, Value end, int64_t warps,
   Value last = b.maxI(b.minI(end, slots->numSlots), first);
   Value start = b.addI(first, b.mulI(warp, b.index(tile)));
   int64_t step = warps * tile;
+  const bool addsUp = blocks && blocks->addsUp;
+  auto packSums = [&] {
+    SmallVector<Value> all;
+    for (int64_t i = 0; addsUp && i < 2; ++i)
+      all.append({blocks->sums[i].top, blocks->sums[i].sum});
+    return all;
+  };
+  auto unpack = [&](ValueRange all) {
+    for (int64_t i = 0; addsUp && i < 2; ++i)
+      blocks->sums[i] = {all[2 * i], all[2 * i + 1]};
+  };
   auto scanTile = [&](Value tileStart, ValueRange carried) {
     Places here = {carried[0], carried[1], carried[2]};
+    unpack(carried.drop_front(3));
     Value after = b.addI(tileStart, b.index(step));
     Value isMore = b.compare(CmpIPredicate::slt, after, last);
     Places next = findPlaces(b.select(isMore, after, tileStart));
     if (multiplies()) {
       scanBlocks(firstHead, here, tileStart, end, columns, store, blocks);
-      return next.pack();
+      SmallVector<Value> all = next.pack();
+      llvm::append_range(all, packSums());
+      return all;
     }
     SmallVector<SmallVector<Numbers>> loaded;
     for (int64_t row = 0; row < rows; ++row) {
@@ -192,9 +206,13 @@ void VectorScan::scan(Value firstHead, Value first, Value end, int64_t warps,
     return next.pack();
   };
   Value some = b.compare(CmpIPredicate::slt, start, last);
-  b.ifThen(some, [&] {
-    b.forLoop(start, last, step, findPlaces(start).pack(), scanTile);
-  });
+  unpack(b.ifThen(some, packSums(), [&]() -> SmallVector<Value> {
+    SmallVector<Value> carried = findPlaces(start).pack();
+    llvm::append_range(carried, packSums());
+    SmallVector<Value> found = b.forLoop(start, last, step, carried, scanTile);
+    found.erase(found.begin(), found.begin() + 3);
+    return found;
+  }));
   // What follows the last tile is not visible.
   Value tiles =
       b.createOrFold<arith::CeilDivUIOp>(b.subI(last, first), b.index(tile));
@@ -225,7 +243,7 @@ SmallVector<Value> VectorScan::makeColumns(Value firstHead) {
 
 void VectorScan::scanBlocks(Value firstHead, const Places &here,
                             Value tileStart, Value end, ArrayRef<Value> columns,
-                            Store store, const Blocks *blocks) {
+                            Store store, Blocks *blocks) {
   Value inBlock = b.divU(lane, b.index(4)), quarter = b.remU(lane, b.index(4));
   constexpr int64_t kHalf = kBlock / 2;
   Type element = getElementTypeOrSelf(parts[0]);
@@ -284,15 +302,16 @@ void VectorScan::scanBlocks(Value firstHead, const Places &here,
         continue;
       Value first = b.addI(tileStart, b.index(block * kBlock));
       Value isBlock = b.compare(CmpIPredicate::slt, first, end);
-      leaveBlock(b.andI(isBlock, isHead), head, first, slots, logits,
-                 areVisible, *blocks);
+      findInBlock(i, b.andI(isBlock, isHead), head, first, slots, logits,
+                  areVisible, *blocks);
     }
   }
 }
 
 void VectorScan::scanPages(Value firstHead, Value first, Value end,
                            int64_t warps, Store store, PagesOfPick &pages,
-                           const PageFindings &findings) {
+                           const PageFindings &findings, Value part,
+                           Value perWarp) {
   // Of a page that is not free nothing is compared; NaN is -inf.
   auto weigh = [&](Value page, Value logit, Value isVisible) {
     Value score = pages.weigh(toScore(logit), page);
@@ -302,41 +321,72 @@ void VectorScan::scanPages(Value firstHead, Value first, Value end,
                      b.select(pages.isFree(page), score, nan));
   };
   Value groupsFirst = b.mulI(slots->kvHead, b.index(group));
-  auto leave = [&](Value head, Value block, const SoftmaxSum &sum, Value top) {
-    Value at[] = {slots->row, b.addI(groupsFirst, head), block};
+  auto leaveSum = [&](Value head, Value at, const SoftmaxSum &sum) {
     b.storeFloats({sum.top, sum.sum}, findings.sums,
-                  {at[0], at[1], at[2], b.index(0)});
-    b.store(top, findings.tops, at);
+                  {slots->row, b.addI(groupsFirst, head), at, b.index(0)});
   };
-  Blocks blocks = {weigh, leave};
+  auto leave = [&](Value head, Value block, Value highest,
+                   const SoftmaxSum &sum) {
+    if (!part)
+      leaveSum(head, block, sum);
+    b.store(highest, findings.tops,
+            {slots->row, b.addI(groupsFirst, head), block});
+  };
+  SoftmaxSum nothing = {b.negInf(), b.f32(0.0f)};
+  Blocks blocks = {weigh, leave, part != nullptr, {nothing, nothing}};
   scan(firstHead, first, end, warps, store, &blocks);
+  if (!part)
+    return;
+  auto getOwn = [&](int64_t head) -> SoftmaxSum {
+    Value has = b.compare(CmpIPredicate::eq, b.remU(lane, b.index(4)),
+                          b.index(head / 2));
+    SoftmaxSum own = blocks.sums[head % 2];
+    return {b.select(has, own.top, nothing.top),
+            b.select(has, own.sum, nothing.sum)};
+  };
+  joinThreads(b, warps, heads, perWarp, getOwn,
+              [&](Value head, const SoftmaxSum &all) {
+                leaveSum(b.addI(firstHead, head), part, all);
+              });
 }
 
 /// Eight lanes have two slots of a head each.
-void VectorScan::leaveBlock(Value stores, Value head, Value first,
-                            ArrayRef<Value> ofSlots, ArrayRef<Value> logits,
-                            ArrayRef<Value> areVisible, const Blocks &blocks) {
+void VectorScan::findInBlock(int64_t number, Value stores, Value head,
+                             Value first, ArrayRef<Value> ofSlots,
+                             ArrayRef<Value> logits, ArrayRef<Value> areVisible,
+                             Blocks &blocks) {
+  assert(tile <= kWarp && "no tile has slots of the next part");
+  auto larger = [&](Value x, Value y) { return b.maxNumber(x, y); };
   auto join = [&](Value value, auto of) {
     return b.combine(value, of, /*first=*/4);
   };
-  auto larger = [&](Value x, Value y) { return b.maxNumber(x, y); };
-  SmallVector<Value> counted;
-  Value highest;
+  SmallVector<Value> counted, compared;
   for (auto [slot, logit, isVisible] :
        llvm::zip_equal(ofSlots, logits, areVisible)) {
-    auto [counts, compared] = blocks.weigh(slot, logit, isVisible);
+    auto [counts, compares] = blocks.weigh(slot, logit, isVisible);
     counted.push_back(counts);
-    highest = highest ? larger(highest, compared) : compared;
+    compared.push_back(compares);
   }
-  SoftmaxSum all = {join(larger(counted[0], counted[1]), larger), nullptr};
+  Value highest = join(larger(compared[0], compared[1]), larger);
+  SoftmaxSum all = {larger(counted[0], counted[1]), nullptr};
+  if (blocks.addsUp)
+    all.top = larger(blocks.sums[number].top, all.top);
+  else
+    all.top = join(all.top, larger);
   Value shift = toShift(b, all.top);
-  all.sum = join(
-      b.addF(toWeight(b, counted[0], shift), toWeight(b, counted[1], shift)),
-      [&](Value x, Value y) { return b.addF(x, y); });
-  highest = join(highest, larger);
+  all.sum =
+      b.addF(toWeight(b, counted[0], shift), toWeight(b, counted[1], shift));
+  if (blocks.addsUp) {
+    SoftmaxSum &before = blocks.sums[number];
+    Value weight = toWeight(b, before.top, shift);
+    all.sum = math::FmaOp::create(b, before.sum, weight, all.sum);
+    before = all;
+  } else {
+    all.sum = join(all.sum, [&](Value x, Value y) { return b.addF(x, y); });
+  }
   Value isOne = b.compare(CmpIPredicate::ult, lane, b.index(4));
   b.ifThen(b.andI(stores, isOne), [&] {
-    blocks.store(head, b.divU(first, b.index(kBlock)), all, highest);
+    blocks.store(head, b.divU(first, b.index(kBlock)), highest, all);
   });
 }
 

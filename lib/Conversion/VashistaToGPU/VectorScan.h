@@ -64,10 +64,13 @@ public:
             Store store) {
     scan(firstHead, first, end, warps, store, /*blocks=*/nullptr);
   }
-  /// The same of summaries by tensor cores, which leaves what a pick makes of
-  /// blocks of pages, too.
+  /// The same of summaries by tensor cores, which leaves findings, too. Sums
+  /// are those of blocks of pages or, where `part` says whose they are, of all
+  /// of these: by `perWarp`, [warps, kRefColumns or more] i32 of the block;
+  /// ends with a barrier then.
   void scanPages(Value firstHead, Value first, Value end, int64_t warps,
-                 Store store, PagesOfPick &pages, const PageFindings &findings);
+                 Store store, PagesOfPick &pages, const PageFindings &findings,
+                 Value part = nullptr, Value perWarp = nullptr);
   /// Whether rows are multiplied by tensor cores, if a tile has whole blocks.
   static bool canMultiply(ScoreOp op);
   bool multiplies() const { return byProducts; }
@@ -93,22 +96,24 @@ private:
     llvm::SmallVector<Value> pack() const { return {page, slot, visible}; }
   };
 
-  /// What a scan by tensor cores may leave of kBlock slots.
+  /// What a scan by tensor cores may find of kBlock slots.
   struct Blocks {
     /// A slot's score as it counts in a sum, and as it is compared.
     llvm::function_ref<std::pair<Value, Value>(Value slot, Value logit,
                                                Value isVisible)>
         weigh;
-    /// By a lane, for each head and block with a visible slot: the highest
-    /// that counts, what all weigh against it, and the highest to compare, NaN
-    /// where all are.
-    llvm::function_ref<void(Value head, Value block, const SoftmaxSum &sum,
-                            Value highest)>
+    /// By a lane, for each head and block with a visible slot: the highest to
+    /// compare, NaN where all are; and the sum, unless these are added up.
+    llvm::function_ref<void(Value head, Value block, Value highest,
+                            const SoftmaxSum &sum)>
         store;
+    bool addsUp;
+    /// What a lane has of the two heads that it has slots of.
+    std::array<SoftmaxSum, 2> sums;
   };
 
   void scan(Value firstHead, Value first, Value end, int64_t warps, Store store,
-            const Blocks *blocks);
+            Blocks *blocks);
   Places findPlaces(Value first);
   /// Page and slot of a row of a tile.
   std::pair<Value, Value> getRow(const Places &places, Value row);
@@ -117,11 +122,12 @@ private:
   /// Of a tile of whole blocks of 16 rows, by tensor cores.
   void scanBlocks(Value firstHead, const Places &here, Value tileStart,
                   Value end, llvm::ArrayRef<Value> columns, Store store,
-                  const Blocks *blocks);
-  /// By those of its lanes of which `stores` holds.
-  void leaveBlock(Value stores, Value head, Value first,
-                  llvm::ArrayRef<Value> slots, llvm::ArrayRef<Value> logits,
-                  llvm::ArrayRef<Value> areVisible, const Blocks &blocks);
+                  Blocks *blocks);
+  /// Of a lane's head of that number; lanes of which `stores` holds leave what
+  /// they have together.
+  void findInBlock(int64_t number, Value stores, Value head, Value first,
+                   llvm::ArrayRef<Value> slots, llvm::ArrayRef<Value> logits,
+                   llvm::ArrayRef<Value> areVisible, Blocks &blocks);
   /// The heads as columns of products: 4 pairs of each 32 channels.
   llvm::SmallVector<Value> makeColumns(Value firstHead);
   /// Where a row begins, or has a channel.
