@@ -60,6 +60,8 @@ SmallVector<MemRefType> BlockPick::getBuffers(PickOp op, WarpBuilder &b,
 }
 
 int64_t BlockPick::getSharedBytes(PickOp op, int64_t warps) {
+  if (!isPossible(op, warps))
+    return 0;
   return 4 * (getNumBlocks(op) + getRoom(op, warps) + 2 * getNumWords(op));
 }
 

@@ -7,12 +7,14 @@
 //===----------------------------------------------------------------------===//
 
 //
-// A scan has left what each block of pages comes to and the highest scores of
-// each (PageFindings). Heads are compared by the sums; the need-th best block's
-// highest score is one that as many pages reach, and only blocks whose highest
-// does are read. Where too many reach it, as of equal scores, nothing is found.
+// A scan has left the highest scores of each block of pages, and what all pages
+// come to (PageFindings). Heads are compared by the latter; the need-th best
+// block's highest score is one that as many pages reach, and only blocks whose
+// highest does are read. Where too many reach it, as of equal scores, nothing
+// is found.
 //
-// Bytes: 12 G of each block, and 4 G kBlock of some of them, about need.
+// Bytes: 4 G of each block, 8 G of each sum, and 4 G kBlock of some of the
+// blocks, about need.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,6 +38,7 @@ public:
   /// Memory of a block that has nothing else to do with it.
   static llvm::SmallVector<mlir::MemRefType>
   getBuffers(PickOp op, WarpBuilder &b, int64_t warps);
+  /// What these are; 0 where it is not possible.
   static int64_t getSharedBytes(PickOp op, int64_t warps);
 
   /// Pages that are picked by their scores, mostly, for BestScores.

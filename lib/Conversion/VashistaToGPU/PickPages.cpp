@@ -7,8 +7,8 @@
 //===----------------------------------------------------------------------===//
 
 //
-// By what a scan has left of blocks of them (BlockPick.h), or where that cannot
-// be, and where pages are few, by PickFew.cpp.
+// By what a scan has left of blocks of them (BlockPick.h) or, where that cannot
+// be, or they are few, by PickFew.cpp.
 //
 //===----------------------------------------------------------------------===//
 

@@ -10,7 +10,7 @@
 // Bytes of a launch: the parts of each visible slot, once for each 8 heads of a
 // KV head (by fmas 4 for two parts, 2 for a box), and a score for each head and
 // slot is written; a bound, too, where it is not the score, and for a pick of
-// many pages 12 bytes of each head and 16 slots.
+// many pages what PageFindings are.
 //
 //===----------------------------------------------------------------------===//
 

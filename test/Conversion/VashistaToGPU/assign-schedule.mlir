@@ -80,6 +80,27 @@ func.func @pages(
 
 // -----
 
+// More pages are picked than a block can compare by blocks of them: of all then.
+// CHECK-LABEL: func.func @many(
+// WIDE: vashista.attend {{.*}} schedule <warps = 16, vector = 8, stages = 8, blocks = 1, cluster = 1, fuse = true> :
+func.func @many(
+    %q: tensor<32x32x128xbf16>, %k: tensor<?x8x4x128xbf16>,
+    %v: tensor<?x8x4x128xbf16>, %table: tensor<32x8192xi32>,
+    %lens: tensor<32xi32>, %mean: tensor<?x8x128xbf16>)
+    -> tensor<32x32x128xf32> {
+  %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q
+      keys(%k) values(%v) table(%table) lens(%lens) summary <mean>(%mean)
+      policy <pages = 300, candidates = 128> scale 0.0883883461
+      : (tensor<32x32x128xbf16>, tensor<?x8x4x128xbf16>,
+         tensor<?x8x4x128xbf16>, tensor<32x8192xi32>, tensor<32xi32>,
+         tensor<?x8x128xbf16>)
+      -> (tensor<32x32x128xf32>, tensor<32x32xf32>, tensor<32x32xf32>,
+          tensor<32x32xf32>, tensor<32x8xi32>, tensor<32x8xi1>)
+  return %o : tensor<32x32x128xf32>
+}
+
+// -----
+
 // What fmas score, as of one head, other kernels read faster than clusters.
 // CHECK-LABEL: func.func @single(
 // CHECK: vashista.score {{.*}}#vashista.summary{{.*}} schedule
