@@ -415,7 +415,7 @@ void AttendBest::pickBest() {
     all.add(b.select(isThere[i], getBits(slot, ofSlots[i]),
                      b.i32(Candidates::kNothing)));
   }
-  best.find(all, budget, this->best.getUsual());
+  best.find(all, budget, BestScores::getUsual(pick));
   Value count = best.forEachPick(all, [&](Value i, Value number) {
     Value slot = b.subI(best.getSlot(i), firstSlot);
     auto write = [&] { b.store(b.toI32(slot), chosen, b.toIndex(number)); };

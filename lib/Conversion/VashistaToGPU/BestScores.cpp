@@ -39,6 +39,13 @@ void Candidates::add(Value bits) {
   scores.push_back(score);
 }
 
+int64_t BestScores::getUsual(PickOp op) {
+  int64_t unit = op.getUnit() == SlotUnit::pages ? op.getPageSize() : 1;
+  return static_cast<int64_t>(op.getBudget()) -
+         llvm::divideCeil(op.getSinks(), unit) -
+         llvm::divideCeil(op.getWindow(), unit);
+}
+
 int64_t BestScores::getNumFew(int64_t warps, int64_t usual) {
   int64_t members = getMembers(warps, usual);
   if (members == 0)

@@ -11,6 +11,8 @@
 
 #include "WarpBuilder.h"
 
+#include "vashista/Dialect/Vashista/IR/Vashista.h"
+
 namespace vashista {
 
 /// A score as an unsigned number of the same order, above 0; NaN as -inf.
@@ -80,6 +82,9 @@ public:
     return 2 * warps * kWarp / members;
   }
   static int64_t getNumFew(int64_t warps, int64_t usual);
+  /// Slots that a pick takes by their scores, mostly: the rest of its budget it
+  /// takes in any case.
+  static int64_t getUsual(PickOp op);
   /// The same of slots that nobody holds: `need` of `available` ones, both i32,
   /// where the thread has the highest score of some as `top`, NaN of none.
   /// gather(least, room), by all threads, puts scores that are `least` or more

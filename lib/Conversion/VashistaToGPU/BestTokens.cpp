@@ -38,16 +38,11 @@ int64_t BestTokens::getNumScores(int64_t warps, int64_t blocks) const {
   return most;
 }
 
-int64_t BestTokens::getUsual() const {
-  PickOp tokens = pick;
-  return budget - static_cast<int64_t>(tokens.getSinks() + tokens.getWindow());
-}
-
 int64_t BestTokens::getNumFew(int64_t warps) const {
-  int64_t words = BestScores::getNumFew(warps, getUsual());
+  int64_t words = BestScores::getNumFew(warps, BestScores::getUsual(pick));
   if (route)
     words = std::max(
-        words, BestScores::getNumFew(warps, BlockPick::getUsual(route->pick)));
+        words, BestScores::getNumFew(warps, BestScores::getUsual(route->pick)));
   return words;
 }
 

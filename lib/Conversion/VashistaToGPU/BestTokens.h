@@ -25,9 +25,7 @@ struct BestTokens {
 
   /// Of what warps leave for each other.
   static constexpr int64_t kColumns = 8;
-  /// Tokens that are picked by their scores, mostly, and what BestScores has
-  /// room for in all picks.
-  int64_t getUsual() const;
+  /// What BestScores has room for in all picks, i32.
   int64_t getNumFew(int64_t warps) const;
   /// Whether a block has room for the scores of all pages, of which it picks.
   bool keepsPageScores(int64_t warps, int64_t blocks) const;

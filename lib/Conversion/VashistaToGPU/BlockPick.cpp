@@ -47,7 +47,7 @@ static int64_t getNumWords(PickOp op) {
 
 /// Of pages that reach the last one.
 static int64_t getRoom(PickOp op, int64_t warps) {
-  int64_t usual = BlockPick::getUsual(op);
+  int64_t usual = BestScores::getUsual(op);
   return BestScores::getRoom(warps, BestScores::getMembers(warps, usual));
 }
 
@@ -75,7 +75,7 @@ BlockPick::BlockPick(PickOp op, WarpBuilder &b, const PagesOfPick &of,
       lane(b.remU(thread, b.index(kWarp))),
       best(b, warps, /*own=*/kWarp, memory.counters, memory.perWarp,
            memory.few),
-      usual(getUsual(op)) {
+      usual(BestScores::getUsual(op)) {
   Value bit = arith::ShLIOp::create(b, b.i32(1), b.toI32(lane));
   below = b.subI(bit, b.i32(1));
 }
@@ -130,8 +130,7 @@ void BlockPick::loadRefs(ArrayRef<Value> isThere) {
         sums, {row, b.addI(firstHead, b.index(head)), part, b.index(0)}, 2);
     return {both[0], both[1]};
   };
-  const int64_t numBlocks = llvm::divideCeil(numPages, kBlock);
-  if (parts < numBlocks) {
+  if (parts < getNumBlocks(op)) {
     SmallVector<SmallVector<SoftmaxSum>> all(group);
     for (int64_t head = 0; head < group; ++head)
       for (int64_t part = 0; part < parts; ++part)
@@ -163,7 +162,7 @@ void BlockPick::loadBlocks() {
       b.divU(thread, b.index(members)));
   // In place of one that is not there stands one that is.
   Value number = b.divU(b.addI(of.used, b.index(kBlock - 1)), b.index(kBlock));
-  int64_t own = llvm::divideCeil(llvm::divideCeil(numPages, kBlock), threads);
+  int64_t own = llvm::divideCeil(getNumBlocks(op), threads);
   SmallVector<Value> isThere;
   for (int64_t i = 0; i < own; ++i) {
     Value block = b.addI(first, b.index(i * threads));

@@ -41,10 +41,6 @@ public:
   /// What these are; 0 where it is not possible.
   static int64_t getSharedBytes(PickOp op, int64_t warps);
 
-  /// Pages that are picked by their scores, mostly, for BestScores.
-  static int64_t getUsual(PickOp op) {
-    return static_cast<int64_t>(op.getBudget()) - PagesOfPick::getNumAlways(op);
-  }
   struct Memory {
     Value scores;                       // [R, H, pages] f32, not weighed
     PageFindings findings;              // of these

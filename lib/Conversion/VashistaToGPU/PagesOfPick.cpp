@@ -45,9 +45,3 @@ Value PagesOfPick::weigh(Value score, Value page) {
   Value isFull = b.compare(CmpIPredicate::slt, page, numFull);
   return b.addF(score, b.select(isFull, weightOfFull, weightOfLast));
 }
-
-int64_t PagesOfPick::getNumAlways(PickOp pick) {
-  int64_t size = pick.getPageSize();
-  return llvm::divideCeil(pick.getSinks(), size) +
-         llvm::divideCeil(pick.getWindow(), size);
-}

@@ -32,8 +32,6 @@ public:
     return b.andI(b.compare(CmpIPredicate::sge, page, afterSinks),
                   b.compare(CmpIPredicate::slt, page, window));
   }
-  /// Pages that are picked in any case of a long sequence, at least.
-  static int64_t getNumAlways(PickOp pick);
 
   // Pages with visible tokens; those from afterSinks on and below window are
   // free to be picked or not. index

@@ -127,7 +127,7 @@ void PickLauncher::pickFew() {
   for (auto [i, value] : llvm::enumerate(values))
     all.scores.push_back(b.select(
         isIn(free, i), value, b.f32(std::numeric_limits<float>::quiet_NaN())));
-  best.find(all, op.getBudget(), getUsualOfFew());
+  best.find(all, op.getBudget(), BestScores::getUsual(op));
   Value total = best.forEachPick(all, [&](Value i, Value at) {
     Value slot = best.getSlot(i);
     Value id = op.getUnit() == SlotUnit::pages ? slot : getPosition(slot);

@@ -126,8 +126,6 @@ private:
   /// The same of a budget of the best of slots that a block's threads can hold.
   void pickFew();
   void writeFew(Value number);
-  /// Slots that are picked by their scores, mostly, for BestScores.
-  int64_t getUsualOfFew();
   /// The same of pages, by what a scan has left of them.
   void pickPages();
   /// Words of picks that this warp writes: from the first to before the last.

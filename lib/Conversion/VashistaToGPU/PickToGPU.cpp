@@ -72,12 +72,6 @@ static bool needsTail(PickOp op) {
          });
 }
 
-int64_t PickLauncher::getUsualOfFew() {
-  return static_cast<int64_t>(op.getBudget()) -
-         llvm::divideCeil(op.getSinks(), unit) -
-         llvm::divideCeil(op.getWindow(), unit);
-}
-
 int64_t PickLauncher::getOwnOfFew(PickOp op, int64_t warps,
                                   int64_t clusterBlocks) {
   if (op.getMode() == PickMode::proving || needsTail(op) || op.getTaken() ||
@@ -213,8 +207,8 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
   int64_t numWords = numBins + (hasLevels() ? kBins : 0) + kWarp;
   if (fewOwn > 0)
-    numWords =
-        std::max(numWords, BestScores::getNumFew(warps, getUsualOfFew()));
+    numWords = std::max(numWords,
+                        BestScores::getNumFew(warps, BestScores::getUsual(op)));
   SmallVector<MemRefType> buffers = {
       b.sharedType(numWords, i32),
       b.sharedType(kBins, f32),

@@ -193,7 +193,7 @@ Value RoutePages::pickBest() {
       bits = b.select(pages->isFree(page), bits, b.i32(Candidates::kAlways));
     all.add(b.select(isThere, bits, b.i32(Candidates::kNothing)));
   }
-  best.find(all, of.budget, BlockPick::getUsual(pick));
+  best.find(all, of.budget, BestScores::getUsual(pick));
   return best.forEachPick(all, [&](Value i, Value at) {
     b.store(b.toI32(best.getSlot(i)), shared.list, b.toIndex(at));
   });
