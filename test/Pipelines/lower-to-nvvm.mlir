@@ -74,8 +74,9 @@
 // ROUTE-NOT: barrier.cluster
 // ROUTE-NOT: .entry
 
-// Of fewer sequences a cluster of two blocks has a KV head: what its tensor cores
-// score the blocks leave for each other, and wait.
+// Of fewer sequences a cluster of two blocks has a KV head: once both have begun,
+// each stores what its tensor cores find in the other's memory. The next kernel
+// may start when pages are known.
 // RUN: sed 's/8x?xi32/8x8192xi32/g' %source_dir/examples/decode.mlir \
 // RUN:   | vashista-opt -vashista-lower-to-nvvm='format=isa' \
 // RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --check-prefix=SHARED
@@ -85,11 +86,17 @@
 // SHARED-NOT: gpu.launch_func
 // SHARED: .entry route_attend_best_0(
 // SHARED-NOT: .local
+// SHARED: barrier.cluster.arrive
+// SHARED: barrier.cluster.wait
 // SHARED: ld.global.nc.v4.b32
+// SHARED: mapa.shared::cluster
 // SHARED: mma.sync.aligned.m16n8k16
+// SHARED: st.shared::cluster
 // SHARED: barrier.cluster.arrive
 // SHARED: barrier.cluster.wait
 // SHARED: redux.sync.max
+// SHARED: griddepcontrol.launch_dependents
+// SHARED: st.shared::cluster
 // SHARED-NOT: .entry
 
 // Every op has become a launch of a kernel of its own; the host holds buffers and

@@ -347,8 +347,9 @@ def VashistaOverlapLaunchesPass
     that wrote is visible. Its launches get the attribute `vashista.waits`, by which
     the host may ask for an early start: a kernel is launched and makes its first
     indices while the one before it ends or, if that has the attribute
-    `vashista.is_short`, while it runs: that one lets it start. It is what the CUDA
-    programming guide calls programmatic dependent launch.
+    `vashista.is_short`, while it runs: that one lets it start. Others may say so
+    themselves, later. It is what the CUDA programming guide calls programmatic
+    dependent launch.
 
     ```mlir
     gpu.func @fill(%x: memref<f32>, %value: f32) kernel

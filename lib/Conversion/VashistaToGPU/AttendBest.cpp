@@ -17,9 +17,9 @@
 // values, each warp some of them; then all warps' sums are added, and all
 // blocks'.
 //
-// Bytes: the keys of all tokens, the values of those that are picked. Between
-// the blocks of a cluster: a score of each token, by which each block picks of
-// all, and a state of each block.
+// Bytes: the keys of all tokens, the values of those that are picked. Blocks of
+// a cluster store in each other's memory: a score of each token, by which each
+// block picks of all, and a state of each block.
 //
 //===----------------------------------------------------------------------===//
 
@@ -71,7 +71,8 @@ public:
         b(b), best(best), group(best.group), valueDim(best.valueDim),
         numSlots(best.numSlots), budget(best.budget),
         schedule(*op.getSchedule()), warps(schedule.getWarps()),
-        blocks(schedule.getCluster()) {
+        blocks(schedule.getCluster()),
+        keepsScores(best.keepsScores(warps, blocks)) {
     if (best.route)
       route.emplace(*best.route, b, warps, blocks,
                     best.keepsPageScores(warps, blocks));
@@ -87,12 +88,14 @@ private:
   void emit(Given read, Given written);
   /// To the pages that are listed, of which there is one.
   void attend();
-  void shareScores();
-  /// Of all blocks, a head's scores of `own` slots from a multiple of it on.
+  /// A head's scores of `own` slots from a multiple of it on.
   SmallVector<Value> loadScores(int64_t head, Value first, int64_t own);
   /// What a slot scores by its heads, as bits: NaN of what has no score.
   Value getBits(Value slot, ArrayRef<Value> ofHeads);
   bool hasAlways() { return pick.getSinks() > 0 || pick.getWindow() > 0; }
+  /// What these weigh: of what has overflowed a head's ref is 0, as of
+  /// infinity.
+  SoftmaxSum sumLogits(SmallVector<Value> logits, ArrayRef<Value> areThere);
   void pickBest();
   void findPlaces();
   void weigh();
@@ -103,16 +106,25 @@ private:
   Value isWarpsFirst() {
     return b.compare(CmpIPredicate::eq, lane, b.index(0));
   }
+  /// To have begun.
+  void waitForOthers() {
+    if (blocks > 1)
+      b.clusterWait();
+  }
   void waitCluster() {
     if (blocks > 1)
       b.clusterBarrier();
     else
       b.barrier();
   }
-  /// Where the score of a head and of a slot of the block is.
-  Value getAt(Value head, Value slot) {
-    return b.addI(b.mulI(head, b.index(getOwnSlots())), slot);
+  /// Where the logit of a head and of a slot is.
+  SmallVector<Value> getPlace(Value head, Value slot) {
+    if (!keepsScores)
+      return {row, kvHead, head, slot};
+    return {b.addI(b.mulI(head, b.index(numSlots)), slot)};
   }
+  /// Of sums of heads and channels those that a block adds up of all blocks'.
+  int64_t getShare() { return llvm::divideCeil(group * valueDim, blocks); }
   /// What all blocks have told of a head.
   SoftmaxSum joinBlocks(Value head);
   /// What has no weight is 0, and not the quotient.
@@ -137,23 +149,25 @@ private:
   const int64_t group, valueDim, numSlots, budget;
   const ScheduleAttr schedule;
   const int64_t warps, blocks;
+  const bool keepsScores;
 
   size_t numReadByScan = 0;
 
   // Of the kernel.
   Value values, o, lse;
-  // Between blocks: scores [R, Hkv, G, slots] f32, sums of values [R, Hkv,
-  // blocks, G, Dv] f32; for each head highest and sum of picks [R, Hkv, blocks,
-  // G, 2] f32.
-  Value allScores, partials, told;
+  Value logits; // scores or, where these do not fit, [R, Hkv, G, slots] f32
   Value block, firstSlot;
   Value first, end; // of the picks, those of this block
   Value row, kvHead, firstHead, thread, warp, lane;
-  // Of the block: logits of heads and slots, f32; weights of heads and picks,
-  // f32; of picks their slots, and where these are, i32; for each head a ref,
-  // its highest and the sum of weights.
+  // Of the block: logits of heads and all slots and later sums of values, f32;
+  // weights of heads and
+  // picks, f32; of picks their slots, and where these are, i32; for each head a
+  // ref, its highest and the sum of weights.
   Value scores, weights, chosen, pages, places, refs, tops, sums;
-  Value range;                  // of picks of the block, [2] i32
+  Value range; // of picks of the block, [2] i32
+  // What blocks have of its share of sums of values [blocks, share] f32, and of
+  // each head's picks, highest and sum [blocks, G, 2] f32.
+  Value partials, told;
   Value counters, perWarp, few; // of BestScores
   Value list;                   // of pages, i32
   ArrayRef<Value> ofRoute;      // what that has of its own
@@ -178,16 +192,12 @@ SmallVector<Value> AttendBest::launch() {
         b.getI64IntegerAttr(64)));
   }
   unsigned numResults = written.size();
-  if (blocks > 1) {
-    constexpr int64_t dynamic = ShapedType::kDynamic;
-    auto allocate = [&](ArrayRef<int64_t> shape, Type element) {
-      written.push_back(memref::AllocOp::create(
-          b, MemRefType::get(shape, element), rows, b.getI64IntegerAttr(64)));
-    };
-    int64_t kvHeads = scan.numKvHeads;
-    allocate({dynamic, kvHeads, group, numSlots}, b.getF32Type());
-    allocate({dynamic, kvHeads, blocks, group, valueDim}, b.getF32Type());
-    allocate({dynamic, kvHeads, blocks, group, 2}, b.getF32Type());
+  if (!keepsScores) {
+    auto type = MemRefType::get(
+        {ShapedType::kDynamic, scan.numKvHeads, group, numSlots},
+        b.getF32Type());
+    written.push_back(
+        memref::AllocOp::create(b, type, rows, b.getI64IntegerAttr(64)));
   }
   KernelShape shape;
   shape.name = route ? "route_attend_best" : "attend_best";
@@ -211,6 +221,10 @@ SmallVector<Value> AttendBest::launch() {
       b.sharedType({warps, BestTokens::kColumns}, i32),
       b.sharedType(best.getNumFew(warps), i32),
       b.sharedType(2, i32)};
+  if (blocks > 1) {
+    shared.push_back(b.sharedType({blocks, getShare()}, f32));
+    shared.push_back(b.sharedType({blocks, group, 2}, f32));
+  }
   if (route) {
     llvm::append_range(written, route->allocate(rows));
     shared.push_back(b.sharedType(best.route->budget, i32));
@@ -224,6 +238,8 @@ SmallVector<Value> AttendBest::launch() {
                   {&scores, &weights, &chosen, &pages, &places, &refs, &tops,
                    &sums, &counters, &perWarp, &few, &range})
                *place = buffers.take();
+             partials = buffers.take(blocks > 1);
+             told = buffers.take(blocks > 1);
              list = buffers.take(route.has_value());
              ofRoute = buffers.values;
              emit(Given(values.take_front(read.size())),
@@ -240,9 +256,7 @@ void AttendBest::emit(Given read, Given written) {
   values = read.take();
   o = written.take();
   lse = written.take();
-  allScores = written.take(blocks > 1);
-  partials = written.take(blocks > 1);
-  told = written.take(blocks > 1);
+  logits = keepsScores ? scores : written.take();
   firstHead = b.mulI(kvHead, b.index(group));
   firstSlot = b.mulI(block, b.index(getOwnSlots()));
   thread = b.threadId();
@@ -250,21 +264,26 @@ void AttendBest::emit(Given read, Given written) {
   lane = b.remU(thread, b.index(kWarp));
 
   Value any;
+  if (blocks > 1)
+    b.clusterArrive();
   if (route) {
     // What the scan of tokens is given comes first.
     Given ofScan = read;
     read.values = read.values.drop_front(numReadByScan);
     route->begin(read, written, row, kvHead, block);
     any = route->hasPages();
+    waitForOthers();
     b.ifThen(any, [&] {
-      Slots::OwnList pages =
-          route->route({scores, refs, list, counters, perWarp, few, ofRoute});
+      Slots::OwnList pages = route->route(
+          {scores, refs, list, counters, perWarp, few,
+           /*freeAt=*/keepsScores ? group * numSlots : 0, ofRoute});
       scan.begin(ofScan, row, kvHead, pages);
       attend();
     });
   } else {
     scan.begin(read, row, kvHead);
     any = b.compare(CmpIPredicate::sgt, scan.slots->numSlots, b.index(0));
+    waitForOthers();
     b.ifThen(any, [&] { attend(); });
   }
   b.ifThen(arith::XOrIOp::create(b, any, b.boolean(true)),
@@ -272,11 +291,10 @@ void AttendBest::emit(Given read, Given written) {
 }
 
 void AttendBest::attend() {
-  b.ifThen(b.compare(CmpIPredicate::eq, thread, b.index(0)), [&] {
-    b.store(b.i32(budget), range, b.index(0));
-    b.store(b.i32(0), range, b.index(1));
-  });
-  b.barrier();
+  // A block of a cluster fills a multiprocessor: the next kernel's wait for it
+  // there, and not for their launch.
+  if (blocks > 1)
+    b.letNextStart();
   Value endSlot = b.addI(firstSlot, b.index(getOwnSlots()));
   int64_t last = group - scan.heads;
   for (int64_t head = 0; head < group; head += scan.heads)
@@ -286,17 +304,17 @@ void AttendBest::attend() {
                 Value isOver = b.compare(CmpFPredicate::OEQ, logit, b.negInf());
                 Value score = b.select(isOver, b.f32(kOver), logit);
                 score = b.select(isVisible, score, b.negInf());
-                b.store(score, scores, getAt(head, b.subI(slot, firstSlot)));
+                // By which each block picks of all.
+                b.storeInAll(score, logits, getPlace(head, slot),
+                             keepsScores ? blocks : 1);
               });
-  b.barrier();
-  if (blocks > 1)
-    shareScores();
+  waitCluster();
   pickBest();
   b.barrier();
   first = b.index(0);
   end = b.toIndex(b.load(range, b.index(1)));
   if (blocks > 1)
-    first = b.minI(b.toIndex(b.load(range, b.index(0))), end);
+    first = b.toIndex(b.load(range, b.index(0)));
   findPlaces();
   weigh();
   b.barrier();
@@ -305,26 +323,6 @@ void AttendBest::attend() {
   writeOutputs();
   if (blocks > 1)
     mergeBlocks();
-}
-
-/// By which each block picks of all.
-void AttendBest::shareScores() {
-  constexpr int64_t kTogether = 4;
-  int64_t ofBlock = getOwnSlots();
-  assert(ofBlock % kTogether == 0 && "whole vectors of a head");
-  Value own = b.mulI(thread, b.index(kTogether));
-  b.forLoop(
-      own, b.index(group * ofBlock), kTogether * warps * kWarp, [&](Value at) {
-        Value four =
-            vector::LoadOp::create(b, b.vectorType(kTogether), scores, at,
-                                   /*nontemporal=*/false, llvm::MaybeAlign(16));
-        Value head = b.divU(at, b.index(ofBlock)),
-              slot = b.addI(firstSlot, b.remU(at, b.index(ofBlock)));
-        vector::StoreOp::create(b, four, allScores,
-                                ValueRange{row, kvHead, head, slot},
-                                /*nontemporal=*/false, llvm::MaybeAlign(16));
-      });
-  waitCluster();
 }
 
 SmallVector<Value> AttendBest::loadScores(int64_t head, Value first,
@@ -337,11 +335,8 @@ SmallVector<Value> AttendBest::loadScores(int64_t head, Value first,
   for (int64_t i = 0; i < own; i += size) {
     // In place of what is not there stands what is.
     Value slot = b.minI(b.addI(first, b.index(i)), b.index(numSlots - size));
-    SmallVector<Value> at = {getAt(b.index(head), slot)};
-    if (blocks > 1)
-      at = {row, kvHead, b.index(head), slot};
     Value vector = vector::LoadOp::create(
-        b, b.vectorType(size), blocks > 1 ? allScores : scores, at,
+        b, b.vectorType(size), logits, getPlace(b.index(head), slot),
         /*nontemporal=*/false, llvm::MaybeAlign(4 * size));
     for (int64_t j = 0; j < size; ++j)
       found.push_back(
@@ -377,6 +372,16 @@ Value AttendBest::getBits(Value slot, ArrayRef<Value> ofHeads) {
   return b.select(isVisible, bits, b.i32(Candidates::kNothing));
 }
 
+SoftmaxSum AttendBest::sumLogits(SmallVector<Value> logits,
+                                 ArrayRef<Value> areThere) {
+  for (auto [logit, isThere] : llvm::zip_equal(logits, areThere)) {
+    Value isOver = b.compare(CmpFPredicate::OEQ, logit, b.f32(kOver));
+    logit = b.select(isOver, b.absF(b.negInf()), logit);
+    logit = b.select(isThere, logit, b.negInf());
+  }
+  return sumScores(b, logits);
+}
+
 void AttendBest::pickBest() {
   constexpr int64_t kMostKept = 64; // in registers
   int64_t threads = warps * kWarp;
@@ -394,17 +399,9 @@ void AttendBest::pickBest() {
   for (int64_t i = 0; i < own; ++i)
     isThere.push_back(
         b.compare(CmpIPredicate::slt, best.getSlot(i), b.index(numSlots)));
-  // What has overflowed makes a head's ref 0, as infinity does.
   if (group > 1)
-    findRefs(b, warps, group, perWarp, refs, [&](int64_t head) {
-      SmallVector<Value> found = load(head);
-      for (auto [score, is] : llvm::zip_equal(found, isThere)) {
-        Value isOver = b.compare(CmpFPredicate::OEQ, score, b.f32(kOver));
-        score = b.select(isOver, b.absF(b.negInf()), score);
-        score = b.select(is, score, b.negInf());
-      }
-      return sumScores(b, found);
-    });
+    findRefs(b, warps, group, perWarp, refs,
+             [&](int64_t head) { return sumLogits(load(head), isThere); });
   SmallVector<SmallVector<Value>> ofSlots(own);
   for (int64_t head = 0; head < group; ++head)
     for (auto [i, score] : llvm::enumerate(load(head)))
@@ -424,17 +421,18 @@ void AttendBest::pickBest() {
     Value isOwn =
         b.andI(b.compare(CmpIPredicate::sge, slot, b.index(0)),
                b.compare(CmpIPredicate::slt, slot, b.index(getOwnSlots())));
-    b.ifThen(isOwn, [&] {
-      write();
-      memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::mins, number, range,
-                                  b.index(0));
-      memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::maxs,
-                                  b.addI(number, b.i32(1)), range, b.index(1));
-    });
+    b.ifThen(isOwn, write);
   });
-  if (blocks == 1)
-    b.ifThen(b.compare(CmpIPredicate::eq, thread, b.index(0)),
-             [&] { b.store(count, range, b.index(1)); });
+  // Of consecutive slots picks are consecutive.
+  Value ends[] = {firstSlot, b.addI(firstSlot, b.index(getOwnSlots()))};
+  for (auto [i, slot] : llvm::enumerate(ends))
+    if (blocks > 1)
+      best.countBefore(slot, [&, i = i](Value number) {
+        b.store(number, range, b.index(i));
+      });
+  Value isLast = b.compare(CmpIPredicate::eq, block, b.index(blocks - 1));
+  b.ifThen(b.andI(isLast, b.compare(CmpIPredicate::eq, thread, b.index(0))),
+           [&] { b.store(count, range, b.index(1)); });
 }
 
 /// A thread for each pick.
@@ -453,7 +451,7 @@ void AttendBest::weigh() {
   b.forLoop(last, b.index(group), warps, [&](Value head) {
     auto load = [&](Value at) {
       Value slot = b.toIndex(b.load(chosen, at));
-      Value score = b.load(scores, getAt(head, slot));
+      Value score = b.load(logits, getPlace(head, b.addI(firstSlot, slot)));
       Value isOver = b.compare(CmpFPredicate::OEQ, score, b.f32(kOver));
       return b.select(isOver, b.negInf(), score);
     };
@@ -544,17 +542,18 @@ void AttendBest::writeOutputs() {
       output = b.addF(
           output, b.load(scores, b.addI(at, b.index(i * group * valueDim))));
     Value head = b.divU(at, dim), channel = b.remU(at, dim);
-    if (blocks > 1)
-      b.store(output, partials, {row, kvHead, block, head, channel});
-    else
-      writeOutput(output, b.load(sums, head), head, channel);
+    if (blocks == 1)
+      return writeOutput(output, b.load(sums, head), head, channel);
+    Value share = b.index(getShare());
+    b.store(output, b.ofBlock(partials, b.divU(at, share)),
+            {block, b.remU(at, share)});
   });
   b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
     Value top = b.load(tops, thread), sum = b.load(sums, thread);
     if (blocks == 1)
       return writeLse({top, sum}, thread);
-    b.store(top, told, {row, kvHead, block, thread, b.index(0)});
-    b.store(sum, told, {row, kvHead, block, thread, b.index(1)});
+    b.storeInAll(top, told, {block, thread, b.index(0)}, blocks);
+    b.storeInAll(sum, told, {block, thread, b.index(1)}, blocks);
   });
 }
 
@@ -562,7 +561,7 @@ SoftmaxSum AttendBest::joinBlocks(Value head) {
   SmallVector<SoftmaxSum> sums;
   for (int64_t i = 0; i < blocks; ++i) {
     auto load = [&](int64_t which) {
-      return b.load(told, {row, kvHead, b.index(i), head, b.index(which)});
+      return b.load(told, {b.index(i), head, b.index(which)});
     };
     sums.push_back({load(0), load(1)});
   }
@@ -571,19 +570,18 @@ SoftmaxSum AttendBest::joinBlocks(Value head) {
 
 void AttendBest::mergeBlocks() {
   waitCluster();
-  Value dim = b.index(valueDim);
-  int64_t threads = warps * kWarp;
-  Value own = b.addI(b.mulI(block, b.index(threads)), thread);
-  b.forLoop(own, b.index(group * valueDim), blocks * threads, [&](Value at) {
+  Value dim = b.index(valueDim), share = b.index(getShare());
+  Value start = b.mulI(block, share),
+        end = b.minI(b.addI(start, share), b.index(group * valueDim));
+  b.forLoop(b.addI(start, thread), end, warps * kWarp, [&](Value at) {
     Value head = b.divU(at, dim), channel = b.remU(at, dim);
     SoftmaxSum all = joinBlocks(head);
     Value shift = toShift(b, all.top);
     Value output = b.f32(0.0f);
     for (int64_t i = 0; i < blocks; ++i) {
       Value from = b.index(i);
-      Value weight = toWeight(
-          b, b.load(told, {row, kvHead, from, head, b.index(0)}), shift);
-      Value part = b.load(partials, {row, kvHead, from, head, channel});
+      Value weight = toWeight(b, b.load(told, {from, head, b.index(0)}), shift);
+      Value part = b.load(partials, {from, b.subI(at, start)});
       output = b.addF(output, b.mulF(weight, part));
     }
     writeOutput(output, all.sum, head, channel);

@@ -444,13 +444,13 @@ Value BestScores::forEachBit(Value better, Value equal, Body body) {
   Value ofWarps = takeWarps(4, 0);
   Value isBefore = b.compare(CmpIPredicate::ult, lane, warp);
   Value total = b.addUpWarp(ofWarps);
-  Value before =
+  Value bothBefore =
       b.addI(b.addUpWarp(b.select(isBefore, ofWarps, zero)), b.subI(sum, own));
   // Of what is equal the first that there is room for.
   auto clearLowest = [&](Value bits) {
     return b.andI(bits, b.subI(bits, one));
   };
-  Value left = b.maxI(b.subI(ties, getEqual(before)), zero);
+  Value left = b.maxI(b.subI(ties, getEqual(bothBefore)), zero);
   Value spare = b.maxI(b.subI(countBits(equal), left), zero);
   Value kept = b.forLoop(b.index(0), b.toIndex(b.subI(countBits(equal), spare)),
                          1, ValueRange{equal},
@@ -458,9 +458,10 @@ Value BestScores::forEachBit(Value better, Value equal, Body body) {
                            return {clearLowest(now[0])};
                          })
                    .front();
-  Value picks = b.orI(better, arith::XOrIOp::create(b, equal, kept));
-  Value at = b.addI(getBetter(before), clamp(getEqual(before)));
-  b.forLoop(b.index(0), b.toIndex(countBits(picks)), 1, ValueRange{picks, at},
+  picks = b.orI(better, arith::XOrIOp::create(b, equal, kept));
+  before = b.addI(getBetter(bothBefore), clamp(getEqual(bothBefore)));
+  b.forLoop(b.index(0), b.toIndex(countBits(picks)), 1,
+            ValueRange{picks, before},
             [&](Value, ValueRange now) -> SmallVector<Value> {
               Value number = math::CountTrailingZerosOp::create(b, now[0]);
               // Nobody has room for more, whatever was to be picked.
@@ -469,4 +470,15 @@ Value BestScores::forEachBit(Value better, Value equal, Body body) {
               return {clearLowest(now[0]), b.addI(now[1], one)};
             });
   return b.minI(b.addI(getBetter(total), clamp(getEqual(total))), room);
+}
+
+void BestScores::countBefore(Value slot, function_ref<void(Value)> body) {
+  Value number = b.subI(slot, getSlot(int64_t(0)));
+  Value isOwn = b.andI(b.compare(CmpIPredicate::sge, number, b.index(0)),
+                       b.compare(CmpIPredicate::slt, number, b.index(own)));
+  b.ifThen(isOwn, [&] {
+    Value bits = b.andI(picks, getBitsBefore(slot));
+    Value ofThread = math::CtPopOp::create(b, bits);
+    body(b.minI(b.addI(before, ofThread), room));
+  });
 }

@@ -110,6 +110,9 @@ public:
   /// The same of up to 32 slots of a thread, by a bit of each that is picked
   /// and of each that is equal to the last one, i32.
   Value forEachBit(Value better, Value equal, Body body);
+  /// After one of these, body(number): how many slots before one of the
+  /// thread's are picked, i32, by whoever has it, index.
+  void countBefore(Value slot, llvm::function_ref<void(Value number)> body);
 
 private:
   /// What is known of the rank of the last of the best.
@@ -158,6 +161,8 @@ private:
   Value limit, ties;
   Value room;    // for picks, i32
   Value highest; // of the thread's scores
+  // Of the picks the thread's, a bit of each, and how many others' come before.
+  Value picks, before;
 };
 
 } // namespace vashista

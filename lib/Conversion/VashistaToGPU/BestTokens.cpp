@@ -30,9 +30,22 @@ static bool isEmptyState(ValueRange outs) {
   return true;
 }
 
+int64_t BestTokens::getNumFindings(int64_t warps, int64_t blocks) const {
+  if (!route || keepsPageScores(warps, blocks))
+    return 0;
+  return route->getNumFindings(warps, blocks);
+}
+
+bool BestTokens::keepsScores(int64_t warps, int64_t blocks) const {
+  int64_t words = group * numSlots + getNumFindings(warps, blocks);
+  return blocks == 1 || 4 * words + getRestBytes(warps, blocks) <= kSharedBytes;
+}
+
 int64_t BestTokens::getNumScores(int64_t warps, int64_t blocks) const {
-  int64_t most =
-      std::max(group * (numSlots / blocks), warps * group * valueDim);
+  int64_t most = getNumFindings(warps, blocks);
+  if (keepsScores(warps, blocks))
+    most += group * numSlots;
+  most = std::max(most, warps * group * valueDim);
   if (keepsPageScores(warps, blocks))
     most = std::max(most, route->getNumScores(warps));
   return most;
@@ -58,11 +71,17 @@ int64_t BestTokens::getOtherBytes(int64_t warps) const {
               (route ? route->budget : 0));
 }
 
-int64_t BestTokens::getSharedBytes(int64_t warps, int64_t blocks) const {
-  int64_t bytes = 4 * getNumScores(warps, blocks) + getOtherBytes(warps);
+int64_t BestTokens::getRestBytes(int64_t warps, int64_t blocks) const {
+  int64_t bytes = getOtherBytes(warps);
   if (route && !keepsPageScores(warps, blocks))
     bytes += BlockPick::getSharedBytes(route->pick, warps);
+  if (blocks > 1)
+    bytes += 4 * llvm::alignTo(group * valueDim, blocks) + 8 * group * blocks;
   return bytes;
+}
+
+int64_t BestTokens::getSharedBytes(int64_t warps, int64_t blocks) const {
+  return 4 * getNumScores(warps, blocks) + getRestBytes(warps, blocks);
 }
 
 std::optional<BestTokens> vashista::findBestTokens(AttendOp op,

@@ -29,13 +29,19 @@ struct BestTokens {
   int64_t getNumFew(int64_t warps) const;
   /// Whether a block has room for the scores of all pages, of which it picks.
   bool keepsPageScores(int64_t warps, int64_t blocks) const;
+  /// Whether each block of a cluster has room for the scores of all tokens.
+  bool keepsScores(int64_t warps, int64_t blocks) const;
   /// Static memory of a block, where so many have a row and KV head.
   int64_t getSharedBytes(int64_t warps, int64_t blocks) const;
   /// Scores, and then sums of values.
   int64_t getNumScores(int64_t warps, int64_t blocks) const;
 
 private:
-  /// The rest of it, but what a pick by blocks of pages has.
+  /// What warps find of pages, beside scores.
+  int64_t getNumFindings(int64_t warps, int64_t blocks) const;
+  /// The rest of it, and that without what a pick by blocks of pages and a
+  /// cluster have.
+  int64_t getRestBytes(int64_t warps, int64_t blocks) const;
   int64_t getOtherBytes(int64_t warps) const;
 };
 

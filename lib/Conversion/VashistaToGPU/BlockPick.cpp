@@ -123,26 +123,22 @@ BlockPick::run(function_ref<void(Value page, Value at)> write) {
 }
 
 void BlockPick::loadRefs(ArrayRef<Value> isThere) {
-  Value sums = memory.findings.sums;
-  int64_t parts = cast<MemRefType>(sums.getType()).getDimSize(2);
-  auto load = [&](int64_t head, Value part) -> SoftmaxSum {
-    SmallVector<Value> both = b.loadFloats(
-        sums, {row, b.addI(firstHead, b.index(head)), part, b.index(0)}, 2);
-    return {both[0], both[1]};
-  };
-  if (parts < getNumBlocks(op)) {
-    SmallVector<SmallVector<SoftmaxSum>> all(group);
+  auto loadAll = [&] {
     for (int64_t head = 0; head < group; ++head)
-      for (int64_t part = 0; part < parts; ++part)
-        all[head].push_back(load(head, b.index(part)));
-    for (ArrayRef<SoftmaxSum> ofHead : all)
-      refs.push_back(toRef(b, joinSums(b, ofHead)));
-    return;
+      refs.push_back(b.load(memory.refs, b.index(head)));
+  };
+  if (memory.parts > 0) {
+    joinParts(b, warps, group, memory.parts, memory.loadSum,
+              [&](Value head, const SoftmaxSum &all) {
+                b.store(toRef(b, all), memory.refs, head);
+              });
+    b.barrier();
+    return loadAll();
   }
   SmallVector<SmallVector<SoftmaxSum>> all(group);
   for (int64_t head = 0; head < group; ++head)
     for (auto [block, is] : llvm::zip_equal(blocks, isThere)) {
-      SoftmaxSum found = load(head, block);
+      SoftmaxSum found = memory.loadSum(b.index(head), block);
       all[head].push_back({b.select(is, found.top, b.negInf()),
                            b.select(is, found.sum, b.f32(0.0f))});
     }
@@ -172,9 +168,7 @@ void BlockPick::loadBlocks() {
   SmallVector<SmallVector<Value>> ofBlocks(own);
   for (int64_t head = 0; head < group; ++head)
     for (int64_t i = 0; i < own; ++i)
-      ofBlocks[i].push_back(
-          b.load(memory.findings.tops,
-                 {row, b.addI(firstHead, b.index(head)), blocks[i]}));
+      ofBlocks[i].push_back(memory.loadTop(head, blocks[i]));
   if (group > 1)
     loadRefs(isThere);
   Value none = b.f32(std::numeric_limits<float>::quiet_NaN());

@@ -24,6 +24,7 @@
 #include "BestScores.h"
 #include "Kernels.h"
 #include "PagesOfPick.h"
+#include "SoftmaxSums.h"
 
 namespace vashista {
 
@@ -42,8 +43,12 @@ public:
   static int64_t getSharedBytes(PickOp op, int64_t warps);
 
   struct Memory {
-    Value scores;                       // [R, H, pages] f32, not weighed
-    PageFindings findings;              // of these
+    Value scores; // [R, H, pages] f32, not weighed
+    // What is found of these, PageFindings, by heads of the group: one of so
+    // many sums or, of 0, that of a block; and the highest of a block.
+    int64_t parts;
+    llvm::function_ref<SoftmaxSum(Value head, Value part)> loadSum;
+    llvm::function_ref<Value(int64_t head, Value block)> loadTop;
     Value counters, perWarp, few, refs; // of the block: BestScores, findRefs
     // And what `getBuffers` says: blocks and pages that reach a score, i32, and
     // bits of all pages, [2, words] i32.
@@ -62,8 +67,8 @@ public:
 private:
   static constexpr int64_t kBlock = PageFindings::kBlock;
 
-  /// What heads are compared by: of few sums each thread finds it itself, of
-  /// those of blocks all have some.
+  /// What heads are compared by: of so many sums by a warp for each head, of
+  /// those of blocks by all threads.
   void loadRefs(llvm::ArrayRef<Value> isThere);
   void loadBlocks();
   /// The best of the heads' scores of the same, each against its head's ref.

@@ -78,9 +78,8 @@ struct ScanFindings {
 };
 /// What a scan of summaries leaves beside scores, for who picks pages: buffers.
 struct PageFindings {
-  /// [R, H, parts, 2] f32, of each block of a kernel or, of kBlock pages each,
-  /// as many as tops: the highest of the weighted scores (PagesOfPick.h), and
-  /// what all weigh against it.
+  /// [R, H, blocks, 2] f32, of each block of kBlock pages: the highest of the
+  /// weighted scores (PagesOfPick.h), and what all weigh against it.
   mlir::Value sums;
   /// [R, H, blocks] f32, of blocks of kBlock pages each that have a visible
   /// one: the highest of those that are free to be picked, NaN where none is.

@@ -28,8 +28,21 @@ bool vashista::picksByBlocks(PickOp op) {
 
 void PickLauncher::pickPages() {
   PagesOfPick of(op, b, length, numSlots);
-  BlockPick::Memory memory = {scores, pageFindings, counters,    perWarp, bins,
-                              refs,   chosenBlocks, chosenPages, marks};
+  auto getPlace = [&](Value head, Value block) -> SmallVector<Value> {
+    return {row, b.addI(firstHead, head), block};
+  };
+  auto loadSum = [&](Value head, Value block) -> SoftmaxSum {
+    SmallVector<Value> at = getPlace(head, block);
+    at.push_back(b.index(0));
+    SmallVector<Value> both = b.loadFloats(pageFindings.sums, at, 2);
+    return {both[0], both[1]};
+  };
+  auto loadTop = [&](int64_t head, Value block) {
+    return b.load(pageFindings.tops, getPlace(b.index(head), block));
+  };
+  BlockPick::Memory memory = {scores,       /*parts=*/0, loadSum, loadTop,
+                              counters,     perWarp,     bins,    refs,
+                              chosenBlocks, chosenPages, marks};
   BlockPick pick(op, b, of, warps, memory, row, firstHead);
   auto [isDone, number] = pick.run([&](Value page, Value at) {
     b.store(b.toI32(page), ids, {row, kvHead, at});

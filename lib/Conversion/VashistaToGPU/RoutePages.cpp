@@ -16,6 +16,18 @@ using namespace vashista;
 
 using arith::CmpIPredicate;
 
+int64_t PageRoute::getNumTops(int64_t warps) const {
+  if (!BlockPick::isPossible(pick, warps))
+    return 0;
+  return group * llvm::divideCeil(numPages, PageFindings::kBlock);
+}
+
+int64_t PageRoute::getNumSums(int64_t warps, int64_t blocks) const {
+  if (!BlockPick::isPossible(pick, warps))
+    return 0;
+  return 2 * group * blocks * warps;
+}
+
 RoutePages::RoutePages(const PageRoute &route, WarpBuilder &b, int64_t warps,
                        int64_t blocks, bool keepsScores)
     : pick(route.pick), scan(route.score, b, chooseRows(route.score)), b(b),
@@ -25,22 +37,12 @@ RoutePages::RoutePages(const PageRoute &route, WarpBuilder &b, int64_t warps,
                    BlockPick::isPossible(pick, warps)) {}
 
 SmallVector<Value> RoutePages::allocate(Value rows) {
-  SmallVector<Value> buffers;
-  int64_t heads = of.group * of.kvHeads,
-          numBlocks = llvm::divideCeil(of.numPages, PageFindings::kBlock);
-  constexpr int64_t dynamic = ShapedType::kDynamic;
-  auto allocate = [&](ArrayRef<int64_t> shape) {
-    buffers.push_back(
-        memref::AllocOp::create(b, MemRefType::get(shape, b.getF32Type()), rows,
-                                b.getI64IntegerAttr(64)));
-  };
-  if (!keepsScores)
-    allocate({dynamic, heads, of.numPages});
-  if (leavesBlocks) {
-    allocate({dynamic, heads, blocks, 2});
-    allocate({dynamic, heads, numBlocks});
-  }
-  return buffers;
+  if (keepsScores)
+    return {};
+  auto type = MemRefType::get(
+      {ShapedType::kDynamic, of.group * of.kvHeads, of.numPages},
+      b.getF32Type());
+  return {memref::AllocOp::create(b, type, rows, b.getI64IntegerAttr(64))};
 }
 
 SmallVector<MemRefType> RoutePages::getBuffers() {
@@ -55,8 +57,6 @@ void RoutePages::begin(Given &read, Given &written, Value row, Value kvHead,
   firstHead = b.mulI(kvHead, b.index(of.group));
   scan.begin(read, row, kvHead);
   scores = written.take(!keepsScores);
-  findings.sums = written.take(leavesBlocks);
-  findings.tops = written.take(leavesBlocks);
   pages.emplace(pick, b, scan.slots->getLength(), b.index(of.numPages));
 }
 
@@ -98,12 +98,23 @@ void RoutePages::scorePages() {
     else
       b.store(score, scores, {scan.slots->row, b.addI(firstHead, head), page});
   };
+  // Each block picks by what all have found.
+  auto leaveTop = [&](Value head, Value ofPages, Value highest) {
+    b.storeInAll(highest, shared.scores, getTopAt(head, ofPages), blocks);
+  };
+  auto leaveSum = [&](Value head, const SoftmaxSum &all) {
+    Value warp = b.divU(b.threadId(), b.index(kWarp));
+    Value at = getSumAt(head, b.addI(b.mulI(block, b.index(warps)), warp));
+    Value numbers[] = {all.top, all.sum};
+    for (auto [i, number] : llvm::enumerate(numbers))
+      b.storeInAll(number, shared.scores, b.addI(at, b.index(i)), blocks);
+  };
   int64_t last = of.group - scan.heads;
   for (int64_t head = 0; head < of.group; head += scan.heads) {
     Value firstHead = b.index(std::min(head, last));
     if (leavesBlocks)
-      scan.scanPages(firstHead, first, end, warps, store, *pages, findings,
-                     block, shared.perWarp);
+      scan.scanPages(firstHead, first, end, warps, store, *pages, leaveTop,
+                     leaveSum);
     else
       scan.scan(firstHead, first, end, warps, store);
   }
@@ -136,9 +147,18 @@ SmallVector<Value> RoutePages::loadScores(int64_t head, Value first) {
 
 Value RoutePages::pickByBlocks() {
   ArrayRef<Value> own = shared.own;
-  BlockPick::Memory memory = {scores,         findings,   shared.counters,
-                              shared.perWarp, shared.few, shared.refs,
-                              own[0],         own[1],     own[2]};
+  auto loadSum = [&](Value head, Value part) -> SoftmaxSum {
+    Value at = getSumAt(head, part);
+    return {b.load(shared.scores, at),
+            b.load(shared.scores, b.addI(at, b.index(1)))};
+  };
+  auto loadTop = [&](int64_t head, Value ofPages) {
+    return b.load(shared.scores, getTopAt(b.index(head), ofPages));
+  };
+  BlockPick::Memory memory = {scores,     blocks * warps,  loadSum,
+                              loadTop,    shared.counters, shared.perWarp,
+                              shared.few, shared.refs,     own[0],
+                              own[1],     own[2]};
   BlockPick byBlocks(pick, b, *pages, warps, memory, scan.slots->row,
                      firstHead);
   auto [isDone, number] = byBlocks.run(

@@ -47,6 +47,13 @@ struct PageRoute {
   int64_t getNumScores(int64_t warps) const {
     return group * warps * kWarp * getStride(warps);
   }
+  /// What warps of a cluster leave, where pages are picked by blocks of them:
+  /// the highest score of each block of pages, and what all of a warp weigh.
+  int64_t getNumFindings(int64_t warps, int64_t blocks) const {
+    return getNumTops(warps) + getNumSums(warps, blocks);
+  }
+  int64_t getNumTops(int64_t warps) const;
+  int64_t getNumSums(int64_t warps, int64_t blocks) const;
   static constexpr int64_t kTogether = 4;
 };
 
@@ -65,7 +72,8 @@ public:
 
   /// What a kernel is to be given, on the host: buffers.
   llvm::SmallVector<Value> getRead() { return scan.getRead(); }
-  /// Buffers for what blocks leave for each other, of so many rows.
+  /// Buffers for what blocks leave for themselves and each other, of so many
+  /// rows.
   llvm::SmallVector<Value> allocate(Value rows);
   /// And of the block, where that is.
   llvm::SmallVector<mlir::MemRefType> getBuffers();
@@ -76,17 +84,30 @@ public:
   Value hasPages();
   /// Memory of the block.
   struct Shared {
-    Value scores;                 // [getNumScores or more] f32, where kept
+    Value scores;                 // f32: [getNumScores or more] where kept
     Value refs;                   // [group] f32
     Value list;                   // [budget] i32
     Value counters, perWarp, few; // of BestScores
-    llvm::ArrayRef<Value> own;    // what getBuffers says
+    int64_t freeAt; // in `scores`, of findings, in which all blocks store
+    llvm::ArrayRef<Value> own; // what getBuffers says
   };
   /// The list. Ends with a barrier.
   Slots::OwnList route(const Shared &shared);
 
 private:
   void scorePages();
+  /// Of a head, where the highest of a block of pages is, and what a warp of
+  /// the cluster found.
+  Value getTopAt(Value head, Value block) {
+    int64_t blocks = llvm::divideCeil(of.numPages, PageFindings::kBlock);
+    return b.addI(b.addI(b.mulI(head, b.index(blocks)), block),
+                  b.index(shared.freeAt));
+  }
+  Value getSumAt(Value head, Value part) {
+    Value number = b.addI(b.mulI(head, b.index(blocks * warps)), part);
+    return b.addI(b.mulI(number, b.index(2)),
+                  b.index(shared.freeAt + of.getNumTops(warps)));
+  }
   /// A head's scores of this thread's pages, weighed, of which some may be
   /// anything.
   llvm::SmallVector<Value> loadScores(int64_t head, Value first);
@@ -111,9 +132,8 @@ private:
   std::optional<PagesOfPick> pages;
   Shared shared;
   Value block, firstHead;
-  // Of scores that no block keeps: [R, H, pages] f32, and PageFindings.
+  // Of scores that no block keeps: [R, H, pages] f32.
   Value scores;
-  PageFindings findings;
 };
 
 } // namespace vashista

@@ -113,56 +113,75 @@ static void joinLanes(WarpBuilder &b, MutableArrayRef<SoftmaxSum> all) {
       part.sum = b.addF(part.sum, b.shuffleXor(part.sum, mask));
 }
 
-// Each warp's sums, and then a warp for each head.
-void vashista::joinThreads(
-    WarpBuilder &b, int64_t warps, int64_t group, Value perWarp,
-    function_ref<SoftmaxSum(int64_t)> getOwn,
-    function_ref<void(Value, const SoftmaxSum &)> storeAll) {
-  constexpr int64_t kHeads = kRefColumns / 2;
-  Value warp = b.divU(b.threadId(), b.index(kWarp)),
-        lane = b.remU(b.threadId(), b.index(kWarp));
-  Value isFirst = b.compare(arith::CmpIPredicate::eq, lane, b.index(0));
-  auto store = [&](Value number, int64_t column) {
-    Value bits = arith::BitcastOp::create(b, b.getI32Type(), number);
-    b.store(bits, perWarp, {warp, b.index(column)});
-  };
-  for (int64_t first = 0; first < group; first += kHeads) {
-    int64_t heads = std::min(kHeads, group - first);
-    SmallVector<SoftmaxSum> sums;
-    for (int64_t head = first; head < first + heads; ++head)
-      sums.push_back(getOwn(head));
-    joinLanes(b, sums);
-    b.ifThen(isFirst, [&] {
-      for (auto [i, sum] : llvm::enumerate(sums)) {
-        store(sum.top, 2 * i);
-        store(sum.sum, 2 * i + 1);
-      }
-    });
-    b.barrier();
-    b.forLoop(warp, b.index(heads), warps, [&](Value i) {
-      Value isThere =
-          b.compare(arith::CmpIPredicate::slt, lane, b.index(warps));
-      Value from = b.minI(lane, b.index(warps - 1));
-      Value column = b.mulI(i, b.index(2));
-      auto load = [&](Value column, Value otherwise) -> Value {
-        Value number = arith::BitcastOp::create(
-            b, b.getF32Type(), b.load(perWarp, {from, column}));
-        return b.select(isThere, number, otherwise);
-      };
-      SoftmaxSum all = {load(column, b.negInf()),
-                        load(b.addI(column, b.index(1)), b.f32(0.0f))};
-      joinLanes(b, all);
-      b.ifThen(isFirst, [&] { storeAll(b.addI(i, b.index(first)), all); });
-    });
-    b.barrier();
-  }
+void vashista::joinWarps(WarpBuilder &b, int64_t group,
+                         function_ref<SoftmaxSum(int64_t)> getOwn,
+                         function_ref<void(Value, const SoftmaxSum &)> store) {
+  Value lane = b.remU(b.threadId(), b.index(kWarp));
+  SmallVector<SoftmaxSum> sums;
+  for (int64_t head = 0; head < group; ++head)
+    sums.push_back(getOwn(head));
+  joinLanes(b, sums);
+  b.ifThen(b.compare(arith::CmpIPredicate::eq, lane, b.index(0)), [&] {
+    for (auto [head, sum] : llvm::enumerate(sums))
+      store(b.index(head), sum);
+  });
 }
 
+void vashista::joinParts(WarpBuilder &b, int64_t warps, int64_t group,
+                         int64_t parts,
+                         function_ref<SoftmaxSum(Value, Value)> load,
+                         function_ref<void(Value, const SoftmaxSum &)> store) {
+  Value warp = b.divU(b.threadId(), b.index(kWarp)),
+        lane = b.remU(b.threadId(), b.index(kWarp));
+  b.forLoop(warp, b.index(group), warps, [&](Value head) {
+    SmallVector<SoftmaxSum> own;
+    for (int64_t first = 0; first < parts; first += kWarp) {
+      Value part = b.addI(lane, b.index(first));
+      Value isThere =
+          b.compare(arith::CmpIPredicate::slt, part, b.index(parts));
+      auto [top, sum] = load(head, b.minI(part, b.index(parts - 1)));
+      own.push_back({b.select(isThere, top, b.negInf()),
+                     b.select(isThere, sum, b.f32(0.0f))});
+    }
+    SoftmaxSum all = own.size() == 1 ? own.front() : joinSums(b, own);
+    joinLanes(b, all);
+    b.ifThen(b.compare(arith::CmpIPredicate::eq, lane, b.index(0)),
+             [&] { store(head, all); });
+  });
+}
+
+// Each warp's sums, and then a warp for each head.
 void vashista::findRefs(WarpBuilder &b, int64_t warps, int64_t group,
                         Value perWarp, Value refs,
                         function_ref<SoftmaxSum(int64_t)> getOwn) {
-  joinThreads(b, warps, group, perWarp, getOwn,
-              [&](Value head, const SoftmaxSum &sum) {
-                b.store(toRef(b, sum), refs, head);
+  constexpr int64_t kHeads = kRefColumns / 2;
+  Value warp = b.divU(b.threadId(), b.index(kWarp));
+  auto getPlace = [&](Value warp, Value head, int64_t which) {
+    Value column = b.addI(b.mulI(head, b.index(2)), b.index(which));
+    return SmallVector<Value>{warp, column};
+  };
+  for (int64_t first = 0; first < group; first += kHeads) {
+    int64_t heads = std::min(kHeads, group - first);
+    joinWarps(
+        b, heads, [&](int64_t head) { return getOwn(first + head); },
+        [&](Value head, const SoftmaxSum &own) {
+          Value numbers[] = {own.top, own.sum};
+          for (auto [i, number] : llvm::enumerate(numbers))
+            b.store(arith::BitcastOp::create(b, b.getI32Type(), number),
+                    perWarp, getPlace(warp, head, i));
+        });
+    b.barrier();
+    auto load = [&](Value head, Value from) -> SoftmaxSum {
+      auto get = [&](int64_t which) -> Value {
+        return arith::BitcastOp::create(
+            b, b.getF32Type(), b.load(perWarp, getPlace(from, head, which)));
+      };
+      return {get(0), get(1)};
+    };
+    joinParts(b, warps, heads, warps, load,
+              [&](Value head, const SoftmaxSum &all) {
+                b.store(toRef(b, all), refs, b.addI(head, b.index(first)));
               });
+    b.barrier();
+  }
 }

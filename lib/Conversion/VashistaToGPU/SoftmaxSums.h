@@ -38,15 +38,21 @@ SoftmaxSum sumScores(WarpBuilder &b, llvm::ArrayRef<mlir::Value> scores);
 SoftmaxSum joinSums(WarpBuilder &b, llvm::ArrayRef<SoftmaxSum> parts);
 /// The log-sum-exp that heads are compared by: 0 where it is infinite.
 mlir::Value toRef(WarpBuilder &b, const SoftmaxSum &all);
-/// Of `group` heads, what all threads of a block have: getOwn(head) yields what
-/// this one has; by one thread, store(head, sum), head an index. `perWarp`:
-/// [warps, kRefColumns or more] i32 of the block. Ends with a barrier.
-inline constexpr int64_t kRefColumns = 8;
-void joinThreads(
-    WarpBuilder &b, int64_t warps, int64_t group, mlir::Value perWarp,
+/// Of `group` heads, what the lanes of each warp have: getOwn(head) yields what
+/// this one has; by a lane of each, store(head, sum), head an index.
+void joinWarps(
+    WarpBuilder &b, int64_t group,
     llvm::function_ref<SoftmaxSum(int64_t head)> getOwn,
     llvm::function_ref<void(mlir::Value head, const SoftmaxSum &sum)> store);
-/// Heads' refs of the same, to `refs`, [group] f32.
+/// The same of so many parts, by a warp for each head.
+void joinParts(
+    WarpBuilder &b, int64_t warps, int64_t group, int64_t parts,
+    llvm::function_ref<SoftmaxSum(mlir::Value head, mlir::Value part)> load,
+    llvm::function_ref<void(mlir::Value head, const SoftmaxSum &sum)> store);
+/// Heads' refs of what all threads of a block have, to `refs`, [group] f32.
+/// `perWarp`: [warps, kRefColumns or more] i32 of the block. Ends with a
+/// barrier.
+inline constexpr int64_t kRefColumns = 8;
 void findRefs(WarpBuilder &b, int64_t warps, int64_t group, mlir::Value perWarp,
               mlir::Value refs,
               llvm::function_ref<SoftmaxSum(int64_t head)> getOwn);

@@ -308,35 +308,39 @@ void VectorScan::scanBlocks(Value firstHead, const Places &here,
   }
 }
 
-void VectorScan::scanPages(Value firstHead, Value first, Value end,
-                           int64_t warps, Store store, PagesOfPick &pages,
-                           const PageFindings &findings, Value part,
-                           Value perWarp) {
-  // Of a page that is not free nothing is compared; NaN is -inf.
+std::pair<Value, Value> VectorScan::weighPage(PagesOfPick &pages, Value page,
+                                              Value logit, Value isVisible) {
+  Value score = pages.weigh(toScore(logit), page);
+  score = b.maxNumber(score, b.negInf());
+  Value nan = b.f32(std::numeric_limits<float>::quiet_NaN());
+  return {b.select(isVisible, score, b.negInf()),
+          b.select(pages.isFree(page), score, nan)};
+}
+
+void VectorScan::scanPages(
+    Value firstHead, Value first, Value end, int64_t warps, Store store,
+    PagesOfPick &pages,
+    function_ref<void(Value, Value, Value, const SoftmaxSum &)> leave) {
   auto weigh = [&](Value page, Value logit, Value isVisible) {
-    Value score = pages.weigh(toScore(logit), page);
-    score = b.maxNumber(score, b.negInf());
-    Value nan = b.f32(std::numeric_limits<float>::quiet_NaN());
-    return std::pair(b.select(isVisible, score, b.negInf()),
-                     b.select(pages.isFree(page), score, nan));
+    return weighPage(pages, page, logit, isVisible);
   };
-  Value groupsFirst = b.mulI(slots->kvHead, b.index(group));
-  auto leaveSum = [&](Value head, Value at, const SoftmaxSum &sum) {
-    b.storeFloats({sum.top, sum.sum}, findings.sums,
-                  {slots->row, b.addI(groupsFirst, head), at, b.index(0)});
+  Blocks blocks = {weigh, leave, /*addsUp=*/false, {}};
+  scan(firstHead, first, end, warps, store, &blocks);
+}
+
+void VectorScan::scanPages(
+    Value firstHead, Value first, Value end, int64_t warps, Store store,
+    PagesOfPick &pages, function_ref<void(Value, Value, Value)> leaveTop,
+    function_ref<void(Value, const SoftmaxSum &)> leaveSum) {
+  auto weigh = [&](Value page, Value logit, Value isVisible) {
+    return weighPage(pages, page, logit, isVisible);
   };
-  auto leave = [&](Value head, Value block, Value highest,
-                   const SoftmaxSum &sum) {
-    if (!part)
-      leaveSum(head, block, sum);
-    b.store(highest, findings.tops,
-            {slots->row, b.addI(groupsFirst, head), block});
+  auto leave = [&](Value head, Value block, Value highest, const SoftmaxSum &) {
+    leaveTop(head, block, highest);
   };
   SoftmaxSum nothing = {b.negInf(), b.f32(0.0f)};
-  Blocks blocks = {weigh, leave, part != nullptr, {nothing, nothing}};
+  Blocks blocks = {weigh, leave, /*addsUp=*/true, {nothing, nothing}};
   scan(firstHead, first, end, warps, store, &blocks);
-  if (!part)
-    return;
   auto getOwn = [&](int64_t head) -> SoftmaxSum {
     Value has = b.compare(CmpIPredicate::eq, b.remU(lane, b.index(4)),
                           b.index(head / 2));
@@ -344,10 +348,9 @@ void VectorScan::scanPages(Value firstHead, Value first, Value end,
     return {b.select(has, own.top, nothing.top),
             b.select(has, own.sum, nothing.sum)};
   };
-  joinThreads(b, warps, heads, perWarp, getOwn,
-              [&](Value head, const SoftmaxSum &all) {
-                leaveSum(b.addI(firstHead, head), part, all);
-              });
+  joinWarps(b, heads, getOwn, [&](Value head, const SoftmaxSum &all) {
+    leaveSum(b.addI(firstHead, head), all);
+  });
 }
 
 /// Eight lanes have two slots of a head each.
@@ -622,7 +625,7 @@ LogicalResult vashista::launchVectorScan(ScoreOp op, Findings &findings,
         Value scores = given.take();
         Value bounds = given.take(writesBounds);
         Value sums = given.take(pick != nullptr);
-        Value highest = given.take(pick != nullptr);
+        Value tops = given.take(pick != nullptr);
         Value first = b.mulI(b.blockId(gpu::Dimension::y), b.index(block));
         Value end = b.minI(b.addI(first, b.index(block)), b.dim(scores, 2));
         Value firstHead = b.mulI(kvHead, b.index(scan.group));
@@ -640,8 +643,14 @@ LogicalResult vashista::launchVectorScan(ScoreOp op, Findings &findings,
         if (!pick)
           return scan.scan(head, first, end, warps, storeAll);
         PagesOfPick pages(pick, b, scan.slots->getLength(), b.dim(scores, 2));
-        scan.scanPages(head, first, end, warps, storeAll, pages,
-                       {sums, highest});
+        scan.scanPages(
+            head, first, end, warps, storeAll, pages,
+            [&](Value head, Value block, Value highest, const SoftmaxSum &sum) {
+              Value ofHead = b.addI(firstHead, head);
+              b.storeFloats({sum.top, sum.sum}, sums,
+                            {row, ofHead, block, b.index(0)});
+              b.store(highest, tops, {row, ofHead, block});
+            });
       });
   SmallVector<Value> tensors = toTensors(
       b, {written[0], written[writesBounds ? 1 : 0]}, op->getResultTypes());

@@ -64,13 +64,20 @@ public:
             Store store) {
     scan(firstHead, first, end, warps, store, /*blocks=*/nullptr);
   }
-  /// The same of summaries by tensor cores, which leaves findings, too. Sums
-  /// are those of blocks of pages or, where `part` says whose they are, of all
-  /// of these: by `perWarp`, [warps, kRefColumns or more] i32 of the block;
-  /// ends with a barrier then.
+  /// The same of summaries by tensor cores, which leaves findings, too: of a
+  /// head and a block of pages the highest score and what all weigh.
   void scanPages(Value firstHead, Value first, Value end, int64_t warps,
-                 Store store, PagesOfPick &pages, const PageFindings &findings,
-                 Value part = nullptr, Value perWarp = nullptr);
+                 Store store, PagesOfPick &pages,
+                 llvm::function_ref<void(Value head, Value block, Value highest,
+                                         const SoftmaxSum &sum)>
+                     leave);
+  /// The same, where `leaveSum` is called, by a lane of each warp, for what all
+  /// pages of the warp weigh.
+  void scanPages(
+      Value firstHead, Value first, Value end, int64_t warps, Store store,
+      PagesOfPick &pages,
+      llvm::function_ref<void(Value head, Value block, Value highest)> leaveTop,
+      llvm::function_ref<void(Value head, const SoftmaxSum &sum)> leaveSum);
   /// Whether rows are multiplied by tensor cores, if a tile has whole blocks.
   static bool canMultiply(ScoreOp op);
   bool multiplies() const { return byProducts; }
@@ -114,6 +121,10 @@ private:
 
   void scan(Value firstHead, Value first, Value end, int64_t warps, Store store,
             Blocks *blocks);
+  /// What a page counts in a sum, and what is compared: nothing of one that is
+  /// not free. NaN is -inf.
+  std::pair<Value, Value> weighPage(PagesOfPick &pages, Value page, Value logit,
+                                    Value isVisible);
   Places findPlaces(Value first);
   /// Page and slot of a row of a tile.
   std::pair<Value, Value> getRow(const Places &places, Value row);

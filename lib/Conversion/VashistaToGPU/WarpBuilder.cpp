@@ -146,9 +146,70 @@ MemRefType WarpBuilder::sharedType(ArrayRef<int64_t> shape, Type element) {
       gpu::AddressSpaceAttr::get(getContext(), gpu::AddressSpace::Workgroup));
 }
 
-void WarpBuilder::clusterBarrier() {
+void WarpBuilder::letNextStart() {
+  NVVM::GriddepcontrolOp::create(*this,
+                                 NVVM::GridDepActionKind::launch_dependents);
+}
+
+void WarpBuilder::clusterArrive() {
   NVVM::ClusterArriveOp::create(*this, getUnitAttr());
+}
+
+void WarpBuilder::clusterWait() {
   NVVM::ClusterWaitOp::create(*this, getUnitAttr());
+}
+
+// The address spaces of GPU dialects have none for a cluster's memory, so this
+// is a descriptor of LLVM's.
+Value WarpBuilder::ofBlock(Value shared, Value block) {
+  auto type = cast<MemRefType>(shared.getType());
+  auto space = [&](NVVM::NVVMMemorySpace space) {
+    return static_cast<unsigned>(space);
+  };
+  Type own = LLVM::LLVMPointerType::get(getContext(),
+                                        space(NVVM::NVVMMemorySpace::Shared)),
+       theirs = LLVM::LLVMPointerType::get(
+           getContext(), space(NVVM::NVVMMemorySpace::SharedCluster));
+  Value address = arith::IndexCastOp::create(
+      *this, getI64Type(),
+      memref::ExtractAlignedPointerAsIndexOp::create(*this, shared));
+  Value pointer = NVVM::MapaOp::create(
+      *this, theirs, LLVM::IntToPtrOp::create(*this, own, address),
+      toI32(block));
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  [[maybe_unused]] LogicalResult isKnown =
+      type.getStridesAndOffset(strides, offset);
+  assert(succeeded(isKnown) && type.hasStaticShape() && "a buffer of a block");
+  Type sizes = LLVM::LLVMArrayType::get(getI64Type(), type.getRank());
+  Value all = LLVM::PoisonOp::create(
+      *this, LLVM::LLVMStructType::getLiteral(
+                 getContext(), {theirs, theirs, getI64Type(), sizes, sizes}));
+  auto insert = [&](Value value, ArrayRef<int64_t> at) {
+    all = LLVM::InsertValueOp::create(*this, all, value, at);
+  };
+  auto constant = [&](int64_t value) {
+    return LLVM::ConstantOp::create(*this, getI64IntegerAttr(value));
+  };
+  insert(pointer, 0);
+  insert(pointer, 1);
+  insert(constant(offset), 2);
+  for (int64_t i = 0; i < type.getRank(); ++i) {
+    insert(constant(type.getDimSize(i)), {3, i});
+    insert(constant(strides[i]), {4, i});
+  }
+  auto memref = MemRefType::get(
+      type.getShape(), type.getElementType(), type.getLayout(),
+      getI64IntegerAttr(space(NVVM::NVVMMemorySpace::SharedCluster)));
+  return UnrealizedConversionCastOp::create(*this, memref, all).getResult(0);
+}
+
+void WarpBuilder::storeInAll(Value value, Value shared, ValueRange at,
+                             int64_t blocks) {
+  if (blocks == 1)
+    return store(value, shared, at);
+  for (int64_t block = 0; block < blocks; ++block)
+    store(value, ofBlock(shared, index(block)), at);
 }
 
 /// An instruction that upstream dialects have no op for.

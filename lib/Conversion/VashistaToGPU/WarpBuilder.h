@@ -80,8 +80,22 @@ public:
     return mlir::gpu::BlockIdOp::create(*this, dimension);
   }
   void barrier() { mlir::gpu::BarrierOp::create(*this); }
+  /// The next kernel may start beside this one, once all blocks say so.
+  void letNextStart();
   /// Waits for the blocks of a cluster, and lets each see what others wrote.
-  void clusterBarrier();
+  void clusterBarrier() {
+    clusterArrive();
+    clusterWait();
+  }
+  /// The same in two: what is written between is seen by the next one.
+  void clusterArrive();
+  void clusterWait();
+  /// A buffer of the block as another block of the cluster has it, to be
+  /// written: after a barrier, as that must have begun, and before the last
+  /// one, as it may not have ended.
+  Value ofBlock(Value shared, Value block);
+  /// The same of all `blocks` of a cluster, or of one without.
+  void storeInAll(Value value, Value shared, ValueRange at, int64_t blocks);
 
   /// f32, i32 or f64 of the lane whose number differs in the bits of `mask`.
   Value shuffleXor(Value value, int64_t mask);
