@@ -111,12 +111,6 @@ private:
     if (blocks > 1)
       b.clusterWait();
   }
-  void waitCluster() {
-    if (blocks > 1)
-      b.clusterBarrier();
-    else
-      b.barrier();
-  }
   /// Where the logit of a head and of a slot is.
   SmallVector<Value> getPlace(Value head, Value slot) {
     if (!keepsScores)
@@ -308,7 +302,7 @@ void AttendBest::attend() {
                 b.storeInAll(score, logits, getPlace(head, slot),
                              keepsScores ? blocks : 1);
               });
-  waitCluster();
+  b.clusterBarrier(blocks);
   pickBest();
   b.barrier();
   first = b.index(0);
@@ -569,7 +563,7 @@ SoftmaxSum AttendBest::joinBlocks(Value head) {
 }
 
 void AttendBest::mergeBlocks() {
-  waitCluster();
+  b.clusterBarrier(blocks);
   Value dim = b.index(valueDim), share = b.index(getShare());
   Value start = b.mulI(block, share),
         end = b.minI(b.addI(start, share), b.index(group * valueDim));

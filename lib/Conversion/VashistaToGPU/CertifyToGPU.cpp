@@ -153,7 +153,7 @@ void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
     b.forLoop(warp, b.index(2 * kvHeads), kWarps, [&](Value which) {
       b.store(getNormOf(which), between, {row, y, part, which});
     });
-    b.clusterBarrier();
+    b.clusterBarrier(parts);
     getNormOf = [&, y](Value which) {
       Value other = b.remU(lane, b.index(parts));
       return b.combine(b.load(between, {row, y, other, which}), largest);

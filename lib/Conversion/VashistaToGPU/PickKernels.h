@@ -583,12 +583,7 @@ private:
   /// marks, and of the ends of heads.
   static constexpr int64_t kToldOfMarks = kTold, kToldOfEnds = 2 * kTold,
                            kAllTold = kToldOfEnds + 3 * kHeadsAtOnce;
-  void waitCluster() {
-    if (clusterBlocks > 1)
-      b.clusterBarrier();
-    else
-      b.barrier();
-  }
+  void waitCluster() { b.clusterBarrier(clusterBlocks); }
   void clearBins(int64_t size);
   /// Of so many bins, four at a time.
   void forEachFour(int64_t size, llvm::function_ref<void(Value at)> body);

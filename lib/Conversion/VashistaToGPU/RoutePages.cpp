@@ -67,10 +67,7 @@ Value RoutePages::hasPages() {
 Slots::OwnList RoutePages::route(const Shared &shared) {
   this->shared = shared;
   scorePages();
-  if (blocks > 1)
-    b.clusterBarrier();
-  else
-    b.barrier();
+  b.clusterBarrier(blocks);
   Value count = leavesBlocks ? pickByBlocks() : pickBest();
   b.barrier();
   return {shared.list, b.toIndex(count)};

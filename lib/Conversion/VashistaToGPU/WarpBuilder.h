@@ -82,8 +82,11 @@ public:
   void barrier() { mlir::gpu::BarrierOp::create(*this); }
   /// The next kernel may start beside this one, once all blocks say so.
   void letNextStart();
-  /// Waits for the blocks of a cluster, and lets each see what others wrote.
-  void clusterBarrier() {
+  /// Waits for all `blocks` of a cluster, or for the threads of a block
+  /// without, and lets each see what others wrote.
+  void clusterBarrier(int64_t blocks) {
+    if (blocks == 1)
+      return barrier();
     clusterArrive();
     clusterWait();
   }
