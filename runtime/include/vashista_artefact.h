@@ -239,9 +239,10 @@ typedef struct vashista_host {
   void (*free)(void *pointer);
 
   // Enqueues a kernel, one of VSO_KERNELS_SYMBOL by its position. Sizes of grid
-  // and block in x, y and z; shared memory beyond what the kernel declares; the
-  // address of each of the kernel's parameters. A grid without blocks is no
-  // launch. After a failure the call's other launches do nothing.
+  // and block in x, y and z; bytes of a block's memory beyond what the kernel
+  // declares, as many as the device has; the address of each of the kernel's
+  // parameters. A grid without blocks is no launch. After a failure the call's
+  // other launches do nothing.
   void (*launch)(uint32_t kernel, int64_t grid_x, int64_t grid_y,
                  int64_t grid_z, int64_t block_x, int64_t block_y,
                  int64_t block_z, int32_t shared_bytes, void **parameters);

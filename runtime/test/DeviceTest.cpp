@@ -277,6 +277,32 @@ TEST_F(DeviceTest, MalformedWaits) {
   EXPECT_EQ(cuda->image, nullptr);
 }
 
+TEST_F(DeviceTest, SharedMemory) {
+  ASSERT_OK(load());
+  // All that the kernel does not declare itself.
+  EXPECT_EQ(cuda->mostShared, 226 << 10);
+  ASSERT_OK(call());
+  EXPECT_EQ(cuda->shared, 100U << 10);
+  cuda->sharedBytes = 100 << 10;
+  ASSERT_OK(load());
+  EXPECT_EQ(cuda->mostShared, 99 << 10);
+  EXPECT_FAILS(call(), VASHISTA_UNSUPPORTED,
+               "kernel 'add_10': expected a device whose blocks have at least "
+               "102400 bytes of memory beside what the kernel declares, got "
+               "101376");
+  // What it declares is more than there is: as the driver says.
+  cuda->sharedBytes = 1 << 9;
+  ASSERT_OK(load());
+  EXPECT_EQ(cuda->mostShared, 0);
+  for (const char *failing : {"cuFuncGetAttribute", "cuFuncSetAttribute"}) {
+    cuda->failing = failing;
+    cuda->error = 1;
+    EXPECT_FAILS(load(), VASHISTA_DEVICE_ERROR,
+                 "expected memory of a block for the kernel 'add_1', got "
+                 "CUDA_ERROR_UNKNOWN (1): as the test wants");
+  }
+}
+
 TEST_F(DeviceTest, Workspaces) {
   ASSERT_OK(load());
   DLTensor *arguments[] = {x, table, lens};

@@ -63,8 +63,13 @@ vashista_status DeviceCode::open(int32_t number) {
           check(driver.deviceGetAttribute(&major, kComputeMajor, handle),
                 "a device's compute capability"))
     return status;
-  return check(driver.deviceGetAttribute(&minor, kComputeMinor, handle),
-               "a device's compute capability");
+  if (vashista_status status =
+          check(driver.deviceGetAttribute(&minor, kComputeMinor, handle),
+                "a device's compute capability"))
+    return status;
+  return check(
+      driver.deviceGetAttribute(&sharedBytes, kSharedBytesAtMost, handle),
+      "the memory of a device's blocks");
 }
 
 vashista_status DeviceCode::choose(const Manifest &manifest,
@@ -132,6 +137,24 @@ static vashista_status checkWaits(const char *waits, uint64_t bytes,
   return VASHISTA_OK;
 }
 
+vashista_status DeviceCode::giveSharedMemory(Kernel &kernel) const {
+  const Driver &driver = *getDriver();
+  char what[256];
+  snprintf(what, sizeof(what), "memory of a block for the kernel '%.160s'",
+           kernel.name);
+  int declared = 0;
+  if (vashista_status status =
+          check(driver.functionGetAttribute(&declared, kDeclaredSharedBytes,
+                                            kernel.function),
+                what))
+    return status;
+  kernel.mostSharedBytes = declared < sharedBytes ? sharedBytes - declared : 0;
+  return check(driver.functionSetAttribute(kernel.function,
+                                           kGivenSharedBytesAtMost,
+                                           kernel.mostSharedBytes),
+               what);
+}
+
 vashista_status DeviceCode::load(const void *image, const char *names,
                                  uint64_t namesBytes, const char *waits,
                                  uint64_t waitsBytes) {
@@ -170,6 +193,8 @@ vashista_status DeviceCode::load(const void *image, const char *names,
              name);
     if (vashista_status status = check(
             driver.moduleGetFunction(&kernel.function, module, name), what))
+      return status;
+    if (vashista_status status = giveSharedMemory(kernel))
       return status;
   }
   return VASHISTA_OK;
@@ -237,6 +262,14 @@ void DeviceCall::launch(uint32_t number, const int64_t grid[3],
                     kernel.name, most[i], i, grid[i]);
       return;
     }
+  if (sharedBytes < 0 || sharedBytes > kernel.mostSharedBytes) {
+    status = fail(VASHISTA_UNSUPPORTED,
+                  "kernel '%s': expected a device whose blocks have at least "
+                  "%" PRId32 " bytes of memory beside what the kernel "
+                  "declares, got %" PRId32,
+                  kernel.name, sharedBytes, kernel.mostSharedBytes);
+    return;
+  }
   auto u = [](int64_t size) { return static_cast<unsigned>(size); };
   LaunchConfig config = {
       u(grid[0]),  u(grid[1]),     u(grid[2]), u(block[0]), u(block[1]),

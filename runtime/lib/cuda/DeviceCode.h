@@ -66,13 +66,17 @@ private:
   friend struct DeviceCall;
 
   int32_t device = -1;
-  int major = 0, minor = 0;
+  int major = 0, minor = 0, sharedBytes = 0;
   Context context = nullptr;
   Module module = nullptr;
+  struct Kernel;
+  /// Lets launches give a kernel all that blocks of this device may have.
+  vashista_status giveSharedMemory(Kernel &kernel) const;
   struct Kernel {
     const char *name; // of the image's payload
     Function function;
-    bool startsEarly; // while the one before it in the stream ends
+    bool startsEarly;        // while the one before it in the stream ends
+    int32_t mostSharedBytes; // of a block, that a launch may give it
   } *kernels = nullptr;
   uint32_t numKernels = 0;
 };

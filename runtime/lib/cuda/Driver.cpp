@@ -49,6 +49,8 @@ static void find() {
       {"cuModuleLoadData", &driver.moduleLoadData},
       {"cuModuleUnload", &driver.moduleUnload},
       {"cuModuleGetFunction", &driver.moduleGetFunction},
+      {"cuFuncGetAttribute", &driver.functionGetAttribute},
+      {"cuFuncSetAttribute", &driver.functionSetAttribute},
       {"cuLaunchKernelEx", &driver.launchKernel},
       {"cuMemAlloc_v2", &driver.memoryAllocate},
       {"cuMemFree_v2", &driver.memoryFree},

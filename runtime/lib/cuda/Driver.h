@@ -41,7 +41,17 @@ enum { kProgrammaticStreamSerialization = 6 };
 /// it is not documented.
 enum { kEarlyStartsInGraphs = 12030 };
 enum { kOutOfMemory = 2 };
-enum DeviceAttribute { kComputeMajor = 75, kComputeMinor = 76 };
+enum DeviceAttribute {
+  kComputeMajor = 75,
+  kComputeMinor = 76,
+  /// What a kernel may have of a block's memory, in all, if it is told so.
+  kSharedBytesAtMost = 97
+};
+enum FunctionAttribute {
+  /// What it declares of a block's memory, and what a launch may give it.
+  kDeclaredSharedBytes = 1,
+  kGivenSharedBytesAtMost = 8
+};
 
 /// The functions that the runtime uses; each returns 0 for success.
 struct Driver {
@@ -60,6 +70,8 @@ struct Driver {
   int (*moduleLoadData)(Module *module, const void *image);
   int (*moduleUnload)(Module module);
   int (*moduleGetFunction)(Function *function, Module module, const char *name);
+  int (*functionGetAttribute)(int *value, int attribute, Function function);
+  int (*functionSetAttribute)(Function function, int attribute, int value);
   int (*launchKernel)(const LaunchConfig *config, Function function,
                       void **parameters, void **extra);
   int (*memoryAllocate)(Pointer *memory, size_t bytes);

@@ -82,11 +82,13 @@ int cuDeviceGetName(char *name, int size, int device) {
   return 0;
 }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
-  enum { multiprocessors = 16, cacheBytes = 38, major = 75 };
+  enum { multiprocessors = 16, cacheBytes = 38, major = 75, sharedBytes = 97 };
   *value = attribute == multiprocessors ? 4
            : attribute == cacheBytes    ? 1 << 20
            : attribute == major         ? fake_cuda.major
-                                        : fake_cuda.minor;
+           : attribute == sharedBytes
+               ? fake_cuda.sharedBytes ? fake_cuda.sharedBytes : 227 << 10
+               : fake_cuda.minor;
   return 0;
 }
 int cuDevicePrimaryCtxRetain(void **context, int device) {
@@ -107,6 +109,18 @@ int cuModuleUnload(void *module) { return --fake_cuda.modules, 0; }
 int cuModuleGetFunction(void **function, void *module, const char *name) {
   *function = (void *)name;
   return fake_cuda.serves || strncmp(name, "add_", 4) == 0 ? 0 : 500;
+}
+
+int cuFuncGetAttribute(int *value, int attribute, void *function) {
+  enum { declaredSharedBytes = 1 };
+  *value = attribute == declaredSharedBytes ? 1 << 10 : 0;
+  return fails("cuFuncGetAttribute");
+}
+int cuFuncSetAttribute(void *function, int attribute, int value) {
+  enum { givenSharedBytes = 8 };
+  if (attribute == givenSharedBytes)
+    fake_cuda.mostShared = value;
+  return fails("cuFuncSetAttribute");
 }
 
 struct attribute {
@@ -140,6 +154,7 @@ int cuLaunchKernelEx(const void *given, void *function, void **parameters,
   fake_cuda.kernel = function;
   fake_cuda.grid = config->grid[0];
   fake_cuda.block = config->block[0];
+  fake_cuda.shared = config->shared;
   fake_cuda.stream = config->stream;
   if (fake_cuda.capture)
     ++fake_cuda.capture->launches;

@@ -11,6 +11,8 @@
 
 struct fake_cuda {
   int major, minor;
+  /// Of a block's memory, at most; 0 for 227 KiB.
+  int sharedBytes;
   /// Of the driver; 0 for 12.3, the first whose graphs know early starts.
   int version;
   /// A function that returns an error.
@@ -23,10 +25,12 @@ struct fake_cuda {
   int launches, ofStream, waits, captures, replays;
   /// Launches that may start while the kernel before them ends.
   int early;
+  /// Of a block's memory, what launches may give the last kernel.
+  int mostShared;
   const void *image;
   // Of the last launch.
   const char *kernel;
-  unsigned grid, block;
+  unsigned grid, block, shared;
   void *stream;
   /// Of a capture that has not ended, the graph.
   struct fake_graph *capture;

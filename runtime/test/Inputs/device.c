@@ -27,7 +27,8 @@ typedef struct {
 } memref;
 
 // (x: ?xi32, table: ?x?xi32, lens: ?xi32), x written in place: adds 1, and 10
-// for each row of the table, by way of a workspace of 1000 bytes.
+// for each row of the table, by way of a workspace of 1000 bytes and, of a
+// block, of 100 KiB.
 void add(void **descriptors) {
   memref *x = descriptors[0], *table = descriptors[1];
   void *workspace = host->alloc(1000, 64);
@@ -38,6 +39,6 @@ void add(void **descriptors) {
   void *parameters[] = {&address, &size};
   host->launch(0, (size + 127) / 128, 1, 1, 128, 1, 1, 0, parameters);
   for (int64_t i = 0; i < table->extents[0]; ++i)
-    host->launch(1, (size + 127) / 128, 1, 1, 128, 1, 1, 0, parameters);
+    host->launch(1, (size + 127) / 128, 1, 1, 128, 1, 1, 100 << 10, parameters);
   host->free(workspace);
 }
