@@ -114,6 +114,10 @@ def draw_routed():
         schedule = f"schedule <cluster = {blocks}, fuse = true>"
         yield {**long, "schedule": schedule, "pages": 200, "rows": blocks == 4}
     yield {**long, "dims": (64, 64), "rows": True, "longest": 140000}
+    # Whose pages' scores none has, either.
+    for blocks in (1, 2):
+        schedule = f"schedule <cluster = {blocks}, fuse = true>"
+        yield {**long, "schedule": schedule, "heads": (24, 2), "longest": 140000}
     yield {**long, "page_size": 64, "pages": 16, "longest": 150000, "dtype": "f16"}
     yield {**long, "summary": "box", "pages": 20}
 

@@ -40,6 +40,15 @@ static bool isHopperOrLater(StringRef chip) {
   return !chip.consumeInteger(10, number) && number >= 90;
 }
 
+/// Of a block, what every GPU has that runs code for it: PTX of a number alone
+/// also runs on later ones, which may have less, and so does code of a family.
+static int64_t getSharedBytes(StringRef chip) {
+  constexpr int64_t kOfAll = 99 << 10, kOfDataCentres = 227 << 10;
+  bool isAlone = llvm::is_contained(
+      {"sm_90a", "sm_100a", "sm_100f", "sm_103a", "sm_103f"}, chip);
+  return isAlone ? kOfDataCentres : kOfAll;
+}
+
 void vashista::buildCudaGraphPipeline(OpPassManager &pm,
                                       const CudaPipelineOptions &options) {
   CpuPipelineOptions graph;
@@ -49,6 +58,7 @@ void vashista::buildCudaGraphPipeline(OpPassManager &pm,
   schedules.multiprocessors = options.multiprocessors;
   if (!isHopperOrLater(options.chip))
     schedules.clusters = 1;
+  schedules.sharedBytes = getSharedBytes(options.chip);
   pm.addPass(createVashistaAssignSchedulePass(schedules));
 }
 
@@ -61,6 +71,7 @@ void vashista::buildCudaBufferPipeline(OpPassManager &pm,
   ConvertVashistaToGPUPassOptions kernels;
   if (!isHopperOrLater(options.chip))
     kernels.clusters = 1;
+  kernels.sharedBytes = getSharedBytes(options.chip);
   pm.addPass(createConvertVashistaToGPUPass(kernels));
   buildValuePipeline(pm, graph);
 }

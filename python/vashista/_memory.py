@@ -109,11 +109,9 @@ class TorchMemory:
         from . import _compiler
 
         major, minor = self.torch.cuda.get_device_capability(self.device)
-        number = f"{major}{minor}"
-        if _compiler.has_ptxas():
-            # Architectures from 9.0 on have instructions of their own.
-            return f"cuda:sm_{number}{'a' if major >= 9 else ''}"
-        return f"cuda:compute_{number}"
+        # Architectures from 9.0 on have instructions and memory of their own.
+        number = f"{major}{minor}{'a' if major >= 9 else ''}"
+        return f"cuda:{'sm' if _compiler.has_ptxas() else 'compute'}_{number}"
 
     def zeros(self, shape: Sequence[int], dtype: str):
         return self.torch.zeros(*shape, dtype=self.types[dtype], device=self.device)

@@ -29,8 +29,11 @@ public:
 
   DLDevice getDevice() const override { return device; }
   std::string getTarget() const override {
-    // Kernels of clusters begin with compute capability 9.0.
-    return computeMajor >= 9 ? "cuda:compute_90" : "cuda:compute_80";
+    // Kernels of clusters begin with compute capability 9.0, of which all have
+    // the same memory.
+    if (computeMajor == 9)
+      return "cuda:compute_90a";
+    return computeMajor > 9 ? "cuda:compute_90" : "cuda:compute_80";
   }
   std::string getName() const override { return name; }
   std::string getDetails() const override {

@@ -86,7 +86,7 @@ def VashistaAssignSchedulePass
 
     | | attend, fallback | score of a summary or keys | of a sketch | pick | attend with `fuse` |
     |---|---|---|---|---|---|
-    | `warps` | that 48 KiB have room for | any | a thread for each head, and room | from 4 on | a thread for each head and 32 slots, and room |
+    | `warps` | that a block's memory has room for | any | a thread for each head, and room | from 4 on | a thread for each head and 32 slots, and room |
     | `vector` | 8 | 8 | 8 | 4 | 8 |
     | `stages` | tiles of 16 tokens | rows of a lane: 1, 2, 4 or 8 | 4 | 8 | values of a lane |
     | `split` | a multiple of 16 | a multiple of 32 | a multiple of 64 | 0 | 0 |
@@ -134,7 +134,10 @@ def VashistaAssignSchedulePass
            "For kernels of a CPU instead of a GPU (default: false)">,
     Option<"clusters", "clusters", "int64_t", "8",
            "Blocks that may work together on a sequence: 1, 2, 4 or 8 "
-           "(default: 8). Only 1 before compute capability 9.0">
+           "(default: 8). Only 1 before compute capability 9.0">,
+    Option<"sharedBytes", "shared-bytes", "int64_t", "232448",
+           "Memory that a block may have, at least 49152 (default: 232448, of "
+           "compute capability 9.0)">
   ];
 }
 
@@ -164,8 +167,9 @@ def ConvertVashistaToGPUPass
     * On tensors, too: a softmax `attend`, from an empty state, to the best tokens
       of listed pages by their exact logits, together with the `pick` that takes
       them and the `score` that it takes them by, where nobody else reads these, as
-      one kernel. Up to 4,096 tokens are listed for each row and KV head, and what
-      they score has room in a block's static memory.
+      one kernel. Up to 4,096 tokens are listed for each row and KV head. What they
+      score, and pages, is kept by blocks that have room for it: beyond 48 KiB of
+      memory that the launch gives them.
     * On buffers: a softmax `attend` over a sequence, or listed pages or tokens,
       whose queries, keys and values are all bf16 or all f16, on tensor cores, and
       a kernel that merges its splits where there may be several. Head sizes are
@@ -192,7 +196,10 @@ def ConvertVashistaToGPUPass
   let options = [
     Option<"clusters", "clusters", "int64_t", "8",
            "Blocks that may work together on a sequence: 1, 2, 4 or 8 "
-           "(default: 8). Only 1 before compute capability 9.0">
+           "(default: 8). Only 1 before compute capability 9.0">,
+    Option<"sharedBytes", "shared-bytes", "int64_t", "232448",
+           "Memory that a block may have, at least 49152 (default: 232448, of "
+           "compute capability 9.0)">
   ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect",

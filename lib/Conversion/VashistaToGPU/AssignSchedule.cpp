@@ -31,6 +31,7 @@ struct AssignSchedulePass
     ScheduleTarget target;
     target.multiprocessors = multiprocessors;
     target.clusterBlocks = clusters;
+    target.sharedBytes = sharedBytes;
     if (failed(target.verify(getOperation())) ||
         failed(assignSchedules(getOperation(), target)))
       signalPassFailure();

@@ -66,16 +66,18 @@ namespace {
 
 class AttendBest {
 public:
-  AttendBest(const BestTokens &best, WarpBuilder &b)
+  AttendBest(const BestTokens &best, const ScheduleTarget &target,
+             WarpBuilder &b)
       : op(best.attend), pick(best.pick), scan(best.score, b, getRows(best)),
         b(b), best(best), group(best.group), valueDim(best.valueDim),
         numSlots(best.numSlots), budget(best.budget),
         schedule(*op.getSchedule()), warps(schedule.getWarps()),
         blocks(schedule.getCluster()),
-        keepsScores(best.keepsScores(warps, blocks)) {
+        memory(best.getMemory(warps, blocks,
+                              getSharedBytes(target, schedule.getBlocks()))),
+        keepsScores(memory.keepsScores) {
     if (best.route)
-      route.emplace(*best.route, b, warps, blocks,
-                    best.keepsPageScores(warps, blocks));
+      route.emplace(*best.route, b, warps, blocks, memory.keepsPageScores);
   }
 
   /// Yields the tensors of outputs and lse.
@@ -84,7 +86,6 @@ public:
 private:
   /// Slots of a block.
   int64_t getOwnSlots() { return numSlots / blocks; }
-  int64_t getNumScores() { return best.getNumScores(warps, blocks); }
   void emit(Given read, Given written);
   /// To the pages that are listed, of which there is one.
   void attend();
@@ -143,6 +144,7 @@ private:
   const int64_t group, valueDim, numSlots, budget;
   const ScheduleAttr schedule;
   const int64_t warps, blocks;
+  const BestTokens::Memory memory;
   const bool keepsScores;
 
   size_t numReadByScan = 0;
@@ -203,7 +205,7 @@ SmallVector<Value> AttendBest::launch() {
   shape.residentBlocks = schedule.getBlocks();
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
   SmallVector<MemRefType> shared = {
-      b.sharedType(getNumScores(), f32),
+      b.sharedType(memory.numScores, f32),
       b.sharedType({group, budget}, f32),
       b.sharedType(budget, i32),
       b.sharedType(budget, i32),
@@ -268,9 +270,8 @@ void AttendBest::emit(Given read, Given written) {
     any = route->hasPages();
     waitForOthers();
     b.ifThen(any, [&] {
-      Slots::OwnList pages = route->route(
-          {scores, refs, list, counters, perWarp, few,
-           /*freeAt=*/keepsScores ? group * numSlots : 0, ofRoute});
+      Slots::OwnList pages = route->route({scores, memory.routeAt, refs, list,
+                                           counters, perWarp, few, ofRoute});
       scan.begin(ofScan, row, kvHead, pages);
       attend();
     });
@@ -596,6 +597,7 @@ void AttendBest::writeEmpty() {
 }
 
 LogicalResult vashista::launchAttendBest(AttendOp op,
+                                         const ScheduleTarget &target,
                                          PatternRewriter &rewriter) {
   if (!op.getSchedule() || !op.getSchedule()->getFuse())
     return rewriter.notifyMatchFailure(op, "expected a schedule with fuse");
@@ -605,7 +607,7 @@ LogicalResult vashista::launchAttendBest(AttendOp op,
     return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
   SmallVector<Value> outs(op.getOuts());
-  rewriter.replaceOp(op, AttendBest(*best, b).launch());
+  rewriter.replaceOp(op, AttendBest(*best, target, b).launch());
   rewriter.eraseOp(best->pick);
   rewriter.eraseOp(best->score);
   if (best->route) {

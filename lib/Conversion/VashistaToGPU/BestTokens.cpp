@@ -8,7 +8,6 @@
 
 #include "BestTokens.h"
 #include "BestScores.h"
-#include "Schedules.h"
 #include "SoftmaxSums.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -30,27 +29,6 @@ static bool isEmptyState(ValueRange outs) {
   return true;
 }
 
-int64_t BestTokens::getNumFindings(int64_t warps, int64_t blocks) const {
-  if (!route || keepsPageScores(warps, blocks))
-    return 0;
-  return route->getNumFindings(warps, blocks);
-}
-
-bool BestTokens::keepsScores(int64_t warps, int64_t blocks) const {
-  int64_t words = group * numSlots + getNumFindings(warps, blocks);
-  return blocks == 1 || 4 * words + getRestBytes(warps, blocks) <= kSharedBytes;
-}
-
-int64_t BestTokens::getNumScores(int64_t warps, int64_t blocks) const {
-  int64_t most = getNumFindings(warps, blocks);
-  if (keepsScores(warps, blocks))
-    most += group * numSlots;
-  most = std::max(most, warps * group * valueDim);
-  if (keepsPageScores(warps, blocks))
-    most = std::max(most, route->getNumScores(warps));
-  return most;
-}
-
 int64_t BestTokens::getNumFew(int64_t warps) const {
   int64_t words = BestScores::getNumFew(warps, BestScores::getUsual(pick));
   if (route)
@@ -59,29 +37,44 @@ int64_t BestTokens::getNumFew(int64_t warps) const {
   return words;
 }
 
-bool BestTokens::keepsPageScores(int64_t warps, int64_t blocks) const {
-  return route && blocks == 1 &&
-         4 * route->getNumScores(warps) + getOtherBytes(warps) <= kSharedBytes;
-}
-
-int64_t BestTokens::getOtherBytes(int64_t warps) const {
-  static_assert(kColumns >= BestScores::kColumns && kColumns >= kRefColumns);
-  return 4 * ((group + 3) * budget + 3 * group + kColumns * warps +
-              getNumFew(warps) + BestScores::kCounters + 32 +
-              (route ? route->budget : 0));
-}
-
 int64_t BestTokens::getRestBytes(int64_t warps, int64_t blocks) const {
-  int64_t bytes = getOtherBytes(warps);
-  if (route && !keepsPageScores(warps, blocks))
+  static_assert(kColumns >= BestScores::kColumns && kColumns >= kRefColumns);
+  constexpr int64_t kBetween = 128; // words: buffers are aligned
+  int64_t bytes = 4 * ((group + 3) * budget + 3 * group + kColumns * warps +
+                       getNumFew(warps) + BestScores::kCounters + kBetween +
+                       (route ? route->budget : 0));
+  if (route && route->picksByBlocks(warps, blocks))
     bytes += BlockPick::getSharedBytes(route->pick, warps);
   if (blocks > 1)
     bytes += 4 * llvm::alignTo(group * valueDim, blocks) + 8 * group * blocks;
   return bytes;
 }
 
-int64_t BestTokens::getSharedBytes(int64_t warps, int64_t blocks) const {
-  return 4 * getNumScores(warps, blocks) + getRestBytes(warps, blocks);
+BestTokens::Memory BestTokens::getMemory(int64_t warps, int64_t blocks,
+                                         int64_t most) const {
+  auto get = [&](bool keepsScores, bool keepsPageScores) {
+    Memory memory = {keepsScores, keepsPageScores, 0, 0, 0};
+    int64_t ofTokens = keepsScores ? group * numSlots : 0;
+    // Another block may be at its tokens while this one is at its pages.
+    memory.routeAt = blocks > 1 ? ofTokens : 0;
+    int64_t ofPages =
+        route ? route->getNumWords(warps, blocks, keepsPageScores) : 0;
+    memory.numScores = std::max(
+        {ofTokens, memory.routeAt + ofPages, warps * group * valueDim});
+    memory.bytes = 4 * memory.numScores + getRestBytes(warps, blocks);
+    return memory;
+  };
+  // Tokens' scores of a block alone lie where sums of values will.
+  SmallVector<Memory> memories;
+  if (route)
+    memories.push_back(get(true, true));
+  memories.push_back(get(true, false));
+  if (blocks > 1)
+    memories.push_back(get(false, false));
+  for (const Memory &memory : memories)
+    if (memory.bytes <= most)
+      return memory;
+  return memories.back();
 }
 
 std::optional<BestTokens> vashista::findBestTokens(AttendOp op,

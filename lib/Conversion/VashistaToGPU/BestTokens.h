@@ -27,22 +27,23 @@ struct BestTokens {
   static constexpr int64_t kColumns = 8;
   /// What BestScores has room for in all picks, i32.
   int64_t getNumFew(int64_t warps) const;
-  /// Whether a block has room for the scores of all pages, of which it picks.
-  bool keepsPageScores(int64_t warps, int64_t blocks) const;
-  /// Whether each block of a cluster has room for the scores of all tokens.
-  bool keepsScores(int64_t warps, int64_t blocks) const;
-  /// Static memory of a block, where so many have a row and KV head.
-  int64_t getSharedBytes(int64_t warps, int64_t blocks) const;
-  /// Scores, and then sums of values.
-  int64_t getNumScores(int64_t warps, int64_t blocks) const;
+
+  /// What is in a block's memory, where so many have a row and KV head.
+  struct Memory {
+    /// Of all tokens and of all pages, their scores: else they are in global
+    /// memory.
+    bool keepsScores, keepsPageScores;
+    /// These and, afterwards, sums of values; and where, among them, what is
+    /// kept of pages is. f32
+    int64_t numScores, routeAt;
+    int64_t bytes; // in all
+  };
+  /// As many scores as `most` bytes have room for; none if they have less.
+  Memory getMemory(int64_t warps, int64_t blocks, int64_t most) const;
 
 private:
-  /// What warps find of pages, beside scores.
-  int64_t getNumFindings(int64_t warps, int64_t blocks) const;
-  /// The rest of it, and that without what a pick by blocks of pages and a
-  /// cluster have.
+  /// Of all but scores.
   int64_t getRestBytes(int64_t warps, int64_t blocks) const;
-  int64_t getOtherBytes(int64_t warps) const;
 };
 
 /// What an `attend` is such a kernel with, or what it lacks.

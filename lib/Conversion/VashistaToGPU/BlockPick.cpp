@@ -66,12 +66,10 @@ int64_t BlockPick::getSharedBytes(PickOp op, int64_t warps) {
 }
 
 BlockPick::BlockPick(PickOp op, WarpBuilder &b, const PagesOfPick &of,
-                     int64_t warps, const Memory &memory, Value row,
-                     Value firstHead)
+                     int64_t warps, const Memory &memory)
     : op(op), b(b), of(of), numPages(getShape(op)[2]), words(getNumWords(op)),
       group(getGroup(op)), warps(warps), threads(warps * kWarp), memory(memory),
-      row(row), firstHead(firstHead), thread(b.threadId()),
-      warp(b.divU(thread, b.index(kWarp))),
+      thread(b.threadId()), warp(b.divU(thread, b.index(kWarp))),
       lane(b.remU(thread, b.index(kWarp))),
       best(b, warps, /*own=*/kWarp, memory.counters, memory.perWarp,
            memory.few),
@@ -233,10 +231,8 @@ void BlockPick::gatherPages(Value least, int64_t room) {
       // The last block may have fewer.
       isIn.push_back(b.andI(isThere, of.isFree(page)));
       pages.push_back(b.minI(page, b.subI(b.index(numPages), b.index(1))));
-      for (int64_t head = 0; head < group; ++head) {
-        Value queryHead = b.addI(firstHead, b.index(head));
-        loaded[i].push_back(b.load(memory.scores, {row, queryHead, pages[i]}));
-      }
+      for (int64_t head = 0; head < group; ++head)
+        loaded[i].push_back(memory.loadScore(head, pages[i]));
     }
     Value sum = b.i32(0);
     for (int64_t i = 0; i < kInFlight; ++i) {

@@ -43,8 +43,9 @@ public:
   static int64_t getSharedBytes(PickOp op, int64_t warps);
 
   struct Memory {
-    Value scores; // [R, H, pages] f32, not weighed
-    // What is found of these, PageFindings, by heads of the group: one of so
+    // A page's score by a head of the group, not weighed.
+    llvm::function_ref<Value(int64_t head, Value page)> loadScore;
+    // What is found of them, PageFindings, by heads of the group: one of so
     // many sums or, of 0, that of a block; and the highest of a block.
     int64_t parts;
     llvm::function_ref<SoftmaxSum(Value head, Value part)> loadSum;
@@ -54,9 +55,8 @@ public:
     // bits of all pages, [2, words] i32.
     Value blocks, pages, marks;
   };
-  /// Of a row and the first query head of a KV head.
   BlockPick(PickOp op, WarpBuilder &b, const PagesOfPick &of, int64_t warps,
-            const Memory &memory, Value row, Value firstHead);
+            const Memory &memory);
 
   /// Yields whether it could be done, and how many there are, i32: then
   /// write(page, at), both index, has been called for each, in the order of
@@ -93,7 +93,7 @@ private:
   PagesOfPick of;
   const int64_t numPages, words, group, warps, threads;
   const Memory memory;
-  Value row, firstHead, thread, warp, lane;
+  Value thread, warp, lane;
   BestScores best;
   const int64_t usual;
   Value below; // bits of the lanes before this one

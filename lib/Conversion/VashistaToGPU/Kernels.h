@@ -18,6 +18,8 @@
 
 namespace vashista {
 
+struct ScheduleTarget;
+
 // What of an op that has a schedule no kernel can do, if anything.
 const char *findObstacle(AttendOp op);
 const char *findObstacle(FallbackOp op);
@@ -115,7 +117,7 @@ llvm::LogicalResult launchVectorScan(ScoreOp op, Findings &findings,
 bool picksByBlocks(PickOp op);
 /// An `attend` to the best tokens of few, which scores and picks them, too:
 /// where its schedule says so.
-llvm::LogicalResult launchAttendBest(AttendOp op,
+llvm::LogicalResult launchAttendBest(AttendOp op, const ScheduleTarget &target,
                                      mlir::PatternRewriter &rewriter);
 /// Whether a sketch's bounds are scores and at least a norm of the direction
 /// times one of what a key lacks.

@@ -40,10 +40,13 @@ void PickLauncher::pickPages() {
   auto loadTop = [&](int64_t head, Value block) {
     return b.load(pageFindings.tops, getPlace(b.index(head), block));
   };
-  BlockPick::Memory memory = {scores,       /*parts=*/0, loadSum, loadTop,
+  auto loadScore = [&](int64_t head, Value page) {
+    return b.load(scores, getPlace(b.index(head), page));
+  };
+  BlockPick::Memory memory = {loadScore,    /*parts=*/0, loadSum, loadTop,
                               counters,     perWarp,     bins,    refs,
                               chosenBlocks, chosenPages, marks};
-  BlockPick pick(op, b, of, warps, memory, row, firstHead);
+  BlockPick pick(op, b, of, warps, memory);
   auto [isDone, number] = pick.run([&](Value page, Value at) {
     b.store(b.toI32(page), ids, {row, kvHead, at});
   });

@@ -16,14 +16,21 @@ using namespace vashista;
 
 using arith::CmpIPredicate;
 
-int64_t PageRoute::getNumTops(int64_t warps) const {
-  if (!BlockPick::isPossible(pick, warps))
+bool PageRoute::picksByBlocks(int64_t warps, int64_t blocks) const {
+  // Scores of a thread, of which the best are found as fast without.
+  constexpr int64_t kFew = 16;
+  return VectorScan::canMultiply(score) && BlockPick::isPossible(pick, warps) &&
+         (blocks > 1 || group * getOwn(warps) > kFew);
+}
+
+int64_t PageRoute::getNumTops(int64_t warps, int64_t blocks) const {
+  if (!picksByBlocks(warps, blocks))
     return 0;
   return group * llvm::divideCeil(numPages, PageFindings::kBlock);
 }
 
 int64_t PageRoute::getNumSums(int64_t warps, int64_t blocks) const {
-  if (!BlockPick::isPossible(pick, warps))
+  if (!picksByBlocks(warps, blocks))
     return 0;
   return 2 * group * blocks * warps;
 }
@@ -33,8 +40,7 @@ RoutePages::RoutePages(const PageRoute &route, WarpBuilder &b, int64_t warps,
     : pick(route.pick), scan(route.score, b, chooseRows(route.score)), b(b),
       of(route), warps(warps), blocks(blocks), own(route.getOwn(warps)),
       keepsScores(keepsScores),
-      leavesBlocks(!keepsScores && scan.multiplies() &&
-                   BlockPick::isPossible(pick, warps)) {}
+      leavesBlocks(scan.multiplies() && route.picksByBlocks(warps, blocks)) {}
 
 SmallVector<Value> RoutePages::allocate(Value rows) {
   if (keepsScores)
@@ -78,22 +84,20 @@ void RoutePages::scorePages() {
   Value first = b.index(0), end = b.index(of.numPages);
   if (blocks > 1) {
     int64_t all = blocks * kWarp;
-    Value ofBlock =
+    ofBlock =
         b.mulI(b.divU(b.addI(pages->used, b.index(all - 1)), b.index(all)),
                b.index(kWarp));
     first = b.mulI(block, ofBlock);
     Value isLast = b.compare(CmpIPredicate::eq, block, b.index(blocks - 1));
-    end = b.select(isLast, end, b.minI(b.addI(first, ofBlock), end));
+    Value own = b.minI(b.addI(first, ofBlock), end);
+    end = keepsScores ? own : b.select(isLast, end, own);
   }
   auto store = [&](Value head, Value page, Value logit, Value isVisible) {
-    Value score = scan.toScore(logit);
+    Value score = b.select(isVisible, scan.toScore(logit), b.negInf());
     if (keepsScores)
-      score = pages->weigh(score, page);
-    score = b.select(isVisible, score, b.negInf());
-    if (keepsScores)
-      b.store(score, shared.scores, getAt(head, page));
+      b.store(score, shared.scores, getAt(head, b.subI(page, first)));
     else
-      b.store(score, scores, {scan.slots->row, b.addI(firstHead, head), page});
+      b.store(score, scores, getPlace(head, page));
   };
   // Each block picks by what all have found.
   auto leaveTop = [&](Value head, Value ofPages, Value highest) {
@@ -117,6 +121,19 @@ void RoutePages::scorePages() {
   }
 }
 
+std::pair<Value, Value> RoutePages::findKeeper(Value page) {
+  if (blocks == 1)
+    return {shared.scores, page};
+  Value keeper = b.index(0), first = b.index(0);
+  for (int64_t i = 1; i < blocks; ++i) {
+    Value next = b.mulI(ofBlock, b.index(i));
+    Value is = b.compare(CmpIPredicate::uge, page, next);
+    keeper = b.select(is, b.index(i), keeper);
+    first = b.select(is, next, first);
+  }
+  return {b.ofBlock(shared.scores, keeper), b.subI(page, first)};
+}
+
 SmallVector<Value> RoutePages::loadScores(int64_t head, Value first) {
   constexpr int64_t kTogether = PageRoute::kTogether;
   // In place of what is not there stands what is.
@@ -125,19 +142,26 @@ SmallVector<Value> RoutePages::loadScores(int64_t head, Value first) {
   for (int64_t i = 0; i < own; i += size) {
     Value page = b.addI(first, b.index(i));
     SmallVector<Value> at;
-    if (keepsScores)
-      at = {getAt(b.index(head), page)};
-    else
-      at = {scan.slots->row, b.addI(firstHead, b.index(head)),
-            b.minI(page, b.index(of.numPages - size))};
-    Value vector = vector::LoadOp::create(
-        b, b.vectorType(size), keepsScores ? shared.scores : scores, at,
-        /*nontemporal=*/false, llvm::MaybeAlign(4 * size));
+    Value from = scores;
+    if (keepsScores) {
+      // Blocks have whole tiles.
+      if (blocks > 1)
+        page = b.minI(page,
+                      b.subI(b.mulI(ofBlock, b.index(blocks)), b.index(size)));
+      auto [keeper, its] = findKeeper(page);
+      from = keeper;
+      at = {getAt(b.index(head), its)};
+    } else {
+      at = getPlace(b.index(head), b.minI(page, b.index(of.numPages - size)));
+    }
+    Value vector = vector::LoadOp::create(b, b.vectorType(size), from, at,
+                                          /*nontemporal=*/false,
+                                          llvm::MaybeAlign(4 * size));
     for (int64_t j = 0; j < size; ++j)
       found.push_back(
           vector::ExtractOp::create(b, vector, ArrayRef<int64_t>{j}));
   }
-  for (int64_t i = 0; !keepsScores && i < own; ++i)
+  for (int64_t i = 0; i < own; ++i)
     found[i] = pages->weigh(found[i], b.addI(first, b.index(i)));
   return found;
 }
@@ -152,12 +176,17 @@ Value RoutePages::pickByBlocks() {
   auto loadTop = [&](int64_t head, Value ofPages) {
     return b.load(shared.scores, getTopAt(b.index(head), ofPages));
   };
-  BlockPick::Memory memory = {scores,     blocks * warps,  loadSum,
+  auto loadScore = [&](int64_t head, Value page) {
+    if (!keepsScores)
+      return b.load(scores, getPlace(b.index(head), page));
+    auto [keeper, its] = findKeeper(page);
+    return b.load(keeper, getAt(b.index(head), its));
+  };
+  BlockPick::Memory memory = {loadScore,  blocks * warps,  loadSum,
                               loadTop,    shared.counters, shared.perWarp,
                               shared.few, shared.refs,     own[0],
                               own[1],     own[2]};
-  BlockPick byBlocks(pick, b, *pages, warps, memory, scan.slots->row,
-                     firstHead);
+  BlockPick byBlocks(pick, b, *pages, warps, memory);
   auto [isDone, number] = byBlocks.run(
       [&](Value page, Value at) { b.store(b.toI32(page), shared.list, at); });
   Value isLeft = arith::XOrIOp::create(b, isDone, b.boolean(true));

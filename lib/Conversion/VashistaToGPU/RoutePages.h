@@ -10,12 +10,12 @@
 // A block scores the summaries of all pages of a row and KV head, and finds the
 // best: scores and the list stay in its memory. While it looks for these, other
 // blocks read. Of few groups a cluster has one, and each of its blocks some of
-// the pages; then each block finds the best of all, which it knows by their
-// scores in global memory, of blocks of pages by what the scan leaves of them
-// (BlockPick.h).
+// the pages, whose scores it keeps; then each finds the best of all, of many
+// pages by what the scan has stored in the memory of all blocks (BlockPick.h),
+// so that it loads few scores of others.
 //
-// Bytes: the summaries. Where scores are not kept by a block, these, and what
-// is left of blocks of them.
+// Bytes: the summaries and, where blocks have no room for them, a score of each
+// page and head.
 //
 //===----------------------------------------------------------------------===//
 
@@ -44,16 +44,28 @@ struct PageRoute {
     int64_t own = getOwn(warps);
     return own / kTogether % 2 == 0 ? own + kTogether : own;
   }
-  int64_t getNumScores(int64_t warps) const {
-    return group * warps * kWarp * getStride(warps);
+  /// Those of a block of a cluster, or of a block alone.
+  int64_t getNumScores(int64_t warps, int64_t blocks) const {
+    int64_t chunks = warps * kWarp;
+    if (blocks > 1)
+      chunks = llvm::divideCeil(getMostPages(blocks), getOwn(warps));
+    return group * chunks * getStride(warps);
+  }
+  /// Whole tiles of pages, as many for each block.
+  int64_t getMostPages(int64_t blocks) const {
+    return llvm::alignTo(llvm::divideCeil(numPages, blocks), kWarp);
   }
   /// What warps of a cluster leave, where pages are picked by blocks of them:
   /// the highest score of each block of pages, and what all of a warp weigh.
-  int64_t getNumFindings(int64_t warps, int64_t blocks) const {
-    return getNumTops(warps) + getNumSums(warps, blocks);
-  }
-  int64_t getNumTops(int64_t warps) const;
+  int64_t getNumTops(int64_t warps, int64_t blocks) const;
   int64_t getNumSums(int64_t warps, int64_t blocks) const;
+  /// Whether they may be.
+  bool picksByBlocks(int64_t warps, int64_t blocks) const;
+  /// What all blocks store for each other.
+  int64_t getNumWords(int64_t warps, int64_t blocks, bool keepsScores) const {
+    return (keepsScores ? getNumScores(warps, blocks) : 0) +
+           getNumTops(warps, blocks) + getNumSums(warps, blocks);
+  }
   static constexpr int64_t kTogether = 4;
 };
 
@@ -66,14 +78,13 @@ class RoutePages {
 public:
   using Value = mlir::Value;
 
-  /// `blocks`: of a cluster. `keepsScores`: whether a block does, of one.
+  /// `blocks`: of a cluster. `keepsScores`: whether each does, of its pages.
   RoutePages(const PageRoute &route, WarpBuilder &b, int64_t warps,
              int64_t blocks, bool keepsScores);
 
   /// What a kernel is to be given, on the host: buffers.
   llvm::SmallVector<Value> getRead() { return scan.getRead(); }
-  /// Buffers for what blocks leave for themselves and each other, of so many
-  /// rows.
+  /// Buffers for what blocks have no room for, of so many rows.
   llvm::SmallVector<Value> allocate(Value rows);
   /// And of the block, where that is.
   llvm::SmallVector<mlir::MemRefType> getBuffers();
@@ -84,12 +95,12 @@ public:
   Value hasPages();
   /// Memory of the block.
   struct Shared {
-    Value scores;                 // f32: [getNumScores or more] where kept
+    Value scores;                 // f32, and from where on they are free
+    int64_t freeAt;               // for what all blocks store
     Value refs;                   // [group] f32
     Value list;                   // [budget] i32
     Value counters, perWarp, few; // of BestScores
-    int64_t freeAt; // in `scores`, of findings, in which all blocks store
-    llvm::ArrayRef<Value> own; // what getBuffers says
+    llvm::ArrayRef<Value> own;    // what getBuffers says
   };
   /// The list. Ends with a barrier.
   Slots::OwnList route(const Shared &shared);
@@ -101,12 +112,15 @@ private:
   Value getTopAt(Value head, Value block) {
     int64_t blocks = llvm::divideCeil(of.numPages, PageFindings::kBlock);
     return b.addI(b.addI(b.mulI(head, b.index(blocks)), block),
-                  b.index(shared.freeAt));
+                  b.index(getFindingsAt()));
   }
   Value getSumAt(Value head, Value part) {
     Value number = b.addI(b.mulI(head, b.index(blocks * warps)), part);
     return b.addI(b.mulI(number, b.index(2)),
-                  b.index(shared.freeAt + of.getNumTops(warps)));
+                  b.index(getFindingsAt() + of.getNumTops(warps, blocks)));
+  }
+  int64_t getFindingsAt() {
+    return shared.freeAt + (keepsScores ? of.getNumScores(warps, blocks) : 0);
   }
   /// A head's scores of this thread's pages, weighed, of which some may be
   /// anything.
@@ -114,12 +128,22 @@ private:
   /// These yield how many, i32.
   Value pickByBlocks();
   Value pickBest();
-  /// Where a block keeps the score of a head and of a page.
+  /// Of a page that a block of the cluster has, the memory of that, and its
+  /// number there.
+  std::pair<Value, Value> findKeeper(Value page);
+  /// Where a block keeps the score of a head and of a page of its own.
   Value getAt(Value head, Value page) {
-    Value thread = b.divU(page, b.index(own)),
-          rest = b.remU(page, b.index(own));
-    Value threads = b.addI(b.mulI(head, b.index(warps * kWarp)), thread);
-    return b.addI(b.mulI(threads, b.index(of.getStride(warps))), rest);
+    int64_t stride = of.getStride(warps);
+    Value chunk = b.divU(page, b.index(own)), rest = b.remU(page, b.index(own));
+    Value first = b.mulI(
+        head, b.index(of.getNumScores(warps, blocks) / (of.group * stride)));
+    Value at = b.addI(b.mulI(b.addI(first, chunk), b.index(stride)), rest);
+    return b.addI(at, b.index(shared.freeAt));
+  }
+
+  /// And where it is in global memory.
+  llvm::SmallVector<Value> getPlace(Value head, Value page) {
+    return {scan.slots->row, b.addI(firstHead, head), page};
   }
 
   PickOp pick;
@@ -132,6 +156,7 @@ private:
   std::optional<PagesOfPick> pages;
   Shared shared;
   Value block, firstHead;
+  Value ofBlock; // pages of each block of a cluster
   // Of scores that no block keeps: [R, H, pages] f32.
   Value scores;
 };

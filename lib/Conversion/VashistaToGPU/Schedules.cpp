@@ -29,6 +29,9 @@ LogicalResult ScheduleTarget::verify(Operation *at) const {
   if (!llvm::is_contained({1, 2, 4, 8}, clusterBlocks))
     return at->emitError("expected clusters to be 1, 2, 4 or 8, got ")
            << clusterBlocks;
+  if (sharedBytes < kSharedBytes)
+    return at->emitError("expected shared-bytes to be at least ")
+           << kSharedBytes << ", got " << sharedBytes;
   if (multiprocessors < 1)
     return at->emitError("expected multiprocessors to be at least 1, got ")
            << multiprocessors;
@@ -124,6 +127,14 @@ static int64_t getGroups(int64_t rows, int64_t kvHeads) {
 /// As a power of two, which blocks and groups mostly are.
 static int64_t getPower(const ScheduleTarget &target) {
   return llvm::bit_floor<uint64_t>(target.multiprocessors);
+}
+
+int64_t vashista::getSharedBytes(const ScheduleTarget &target,
+                                 int64_t residentBlocks) {
+  constexpr int64_t kReserved = 1024; // of each block, by the system
+  int64_t all = target.sharedBytes + kReserved;
+  return std::max(all / std::max<int64_t>(residentBlocks, 1) - kReserved,
+                  kSharedBytes);
 }
 
 //===----------------------------------------------------------------------===//
@@ -296,8 +307,18 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
                "32 slots, or a multiple, of " + Twine(best.numSlots) +
                    " for each block of a cluster",
                draft.cluster);
+  // Of a cluster each block has a multiprocessor, and its registers.
+  auto getBlocks = [&](int64_t warps) {
+    if (draft.blocks > 0)
+      return draft.blocks;
+    return draft.cluster > 1 ? 1 : std::max<int64_t>(16 / warps, 1);
+  };
+  auto getRoom = [&](int64_t warps) {
+    return getSharedBytes(target, getBlocks(warps));
+  };
   auto hasRoom = [&](int64_t warps) {
-    return best.getSharedBytes(warps, draft.cluster) <= kSharedBytes;
+    int64_t room = getRoom(warps);
+    return best.getMemory(warps, draft.cluster, room).bytes <= room;
   };
   int64_t warps = groups >= 2 * target.multiprocessors ? 4
                   : draft.cluster > 1 && !best.route   ? 8
@@ -311,7 +332,9 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
   while (warps > std::max<int64_t>(fewest, 4) && !hasRoom(warps))
     warps /= 2;
   draft.choose(draft.warps, warps);
-  draft.expect(hasRoom(draft.warps), "warps that 48 KiB have room for",
+  draft.expect(hasRoom(draft.warps),
+               "warps that " + Twine(getRoom(draft.warps) >> 10) +
+                   " KiB have room for",
                draft.warps);
   // A thread for each head, and bits for the slots of a thread.
   draft.expectAtLeast(
@@ -321,9 +344,7 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
   draft.choose(draft.stages, 8);
   draft.expectOnly("split", draft.split, 0);
   draft.expectNoSplits();
-  // Of a cluster each block has a multiprocessor, and its registers.
-  draft.choose(draft.blocks,
-               draft.cluster > 1 ? 1 : std::max<int64_t>(16 / draft.warps, 1));
+  draft.choose(draft.blocks, getBlocks(draft.warps));
   return draft;
 }
 

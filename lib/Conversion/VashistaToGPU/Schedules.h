@@ -13,7 +13,7 @@
 
 namespace vashista {
 
-/// Static memory of a block, at most.
+/// What a kernel may declare of a block's memory, at most.
 inline constexpr int64_t kSharedBytes = 48 * 1024;
 
 /// What schedules are chosen for.
@@ -21,6 +21,8 @@ struct ScheduleTarget {
   int64_t multiprocessors = 132;
   /// Blocks of a cluster, at most.
   int64_t clusterBlocks = 8;
+  /// What a launch may give a block of memory, with what the kernel declares.
+  int64_t sharedBytes = 227 * 1024;
 
   /// Fails, with an error, for what is no target.
   llvm::LogicalResult verify(mlir::Operation *at) const;
@@ -31,6 +33,10 @@ struct ScheduleTarget {
 /// is written.
 llvm::LogicalResult assignSchedules(mlir::ModuleOp module,
                                     const ScheduleTarget &target);
+
+/// What each block may have, of so many that share a multiprocessor: what all
+/// may declare, or more.
+int64_t getSharedBytes(const ScheduleTarget &target, int64_t residentBlocks);
 
 /// Rows that a lane loads together, of a summary or of keys that are scored.
 int64_t chooseRows(ScoreOp op);

@@ -56,13 +56,14 @@ struct ConvertPass
     // Of what has a schedule already nothing changes.
     ScheduleTarget target;
     target.clusterBlocks = clusters;
+    target.sharedBytes = sharedBytes;
     if (failed(target.verify(getOperation())) ||
         failed(assignSchedules(getOperation(), target)))
       return signalPassFailure();
     PatternRewriter rewriter(&getContext());
     getOperation().walk([&](AttendOp op) {
       rewriter.setInsertionPoint(op);
-      (void)launchAttendBest(op, rewriter);
+      (void)launchAttendBest(op, target, rewriter);
     });
     SmallVector<ScoreOp> scores;
     SmallVector<PickOp> picks;

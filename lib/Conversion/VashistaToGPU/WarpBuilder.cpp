@@ -8,12 +8,48 @@
 
 #include "WarpBuilder.h"
 #include "../DeviceInterface/KernelArguments.h"
+#include "Schedules.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 using namespace mlir;
 using namespace vashista;
+
+static constexpr int64_t kSharedAlign = 16;
+
+static int64_t getBytes(MemRefType type) {
+  int64_t bits = type.getNumElements() * type.getElementTypeBitWidth();
+  return llvm::alignTo(llvm::divideCeil(bits, 8), kSharedAlign);
+}
+
+/// Buffers of the block. What is more than a kernel may declare is memory that
+/// its launch gives it, of so many bytes.
+static SmallVector<Value> addBuffers(WarpBuilder &b, gpu::GPUFuncOp kernel,
+                                     ArrayRef<MemRefType> types,
+                                     int64_t &dynamicBytes) {
+  int64_t bytes = 0;
+  for (MemRefType type : types)
+    bytes += getBytes(type);
+  SmallVector<Value> buffers;
+  if (bytes <= kSharedBytes) {
+    for (auto [i, type] : llvm::enumerate(types)) {
+      buffers.push_back(kernel.addWorkgroupAttribution(type, b.getLoc()));
+      kernel.setWorkgroupAttributionAttr(i, "llvm.align",
+                                         b.getI64IntegerAttr(kSharedAlign));
+    }
+    return buffers;
+  }
+  // All of it: upstream's symbol for it has no place beside what is declared.
+  Value all = gpu::DynamicSharedMemoryOp::create(
+      b, b.sharedType(ShapedType::kDynamic, b.getI8Type()));
+  for (MemRefType type : types) {
+    buffers.push_back(memref::ViewOp::create(
+        b, type, all, b.index(dynamicBytes), ValueRange()));
+    dynamicBytes += getBytes(type);
+  }
+  return buffers;
+}
 
 void WarpBuilder::launch(
     const KernelShape &shape, ValueRange read, ValueRange written,
@@ -48,15 +84,12 @@ void WarpBuilder::launch(
     if (i < numRead)
       kernel.setArgAttr(i, "llvm.readonly", getUnitAttr());
   }
+  int64_t dynamicBytes = 0;
   {
     OpBuilder::InsertionGuard guard(*this);
-    SmallVector<Value> buffers, inner;
-    for (MemRefType type : shared)
-      buffers.push_back(kernel.addWorkgroupAttribution(type, getLoc()));
-    for (unsigned i = 0; i < shared.size(); ++i)
-      kernel.setWorkgroupAttributionAttr(i, "llvm.align",
-                                         getI64IntegerAttr(16));
     setInsertionPointToEnd(&kernel.getBody().front());
+    SmallVector<Value> inner,
+        buffers = addBuffers(*this, kernel, shared, dynamicBytes);
     ArrayRef<BlockArgument> arguments = kernel.getArguments();
     for (Value value : values)
       inner.push_back(restoreArgument(*this, value.getType(), arguments));
@@ -67,7 +100,7 @@ void WarpBuilder::launch(
   gpu::LaunchFuncOp::create(
       *this, kernel, gpu::KernelDim3{shape.gridX, shape.gridY, shape.gridZ},
       gpu::KernelDim3{index(shape.threads), one, one},
-      /*dynamicSharedMemorySize=*/Value(), operands);
+      dynamicBytes ? i32(dynamicBytes) : Value(), operands);
 }
 
 Value WarpBuilder::shuffleXor(Value value, int64_t mask) {

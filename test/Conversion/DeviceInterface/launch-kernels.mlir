@@ -5,6 +5,7 @@
 // CHECK: llvm.func @vashista_bind(%{{.*}}: !llvm.ptr)
 // CHECK-LABEL: func.func @entry(
 // CHECK: llvm.alloca %{{.*}} x !llvm.array<3 x ptr>
+// CHECK: %[[BYTES:.*]] = arith.constant 102400 : i32
 // CHECK: memref.extract_aligned_pointer_as_index
 // CHECK: arith.extui %{{.*}} : i1 to i8
 // CHECK: llvm.store %{{.*}}, %{{.*}} : i64, !llvm.ptr
@@ -13,7 +14,7 @@
 // CHECK: %[[FIRST:.*]] = arith.constant 0 : i32
 // CHECK: llvm.call %[[LAUNCH]](%[[FIRST]], {{.*}}) : !llvm.ptr, (i32, i64, i64, i64, i64, i64, i64, i32, !llvm.ptr) -> ()
 // CHECK: %[[SECOND:.*]] = arith.constant 1 : i32
-// CHECK: llvm.call %{{.*}}(%[[SECOND]], {{.*}})
+// CHECK: llvm.call %{{.*}}(%[[SECOND]], {{.*}}, %[[BYTES]], %{{[0-9]+}})
 // CHECK: %[[AGAIN:.*]] = arith.constant 0 : i32
 // CHECK: llvm.call %{{.*}}(%[[AGAIN]], {{.*}})
 // CHECK-NOT: gpu.
@@ -23,11 +24,13 @@
 module attributes {gpu.container_module} {
   func.func @entry(%a: memref<f32>, %n: index, %flag: i1) {
     %c1 = arith.constant 1 : index
+    %bytes = arith.constant 102400 : i32
     gpu.launch_func @kernels::@first blocks in (%n, %c1, %c1)
         threads in (%c1, %c1, %c1)
         args(%a : memref<f32>, %n : index, %flag : i1)
     gpu.launch_func @kernels::@second blocks in (%n, %c1, %c1)
-        threads in (%c1, %c1, %c1) args(%a : memref<f32>) {vashista.waits}
+        threads in (%c1, %c1, %c1) dynamic_shared_memory_size %bytes
+        args(%a : memref<f32>) {vashista.waits}
     gpu.launch_func @kernels::@first blocks in (%n, %c1, %c1)
         threads in (%c1, %c1, %c1)
         args(%a : memref<f32>, %n : index, %flag : i1)

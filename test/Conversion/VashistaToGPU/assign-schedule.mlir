@@ -21,7 +21,12 @@
 // RUN:   -vashista-assign-schedule=multiprocessors=0 2>&1 \
 // RUN:   | FileCheck %s --check-prefix=NONE
 
+// RUN: not vashista-opt %s -split-input-file \
+// RUN:   -vashista-assign-schedule=shared-bytes=0 2>&1 \
+// RUN:   | FileCheck %s --check-prefix=LESS
+
 // THREE: error: expected clusters to be 1, 2, 4 or 8, got 3
+// LESS: error: expected shared-bytes to be at least 49152, got 0
 // NONE: error: expected multiprocessors to be at least 1, got 0
 
 // 512 groups, of one head each: small blocks, and many of them. Each picks its

@@ -274,32 +274,32 @@ func.func @best_stands_alone(
 // -----
 
 func.func @best_warps(
-    %q: tensor<2x8x128xbf16>, %k: tensor<?x2x16x128xbf16>, %table: tensor<2x64xi32>,
-    %lens: tensor<2xi32>, %pages: tensor<2x2x32xi32>) -> tensor<2x8x128xf32> {
+    %q: tensor<2x32x128xbf16>, %k: tensor<?x2x16x128xbf16>, %table: tensor<2x64xi32>,
+    %lens: tensor<2xi32>, %pages: tensor<2x2x32xi32>) -> tensor<2x32x128xf32> {
   %zero = arith.constant 0.0 : f32
   %none = arith.constant 0xFF800000 : f32
-  %e0 = tensor.empty() : tensor<2x8x128xf32>
-  %e1 = tensor.empty() : tensor<2x8xf32>
-  %o0 = linalg.fill ins(%zero : f32) outs(%e0 : tensor<2x8x128xf32>) -> tensor<2x8x128xf32>
-  %lse0 = linalg.fill ins(%none : f32) outs(%e1 : tensor<2x8xf32>) -> tensor<2x8xf32>
+  %e0 = tensor.empty() : tensor<2x32x128xf32>
+  %e1 = tensor.empty() : tensor<2x32xf32>
+  %o0 = linalg.fill ins(%zero : f32) outs(%e0 : tensor<2x32x128xf32>) -> tensor<2x32x128xf32>
+  %lse0 = linalg.fill ins(%none : f32) outs(%e1 : tensor<2x32xf32>) -> tensor<2x32xf32>
   %s, %b = vashista.score %q from #vashista.keys<hnd>(%k) table(%table)
       lens(%lens) within(%pages) scale 0.125
-      : (tensor<2x8x128xbf16>, tensor<?x2x16x128xbf16>, tensor<2x64xi32>,
+      : (tensor<2x32x128xbf16>, tensor<?x2x16x128xbf16>, tensor<2x64xi32>,
          tensor<2xi32>, tensor<2x2x32xi32>)
-      -> (tensor<2x8x512xf32>, tensor<2x8x512xf32>)
+      -> (tensor<2x32x512xf32>, tensor<2x32x512xf32>)
   %ids, %count, %tail = vashista.pick top 128 tokens of(%s, %s) lens(%lens)
       within(%pages) kv_heads 2 page_size 16
-      : (tensor<2x8x512xf32>, tensor<2x8x512xf32>, tensor<2xi32>,
+      : (tensor<2x32x512xf32>, tensor<2x32x512xf32>, tensor<2xi32>,
          tensor<2x2x32xi32>)
-      -> (tensor<2x2x128xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
-  // expected-error @+1 {{expected a schedule with warps that 48 KiB have room for, got 32}}
+      -> (tensor<2x2x128xi32>, tensor<2x2xi32>, tensor<2x32xf32>)
+  // expected-error @+1 {{expected a schedule with warps that 227 KiB have room for, got 32}}
   %0:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
       tokens(%ids, %count) outs(%o0, %lse0) scale 0.125 schedule <warps = 32, fuse = true>
-      : (tensor<2x8x128xbf16>, tensor<?x2x16x128xbf16>, tensor<?x2x16x128xbf16>,
+      : (tensor<2x32x128xbf16>, tensor<?x2x16x128xbf16>, tensor<?x2x16x128xbf16>,
          tensor<2x64xi32>, tensor<2xi32>, tensor<2x2x128xi32>,
-         tensor<2x2xi32>, tensor<2x8x128xf32>, tensor<2x8xf32>)
-      -> (tensor<2x8x128xf32>, tensor<2x8xf32>)
-  return %0#0 : tensor<2x8x128xf32>
+         tensor<2x2xi32>, tensor<2x32x128xf32>, tensor<2x32xf32>)
+      -> (tensor<2x32x128xf32>, tensor<2x32xf32>)
+  return %0#0 : tensor<2x32x128xf32>
 }
 
 // -----

@@ -7,7 +7,11 @@
 // RUN: not vashista-opt %s -convert-vashista-to-gpu=clusters=3 \
 // RUN:   -split-input-file 2>&1 | FileCheck %s --check-prefix=THREE
 
+// RUN: not vashista-opt %s -convert-vashista-to-gpu=shared-bytes=49151 \
+// RUN:   -split-input-file 2>&1 | FileCheck %s --check-prefix=LESS
+
 // THREE: error: expected clusters to be 1, 2, 4 or 8, got 3
+// LESS: error: expected shared-bytes to be at least 49152, got 49151
 
 // A direction is rounded first, to two bytes a channel, by the lanes of a warp.
 // A block has 1,024 slots of a KV head and sequence; sums are of bytes, and a

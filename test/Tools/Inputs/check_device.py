@@ -12,7 +12,7 @@ import sys
 
 with open(sys.argv[1], encoding="utf-8") as file:
     report = json.load(file)
-assert report["device"] == "cuda:0" and report["architecture"] == "compute_90", report
+assert report["device"] == "cuda:0" and report["architecture"] == "compute_90a", report
 assert report["read_bytes_per_second"] > 0 and report["multiply_adds_per_second"] > 0
 stages = {(stage["step"], stage["entry"]): stage for stage in report["stages"]}
 for step in "dense", "certified", "uncertified":
