@@ -14,6 +14,10 @@
 // RUN:   | FileCheck %s --check-prefix=SMALL
 // RUN: vashista-opt %s -split-input-file -vashista-decompose -canonicalize \
 // RUN:   -vashista-assign-schedule=cpu | FileCheck %s --check-prefix=CPU
+// What a kernel may declare has no room for as many warps.
+// RUN: vashista-opt %s -split-input-file -vashista-decompose -canonicalize \
+// RUN:   -vashista-assign-schedule=shared-bytes=49152 2>/dev/null \
+// RUN:   | FileCheck %s --check-prefix=LITTLE
 // RUN: not vashista-opt %s -split-input-file \
 // RUN:   -vashista-assign-schedule=clusters=3 2>&1 \
 // RUN:   | FileCheck %s --check-prefix=THREE
@@ -81,6 +85,32 @@ func.func @pages(
       -> (tensor<8x32x128xf32>, tensor<8x32xf32>, tensor<8x32xf32>,
           tensor<8x32xf32>, tensor<8x8xi32>, tensor<8x8xi1>)
   return %o : tensor<8x32x128xf32>
+}
+
+// -----
+
+// Eight heads: sums of values of 16 warps are 64 KiB.
+// WIDE-LABEL: func.func @eight(
+// WIDE-NOT: schedule
+// WIDE: vashista.attend {{.*}} schedule <warps = 16, vector = 8, stages = 8, blocks = 1, cluster = 2, fuse = true> :
+// LITTLE-LABEL: func.func @eight(
+// LITTLE: vashista.score {{.*}}#vashista.summary{{.*}} schedule
+// LITTLE: vashista.attend {{.*}} schedule <warps = 8, vector = 8, stages = 8, blocks = 1, cluster = 2, fuse = true> :
+func.func @eight(
+    %q: tensor<8x64x128xbf16>, %k: tensor<?x8x16x128xbf16>,
+    %v: tensor<?x8x16x128xbf16>, %table: tensor<8x8192xi32>,
+    %lens: tensor<8xi32>, %mean: tensor<?x8x128xbf16>)
+    -> tensor<8x64x128xf32> {
+  %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q
+      keys(%k) values(%v) table(%table) lens(%lens) summary <mean>(%mean)
+      policy <pages = 64, candidates = 128, sinks = 4, window = 64>
+      scale 0.0883883461
+      : (tensor<8x64x128xbf16>, tensor<?x8x16x128xbf16>,
+         tensor<?x8x16x128xbf16>, tensor<8x8192xi32>, tensor<8xi32>,
+         tensor<?x8x128xbf16>)
+      -> (tensor<8x64x128xf32>, tensor<8x64xf32>, tensor<8x64xf32>,
+          tensor<8x64xf32>, tensor<8x8xi32>, tensor<8x8xi1>)
+  return %o : tensor<8x64x128xf32>
 }
 
 // -----
