@@ -33,17 +33,23 @@ static void setGraphOptions(CpuPipelineOptions &graph) {
   graph.split = -1;
 }
 
-/// Clusters and launches that overlap came with compute capability 9.0.
-static bool isHopperOrLater(StringRef chip) {
+/// 90 of sm_90a; 0 of what has no number.
+static unsigned getNumber(StringRef chip) {
   unsigned number = 0;
   chip.consume_front("sm_");
-  return !chip.consumeInteger(10, number) && number >= 90;
+  return chip.consumeInteger(10, number) ? 0 : number;
 }
+
+/// Clusters and launches that overlap came with compute capability 9.0.
+static bool isHopperOrLater(StringRef chip) { return getNumber(chip) >= 90; }
 
 /// Of a block, what every GPU has that runs code for it: PTX of a number alone
 /// also runs on later ones, which may have less, and so does code of a family.
 static int64_t getSharedBytes(StringRef chip) {
-  constexpr int64_t kOfAll = 99 << 10, kOfDataCentres = 227 << 10;
+  constexpr int64_t kOldest = 48 << 10, kOfAll = 99 << 10,
+                    kOfDataCentres = 227 << 10;
+  if (getNumber(chip) < 80)
+    return kOldest;
   bool isAlone = llvm::is_contained(
       {"sm_90a", "sm_100a", "sm_100f", "sm_103a", "sm_103f"}, chip);
   return isAlone ? kOfDataCentres : kOfAll;
@@ -121,6 +127,7 @@ static void buildNVVMPipeline(OpPassManager &pm) {
   nvvm.useBarePtrCallConv = true;
   nvvm.hasRedux = true;
   pm.addPass(createConvertGpuOpsToNVVMOps(nvvm));
+  pm.addPass(createVashistaDeclareSharedMemoryPass());
   pm.addPass(createConvertVectorToLLVMPass());
   pm.addPass(createArithToLLVMConversionPass());
   pm.addPass(createConvertMathToLLVMPass());

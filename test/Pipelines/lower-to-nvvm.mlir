@@ -84,6 +84,7 @@
 // SHARED-NOT: gpu.launch_func
 // SHARED: gpu.launch_func @kernels::@route_attend_best_0 blocks in (%c8{{.*}}, %c8{{.*}}, %c2{{.*}}) threads in (%c512{{.*}} dynamic_shared_memory_size %c1{{[0-9]+}}_i32 args
 // SHARED-NOT: gpu.launch_func
+// SHARED: .extern .shared .align 16 .b8 __dynamic_shmem__0[];
 // SHARED: .entry route_attend_best_0(
 // SHARED-NOT: .local
 // SHARED: barrier.cluster.arrive

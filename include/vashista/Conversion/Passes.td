@@ -403,6 +403,29 @@ def VashistaExactMathPass : Pass<"vashista-exact-math"> {
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
+def VashistaDeclareSharedMemoryPass
+    : Pass<"vashista-declare-shared-memory"> {
+  let summary = "leaves the size of a launch's shared memory to the launch";
+  let description = [{
+    What `convert-gpu-to-nvvm` makes of `gpu.dynamic_shared_memory` is a global of no
+    elements, internal: whatever is loaded or stored would lie outside of it, so that
+    LLVM takes any two places for different ones. It becomes external, a declaration:
+    `extern __shared__` of CUDA, whose size is not known.
+
+    ```mlir
+    llvm.mlir.global internal @__dynamic_shmem__0() {addr_space = 3 : i32}
+        : !llvm.array<0 x i8>
+    ```
+
+    becomes
+
+    ```mlir
+    llvm.mlir.global external @__dynamic_shmem__0() {addr_space = 3 : i32}
+        : !llvm.array<0 x i8>
+    ```
+  }];
+}
+
 def VashistaLaunchKernelsPass
     : Pass<"vashista-launch-kernels", "::mlir::ModuleOp"> {
   let summary = "asks the host to launch kernels";

@@ -40,7 +40,8 @@ static SmallVector<Value> addBuffers(WarpBuilder &b, gpu::GPUFuncOp kernel,
     }
     return buffers;
   }
-  // All of it: upstream's symbol for it has no place beside what is declared.
+  // All of it: upstream's symbol for it, as it is, has no place beside what is
+  // declared (vashista-declare-shared-memory).
   Value all = gpu::DynamicSharedMemoryOp::create(
       b, b.sharedType(ShapedType::kDynamic, b.getI8Type()));
   for (MemRefType type : types) {

@@ -93,9 +93,9 @@ public:
   /// The same in two: what is written between is seen by the next one.
   void clusterArrive();
   void clusterWait();
-  /// A buffer of the block as another block of the cluster has it, to be
-  /// written: after a barrier, as that must have begun, and before the last
-  /// one, as it may not have ended.
+  /// A buffer of the block as another block of the cluster has it: after a
+  /// barrier, as that must have begun, and before the last one, as it may not
+  /// have ended.
   Value ofBlock(Value shared, Value block);
   /// The same of all `blocks` of a cluster, or of one without.
   void storeInAll(Value value, Value shared, ValueRange at, int64_t blocks);
