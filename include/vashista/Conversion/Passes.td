@@ -167,9 +167,9 @@ def ConvertVashistaToGPUPass
     * On tensors, too: a softmax `attend`, from an empty state, to the best tokens
       of listed pages by their exact logits, together with the `pick` that takes
       them and the `score` that it takes them by, where nobody else reads these, as
-      one kernel. Up to 4,096 tokens are listed for each row and KV head. What they
-      score, and pages, is kept by blocks that have room for it: beyond 48 KiB of
-      memory that the launch gives them.
+      one kernel. Up to 4,096 tokens are listed for each row and KV head. What tokens
+      and pages score stays in a block that has room for it; a launch gives blocks
+      what they have beyond 48 KiB.
     * On buffers: a softmax `attend` over a sequence, or listed pages or tokens,
       whose queries, keys and values are all bf16 or all f16, on tensor cores, and
       a kernel that merges its splits where there may be several. Head sizes are

@@ -23,18 +23,6 @@ bool PageRoute::picksByBlocks(int64_t warps, int64_t blocks) const {
          (blocks > 1 || group * getOwn(warps) > kFew);
 }
 
-int64_t PageRoute::getNumTops(int64_t warps, int64_t blocks) const {
-  if (!picksByBlocks(warps, blocks))
-    return 0;
-  return group * llvm::divideCeil(numPages, PageFindings::kBlock);
-}
-
-int64_t PageRoute::getNumSums(int64_t warps, int64_t blocks) const {
-  if (!picksByBlocks(warps, blocks))
-    return 0;
-  return 2 * group * blocks * warps;
-}
-
 RoutePages::RoutePages(const PageRoute &route, WarpBuilder &b, int64_t warps,
                        int64_t blocks, bool keepsScores)
     : pick(route.pick), scan(route.score, b, chooseRows(route.score)), b(b),
@@ -89,8 +77,8 @@ void RoutePages::scorePages() {
                b.index(kWarp));
     first = b.mulI(block, ofBlock);
     Value isLast = b.compare(CmpIPredicate::eq, block, b.index(blocks - 1));
-    Value own = b.minI(b.addI(first, ofBlock), end);
-    end = keepsScores ? own : b.select(isLast, end, own);
+    Value endOfOwn = b.minI(b.addI(first, ofBlock), end);
+    end = keepsScores ? endOfOwn : b.select(isLast, end, endOfOwn);
   }
   auto store = [&](Value head, Value page, Value logit, Value isVisible) {
     Value score = b.select(isVisible, scan.toScore(logit), b.negInf());

@@ -55,16 +55,22 @@ struct PageRoute {
   int64_t getMostPages(int64_t blocks) const {
     return llvm::alignTo(llvm::divideCeil(numPages, blocks), kWarp);
   }
-  /// What warps of a cluster leave, where pages are picked by blocks of them:
-  /// the highest score of each block of pages, and what all of a warp weigh.
-  int64_t getNumTops(int64_t warps, int64_t blocks) const;
-  int64_t getNumSums(int64_t warps, int64_t blocks) const;
-  /// Whether they may be.
+  /// Whether pages may be picked by blocks of them.
   bool picksByBlocks(int64_t warps, int64_t blocks) const;
-  /// What all blocks store for each other.
+  /// What warps of a cluster leave then: the highest score of each block of
+  /// pages, and what all of a warp weigh.
+  int64_t getNumTops() const {
+    return group * llvm::divideCeil(numPages, PageFindings::kBlock);
+  }
+  int64_t getNumSums(int64_t warps, int64_t blocks) const {
+    return 2 * group * blocks * warps;
+  }
+  /// All that a block has of scores, if it keeps them, and of these.
   int64_t getNumWords(int64_t warps, int64_t blocks, bool keepsScores) const {
-    return (keepsScores ? getNumScores(warps, blocks) : 0) +
-           getNumTops(warps, blocks) + getNumSums(warps, blocks);
+    int64_t words = keepsScores ? getNumScores(warps, blocks) : 0;
+    if (picksByBlocks(warps, blocks))
+      words += getNumTops() + getNumSums(warps, blocks);
+    return words;
   }
   static constexpr int64_t kTogether = 4;
 };
@@ -117,7 +123,7 @@ private:
   Value getSumAt(Value head, Value part) {
     Value number = b.addI(b.mulI(head, b.index(blocks * warps)), part);
     return b.addI(b.mulI(number, b.index(2)),
-                  b.index(getFindingsAt() + of.getNumTops(warps, blocks)));
+                  b.index(getFindingsAt() + of.getNumTops()));
   }
   int64_t getFindingsAt() {
     return shared.freeAt + (keepsScores ? of.getNumScores(warps, blocks) : 0);
