@@ -14,8 +14,8 @@
 // CHECK-COUNT-3: gpu.launch_func
 // CHECK-NOT: gpu.launch_func
 // CHECK: .entry check_table_0(
+// CHECK: griddepcontrol.launch_dependents;
 // CHECK: griddepcontrol.wait;
-// CHECK-NEXT: griddepcontrol.launch_dependents;
 // CHECK-COUNT-10: ld.global.nc.b32
 // CHECK: redux.sync.min.s32
 // CHECK: st.shared.b32
@@ -23,12 +23,12 @@
 // CHECK: redux.sync.min.s32
 // CHECK: st.global.b32
 // CHECK: .entry check_positions_0(
-// CHECK: griddepcontrol.launch_dependents;
+// CHECK: griddepcontrol.wait;
 // CHECK: ld.global.nc.b32
 // CHECK-NOT: bar.sync
 // CHECK: st.global.b32
 // CHECK: .entry check_list_0(
-// CHECK: griddepcontrol.launch_dependents;
+// CHECK: griddepcontrol.wait;
 // CHECK: ld.global.nc.b32
 // CHECK: redux.sync.min.s32
 // CHECK: bar.sync

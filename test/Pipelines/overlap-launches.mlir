@@ -9,15 +9,15 @@
 // CHECK: .entry sketch_scan_0(
 // CHECK-NOT: {{ld|st}}.global
 // CHECK: griddepcontrol.wait;
-// CHECK-NOT: launch_dependents
+// CHECK: griddepcontrol.launch_dependents;
 // CHECK: ld.global.nc
 // CHECK: .entry certify_0(
 // CHECK-NOT: {{ld|st}}.global
-// CHECK: griddepcontrol.wait;
-// CHECK-NEXT: griddepcontrol.launch_dependents;
+// CHECK: griddepcontrol.launch_dependents;
+// CHECK-NEXT: griddepcontrol.wait;
 
 // As many kernels as wait before another access.
-// RUN: grep -oE '\.entry|griddepcontrol\.\w+|\<(ld|st|atom|red|cp|prefetch)\.\w+' %t.ptx \
+// RUN: grep -oE '\.entry|griddepcontrol\.wait|\<(ld|st|atom|red|cp|prefetch)\.\w+' %t.ptx \
 // RUN:   | grep -vx ld.param | grep -xA1 '\.entry' | sort | uniq -c \
 // RUN:   | FileCheck %s --check-prefix=FIRST --implicit-check-not={{[a-z]}}
 // FIRST: [[#KERNELS:]] .entry

@@ -353,10 +353,10 @@ def VashistaOverlapLaunchesPass
     At its entry each kernel waits until the one before it has completed and what
     that wrote is visible. Its launches get the attribute `vashista.waits`, by which
     the host may ask for an early start: a kernel is launched and makes its first
-    indices while the one before it ends or, if that has the attribute
-    `vashista.is_short`, while it runs: that one lets it start. Others may say so
-    themselves, later. It is what the CUDA programming guide calls programmatic
-    dependent launch.
+    indices while the one before it ends. If that has the attribute
+    `vashista.is_short`, it lets the next one start at once, before it waits itself.
+    Others may say so themselves, later, most of them when they are about to end. It
+    is what the CUDA programming guide calls programmatic dependent launch.
 
     ```mlir
     gpu.func @fill(%x: memref<f32>, %value: f32) kernel
@@ -371,8 +371,8 @@ def VashistaOverlapLaunchesPass
     ```mlir
     gpu.func @fill(%x: memref<f32>, %value: f32) kernel
         attributes {vashista.is_short} {
-      nvvm.griddepcontrol wait
       nvvm.griddepcontrol launch_dependents
+      nvvm.griddepcontrol wait
       memref.store %value, %x[] : memref<f32>
       gpu.return
     }
@@ -380,11 +380,11 @@ def VashistaOverlapLaunchesPass
 
     The order of memory stays that of the stream: nothing is touched before the
     wait, and the kernel that is waited for has waited for those before it. A kernel
-    starts early only when every block of the one before it runs or has ended and
-    all kernels before that have completed, so what waits takes no place from what
-    it waits for. Not all kernels let the next one start: its blocks come to lie
-    where there is room at that time, two on one multiprocessor and none on another. A foreign kernel before ours
-    that lets nothing start just completes first.
+    starts early only when every block of all those before it runs or has ended, so
+    what waits takes no place from what it waits for. Not all kernels let the next
+    one start early: its blocks come to lie where there is room at that time, two on
+    one multiprocessor and none on another. A foreign kernel before ours that lets
+    nothing start just completes first.
 
     **Preconditions.** The target has compute capability 9.0 or later.
   }];

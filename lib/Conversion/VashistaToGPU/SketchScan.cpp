@@ -212,6 +212,7 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
     start = b.addI(start, b.mulI(times, b.index(getApart())));
   }
   found = scanTiles(start, last, /*areWhole=*/false, all, found);
+  b.letNextStart();
   if (hasBounds)
     storeTops(found, all, shared);
   if (hasLevels)

@@ -111,6 +111,9 @@ struct ConvertPass
               [&](auto op) { (void)launchCheck(op, rewriter); })
           .Case([&](FallbackOp op) { (void)launchFallback(op, rewriter); });
     }
+    // Targets without clusters do not let kernels start early either.
+    if (clusters == 1)
+      getOperation().walk([](NVVM::GriddepcontrolOp op) { op.erase(); });
   }
 };
 

@@ -30,10 +30,10 @@ module attributes {gpu.container_module} {
       gpu.return
     }
 
-    // The next one may start beside this one.
+    // The next one may start beside this one, whatever that waits for.
     // CHECK-LABEL: gpu.func @short(
-    // CHECK-NEXT: nvvm.griddepcontrol wait
     // CHECK-NEXT: nvvm.griddepcontrol launch_dependents
+    // CHECK-NEXT: nvvm.griddepcontrol wait
     // CHECK-NEXT: gpu.return
     gpu.func @short() kernel attributes {vashista.is_short} {
       gpu.return

@@ -186,12 +186,12 @@ func.func @pages_only(
 // ONE: %[[BOTH:.*]] = tensor.concat dim(2) %[[P]], %[[P2]] :
 // ONE: %[[C2:.*]], %[[CN2:.*]], %[[CT2:.*]] = vashista.select %[[Q]] {{.*}} within(%[[BOTH]]) taken(%[[C]]) outside(%[[PT2]]) attended(%[[LSE]]) proving 64 tolerance 0.099999994 scale
 // ONE: %[[O2:.*]], %[[LSE2:.*]] = vashista.attend %[[Q]] {{.*}} tokens(%[[C2]], %[[CN2]]) outs(%[[O]], %[[LSE]])
+// ONE: %[[TAU:.*]], %[[ERROR:.*]] = vashista.certify %[[Q]] state(%[[O2]], %[[LSE2]]) tail(%[[CT2]]) norms(%{{.*}}) table(%{{.*}}) lens(%{{.*}}) page_size 16 scale 1.250000e-01 solver <softmax, epsilon = 5.000000e-01> :
+// ONE: %[[OF:.*]], %{{.*}}, %[[FLAG:.*]] = vashista.fallback %[[Q]] {{.*}} state(%[[O2]], %[[LSE2]]) unless(%[[TAU]]) at_most 0.099999994 scale 1.250000e-01 solver <softmax, epsilon = 5.000000e-01> :
 // ONE: %[[SPENT:.*]] = linalg.map ins(%[[CN2]] : tensor<2x2xi32>)
 // ONE: %[[MORE:.*]] = arith.cmpi sgt, %{{.*}}, %{{.*}} : i32
 // ONE: %[[EXTRA:.*]] = arith.extui %[[MORE]]
 // ONE: arith.addi %[[EXTRA]], %{{.*}} : i32
-// ONE: %[[TAU:.*]], %[[ERROR:.*]] = vashista.certify %[[Q]] state(%[[O2]], %[[LSE2]]) tail(%[[CT2]]) norms(%{{.*}}) table(%{{.*}}) lens(%{{.*}}) page_size 16 scale 1.250000e-01 solver <softmax, epsilon = 5.000000e-01> :
-// ONE: %[[OF:.*]], %{{.*}}, %[[FLAG:.*]] = vashista.fallback %[[Q]] {{.*}} state(%[[O2]], %[[LSE2]]) unless(%[[TAU]]) at_most 0.099999994 scale 1.250000e-01 solver <softmax, epsilon = 5.000000e-01> :
 // ONE: return %[[OF]], %[[TAU]], %[[ERROR]], %[[SPENT]], %[[FLAG]]
 // ALL: %[[S:.*]], %[[B:.*]] = vashista.score {{.*}} from #vashista.summary
 // ALL: vashista.pick top 8 pages of(%[[S]], %[[B]])
@@ -242,10 +242,10 @@ func.func @grow(
 // ONE: %{{.*}}, %[[LSE2:.*]] = vashista.attend {{.*}} pages(%[[P2]], %[[N2]])
 // ONE: %[[P3:.*]], %[[N3:.*]], %[[TAIL:.*]] = vashista.route {{.*}} taken(%[[P12]]) attended(%[[LSE2]]) proving 8
 // ONE: %[[O3:.*]], %[[LSE3:.*]] = vashista.attend {{.*}} pages(%[[P3]], %[[N3]])
-// ONE: linalg.map ins(%[[N2]], %[[N3]] :
-// ONE-COUNT-2: arith.cmpi sgt
 // ONE: vashista.certify %{{.*}} state(%[[O3]], %[[LSE3]]) tail(%[[TAIL]])
 // ONE-NOT: vashista.fallback
+// ONE: linalg.map ins(%[[N2]], %[[N3]] :
+// ONE-COUNT-2: arith.cmpi sgt
 // ALL-NOT: vashista.route
 func.func @grow_pages(
     %q: tensor<2x8x64xf32>, %k: tensor<?x2x16x64xf32>,
@@ -343,11 +343,11 @@ func.func @projection(
 // ONE: %[[C2:.*]], %[[CN2:.*]], %{{.*}} = vashista.select %[[R1]] {{.*}} within(%[[P12]]) taken(%[[C1]]) outside(%[[PT2]]) attended(%[[LSE1]]) proving 32 tolerance 0.00995016656
 // ONE: %[[C12:.*]] = tensor.concat dim(2) %[[C1]], %[[C2]]
 // ONE: %[[O2:.*]], %[[LSE2:.*]], %[[R2:.*]], %[[GAP:.*]] = vashista.attend %[[Q]] {{.*}} tokens(%[[C12]]) outs
-// ONE: linalg.map ins(%[[CN2]] :
 // ONE: %{{.*}}, %{{.*}}, %[[PT:.*]] = vashista.route %[[R2]] {{.*}} taken(%[[P12]]) top 0
 // ONE: %{{.*}}, %{{.*}}, %[[T:.*]] = vashista.select %[[R2]] {{.*}} within(%[[P12]]) taken(%[[C12]]) outside(%[[PT]]) top 0
 // ONE: %[[TAU:.*]], %{{.*}}, %{{.*}} = vashista.certify %[[R2]] state(%[[O2]], %[[LSE2]]) tail(%[[T]]) gap(%[[GAP]])
 // ONE: vashista.fallback %[[Q]] {{.*}} unless(%[[TAU]])
+// ONE: linalg.map ins(%[[CN2]] :
 // ALL: vashista.fallback
 func.func @columns(
     %q: tensor<2x8x64xf32>, %k: tensor<?x2x16x64xf32>,

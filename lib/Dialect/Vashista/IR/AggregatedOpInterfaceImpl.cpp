@@ -409,7 +409,6 @@ FailureOr<SmallVector<Value>> AttentionDecomposition::run() {
     if (round > 0)
       counts.push_back(last.tokens ? last.tokens.count : last.pages.count);
   }
-  rounds = countRounds(counts);
 
   if (policy.isCertified()) {
     bool projection = op.getSolver().isProjection();
@@ -441,6 +440,8 @@ FailureOr<SmallVector<Value>> AttentionDecomposition::run() {
   } else {
     flag = fill(5, b.getBoolAttr(false));
   }
+  // Last: on a GPU nothing waits for it.
+  rounds = countRounds(counts);
   return castToTypes(b, loc, {o, lse, tau, error, rounds, flag},
                      op->getResultTypes());
 }
