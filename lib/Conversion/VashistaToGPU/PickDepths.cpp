@@ -31,9 +31,8 @@ using namespace vashista;
 using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
-/// Groups of so many slots are sampled: one chunk in 2^kSampleShift is counted,
-/// as so many, but for the highest of each tile.
-static constexpr int64_t kManySlots = 65536, kSampleShift = 3;
+/// Groups of some slots are sampled, and of many.
+static constexpr int64_t kSomeSlots = 32768, kManySlots = 65536;
 /// Where scores lack more of their bounds, they are steep: few slots decide
 /// what is left, and a spread that is off a little is off by nats.
 static constexpr float kMostReach = 8.0f;
@@ -176,12 +175,12 @@ bool PickLauncher::countsTileTops() {
 
 Value PickLauncher::getSampleShift() {
   auto known = cast<RankedTensorType>(op.getScores().getType()).getDimSize(2);
-  bool areFew = !ShapedType::isDynamic(known) && known < kManySlots;
+  bool areFew = !ShapedType::isDynamic(known) && known < kSomeSlots;
   if (areFew || !countsTileTops())
     return nullptr;
   Value isSampled =
       b.forLoop(b.index(0), b.index(group), 1,
-                b.compare(CmpIPredicate::uge, used, b.index(kManySlots)),
+                b.compare(CmpIPredicate::uge, used, b.index(kSomeSlots)),
                 [&](Value head, ValueRange carried) -> SmallVector<Value> {
                   Value isClose =
                       b.compare(CmpFPredicate::OLE, getFact(head, Fact::reach),
@@ -189,7 +188,9 @@ Value PickLauncher::getSampleShift() {
                   return {b.andI(carried[0], isClose)};
                 })
           .front();
-  return b.select(isSampled, b.i32(kSampleShift), b.i32(0));
+  Value areMany = b.compare(CmpIPredicate::uge, used, b.index(kManySlots));
+  Value shift = b.select(areMany, b.i32(kShiftOfMany), b.i32(kShift));
+  return b.select(isSampled, shift, b.i32(0));
 }
 
 PickLauncher::CountedHead PickLauncher::getCounted(Value first, int64_t at) {

@@ -54,8 +54,8 @@ public:
 
 private:
   /// Sums of masses: of bounds and of scores; where anybody asks, how many, and
-  /// the squares of masses of scores.
-  enum : int64_t { ofBounds, ofScores, numbers, squares };
+  /// the squares of masses of scores; of a sample, of those of bounds, too.
+  enum : int64_t { ofBounds, ofScores, numbers, squares, squaresOfBounds };
   /// There is room for squares of masses in it.
   static constexpr float kUnit = 0x1p32f;
 
@@ -87,6 +87,8 @@ private:
                                   const PickLauncher::Lacking &first,
                                   Value chunk);
   Value getAttendable(ArrayRef<Value> masses, const std::optional<Risk> &risk);
+  /// By how much what is left may be more than a sample says.
+  Value getLeftBeside(ArrayRef<Value> masses);
   /// How many lanes find that too much is left: those of what is highest.
   Value countNeeded(Value rest, ArrayRef<Value> masses,
                     const std::optional<Risk> &risk);
@@ -106,6 +108,7 @@ private:
   WarpBuilder &b;
   const Value head, taken;
   Value none, ratio, size, width, nats, firstBin, share;
+  const Value sampleShift;
   const int64_t numMasses;
   Value chunk;                   // of this lane, the last chunk first
   SmallVector<Value> sums, upTo; // of the chunk, and of those behind it, too
@@ -116,7 +119,11 @@ private:
 
 DepthEnd::DepthEnd(PickLauncher &pick, Value head, Value at, Value taken)
     : pick(pick), b(pick.b), head(head), taken(taken),
-      numMasses(pick.isFollowing() && !pick.hasMoment() ? 2 : 4) {
+      sampleShift(pick.getSampleShift()),
+      numMasses(pick.hasMoment()     ? squares + 1
+                : pick.isFollowing() ? ofScores + 1
+                : sampleShift        ? squaresOfBounds + 1
+                                     : squares + 1) {
   static_assert(PickLauncher::kBins == kWarp * kWarp, "a chunk for each lane");
   none = b.f32(0.0f);
   ratio = pick.getRatio();
@@ -150,11 +157,15 @@ SmallVector<Value> DepthEnd::getMasses(Value bin) {
                                b.mulF(b.mulF(toFloat(shares), share), mass)};
   if (numMasses > numbers)
     masses.push_back(toFloat(count));
-  if (numMasses > squares) {
+  auto pushSquares = [&](int64_t of) {
     Value number = b.maxNumber(masses[numbers], b.f32(1.0f));
-    Value most = b.mulF(masses[ofScores], b.f32(1 / kUnit));
+    Value most = b.mulF(masses[of], b.f32(1 / kUnit));
     masses.push_back(pick.divide(b.mulF(most, most), number));
-  }
+  };
+  if (numMasses > squares)
+    pushSquares(ofScores);
+  if (numMasses > squaresOfBounds)
+    pushSquares(ofBounds);
   return masses;
 }
 
@@ -222,12 +233,29 @@ Value DepthEnd::getAttendable(ArrayRef<Value> masses,
   return math::FmaOp::create(b, attendable, promised, mass);
 }
 
+/// A slot of the sample stands for itself and others, which are as many times
+/// its mass as it says, give or take their root.
+Value DepthEnd::getLeftBeside(ArrayRef<Value> masses) {
+  Value others =
+      b.subI(arith::ShLIOp::create(b, b.i32(1), sampleShift), b.i32(1));
+  others = arith::SIToFPOp::create(b, b.getF32Type(), others);
+  Value root = b.sqrt(b.mulF(masses[squaresOfBounds], others));
+  // Of many slots there are enough in it: with as much more as of some, 5 %
+  // more tokens are taken, and no fewer groups need another round.
+  Value areSome =
+      b.compare(CmpIPredicate::eq, sampleShift, b.i32(PickLauncher::kShift));
+  return b.select(areSome, b.mulF(root, b.f32(kUnit)), none);
+}
+
 Value DepthEnd::countNeeded(Value rest, ArrayRef<Value> masses,
                             const std::optional<Risk> &risk) {
   Value attendable = getAttendable(masses, risk);
+  rest = b.addF(rest, outsideToo);
+  if (risk && numMasses > squaresOfBounds)
+    rest = b.addF(rest, getLeftBeside(masses));
   // Also what is NaN is needed.
-  Value isNeeded = b.compare(CmpFPredicate::UGT, b.addF(rest, outsideToo),
-                             b.mulF(ratio, attendable));
+  Value isNeeded =
+      b.compare(CmpFPredicate::UGT, rest, b.mulF(ratio, attendable));
   return math::CtPopOp::create(b, b.ballot(isNeeded));
 }
 
@@ -379,8 +407,8 @@ void DepthEnd::find() {
         pick.getShift(head));
   known = b.f32(kKnown);
   outsideToo = pick.getRest(head);
-  if (Value shift = pick.getSampleShift()) {
-    Value isSampled = b.compare(CmpIPredicate::ne, shift, b.i32(0));
+  if (sampleShift) {
+    Value isSampled = b.compare(CmpIPredicate::ne, sampleShift, b.i32(0));
     known = b.select(isSampled, b.f32(kKnownOfSample), known);
   }
   // What was too deep to be counted: where so little is attended that it may

@@ -268,7 +268,10 @@ private:
   /// scores are known.
   bool countsTileTops();
   void countTileTops(llvm::ArrayRef<CountedHead> heads);
-  /// One chunk in 2^this is the sample, i32; null if always all are counted.
+  /// One chunk in 2^this is the sample, i32, which is counted as so many, but
+  /// for the highest of each tile: 0, or one of these, of some slots or of many.
+  /// Null if always all are counted.
+  static constexpr int64_t kShift = 2, kShiftOfMany = 3;
   Value getSampleShift();
   /// As markNeeded, for levels. Where what is needed may be over the budget,
   /// i1, it counts the margins' ranks, too, as `markBest` wants them.

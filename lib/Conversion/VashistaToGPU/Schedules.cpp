@@ -473,6 +473,11 @@ static LogicalResult assign(PickOp op, const ScheduleTarget &target) {
   if (isOfTokens && getOwn(warpsOfFew, 1) == 0)
     while (cluster < target.clusterBlocks && 2 * cluster * left <= power)
       cluster *= 2;
+  // Two blocks wait longer for each other than one looks at so few slots.
+  constexpr int64_t kFewSlots = 8192;
+  int64_t slots = scores.getDimSize(2);
+  if (cluster == 2 && !ShapedType::isDynamic(slots) && slots <= kFewSlots)
+    cluster = 1;
   draft.choose(draft.cluster, cluster);
   draft.expectAtMost("cluster", draft.cluster,
                      isOfTokens ? target.clusterBlocks : 1);

@@ -633,12 +633,14 @@ func.func @prove(
 
 // -----
 
-// Of many slots one chunk in eight is counted, and the highest of each tile, whose
-// scores are known.
+// Of many slots one chunk in eight is counted, of some one in four, and the highest
+// of each tile, whose scores are known.
 // CHECK-LABEL: func.func @prove_long(
 // CHECK: gpu.func @pick_0(
+// CHECK: arith.cmpi uge, %{{.*}}, %c32768{{.*}} : index
 // CHECK: arith.cmpi uge, %{{.*}}, %c65536{{.*}} : index
-// CHECK: arith.select %{{.*}}, %c3_i32{{.*}}, %c0_i32{{.*}} : i32
+// CHECK: %[[SHIFT:.*]] = arith.select %{{.*}}, %c3_i32{{.*}}, %c2_i32{{.*}} : i32
+// CHECK: arith.select %{{.*}}, %[[SHIFT]], %c0_i32{{.*}} : i32
 // CHECK: memref.atomic_rmw addi
 // CHECK: memref.load {{.*}} : memref<2x4x2048xf32
 // CHECK: memref.load {{.*}} : memref<2x4x2048xf32
