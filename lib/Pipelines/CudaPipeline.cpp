@@ -68,17 +68,23 @@ void vashista::buildCudaGraphPipeline(OpPassManager &pm,
   pm.addPass(createVashistaAssignSchedulePass(schedules));
 }
 
+/// What kernels are made for.
+static ConvertVashistaToGPUPassOptions
+getKernelOptions(const CudaPipelineOptions &options) {
+  ConvertVashistaToGPUPassOptions kernels;
+  if (!isHopperOrLater(options.chip))
+    kernels.clusters = 1;
+  kernels.sharedBytes = getSharedBytes(options.chip);
+  return kernels;
+}
+
 void vashista::buildCudaBufferPipeline(OpPassManager &pm,
                                        const CudaPipelineOptions &options) {
   buildCudaGraphPipeline(pm, options);
   CpuPipelineOptions graph;
   setGraphOptions(graph);
   // What is a launch is no value op any more.
-  ConvertVashistaToGPUPassOptions kernels;
-  if (!isHopperOrLater(options.chip))
-    kernels.clusters = 1;
-  kernels.sharedBytes = getSharedBytes(options.chip);
-  pm.addPass(createConvertVashistaToGPUPass(kernels));
+  pm.addPass(createConvertVashistaToGPUPass(getKernelOptions(options)));
   buildValuePipeline(pm, graph);
 }
 
@@ -88,7 +94,7 @@ static void buildOutlinePipeline(OpPassManager &pm,
                                  bool planWorkspace) {
   CpuPipelineOptions graph;
   setGraphOptions(graph);
-  pm.addPass(createConvertVashistaToGPUPass());
+  pm.addPass(createConvertVashistaToGPUPass(getKernelOptions(options)));
   buildKernelPipeline(pm, graph);
   pm.addNestedPass<func::FuncOp>(createVashistaPlaceConstantsPass());
   VashistaExpandCopiesPassOptions copies;
