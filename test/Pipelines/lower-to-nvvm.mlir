@@ -32,6 +32,17 @@
 // FIVE: ld.shared.v2.b32
 // FIVE: mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32
 // FIVE: .entry
+// What was picked is copied to the block's memory before it is multiplied, to
+// numbers that are known from one place of a lane.
+// FIVE: .entry attend_1(
+// FIVE-NOT: .local
+// FIVE: vote.sync.ballot.b32
+// FIVE-COUNT-16: cp.async.cg.shared.global [%{{.*}}], [%{{.*}}], 16
+// FIVE: cp.async.commit_group
+// FIVE: cp.async.wait_group
+// FIVE-COUNT-16: ld.shared.v4.b32
+// FIVE: mma.sync.aligned.m16n8k16
+// FIVE: .entry merge_1(
 
 // The step without a certificate, of one sequence: three kernels, of plain loads
 // of 16 bytes and nothing in local memory; larger numbers are one instruction.

@@ -94,6 +94,18 @@ def VashistaAssignSchedulePass
     | `blocks` | any | any | any | any | any |
     | `cluster` | 1 | 1 | 1 | for tokens any | one that divides the slots; 1 with pages |
 
+    Where `blocks` have room for them, two or more `stages` of an attend or fallback
+    are tiles that each warp has in its block's memory: all but one are being copied
+    there while that is multiplied. Otherwise they are loaded together. So it is with
+    one stage, which is chosen where three blocks have no room for two, as of head
+    sizes above 128.
+
+    An attend or fallback of two or more `stages` has so many tiles of each warp in
+    the block's memory, of which all but one are on the way while that is multiplied,
+    where `blocks` have room for them; otherwise it loads so many together. Two are
+    chosen for tokens that lie apart and for long sequences, of head sizes up to 128,
+    where three blocks have room for them.
+
     Blocks have 64 warps on a multiprocessor at most. With `fuse` an `attend` is one
     kernel with the `pick` and the `score` that its list is from, which then have no
     schedule of their own; it is chosen where that can be and neither has one. So
@@ -173,8 +185,9 @@ def ConvertVashistaToGPUPass
     * On buffers: a softmax `attend` over a sequence, or listed pages or tokens,
       whose queries, keys and values are all bf16 or all f16, on tensor cores, and
       a kernel that merges its splits where there may be several. Head sizes are
-      static, D a multiple of 32 and Dv of 64. Fills that do nothing but make its
-      destinations an empty state go.
+      static, D a multiple of 32 and Dv of 64. Keys and values go by the block's
+      memory where its schedule says so and there is room. Fills that do nothing
+      but make its destinations an empty state go.
     * On buffers: `append`, in a kernel, and `summarize`, in two, of any summary,
       norms and sketch. A block has a row, or a page that a row sees, and a KV head.
       Head sizes are static, D up to 576, elements of a row consecutive.

@@ -9,7 +9,9 @@
 //
 // A block has a row, up to 8 query heads of a KV head, and a split of the
 // slots. Its warps take tiles of 16 tokens by turns, which go from memory to
-// registers to tensor cores: no other thread needs what a thread loads.
+// registers to tensor cores: no other thread needs what a thread loads. Where
+// there is room, they go by the block's memory, so that those to come are on
+// the way while one is multiplied (AttendAhead.cpp).
 //
 //   scores   S (tokens x heads)   = K q'     m16n8k16, K in rows
 //   outputs  O (channels x heads) = V' P     m16n8k16, V in columns
@@ -44,6 +46,8 @@
 
 namespace vashista {
 
+struct ScheduleTarget;
+
 /// Tokens of a tile and heads of a block: the sizes of an mma.
 inline constexpr int64_t kTokens = 16, kHeads = 8;
 /// Blocks, about, that occupy a GPU: with nothing to do they are gone in a
@@ -53,6 +57,11 @@ inline constexpr int64_t kFewBlocks = 1024;
 inline constexpr int64_t kMergeWarps = 4;
 inline constexpr double kLog2E = 1.4426950408889634, kLn2 = 0.6931471805599453;
 
+/// Whether the blocks that share a multiprocessor have room for copies of
+/// `stages` tiles of each warp, and there is more than one.
+bool hasRoomAhead(const ScheduleTarget &target, int64_t warps, int64_t stages,
+                  int64_t blocks, int64_t keyDim, int64_t valueDim);
+
 /// Makes the kernels of an attend, and launches them in its place.
 class AttendLauncher {
 public:
@@ -61,7 +70,8 @@ public:
 
   /// The op has a whole schedule. `startsEmpty`: nothing is in the destinations
   /// yet, not even the empty state.
-  AttendLauncher(AttendOp op, WarpBuilder &b, bool startsEmpty);
+  AttendLauncher(AttendOp op, WarpBuilder &b, const ScheduleTarget &target,
+                 bool startsEmpty);
 
   /// Of a `fallback`, buffers: only groups with a head whose measure is not at
   /// most the limit are attended, of others the state is copied.
@@ -127,17 +137,25 @@ private:
   Value getRowsOfBlock(Value numRows, Value numSplits);
   void emitSplit(bool isWhole);
   void emitTiles(Value heads);
+  /// A warp's tiles, one after the other.
+  using Query = llvm::ArrayRef<std::array<Value, 4>>;
+  State getEmptyState();
+  State attendLoaded(Query query);
   /// Where the tokens of a tile are, as i32: of one in a page the page, its
   /// first slot and how many tokens are visible; otherwise for each of a lane's
   /// tokens (keys g, g + 8, values 2 t, 2 t + 1, 2 t + 8, 2 t + 9) the page and
   /// the slot, then whether the keys are visible.
   llvm::SmallVector<Value> findTile(Value first);
+  llvm::SmallVector<Value> findTileOfPage(Value first, Value entry);
   std::array<Value, 6> getTokens();
   std::pair<Value, Value> getRow(ValueRange places, unsigned token);
+  std::pair<Value, Value> getRowOfPage(ValueRange places, Value token);
   Value isVisible(ValueRange places, unsigned key);
   bool isPaged() const { return !inTokens && pageSize % kTokens == 0; }
 
-  std::pair<Value, Value> findPosition(Value slot);
+  /// What the list says of a slot; null without a list.
+  Value loadEntry(Value slot);
+  std::pair<Value, Value> findPosition(Value slot, Value entry);
   llvm::SmallVector<std::array<Value, 4>> loadQuery();
   /// What a lane has of the keys and values of a tile: of two keys and of four
   /// values 16 bytes of each 32 and 64 channels.
@@ -145,10 +163,61 @@ private:
     llvm::SmallVector<std::array<std::array<Value, 4>, 2>> keys;
     llvm::SmallVector<std::array<std::array<Value, 4>, 4>> values;
   };
-  Tile loadTile(ValueRange places);
-  /// `isThere`: whether there is anything in it; null if that is known.
-  State attendTile(const State &state, const Tile &tile, ValueRange places,
-                   llvm::ArrayRef<std::array<Value, 4>> query, Value isThere);
+  /// By loads of the lane's part of the channels from one on, of one of its two
+  /// keys or four values.
+  using Load =
+      llvm::function_ref<std::array<Value, 4>(unsigned token, int64_t channel)>;
+  Tile loadTile(Load loadKey, Load loadValue);
+  /// isVisible(key) of the lane's two.
+  State attendTile(const State &state, const Tile &tile, Query query,
+                   llvm::function_ref<Value(unsigned key)> isVisible);
+
+  // Tiles that are copied to the block's memory (AttendAhead.cpp).
+  /// What a turn is given of those to come: of tiles that are on the way, this
+  /// turn's first, which tokens are visible, as bits; where the next one's are,
+  /// the stage of this turn and, where there is a list, what that says of the
+  /// one after.
+  struct Ahead {
+    llvm::SmallVector<Value> visible, places;
+    Value stage, entry;
+
+    llvm::SmallVector<Value> pack() const {
+      llvm::SmallVector<Value> all(visible);
+      llvm::append_range(all, places);
+      all.push_back(stage);
+      if (entry)
+        all.push_back(entry);
+      return all;
+    }
+    /// What was packed of one like this.
+    Ahead unpack(ValueRange all) const {
+      ValueRange rest = all.drop_front(visible.size() + places.size());
+      return {
+          llvm::SmallVector<Value>(all.take_front(visible.size())),
+          llvm::SmallVector<Value>(all.slice(visible.size(), places.size())),
+          rest[0], entry ? rest[1] : Value()};
+    }
+  };
+  State attendAhead(Query query);
+  Ahead beginAhead(Value start);
+  Ahead waitAhead(Value tile, const Ahead &now);
+  Value loadEntryAhead(Value first);
+  llvm::SmallVector<Value> findAhead(Value first, Value entry);
+  Value getVisibleAhead(ValueRange places);
+  std::pair<Value, Value> getRowAhead(ValueRange places, Value token);
+  Value copyIfThere(Value tile, ValueRange places, Value stage);
+  void copyAhead(ValueRange places, Value stage);
+  Tile loadAhead(Value stage);
+  /// A warp's tile, some turns later.
+  Value getLater(Value tile, int64_t turns) {
+    return b.addI(tile, b.index(turns * warps * kTokens));
+  }
+  mlir::MemRefType getAheadType();
+  void bindAhead(Value shared);
+  Value getStageAhead(int64_t number);
+  Value getFirstAhead(bool isKey, Value stage, Value token, Value chunk);
+  Value getPlaceAhead(bool isKey, Value first, int64_t tokens, int64_t chunks);
+
   Value toExponent(Value product);
   llvm::SmallVector<Value> getIndices(std::pair<Value, Value> row,
                                       Value channel) {
@@ -196,6 +265,7 @@ private:
   const int64_t numHeads, headBlocks; // of a block, and blocks of a KV head
   const ScheduleAttr schedule;
   const int64_t split, mostSplits;
+  const bool isAhead; // tiles are copied
   /// Whether blocks take rows by turns.
   bool takesTurns = false;
 
@@ -208,6 +278,7 @@ private:
   Value splitNumber, first, last;
   Value warp, lane, quad, within;       // quad = g, within = t
   Value sharedOutputs, sharedExponents; // [warps, heads, Dv], [warps, heads, 2]
+  Value tiles;                          // of all warps and stages, elements
 };
 
 } // namespace vashista

@@ -45,17 +45,25 @@ Value AttendLauncher::getSlotsOfSplit() {
   return b.maxI(share, least);
 }
 
-/// The position of a slot, and whether it is visible.
-std::pair<Value, Value> AttendLauncher::findPosition(Value slot) {
-  Value inside = b.compare(CmpIPredicate::slt, slot, last);
+Value AttendLauncher::loadEntry(Value slot) {
+  if (!its.list)
+    return nullptr;
   // What lies behind a list's end is not read.
   slot = b.minI(slot, b.subI(last, b.index(1)));
-  Value position = slot;
-  if (inTokens)
-    position = b.loadIndex(its.list, {row, kvHead, slot});
+  if (inPages)
+    slot = b.divU(slot, b.index(pageSize));
+  return b.load(its.list, {row, kvHead, slot});
+}
+
+/// The position of a slot, and whether it is visible.
+std::pair<Value, Value> AttendLauncher::findPosition(Value slot, Value entry) {
+  Value inside = b.compare(CmpIPredicate::slt, slot, last);
+  slot = b.minI(slot, b.subI(last, b.index(1)));
+  if (entry)
+    entry = arith::IndexCastOp::create(b, b.getIndexType(), entry);
+  Value position = inTokens ? entry : slot;
   if (inPages) {
-    Value size = b.index(pageSize);
-    Value page = b.loadIndex(its.list, {row, kvHead, b.divU(slot, size)});
+    Value size = b.index(pageSize), page = entry;
     position = b.addI(b.mulI(page, size), b.remU(slot, size));
     position = b.select(b.compare(CmpIPredicate::sge, page, b.index(0)),
                         position, b.index(-1));
@@ -75,52 +83,59 @@ std::array<Value, 6> AttendLauncher::getTokens() {
           b.addI(two, b.index(9))};
 }
 
+static Value widen(WarpBuilder &b, Value value) {
+  return arith::IndexCastOp::create(b, b.getIndexType(), value);
+}
+
 /// In place of a token that is not visible stands one that is: nothing else is
 /// ever read.
 SmallVector<Value> AttendLauncher::findTile(Value first) {
+  if (isPaged())
+    return findTileOfPage(first, loadEntry(first));
   Value size = b.index(pageSize);
-  auto narrow = [&](Value index) -> Value {
-    return arith::IndexCastOp::create(b, b.getI32Type(), index);
-  };
-  SmallVector<Value> places;
-  if (isPaged()) {
-    auto [position, any] = findPosition(first);
-    position = b.select(any, position, b.index(0));
-    Value page = b.load(its.table, {sequence, b.divU(position, size)});
-    // Slots of the tile, and tokens of the sequence.
-    Value count = b.minI(b.subI(last, first), b.subI(length, position));
-    count = b.select(any, count, b.index(0));
-    return {page, narrow(b.remU(position, size)), narrow(count)};
-  }
-  SmallVector<Value> visibilities;
+  SmallVector<Value> places, visibilities;
   for (Value token : getTokens()) {
-    auto [position, visible] = findPosition(b.addI(first, token));
+    Value slot = b.addI(first, token);
+    auto [position, visible] = findPosition(slot, loadEntry(slot));
     position = b.select(visible, position, b.index(0));
     places.push_back(b.load(its.table, {sequence, b.divU(position, size)}));
-    places.push_back(narrow(b.remU(position, size)));
+    places.push_back(b.toI32(b.remU(position, size)));
     visibilities.push_back(visible);
   }
   places.append({visibilities[0], visibilities[1]});
   return places;
 }
 
+SmallVector<Value> AttendLauncher::findTileOfPage(Value first, Value entry) {
+  Value size = b.index(pageSize);
+  auto [position, any] = findPosition(first, entry);
+  position = b.select(any, position, b.index(0));
+  Value page = b.load(its.table, {sequence, b.divU(position, size)});
+  // Slots of the tile, and tokens of the sequence.
+  Value count = b.minI(b.subI(last, first), b.subI(length, position));
+  count = b.select(any, count, b.index(0));
+  return {page, b.toI32(b.remU(position, size)), b.toI32(count)};
+}
+
 std::pair<Value, Value> AttendLauncher::getRow(ValueRange places,
                                                unsigned token) {
-  auto widen = [&](Value value) -> Value {
-    return arith::IndexCastOp::create(b, b.getIndexType(), value);
-  };
-  if (!isPaged())
-    return {widen(places[2 * token]), widen(places[2 * token + 1])};
-  Value most = b.subI(b.maxI(widen(places[2]), b.index(1)), b.index(1));
-  Value slot = b.minI(getTokens()[token], most);
-  return {widen(places[0]), b.addI(widen(places[1]), slot)};
+  if (isPaged())
+    return getRowOfPage(places, getTokens()[token]);
+  return {widen(b, places[2 * token]), widen(b, places[2 * token + 1])};
+}
+
+std::pair<Value, Value> AttendLauncher::getRowOfPage(ValueRange places,
+                                                     Value token) {
+  Value one = b.index(1);
+  Value most = b.subI(b.maxI(widen(b, places[2]), one), one);
+  Value slot = b.minI(token, most);
+  return {widen(b, places[0]), b.addI(widen(b, places[1]), slot)};
 }
 
 Value AttendLauncher::isVisible(ValueRange places, unsigned key) {
   if (!isPaged())
     return places[12 + key];
-  Value count = arith::IndexCastOp::create(b, b.getIndexType(), places[2]);
-  return b.compare(CmpIPredicate::slt, getTokens()[key], count);
+  return b.compare(CmpIPredicate::slt, getTokens()[key], widen(b, places[2]));
 }
 
 //===----------------------------------------------------------------------===//
@@ -154,28 +169,22 @@ Value AttendLauncher::toExponent(Value product) {
   return times(b.tanh(times(product, scale / cap)), cap / epsilon * kLog2E);
 }
 
-AttendLauncher::Tile AttendLauncher::loadTile(ValueRange places) {
+AttendLauncher::Tile AttendLauncher::loadTile(Load loadKey, Load loadValue) {
   Tile tile;
-  for (int64_t channel = 0; channel < keyDim; channel += 32) {
-    Value at = b.addI(b.mulI(within, b.index(8)), b.index(channel));
-    tile.keys.push_back(
-        {b.load16Bytes(its.keys, getIndices(getRow(places, 0), at)),
-         b.load16Bytes(its.keys, getIndices(getRow(places, 1), at))});
-  }
+  for (int64_t channel = 0; channel < keyDim; channel += 32)
+    tile.keys.push_back({loadKey(0, channel), loadKey(1, channel)});
   for (int64_t channel = 0; channel < valueDim; channel += 64) {
-    Value at = b.addI(b.mulI(quad, b.index(8)), b.index(channel));
     std::array<std::array<Value, 4>, 4> tokens;
     for (int64_t i = 0; i < 4; ++i)
-      tokens[i] =
-          b.load16Bytes(its.values, getIndices(getRow(places, 2 + i), at));
+      tokens[i] = loadValue(i, channel);
     tile.values.push_back(tokens);
   }
   return tile;
 }
 
-AttendLauncher::State AttendLauncher::attendTile(
-    const State &state, const Tile &tile, ValueRange places,
-    ArrayRef<std::array<Value, 4>> query, Value isThere) {
+AttendLauncher::State
+AttendLauncher::attendTile(const State &state, const Tile &tile, Query query,
+                           function_ref<Value(unsigned)> isVisible) {
   // Tokens g and g + 8 of heads 2 t and 2 t + 1.
   Value zero = b.f32(0.0f);
   std::array<Value, 4> scores = {zero, zero, zero, zero};
@@ -183,12 +192,8 @@ AttendLauncher::State AttendLauncher::attendTile(
     for (int64_t i : {0, 2})
       scores = b.multiply({key[0][i], key[1][i], key[0][i + 1], key[1][i + 1]},
                           {q[i], q[i + 1]}, scores, element);
-  for (int64_t i = 0; i < 4; ++i) {
-    Value visible = isVisible(places, i / 2);
-    if (isThere)
-      visible = b.andI(visible, isThere);
-    scores[i] = b.select(visible, toExponent(scores[i]), b.negInf());
-  }
+  for (int64_t i = 0; i < 4; ++i)
+    scores[i] = b.select(isVisible(i / 2), toExponent(scores[i]), b.negInf());
 
   State next = state;
   std::array<Value, 2> factors;
@@ -226,6 +231,73 @@ AttendLauncher::State AttendLauncher::attendTile(
       output = std::copy(sums.begin(), sums.end(), output);
     }
   return next;
+}
+
+AttendLauncher::State AttendLauncher::getEmptyState() {
+  State state;
+  state.maxima = {b.negInf(), b.negInf()};
+  state.sums = {b.f32(0.0f), b.f32(0.0f)};
+  state.outputs.assign(valueDim / 4, b.f32(0.0f));
+  return state;
+}
+
+AttendLauncher::State AttendLauncher::attendLoaded(Query query) {
+  // The places of a few tiles are looked up while those before are read.
+  Value start = b.addI(first, b.mulI(warp, b.index(kTokens)));
+  int64_t atOnce = schedule.getStages(), apart = warps * kTokens;
+  auto findAhead = [&](Value at) {
+    SmallVector<Value> places;
+    for (int64_t i = 0; i < atOnce; ++i) {
+      Value tile = b.addI(at, b.index(i * apart));
+      llvm::append_range(places,
+                         findTile(b.minI(tile, b.subI(last, b.index(1)))));
+    }
+    return places;
+  };
+  auto load = [&](ValueRange places) {
+    auto loadFrom = [&](Value memref, unsigned token, Value lanes,
+                        int64_t channel) {
+      Value at = b.addI(b.mulI(lanes, b.index(8)), b.index(channel));
+      return b.load16Bytes(memref, getIndices(getRow(places, token), at));
+    };
+    return loadTile(
+        [&](unsigned key, int64_t channel) {
+          return loadFrom(its.keys, key, within, channel);
+        },
+        [&](unsigned value, int64_t channel) {
+          return loadFrom(its.values, 2 + value, quad, channel);
+        });
+  };
+  SmallVector<Value> carried = findAhead(start);
+  unsigned numPlaces = carried.size();
+  llvm::append_range(carried, getEmptyState().pack());
+  int64_t step = atOnce * apart;
+  auto attendTiles = [&](Value at, ValueRange now) {
+    SmallVector<Value> next = findAhead(b.addI(at, b.index(step)));
+    auto getPlaces = [&](int64_t i) {
+      unsigned size = numPlaces / atOnce;
+      return now.slice(i * size, size);
+    };
+    // All loads first: they are what takes time.
+    SmallVector<Tile> tiles;
+    for (int64_t i = 0; i < atOnce; ++i)
+      tiles.push_back(load(getPlaces(i)));
+    State state = State::unpack(now.drop_front(numPlaces));
+    for (int64_t i = 0; i < atOnce; ++i) {
+      Value isThere; // the first always is
+      if (i > 0)
+        isThere =
+            b.compare(CmpIPredicate::slt, b.addI(at, b.index(i * apart)), last);
+      state = attendTile(state, tiles[i], query, [&](unsigned key) {
+        Value visible = isVisible(getPlaces(i), key);
+        return isThere ? b.andI(visible, isThere) : visible;
+      });
+    }
+    llvm::append_range(next, state.pack());
+    return next;
+  };
+  SmallVector<Value> end = b.forLoop(start, last, step, carried, attendTiles);
+  return State::unpack(ValueRange(end).drop_front(numPlaces));
 }
 
 //===----------------------------------------------------------------------===//
@@ -369,49 +441,7 @@ void AttendLauncher::emitTiles(Value heads) {
   Value some = b.compare(CmpIPredicate::slt, first, last);
   b.ifThen(some, [&] {
     SmallVector<std::array<Value, 4>> query = loadQuery();
-    State state;
-    state.maxima = {b.negInf(), b.negInf()};
-    state.sums = {b.f32(0.0f), b.f32(0.0f)};
-    state.outputs.assign(valueDim / 4, b.f32(0.0f));
-    // The places of a few tiles are looked up while those before are read.
-    Value start = b.addI(first, b.mulI(warp, b.index(kTokens)));
-    int64_t atOnce = schedule.getStages(), apart = warps * kTokens;
-    auto findAhead = [&](Value at) {
-      SmallVector<Value> places;
-      for (int64_t i = 0; i < atOnce; ++i) {
-        Value tile = b.addI(at, b.index(i * apart));
-        llvm::append_range(places,
-                           findTile(b.minI(tile, b.subI(last, b.index(1)))));
-      }
-      return places;
-    };
-    SmallVector<Value> carried = findAhead(start);
-    unsigned numPlaces = carried.size();
-    llvm::append_range(carried, state.pack());
-    int64_t step = atOnce * apart;
-    auto attendTiles = [&](Value at, ValueRange now) {
-      SmallVector<Value> next = findAhead(b.addI(at, b.index(step)));
-      auto getPlaces = [&](int64_t i) {
-        unsigned size = numPlaces / atOnce;
-        return now.slice(i * size, size);
-      };
-      // All loads first: they are what takes time.
-      SmallVector<Tile> tiles;
-      for (int64_t i = 0; i < atOnce; ++i)
-        tiles.push_back(loadTile(getPlaces(i)));
-      State state = State::unpack(now.drop_front(numPlaces));
-      for (int64_t i = 0; i < atOnce; ++i) {
-        Value isThere; // the first always is
-        if (i > 0)
-          isThere = b.compare(CmpIPredicate::slt,
-                              b.addI(at, b.index(i * apart)), last);
-        state = attendTile(state, tiles[i], getPlaces(i), query, isThere);
-      }
-      llvm::append_range(next, state.pack());
-      return next;
-    };
-    SmallVector<Value> end = b.forLoop(start, last, step, carried, attendTiles);
-    storeShared(State::unpack(ValueRange(end).drop_front(numPlaces)));
+    storeShared(isAhead ? attendAhead(query) : attendLoaded(query));
     b.barrier();
 
     // All threads, over the heads' channels.

@@ -21,7 +21,8 @@ static int64_t getDim(Value memref, unsigned position) {
   return cast<MemRefType>(memref.getType()).getDimSize(position);
 }
 
-AttendLauncher::AttendLauncher(AttendOp op, WarpBuilder &b, bool startsEmpty)
+AttendLauncher::AttendLauncher(AttendOp op, WarpBuilder &b,
+                               const ScheduleTarget &target, bool startsEmpty)
     : op(op), b(b), startsEmpty(startsEmpty), group(op.getGroupSize()),
       keyDim(getDim(op.getKCache(), 3)), valueDim(getDim(op.getVCache(), 3)),
       pageSize(getDim(op.getKCache(), op.getLayout() == Layout::hnd ? 2 : 1)),
@@ -29,7 +30,9 @@ AttendLauncher::AttendLauncher(AttendOp op, WarpBuilder &b, bool startsEmpty)
       inTokens(op.getTokens() != nullptr), inPages(op.getPages() != nullptr),
       numHeads(std::min(group, kHeads)),
       headBlocks(llvm::divideCeil(group, kHeads)), schedule(*op.getSchedule()),
-      split(schedule.getSplit()), mostSplits(schedule.getSplits()) {}
+      split(schedule.getSplit()), mostSplits(schedule.getSplits()),
+      isAhead(hasRoomAhead(target, schedule.getWarps(), schedule.getStages(),
+                           schedule.getBlocks(), keyDim, valueDim)) {}
 
 SmallVector<Value> AttendLauncher::getRead() {
   SmallVector<Value> read = {op.getQuery(), op.getKCache(), op.getVCache(),
@@ -122,10 +125,14 @@ void AttendLauncher::launchSplits(bool isWhole) {
   auto shared = [&](int64_t size) {
     return b.sharedType({warps, numHeads, size}, b.getF32Type());
   };
-  b.launch(shape, read, written, {shared(valueDim), shared(2)},
+  MemRefType outputs = isAhead ? getAheadType() : shared(valueDim);
+  b.launch(shape, read, written, {outputs, shared(2)},
            [&](ArrayRef<Value> values, ArrayRef<Value> buffers) {
              its = bind(values, !isWhole);
-             sharedOutputs = buffers[0];
+             if (isAhead)
+               bindAhead(buffers[0]);
+             else
+               sharedOutputs = buffers[0];
              sharedExponents = buffers[1];
              row = b.blockId(gpu::Dimension::x);
              Value heads = b.blockId(gpu::Dimension::y);
@@ -210,18 +217,20 @@ const char *vashista::findObstacle(AttendOp op) {
 
 const char *vashista::findObstacle(FallbackOp op) { return findObstacleOf(op); }
 
-LogicalResult vashista::launchAttend(AttendOp op, PatternRewriter &rewriter) {
+LogicalResult vashista::launchAttend(AttendOp op, const ScheduleTarget &target,
+                                     PatternRewriter &rewriter) {
   if (!op.hasPureBufferSemantics())
     return rewriter.notifyMatchFailure(op, "expected buffers");
   if (const char *obstacle = findObstacle(op))
     return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
-  AttendLauncher(op, b, takeEmptyState(op, rewriter)).launch();
+  AttendLauncher(op, b, target, takeEmptyState(op, rewriter)).launch();
   rewriter.eraseOp(op);
   return success();
 }
 
 LogicalResult vashista::launchFallback(FallbackOp op,
+                                       const ScheduleTarget &target,
                                        PatternRewriter &rewriter) {
   if (const char *obstacle = findObstacle(op))
     return rewriter.notifyMatchFailure(op, obstacle);
@@ -263,7 +272,7 @@ LogicalResult vashista::launchFallback(FallbackOp op,
       /*end=*/Value(), ValueRange(made).take_front(2), op.getScaleAttr(),
       op.getSoftCapAttr(), op.getSolverAttr(), op.getLayoutAttr(),
       op.getScheduleAttr());
-  AttendLauncher launcher(attend, b, /*startsEmpty=*/true);
+  AttendLauncher launcher(attend, b, target, /*startsEmpty=*/true);
   launcher.condition = condition;
   launcher.launch();
   rewriter.eraseOp(attend);

@@ -30,7 +30,8 @@ const char *findObstacle(PickOp op);
 // kernels. Fails, without an error, where there are none for it.
 
 /// On buffers.
-llvm::LogicalResult launchAttend(AttendOp op, mlir::PatternRewriter &rewriter);
+llvm::LogicalResult launchAttend(AttendOp op, const ScheduleTarget &target,
+                                 mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchAppend(AppendOp op, mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchSummarize(SummarizeOp op,
                                     mlir::PatternRewriter &rewriter);
@@ -140,7 +141,7 @@ llvm::LogicalResult launchCheck(CheckPositionsOp op,
                                 mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchCheck(CheckListOp op,
                                 mlir::PatternRewriter &rewriter);
-llvm::LogicalResult launchFallback(FallbackOp op,
+llvm::LogicalResult launchFallback(FallbackOp op, const ScheduleTarget &target,
                                    mlir::PatternRewriter &rewriter);
 
 } // namespace vashista

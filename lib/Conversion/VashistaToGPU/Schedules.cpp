@@ -131,9 +131,8 @@ static int64_t getPower(const ScheduleTarget &target) {
 
 int64_t vashista::getSharedBytes(const ScheduleTarget &target,
                                  int64_t residentBlocks) {
-  constexpr int64_t kReserved = 1024; // of each block, by the system
-  int64_t all = target.sharedBytes + kReserved;
-  return std::max(all / std::max<int64_t>(residentBlocks, 1) - kReserved,
+  int64_t all = target.sharedBytes + kReservedBytes;
+  return std::max(all / std::max<int64_t>(residentBlocks, 1) - kReservedBytes,
                   kSharedBytes);
 }
 
@@ -173,6 +172,11 @@ struct AttendShape {
     keyDim = keys.getDimSize(3);
     valueDim = getShape(op.getVCache()).getDimSize(3);
   }
+
+  /// Whether a tile lies in one page.
+  bool isPaged() const { return !inTokens && pageSize % kTokens == 0; }
+  /// Whether few blocks have registers for what they find.
+  bool isWide() const { return std::max(keyDim, valueDim) > 128; }
 };
 
 } // namespace
@@ -237,6 +241,27 @@ static void chooseSplits(Draft &draft, const AttendShape &shape,
                           std::max(full, kShort)));
 }
 
+/// Copies of two tiles of each warp, where they are faster and three blocks
+/// have room for them: of tokens whose rows lie apart, and of sequences that
+/// take more than three times the blocks that run at once.
+static void chooseStages(Draft &draft, const AttendShape &shape,
+                         bool areBlocksFree, const ScheduleTarget &target) {
+  constexpr int64_t kBlocks = 3;
+  int64_t blocks =
+      areBlocksFree ? std::min(draft.blocks, kBlocks) : draft.blocks;
+  bool isLong =
+      !shape.listed && !shape.isSeldom &&
+      shape.groups * draft.splits > 3 * target.multiprocessors * draft.blocks;
+  bool isFaster = !shape.isWide() && (!shape.isPaged() || isLong);
+  if (draft.stages == 0 && isFaster &&
+      hasRoomAhead(target, draft.warps, /*stages=*/2, blocks, shape.keyDim,
+                   shape.valueDim)) {
+    draft.stages = 2;
+    draft.blocks = blocks;
+  }
+  draft.choose(draft.stages, 1);
+}
+
 static LogicalResult assign(Operation *op, const AttendShape &shape,
                             ScheduleAttr written,
                             const ScheduleTarget &target) {
@@ -248,12 +273,10 @@ static LogicalResult assign(Operation *op, const AttendShape &shape,
   draft.choose(draft.warps, 4);
   draft.expectAtMost("warps", draft.warps, most);
   draft.expectOnly("vector", draft.vector, 8);
-  draft.choose(draft.stages, 1);
-  bool isPaged = !shape.inTokens && shape.pageSize % kTokens == 0;
-  draft.choose(draft.blocks, shape.valueDim > 128 || shape.keyDim > 128 ? 1
-                             : isPaged                                  ? 4
-                                                                        : 3);
+  bool areBlocksFree = draft.blocks == 0;
+  draft.choose(draft.blocks, shape.isWide() ? 1 : shape.isPaged() ? 4 : 3);
   chooseSplits(draft, shape, target);
+  chooseStages(draft, shape, areBlocksFree, target);
   draft.expectMultiple("split", draft.split, kTokens);
   draft.expectOnly("cluster", draft.cluster, 1);
   return draft.assign(op);

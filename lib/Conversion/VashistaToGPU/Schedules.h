@@ -15,6 +15,8 @@ namespace vashista {
 
 /// What a kernel may declare of a block's memory, at most.
 inline constexpr int64_t kSharedBytes = 48 * 1024;
+/// What the system takes of it for each block.
+inline constexpr int64_t kReservedBytes = 1024;
 
 /// What schedules are chosen for.
 struct ScheduleTarget {

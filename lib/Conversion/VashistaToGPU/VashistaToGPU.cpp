@@ -100,7 +100,7 @@ struct ConvertPass
     for (Operation *op : others) {
       rewriter.setInsertionPoint(op);
       llvm::TypeSwitch<Operation *>(op)
-          .Case([&](AttendOp op) { (void)launchAttend(op, rewriter); })
+          .Case([&](AttendOp op) { (void)launchAttend(op, target, rewriter); })
           .Case([&](AppendOp op) { (void)launchAppend(op, rewriter); })
           .Case([&](SummarizeOp op) { (void)launchSummarize(op, rewriter); })
           .Case([&](CertifyOp op) {
@@ -109,7 +109,9 @@ struct ConvertPass
           .Case([&](MomentOp op) { (void)launchMoment(op, rewriter); })
           .Case<CheckTableOp, CheckPositionsOp, CheckListOp>(
               [&](auto op) { (void)launchCheck(op, rewriter); })
-          .Case([&](FallbackOp op) { (void)launchFallback(op, rewriter); });
+          .Case([&](FallbackOp op) {
+            (void)launchFallback(op, target, rewriter);
+          });
     }
     // Targets without clusters do not let kernels start early either.
     if (clusters == 1)

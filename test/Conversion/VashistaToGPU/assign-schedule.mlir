@@ -161,16 +161,19 @@ func.func @single(
 // -----
 
 // 64 groups of four heads: blocks of a cluster share the long lists.
+// Their tokens are copied ahead, where three blocks have room for it.
 // CHECK-LABEL: func.func @certified(
 // SMALL-LABEL: func.func @certified(
+// LITTLE-LABEL: func.func @certified(
+// LITTLE-COUNT-2: vashista.attend {{.*}} stages = 1, {{.*}} blocks = 3,
 // CHECK: vashista.score {{.*}}#vashista.sketch{{.*}} schedule <warps = 4, vector = 8, stages = 4, split = 4096, blocks = 4, cluster = 1> :
 // WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 2> :
 // ALONE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 1> :
 // SMALL: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 2, cluster = 1> :
-// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 128, splits = 32, blocks = 3, cluster = 1> :
+// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 2, split = 128, splits = 32, blocks = 3, cluster = 1> :
 // SMALL: vashista.attend {{.*}} split = 128, splits = 8,
 // WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 4> :
-// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 64, splits = 32, blocks = 3, cluster = 1> :
+// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 2, split = 64, splits = 32, blocks = 3, cluster = 1> :
 // Who falls back is read by many blocks, which are few if nobody does.
 // CHECK: vashista.fallback {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 256, splits = 128, blocks = 4, cluster = 1> :
 // SMALL: vashista.fallback {{.*}} split = 256, splits = 8,
@@ -285,10 +288,14 @@ func.func @without_kernel(
 // -----
 
 // One short sequence needs many splits to occupy a GPU, several long ones few:
-// as many as fill it a whole number of times, which shorter sequences share.
+// as many as fill it a whole number of times, which shorter sequences share. Of
+// many that are long tiles are copied ahead, in fewer blocks.
 // WIDE-LABEL: func.func @short(
-// WIDE: vashista.attend {{.*}} split = 256, blocks
-// WIDE: vashista.attend {{.*}} split = 1024, splits = 33, blocks
+// WIDE: vashista.attend {{.*}} stages = 1, split = 256, blocks = 4,
+// WIDE: vashista.attend {{.*}} stages = 2, split = 1024, splits = 33, blocks = 3,
+// LITTLE-LABEL: func.func @short(
+// LITTLE: vashista.attend {{.*}} split = 256, blocks
+// LITTLE: vashista.attend {{.*}} stages = 1, split = 1024, splits = 33, blocks = 4,
 func.func @short(
     %q: tensor<1x32x128xbf16>, %table: tensor<1x512xi32>, %lens: tensor<1xi32>,
     %qs: tensor<16x32x128xbf16>, %tables: tensor<16x8192xi32>,

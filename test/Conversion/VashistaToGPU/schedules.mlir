@@ -2,8 +2,8 @@
 
 // RUN: vashista-opt %s -split-input-file -convert-vashista-to-gpu | FileCheck %s
 
-// Twice the warps in half as many blocks of a multiprocessor; the loads of two
-// tiles, of 16 and 16, before their products.
+// Twice the warps in half as many blocks of a multiprocessor, which have no room
+// for copies; the loads of two tiles, of 16 and 16, before their products.
 // CHECK-LABEL: func.func @attend(
 // CHECK: arith.ceildivui %{{.*}}, %c512
 // A batch may be empty: rows are not divided by the rows of no block.
@@ -155,7 +155,7 @@ func.func @pick_few(%scores: tensor<2x8x512xf32>, %lens: tensor<2xi32>)
 // CHECK: gpu.launch_func @kernels::@attend_best_0 blocks in (%c2{{.*}}, %c2{{.*}}, %c4{{.*}}) threads in (%c128{{.*}}, %c1{{.*}}, %c1{{.*}})
 // CHECK: gpu.launch_func @kernels::@vector_scan_0
 // CHECK: gpu.launch_func @kernels::@pick_0 {{.*}} threads in (%c128
-// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 1, split = 128, blocks = 3, cluster = 1>
+// CHECK: vashista.attend {{.*}} schedule <warps = 4, vector = 8, stages = 2, split = 128, blocks = 3, cluster = 1>
 // CHECK: gpu.func @attend_best_0({{.*}}known_block_size = array<i32: 128, 1, 1>, nvvm.cluster_dim = array<i32: 1, 1, 4>, nvvm.minctasm = 6 : i32
 func.func @best(
     %q: tensor<2x8x64xbf16>, %k: tensor<?x2x16x64xbf16>, %table: tensor<2x64xi32>,
