@@ -57,6 +57,24 @@ def draw_cases():
     yield {**base, "options": "soft_cap 20.0", "rows": True}
     yield {**base, "options": "solver <softmax, epsilon = 0.5>", "kind": "pages"}
     yield {**base, "options": "schedule <split = 256>"}
+    # Tiles by loads, and by copies of two or more, also of wide rows.
+    for kind, dims, schedule in (
+        ("dense", (128, 128), "stages = 2, blocks = 3"),
+        ("dense", (128, 128), "stages = 3, blocks = 2"),
+        ("dense", (96, 64), "stages = 2"),
+        ("dense", (256, 256), "stages = 2"),
+        ("pages", (128, 128), "stages = 2, blocks = 3"),
+        ("pages", (64, 128), "stages = 5, warps = 2, blocks = 3"),
+        ("tokens", (128, 128), "stages = 1"),
+        ("tokens", (128, 128), "stages = 4, warps = 2"),
+        ("tokens", (96, 64), "stages = 8, warps = 1, blocks = 2"),
+        ("tokens", (192, 128), "stages = 2"),
+    ):
+        options = f"schedule <{schedule}>"
+        yield {**base, "kind": kind, "dims": dims, "options": options}
+    for heads in ((4, 4), (6, 2), (24, 2)):
+        yield {**base, "kind": "tokens", "heads": heads}
+        yield {**base, "heads": heads, "options": "schedule <stages = 2, blocks = 3>"}
     for kind, capacity in (("dense", "?"), ("tokens", "?"), ("pages", 15)):
         yield {**base, "kind": kind, "capacity": capacity, "fresh": True}
     yield {**base, "heads": (24, 2), "fresh": True}
