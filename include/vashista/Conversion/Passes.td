@@ -94,12 +94,6 @@ def VashistaAssignSchedulePass
     | `blocks` | any | any | any | any | any |
     | `cluster` | 1 | 1 | 1 | for tokens any | one that divides the slots; 1 with pages |
 
-    Where `blocks` have room for them, two or more `stages` of an attend or fallback
-    are tiles that each warp has in its block's memory: all but one are being copied
-    there while that is multiplied. Otherwise they are loaded together. So it is with
-    one stage, which is chosen where three blocks have no room for two, as of head
-    sizes above 128.
-
     An attend or fallback of two or more `stages` has so many tiles of each warp in
     the block's memory, of which all but one are on the way while that is multiplied,
     where `blocks` have room for them; otherwise it loads so many together. Two are

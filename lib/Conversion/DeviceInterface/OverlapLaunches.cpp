@@ -23,12 +23,12 @@ using namespace vashista;
 static void waitAtEntry(gpu::GPUFuncOp kernel) {
   auto b = ImplicitLocOpBuilder::atBlockBegin(kernel.getLoc(),
                                               &kernel.getBody().front());
-  using Kind = NVVM::GridDepActionKind;
   // Where most blocks work to the end, those of the next kernel may come to lie
   // where there is room first, and not evenly: it starts when these end.
   if (kernel->hasAttr(kIsShort))
-    NVVM::GriddepcontrolOp::create(b, Kind::launch_dependents);
-  NVVM::GriddepcontrolOp::create(b, Kind::wait);
+    NVVM::GriddepcontrolOp::create(b,
+                                   NVVM::GridDepActionKind::launch_dependents);
+  NVVM::GriddepcontrolOp::create(b, NVVM::GridDepActionKind::wait);
 }
 
 namespace {

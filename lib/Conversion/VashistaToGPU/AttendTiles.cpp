@@ -441,7 +441,11 @@ void AttendLauncher::emitTiles(Value heads) {
   Value some = b.compare(CmpIPredicate::slt, first, last);
   b.ifThen(some, [&] {
     SmallVector<std::array<Value, 4>> query = loadQuery();
-    storeShared(isAhead ? attendAhead(query) : attendLoaded(query));
+    State found = isAhead ? attendAhead(query) : attendLoaded(query);
+    // The merge of a list is launched while this one ends.
+    if (its.list && its.partials && startsEmpty)
+      b.letNextStart();
+    storeShared(found);
     b.barrier();
 
     // All threads, over the heads' channels.

@@ -282,9 +282,9 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
     marks = shared[14];
   }
 
-  // Blocks fill a multiprocessor: those of the next kernel wait for their
+  // Proofs fill a multiprocessor: blocks of the next kernel wait for their
   // launch no more. A later pick is short, and has let them start.
-  if (!op.getAttended())
+  if (isProving && !op.getAttended())
     b.letNextStart();
   Value zero = b.index(0);
   row = b.blockId(gpu::Dimension::x);
