@@ -72,6 +72,9 @@ def draw():
     for heads, bits in (((2, 2), 5), ((8, 2), 5), ((8, 2), 3), ((8, 2), 6)):
         yield {**base, "heads": heads, "bits": bits}
     yield {**base, **long, "page_size": 16, "bits": 5}
+    # ... which of fewer has more in it.
+    for bits in (4, 5):
+        yield {**base, **long, "page_size": 16, "longest": 36000, "bits": bits}
     yield {**base, "bits": 5, "moment": True}
     yield {**base, "tolerance": 0.1, "moment": True}
     yield {**base, **long, "moment": True}
