@@ -60,6 +60,8 @@ struct ConvertPass
     if (failed(target.verify(getOperation())) ||
         failed(assignSchedules(getOperation(), target)))
       return signalPassFailure();
+    llvm::DenseSet<Operation *> foreign;
+    getOperation().walk([&](gpu::GPUFuncOp op) { foreign.insert(op); });
     PatternRewriter rewriter(&getContext());
     getOperation().walk([&](AttendOp op) {
       rewriter.setInsertionPoint(op);
@@ -115,7 +117,10 @@ struct ConvertPass
     }
     // Targets without clusters do not let kernels start early either.
     if (clusters == 1)
-      getOperation().walk([](NVVM::GriddepcontrolOp op) { op.erase(); });
+      getOperation().walk([&](NVVM::GriddepcontrolOp op) {
+        if (!foreign.contains(op->getParentOfType<gpu::GPUFuncOp>()))
+          op.erase();
+      });
   }
 };
 
