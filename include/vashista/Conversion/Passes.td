@@ -200,9 +200,9 @@ def ConvertVashistaToGPUPass
     Splits are of a fixed number of tokens, blocks of a fixed share of a sequence:
     results are bit-equal from run to run, whatever else is in the batch.
 
-    **Launches.** Kernels whose last blocks, or whose few, leave room say when the next
-    one may start (`nvvm.griddepcontrol launch_dependents`), but with `clusters = 1`:
-    targets that have none do not know of it.
+    **Launches.** A scan of a sketch, a first proving pick and an attention to a list
+    say when the next kernel may start (`nvvm.griddepcontrol launch_dependents`), but
+    not with `clusters = 1`: targets that have none do not know of it.
   }];
   let options = [
     Option<"clusters", "clusters", "int64_t", "8",
