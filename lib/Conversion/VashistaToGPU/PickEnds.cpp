@@ -240,8 +240,8 @@ Value DepthEnd::getLeftBeside(ArrayRef<Value> masses) {
       b.subI(arith::ShLIOp::create(b, b.i32(1), sampleShift), b.i32(1));
   others = arith::SIToFPOp::create(b, b.getF32Type(), others);
   Value root = b.sqrt(b.mulF(masses[squaresOfBounds], others));
-  // Of many slots there are enough in it: with as much more as of some, 5 %
-  // more tokens are taken, and no fewer groups need another round.
+  // Of many slots there are enough in it: with more that is left more tokens
+  // are taken, and no fewer groups need another round.
   Value areSome =
       b.compare(CmpIPredicate::eq, sampleShift, b.i32(PickLauncher::kShift));
   return b.select(areSome, b.mulF(root, b.f32(kUnit)), none);
