@@ -111,6 +111,7 @@ static void buildOutlinePipeline(OpPassManager &pm,
   pm.addPass(createVashistaOutlineKernelsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
+  pm.addPass(createVashistaFuseLaunchesPass());
 }
 
 /// Within a gpu.module: to the NVVM dialect.

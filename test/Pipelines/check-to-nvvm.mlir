@@ -1,5 +1,6 @@
 // Checks, from a graph to PTX: coalesced loads of what is only read, minima of
-// warps in one instruction, nothing in local memory, no atomics, no library.
+// warps in one instruction, nothing in local memory, no atomics, no library. A
+// kernel checks the table and, as that is a thread for each, the positions.
 
 // RUN: vashista-opt %s -vashista-lower-to-nvvm='format=isa' \
 // RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --implicit-check-not=.local \
@@ -9,23 +10,21 @@
 // RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --check-prefix=OLD \
 // RUN:   --implicit-check-not=.local
 
-// OLD-COUNT-3: .entry
+// OLD-COUNT-2: .entry
 
-// CHECK-COUNT-3: gpu.launch_func
+// CHECK-COUNT-2: gpu.launch_func
 // CHECK-NOT: gpu.launch_func
 // CHECK: .entry check_table_0(
 // CHECK: griddepcontrol.launch_dependents;
 // CHECK: griddepcontrol.wait;
+// CHECK-COUNT-3: ld.global.nc.b32
+// CHECK-NOT: bar.sync
+// CHECK-COUNT-3: st.global
 // CHECK-COUNT-10: ld.global.nc.b32
 // CHECK: redux.sync.min.s32
 // CHECK: st.shared.b32
 // CHECK: bar.sync
 // CHECK: redux.sync.min.s32
-// CHECK: st.global.b32
-// CHECK: .entry check_positions_0(
-// CHECK: griddepcontrol.wait;
-// CHECK: ld.global.nc.b32
-// CHECK-NOT: bar.sync
 // CHECK: st.global.b32
 // CHECK: .entry check_list_0(
 // CHECK: griddepcontrol.wait;

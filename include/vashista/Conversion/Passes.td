@@ -357,6 +357,48 @@ def VashistaPlaceConstantsPass
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
+def VashistaFuseLaunchesPass
+    : Pass<"vashista-fuse-launches", "::mlir::ModuleOp"> {
+  let summary = "has a kernel do what the launch after it would";
+  let description = [{
+    A launch takes a microsecond or two, whatever its kernel does. Where that is a
+    few independent threads' work (counters set to 0, a number for each group), the
+    first blocks of the kernel that is launched before it do it at their beginning,
+    and the launch is gone.
+
+    ```mlir
+    gpu.launch_func @kernels::@certify blocks in (%c4, %c8, %c1)
+        threads in (%c512, %c1, %c1) args(%tau : memref<f32>)
+    gpu.launch_func @kernels::@fill blocks in (%c1, %c1, %c1)
+        threads in (%c128, %c1, %c1) args(%counters : memref<i32>)
+    ```
+
+    becomes
+
+    ```mlir
+    gpu.launch_func @kernels::@certify blocks in (%c4, %c8, %c1)
+        threads in (%c512, %c1, %c1)
+        args(%tau : memref<f32>, %counters : memref<i32>)
+    ```
+
+    A launch is taken up if its kernel has up to 8 blocks in a row, whose threads
+    share nothing and wait for nobody, if the one before it has as many blocks and
+    threads, of sizes that are all known, and if neither writes a buffer that the
+    other uses. Nothing that touches memory may lie between them, and nobody else may
+    launch either kernel. All other launches are as they were.
+
+    **Preconditions.** Arguments of a function that a kernel writes do not overlap
+    others: kernels are told so, too.
+  }];
+  let statistics = [
+    Statistic<"numFused", "num-fused", "launches that are gone">
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::scf::SCFDialect"
+  ];
+}
+
 def VashistaOverlapLaunchesPass
     : Pass<"vashista-overlap-launches", "::mlir::ModuleOp"> {
   let summary = "lets kernels start while those before them end";

@@ -31,7 +31,9 @@
 // for the second product, as their values are. Exponents are of base 2.
 //
 // Bytes: K and V of each visible token once per 8 heads. A state of [G, Dv] per
-// split, where there are several: a second kernel merges them.
+// split, where there are several: a second kernel merges them, or, where mostly
+// nobody attends, the last block of each row and head, as a launch takes longer
+// then than all else.
 //
 //===----------------------------------------------------------------------===//
 
@@ -93,6 +95,7 @@ private:
     Value partials,
         exponents; // of splits: [R, H, splits, Dv], [R, H, splits, 2]
     Value numSplits;
+    Value arrivals; // [R * blocks of heads]: how many splits are done
     std::optional<Condition> condition;
   };
 
@@ -115,10 +118,34 @@ private:
     }
   };
 
-  void launchSplits(bool isWhole);
+  void launchSplits(bool isWhole, Value blocksOfHeads);
   void launchMerge();
-  void mergeSplits(Value head, Value count, int64_t atOnce, Value sharedOutputs,
-                   Value sharedSums);
+  /// Of some splits of a head, what a warp knows: the largest exponent, and
+  /// against that the sum of weights and of outputs, a pair of a lane's
+  /// channels for each 64.
+  struct SplitSums {
+    Value maximum, sum;
+    llvm::SmallVector<Value> outputs;
+
+    llvm::SmallVector<Value> pack() const {
+      llvm::SmallVector<Value> all(outputs);
+      all.append({maximum, sum});
+      return all;
+    }
+    static SplitSums unpack(ValueRange all) {
+      ValueRange last = all.take_back(2);
+      return {last[0], last[1], llvm::SmallVector<Value>(all.drop_back(2))};
+    }
+  };
+  SplitSums addUpSplits(Value head, Value first, int64_t apart, Value count);
+  Value getMergedChannel(int64_t part) {
+    return b.addI(b.mulI(lane, b.index(2)), b.index(64 * part));
+  }
+  /// So many splits of a head, by the warps of a block or by one of them.
+  void mergeSplits(Value head, Value count);
+  void mergeByWarp(Value head, Value count);
+  /// Those of consecutive heads, if no other block of theirs is still at work.
+  void mergeIfLast(Value heads);
   llvm::SmallVector<Value> getRead();
   Operands bind(llvm::ArrayRef<Value> values, bool hasPartials);
 
@@ -132,11 +159,16 @@ private:
                 llvm::function_ref<void()> attend);
   /// Whether the condition, if there is one, holds for the row and KV head.
   Value isFlagged();
+  /// Copies the states of consecutive heads of which it does not.
+  void keepState(Value head, Value count);
+  void storeFlag(Value isFlagged, Value head);
   /// A block's rows, of which mostly few have anything to do.
   void forEachRow(llvm::function_ref<void()> body);
   Value getRowsOfBlock(Value numRows, Value numSplits);
   void emitSplit(bool isWhole);
   void emitTiles(Value heads);
+  /// Heads of this block: the last one of a KV head may have fewer.
+  Value countHeads();
   /// A warp's tiles, one after the other.
   using Query = llvm::ArrayRef<std::array<Value, 4>>;
   State getEmptyState();
@@ -232,6 +264,7 @@ private:
     llvm::SmallVector<Value> weights; // of warps
   };
   Merged mergeExponents(Value head);
+  Value mergeOutputs(const Merged &merged, Value head, Value channel);
   /// Joins a head's state with the one in the destinations: its lse, then a
   /// channel's output.
   Value joinLse(const Merged &merged, Value before);
@@ -266,8 +299,9 @@ private:
   const ScheduleAttr schedule;
   const int64_t split, mostSplits;
   const bool isAhead; // tiles are copied
-  /// Whether blocks take rows by turns.
-  bool takesTurns = false;
+  /// Whether mostly few rows have anything to do, and blocks take several by
+  /// turns.
+  bool isShort = false, takesTurns = false;
 
   /// What lies between the kernels.
   Operands host;
@@ -275,7 +309,7 @@ private:
   Operands its;
   int64_t warps = 0;
   Value row, kvHead, firstHead, sequence, length, numSlots; // index
-  Value splitNumber, first, last;
+  Value splitNumber, ofSplit, first, last;                  // slots
   Value warp, lane, quad, within;       // quad = g, within = t
   Value sharedOutputs, sharedExponents; // [warps, heads, Dv], [warps, heads, 2]
   Value tiles;                          // of all warps and stages, elements

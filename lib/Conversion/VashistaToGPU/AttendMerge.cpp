@@ -8,6 +8,8 @@
 
 #include "AttendKernels.h"
 
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
 using namespace mlir;
 using namespace vashista;
 
@@ -17,10 +19,11 @@ using arith::CmpIPredicate;
 // Splits
 //===----------------------------------------------------------------------===//
 
-/// A block has a row and head. Its warps take splits by turns, a few at a time:
-/// what they load must not wait for each other.
+/// Splits that a warp takes at a time: what it loads must not wait.
+static constexpr int64_t kAtOnce = 8;
+
+/// A block has a row and head, whose splits its warps take by turns.
 void AttendLauncher::launchMerge() {
-  constexpr int64_t kAtOnce = 4;
   KernelShape shape;
   shape.name = "merge";
   shape.gridX = b.dim(op.getQuery(), 0);
@@ -35,11 +38,13 @@ void AttendLauncher::launchMerge() {
   llvm::append_range(written,
                      ValueRange{host.partials, host.exponents, host.numSplits});
   auto shared = [&](int64_t size) {
-    return b.sharedType({warps, size}, b.getF32Type());
+    return b.sharedType({warps, 1, size}, b.getF32Type());
   };
-  b.launch(shape, getRead(), written, {shared(valueDim), shared(1)},
+  b.launch(shape, getRead(), written, {shared(valueDim), shared(2)},
            [&](ArrayRef<Value> values, ArrayRef<Value> buffers) {
              its = bind(values, true);
+             sharedOutputs = buffers[0];
+             sharedExponents = buffers[1];
              row = b.blockId(gpu::Dimension::x);
              Value head = b.blockId(gpu::Dimension::y), zero = b.index(0);
              Value thread = b.threadId();
@@ -51,9 +56,7 @@ void AttendLauncher::launchMerge() {
                  arith::CeilDivUIOp::create(b, numSlots, getSlotsOfSplit());
              attendIf(/*isLast=*/true, head, b.index(1), [&] {
                Value some = b.compare(CmpIPredicate::sgt, count, zero);
-               b.ifThen(some, [&] {
-                 mergeSplits(head, count, kAtOnce, buffers[0], buffers[1]);
-               });
+               b.ifThen(some, [&] { mergeSplits(head, count); });
                if (startsEmpty)
                  b.ifThen(b.compare(CmpIPredicate::sle, count, zero),
                           [&] { storeEmpty(head, b.index(1)); });
@@ -61,78 +64,127 @@ void AttendLauncher::launchMerge() {
            });
 }
 
-void AttendLauncher::mergeSplits(Value head, Value count, int64_t atOnce,
-                                 Value sharedOutputs, Value sharedSums) {
-  Value zero = b.index(0), thread = b.threadId();
-  auto loadExponent = [&](Value at, int64_t which) {
-    return b.load(its.exponents, {row, head, at, b.index(which)});
+/// Of every so manieth split from one on. All that is loaded of a few of them
+/// is in flight together, so their weights are against the largest exponent so
+/// far.
+AttendLauncher::SplitSums AttendLauncher::addUpSplits(Value head, Value first,
+                                                      int64_t apart,
+                                                      Value count) {
+  const int64_t parts = valueDim / 64;
+  SmallVector<Value> none(parts, b.splat(0.0f, 2));
+  none.append({b.negInf(), b.f32(0.0f)});
+  auto add = [&](Value start, ValueRange carried) -> SmallVector<Value> {
+    struct Split {
+      Value exponent, sum;
+      SmallVector<Value> outputs;
+    };
+    SmallVector<Split> splits;
+    for (int64_t i = 0; i < kAtOnce; ++i) {
+      Value at = b.addI(start, b.index(i * apart));
+      Value isSplit = b.compare(CmpIPredicate::slt, at, count);
+      at = b.minI(at, b.subI(count, b.index(1)));
+      auto load = [&](int64_t which) {
+        return b.load(its.exponents, {row, head, at, b.index(which)});
+      };
+      Split &split = splits.emplace_back();
+      split.exponent = b.select(isSplit, load(0), b.negInf());
+      split.sum = load(1);
+      for (int64_t part = 0; part < parts; ++part)
+        split.outputs.push_back(vector::LoadOp::create(
+            b, b.vectorType(2), its.partials,
+            ValueRange{row, head, at, getMergedChannel(part)},
+            /*nontemporal=*/false, llvm::MaybeAlign(8)));
+    }
+    SplitSums sums = SplitSums::unpack(carried);
+    Value maximum = sums.maximum;
+    for (const Split &split : splits)
+      maximum = b.maxNumber(maximum, split.exponent);
+    Value shift = getShift(maximum);
+    auto weigh = [&](Value exponent) {
+      return b.exp2(b.subF(exponent, shift));
+    };
+    Value before = weigh(sums.maximum);
+    sums.maximum = maximum;
+    sums.sum = b.mulF(before, sums.sum);
+    for (Value &output : sums.outputs)
+      output = b.mulF(b.broadcast(before, 2), output);
+    for (const Split &split : splits) {
+      Value weight = weigh(split.exponent);
+      sums.sum = b.addF(sums.sum, b.mulF(weight, split.sum));
+      for (auto [sum, output] : llvm::zip_equal(sums.outputs, split.outputs))
+        sum = b.fma(b.broadcast(weight, 2), output, sum);
+    }
+    return sums.pack();
   };
-  Merged merged;
-  merged.maximum =
-      b.forLoop(lane, count, kWarp, ValueRange{b.negInf()},
-                [&](Value at, ValueRange carried) -> SmallVector<Value> {
-                  return {b.maxNumber(carried[0], loadExponent(at, 0))};
-                })
-          .front();
-  for (int64_t mask = 1; mask < kWarp; mask *= 2)
-    merged.maximum =
-        b.maxNumber(merged.maximum, b.shuffleXor(merged.maximum, mask));
-  merged.shift = getShift(merged.maximum);
+  return SplitSums::unpack(b.forLoop(first, count, kAtOnce * apart, none, add));
+}
 
-  // A lane has two of each 64 channels. The sum is the same in all lanes.
-  auto pair = b.vectorType(2);
-  SmallVector<Value> sums(valueDim / 64, b.splat(0.0f, 2));
-  sums.push_back(b.f32(0.0f));
-  Value channel = b.mulI(lane, b.index(2));
-  sums = b.forLoop(
-      b.mulI(warp, b.index(atOnce)), count, warps * atOnce, sums,
-      [&](Value first, ValueRange carried) -> SmallVector<Value> {
-        SmallVector<Value> next(carried);
-        for (int64_t i = 0; i < atOnce; ++i) {
-          Value at = b.addI(first, b.index(i));
-          Value isSplit = b.compare(CmpIPredicate::slt, at, count);
-          at = b.minI(at, b.subI(count, b.index(1)));
-          Value weight = b.exp2(b.subF(loadExponent(at, 0), merged.shift));
-          weight = b.select(isSplit, weight, b.f32(0.0f));
-          for (int64_t part = 0; part < valueDim / 64; ++part) {
-            Value found = vector::LoadOp::create(
-                b, pair, its.partials,
-                ValueRange{row, head, at, b.addI(channel, b.index(64 * part))},
-                /*nontemporal=*/false, llvm::MaybeAlign(8));
-            next[part] = b.fma(b.broadcast(weight, 2), found, next[part]);
-          }
-          Value sum = b.mulF(weight, loadExponent(at, 1));
-          next.back() = b.addF(next.back(), sum);
-        }
-        return next;
-      });
-  for (int64_t part = 0; part < valueDim / 64; ++part)
-    vector::StoreOp::create(
-        b, sums[part], sharedOutputs,
-        ValueRange{warp, b.addI(channel, b.index(64 * part))},
-        /*nontemporal=*/false, llvm::MaybeAlign(8));
-  b.store(sums.back(), sharedSums, {warp, zero});
+void AttendLauncher::mergeSplits(Value head, Value count) {
+  Value zero = b.index(0), thread = b.threadId();
+  SplitSums own = addUpSplits(head, warp, warps, count);
+  for (auto [part, output] : llvm::enumerate(own.outputs))
+    vector::StoreOp::create(b, output, sharedOutputs,
+                            ValueRange{warp, zero, getMergedChannel(part)},
+                            /*nontemporal=*/false, llvm::MaybeAlign(8));
+  b.store(own.maximum, sharedExponents, {warp, zero, zero});
+  b.store(own.sum, sharedExponents, {warp, zero, b.index(1)});
   Value before = loadBefore(head);
   b.barrier();
-
-  auto addWarps = [&](function_ref<Value(Value)> load) {
-    Value sum = load(zero);
-    for (int64_t i = 1; i < warps; ++i)
-      sum = b.addF(sum, load(b.index(i)));
-    return sum;
-  };
-  merged.sum = addWarps([&](Value at) {
-    return b.load(sharedSums, {at, zero});
-  });
+  Merged merged = mergeExponents(zero);
   b.forLoop(thread, b.index(valueDim), warps * kWarp, [&](Value channel) {
-    Value output = addWarps([&](Value at) {
-      return b.load(sharedOutputs, {at, channel});
-    });
+    Value output = mergeOutputs(merged, zero, channel);
     joinOutput(merged, output, before, head, channel);
   });
   Value isFirst = b.compare(CmpIPredicate::eq, thread, zero);
   b.ifThen(isFirst, [&] {
     b.store(joinLse(merged, before), its.lse, {row, head});
+  });
+}
+
+void AttendLauncher::mergeByWarp(Value head, Value count) {
+  SplitSums all = addUpSplits(head, b.index(0), /*apart=*/1, count);
+  Merged merged{all.maximum, getShift(all.maximum), all.sum, {}};
+  Value before = loadBefore(head);
+  for (auto [part, both] : llvm::enumerate(all.outputs))
+    for (int64_t i = 0; i < 2; ++i) {
+      Value channel = b.addI(getMergedChannel(part), b.index(i));
+      joinOutput(merged,
+                 vector::ExtractOp::create(b, both, ArrayRef<int64_t>{i}),
+                 before, head, channel);
+    }
+  // All lanes have loaded what was there before.
+  b.warpBarrier();
+  b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)), [&] {
+    b.store(joinLse(merged, before), its.lse, {row, head});
+  });
+}
+
+// Each block lets others see what it wrote before it counts, and what is
+// counted last sees all of them.
+void AttendLauncher::mergeIfLast(Value heads) {
+  Value zero = b.index(0), isLast[] = {zero, zero, zero};
+  auto fence = [&] { NVVM::MembarOp::create(b, NVVM::MemScopeKind::GPU); };
+  Value count = arith::CeilDivUIOp::create(b, numSlots, ofSplit);
+  b.barrier();
+  b.ifThen(b.compare(CmpIPredicate::eq, b.threadId(), zero), [&] {
+    fence();
+    Value blocks = gpu::GridDimOp::create(b, gpu::Dimension::y);
+    Value at = b.addI(b.mulI(row, blocks), b.blockId(gpu::Dimension::y));
+    Value before = memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::addi,
+                                               b.i32(1), its.arrivals, at);
+    fence();
+    Value others = b.subI(b.toI32(count), b.i32(1));
+    b.store(b.select(b.compare(CmpIPredicate::eq, before, others), b.f32(1.0f),
+                     b.f32(0.0f)),
+            sharedExponents, isLast);
+  });
+  b.barrier();
+  Value found = b.load(sharedExponents, isLast);
+  b.ifThen(b.compare(arith::CmpFPredicate::OGT, found, b.f32(0.0f)), [&] {
+    b.forLoop(warp, heads, warps,
+              [&](Value head) { mergeByWarp(b.addI(firstHead, head), count); });
+    if (its.condition)
+      storeFlag(b.boolean(true), firstHead);
   });
 }
 
@@ -155,6 +207,17 @@ AttendLauncher::Merged AttendLauncher::mergeExponents(Value head) {
     merged.sum = b.addF(merged.sum, b.mulF(merged.weights[i], load(i, 1)));
   }
   return merged;
+}
+
+/// Weighed.
+Value AttendLauncher::mergeOutputs(const Merged &merged, Value head,
+                                   Value channel) {
+  Value output = b.f32(0.0f);
+  for (int64_t i = 0; i < warps; ++i) {
+    Value found = b.load(sharedOutputs, {b.index(i), head, channel});
+    output = b.addF(output, b.mulF(merged.weights[i], found));
+  }
+  return output;
 }
 
 /// An empty state has no influence, whatever its output holds. NaN is not

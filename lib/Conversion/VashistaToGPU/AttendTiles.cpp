@@ -373,45 +373,72 @@ void AttendLauncher::forEachRow(function_ref<void()> body) {
   if (its.count)
     hasWork = b.compare(CmpIPredicate::sgt,
                         b.loadIndex(its.count, {row, kvHead}), zero);
-  Value rows = b.ballot(b.andI(isRow, hasWork));
-  Value number = b.toIndex(math::CtPopOp::create(b, rows));
-  b.forLoop(zero, number, 1, ValueRange{rows},
-            [&](Value, ValueRange left) -> SmallVector<Value> {
-              Value lowest = math::CountTrailingZerosOp::create(b, left[0]);
-              row = b.addI(firstRow, b.toIndex(lowest));
-              body();
-              // Others read what this block shares.
-              b.barrier();
-              return {b.andI(left[0], b.subI(left[0], b.i32(1)))};
-            });
+  auto forEach = [&](Value isWanted, function_ref<void()> body) {
+    Value rows = b.ballot(isWanted);
+    Value number = b.toIndex(math::CtPopOp::create(b, rows));
+    b.forLoop(zero, number, 1, ValueRange{rows},
+              [&](Value, ValueRange left) -> SmallVector<Value> {
+                Value lowest = math::CountTrailingZerosOp::create(b, left[0]);
+                row = b.addI(firstRow, b.toIndex(lowest));
+                body();
+                return {b.andI(left[0], b.subI(left[0], b.i32(1)))};
+              });
+  };
+  if (its.condition && its.arrivals) {
+    // Of others the state is kept, by blocks of the row's splits by turns.
+    Value isNone = arith::XOrIOp::create(b, hasWork, b.boolean(true));
+    Value isOwn =
+        b.compare(CmpIPredicate::eq, b.remU(lane, its.numSplits), splitNumber);
+    forEach(b.andI(isRow, b.andI(isNone, isOwn)), [&] {
+      keepState(firstHead, countHeads());
+      storeFlag(b.boolean(false), firstHead);
+    });
+  }
+  forEach(b.andI(isRow, hasWork), [&] {
+    body();
+    // Others read what this block shares.
+    b.barrier();
+  });
 }
 
 void AttendLauncher::attendIf(bool isLast, Value head, Value count,
                               function_ref<void()> attend) {
   if (!its.condition)
     return attend();
-  Value begin = b.mulI(kvHead, b.index(group)), isFlagged = this->isFlagged();
+  Value isFlagged = this->isFlagged();
   b.ifThen(isFlagged, attend);
   if (!isLast)
     return;
-  Value thread = b.threadId(), dim = b.index(valueDim);
   Value isKept = arith::XOrIOp::create(b, isFlagged, b.boolean(true));
-  b.ifThen(isKept, [&] {
-    b.forLoop(thread, b.mulI(count, dim), warps * kWarp, [&](Value number) {
-      Value at[] = {row, b.addI(head, b.divU(number, dim)),
-                    b.remU(number, dim)};
-      b.store(b.load(its.condition->o, at), its.o, at);
-    });
-    b.ifThen(b.compare(CmpIPredicate::ult, thread, count), [&] {
-      Value at[] = {row, b.addI(head, thread)};
-      b.store(b.load(its.condition->lse, at), its.lse, at);
-    });
+  b.ifThen(isKept, [&] { keepState(head, count); });
+  storeFlag(isFlagged, head);
+}
+
+void AttendLauncher::keepState(Value head, Value count) {
+  Value thread = b.threadId(), dim = b.index(valueDim);
+  b.forLoop(thread, b.mulI(count, dim), warps * kWarp, [&](Value number) {
+    Value at[] = {row, b.addI(head, b.divU(number, dim)), b.remU(number, dim)};
+    b.store(b.load(its.condition->o, at), its.o, at);
   });
-  Value isFirst = b.andI(b.compare(CmpIPredicate::eq, thread, b.index(0)),
+  b.ifThen(b.compare(CmpIPredicate::ult, thread, count), [&] {
+    Value at[] = {row, b.addI(head, thread)};
+    b.store(b.load(its.condition->lse, at), its.lse, at);
+  });
+}
+
+/// By the first thread of those who have the KV head's first head.
+void AttendLauncher::storeFlag(Value isFlagged, Value head) {
+  Value begin = b.mulI(kvHead, b.index(group));
+  Value isFirst = b.andI(b.compare(CmpIPredicate::eq, b.threadId(), b.index(0)),
                          b.compare(CmpIPredicate::eq, head, begin));
   b.ifThen(isFirst, [&] {
     b.store(isFlagged, its.condition->flags, {row, kvHead});
   });
+}
+
+Value AttendLauncher::countHeads() {
+  Value end = b.mulI(b.addI(kvHead, b.index(1)), b.index(group));
+  return b.minI(b.subI(end, firstHead), b.index(numHeads));
 }
 
 void AttendLauncher::emitSplit(bool isWhole) {
@@ -421,13 +448,10 @@ void AttendLauncher::emitSplit(bool isWhole) {
   quad = b.divU(lane, b.index(4));
   within = b.remU(lane, b.index(4));
   findSlots();
-  Value ofSplit = getSlotsOfSplit();
+  ofSplit = getSlotsOfSplit();
   first = b.mulI(splitNumber, ofSplit);
   last = b.minI(b.addI(first, ofSplit), numSlots);
-  // The last block of a KV head may have fewer heads.
-  Value heads = b.minI(
-      b.subI(b.mulI(b.addI(kvHead, b.index(1)), b.index(group)), firstHead),
-      b.index(numHeads));
+  Value heads = countHeads();
   if (takesTurns)
     return emitTiles(heads);
   attendIf(isWhole, firstHead, heads, [&] { emitTiles(heads); });
@@ -435,9 +459,18 @@ void AttendLauncher::emitSplit(bool isWhole) {
 
 void AttendLauncher::emitTiles(Value heads) {
   Value zero = b.index(0), thread = b.threadId();
+  Value none = b.compare(CmpIPredicate::sge, first, last);
   if (startsEmpty && !its.partials)
-    b.ifThen(b.compare(CmpIPredicate::sge, first, last),
-             [&] { storeEmpty(firstHead, heads); });
+    b.ifThen(none, [&] { storeEmpty(firstHead, heads); });
+  if (startsEmpty && its.arrivals) {
+    // Nobody attends to anything: the first block of all.
+    none = b.andI(none, b.compare(CmpIPredicate::eq, splitNumber, zero));
+    b.ifThen(none, [&] {
+      storeEmpty(firstHead, heads);
+      if (its.condition)
+        storeFlag(b.boolean(true), firstHead);
+    });
+  }
   Value some = b.compare(CmpIPredicate::slt, first, last);
   b.ifThen(some, [&] {
     SmallVector<std::array<Value, 4>> query = loadQuery();
@@ -454,11 +487,7 @@ void AttendLauncher::emitTiles(Value heads) {
     b.forLoop(thread, b.mulI(heads, dim), warps * kWarp, [&](Value number) {
       Value head = b.divU(number, dim), channel = b.remU(number, dim);
       Merged merged = mergeExponents(head);
-      Value output = b.f32(0.0f);
-      for (int64_t i = 0; i < warps; ++i) {
-        Value found = b.load(sharedOutputs, {b.index(i), head, channel});
-        output = b.addF(output, b.mulF(merged.weights[i], found));
-      }
+      Value output = mergeOutputs(merged, head, channel);
       Value queryHead = b.addI(firstHead, head);
       if (its.partials) {
         b.store(output, its.partials, {row, queryHead, splitNumber, channel});
@@ -482,5 +511,7 @@ void AttendLauncher::emitTiles(Value heads) {
       b.store(joinLse(merged, loadBefore(queryHead)), its.lse,
               {row, queryHead});
     });
+    if (its.arrivals)
+      mergeIfLast(heads);
   });
 }

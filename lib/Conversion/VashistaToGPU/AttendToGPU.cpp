@@ -67,6 +67,7 @@ AttendLauncher::Operands AttendLauncher::bind(ArrayRef<Value> values,
   in.partials = given.take(hasPartials);
   in.exponents = given.take(hasPartials);
   in.numSplits = given.take(hasPartials);
+  in.arrivals = given.take(hasPartials && host.arrivals);
   return in;
 }
 
@@ -95,23 +96,36 @@ void AttendLauncher::launch() {
     host.partials = allocate(valueDim);
     host.exponents = allocate(2);
   }
-  launchSplits(isWhole);
-  if (!isWhole)
+  // Of a later round, or of what was not certified, most rows have nothing.
+  isShort = condition || (!startsEmpty && list);
+  takesTurns = isShort && !isWhole;
+  Value blocksOfHeads =
+      b.mulI(b.dim(op.getKCache(), op.getLayout() == Layout::hnd ? 1 : 2),
+             b.index(headBlocks));
+  if (takesTurns) {
+    // Nobody has set a workspace to 0. It is a kernel of its own, which the one
+    // before this takes up (vashista-fuse-launches).
+    host.arrivals = memref::AllocOp::create(
+        b, MemRefType::get({ShapedType::kDynamic}, b.getI32Type()),
+        b.mulI(b.dim(op.getQuery(), 0), blocksOfHeads),
+        b.getI64IntegerAttr(64));
+    linalg::FillOp::create(b, b.i32(0), host.arrivals);
+  }
+  launchSplits(isWhole, blocksOfHeads);
+  if (!isWhole && !takesTurns)
     launchMerge();
 }
 
-void AttendLauncher::launchSplits(bool isWhole) {
-  Value kvHeads = b.dim(op.getKCache(), op.getLayout() == Layout::hnd ? 1 : 2);
+void AttendLauncher::launchSplits(bool isWhole, Value blocksOfHeads) {
   KernelShape shape;
   shape.name = "attend";
-  // Of a later round, or of what was not certified, most rows have nothing.
-  shape.isShort = !startsEmpty || condition;
-  takesTurns = shape.isShort && !isWhole;
+  shape.isShort = isShort;
+  shape.readsWritten = host.arrivals != nullptr;
   shape.gridX = b.dim(op.getQuery(), 0);
   if (takesTurns)
     shape.gridX = b.createOrFold<arith::CeilDivUIOp>(
         shape.gridX, getRowsOfBlock(shape.gridX, host.numSplits));
-  shape.gridY = b.mulI(kvHeads, b.index(headBlocks));
+  shape.gridY = blocksOfHeads;
   shape.gridZ = host.numSplits;
   warps = schedule.getWarps();
   shape.threads = warps * kWarp;
@@ -122,6 +136,8 @@ void AttendLauncher::launchSplits(bool isWhole) {
   if (!isWhole)
     llvm::append_range(
         written, ValueRange{host.partials, host.exponents, host.numSplits});
+  if (host.arrivals)
+    written.push_back(host.arrivals);
   auto shared = [&](int64_t size) {
     return b.sharedType({warps, numHeads, size}, b.getF32Type());
   };

@@ -73,7 +73,6 @@ func.func @tokens(%q: memref<2x8x128xbf16>, %k: memref<?x2x16x128xbf16>,
 // CHECK-NOT: dynamic_shared_memory_size
 // CHECK: gpu.func @attend_0(
 // CHECK-SAME: workgroup(%{{.*}} : memref<15360xi8, #gpu.address_space<workgroup>> {llvm.align = 16 : i64}
-// CHECK: scf.for
 // CHECK-NOT: ballot
 // CHECK-COUNT-30: nvgpu.device_async_copy
 // CHECK-NOT: {{ballot|async_copy}}

@@ -107,10 +107,22 @@ func.func @twice(
 
 // -----
 
-// 512 groups that hardly ever have anything to do: 1,024 blocks.
+// 512 groups that hardly ever have anything to do: 1,024 blocks, the last of each
+// group merges its splits, and others keep what there is.
 // CHECK-LABEL: func.func @fallback(
+// CHECK: linalg.fill ins(%c0_i32{{.*}}) outs(%{{.*}} : memref<?xi32>)
 // CHECK: gpu.launch_func @kernels::@attend_0 blocks in (%c1{{.*}}, %c32{{.*}}, %c32{{.*}}) threads in (%c128
-// CHECK: gpu.launch_func @kernels::@merge_0 blocks in (%c16{{.*}}, %c32{{.*}}, %c1{{.*}}) threads in (%c128
+// CHECK-NOT: gpu.launch_func
+// CHECK: gpu.func @attend_0(
+// CHECK: nvvm.vote.sync ballot
+// CHECK: memref.store %false{{.*}} : memref<16x32xi1>
+// CHECK: nvvm.vote.sync ballot
+// CHECK: memref.store %true{{.*}} : memref<16x32xi1>
+// CHECK: nvvm.mma.sync
+// CHECK: nvvm.memory.barrier <gpu>
+// CHECK: memref.atomic_rmw addi
+// CHECK: nvvm.memory.barrier <gpu>
+// CHECK: memref.store %true{{.*}} : memref<16x32xi1>
 // NVVM-LABEL: func.func @fallback(
 func.func @fallback(
     %q: tensor<16x32x128xbf16>, %k: tensor<?x32x16x128xbf16>,
@@ -126,4 +138,37 @@ func.func @fallback(
       -> (tensor<16x32x128xf32>, tensor<16x32xf32>, tensor<16x32xi1>)
   return %0#0, %0#1, %0#2
       : tensor<16x32x128xf32>, tensor<16x32xf32>, tensor<16x32xi1>
+}
+
+// -----
+
+// A batch may be empty: rows are not divided by the rows of no block. The block
+// that is the last of its group's loads what others have written, which no cache
+// of memory that is only read may hold.
+// CHECK-LABEL: func.func @later(
+// CHECK: %[[GROUPS:.*]] = arith.muli %{{.*}}, %c2
+// CHECK: %[[DONE:.*]] = memref.alloc(%[[GROUPS]]) {alignment = 64 : i64} : memref<?xi32>
+// CHECK: linalg.fill ins(%c0_i32{{.*}}) outs(%[[DONE]] : memref<?xi32>)
+// CHECK: %[[BLOCKS:.*]] = arith.ceildivui %{{.*}}, %c1024
+// CHECK: %[[SOME:.*]] = arith.maxui %[[BLOCKS]], %c1
+// CHECK: %[[ROWS:.*]] = arith.minui %[[SOME]], %c32
+// CHECK: arith.ceildivui %{{.*}}, %[[ROWS]]
+// CHECK: gpu.launch_func @kernels::@attend_0
+// CHECK-NOT: gpu.launch_func
+// CHECK: gpu.func @attend_0(
+// CHECK-NOT: memref<f32> {llvm.align = 16 : i64, llvm.noalias}
+// CHECK-SAME: kernel
+// NVVM-LABEL: func.func @later(
+func.func @later(%q: memref<?x8x128xbf16>, %k: memref<?x2x16x128xbf16>,
+                 %v: memref<?x2x16x128xbf16>, %table: memref<?x?xi32>,
+                 %lens: memref<?xi32>, %ids: memref<?x2x4096xi32>,
+                 %n: memref<?x2xi32>, %o: memref<?x8x128xf32>,
+                 %lse: memref<?x8xf32>) {
+  vashista.attend %q keys(%k) values(%v) table(%table) lens(%lens)
+      tokens(%ids, %n) outs(%o, %lse) scale 0.125
+      : (memref<?x8x128xbf16>, memref<?x2x16x128xbf16>,
+         memref<?x2x16x128xbf16>, memref<?x?xi32>, memref<?xi32>,
+         memref<?x2x4096xi32>, memref<?x2xi32>, memref<?x8x128xf32>,
+         memref<?x8xf32>) -> ()
+  return
 }

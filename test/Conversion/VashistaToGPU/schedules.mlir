@@ -6,11 +6,6 @@
 // for copies; the loads of two tiles, of 16 and 16, before their products.
 // CHECK-LABEL: func.func @attend(
 // CHECK: arith.ceildivui %{{.*}}, %c512
-// A batch may be empty: rows are not divided by the rows of no block.
-// CHECK: %[[BLOCKS:.*]] = arith.ceildivui %{{.*}}, %c1024
-// CHECK: %[[SOME:.*]] = arith.maxui %[[BLOCKS]], %c1
-// CHECK: %[[ROWS:.*]] = arith.minui %[[SOME]], %c32
-// CHECK: arith.ceildivui %{{.*}}, %[[ROWS]]
 // CHECK: gpu.launch_func @kernels::@attend_0 {{.*}} threads in (%c256{{.*}}, %c1{{.*}}, %c1{{.*}})
 // CHECK: gpu.launch_func @kernels::@merge_0 {{.*}} threads in (%c128{{.*}}, %c1{{.*}}, %c1{{.*}})
 // CHECK: gpu.func @attend_0(

@@ -1,0 +1,173 @@
+// RUN: vashista-opt %s -split-input-file -vashista-fuse-launches | FileCheck %s
+
+// The first two of four blocks do what the launch after theirs would, before all
+// else. Buffers that are made between are made before, and a view of a workspace
+// that lies elsewhere in it is another buffer.
+// CHECK-LABEL: func.func @count(
+// CHECK: %[[ALLOC:.*]] = memref.alloc() : memref<200xi32>
+// CHECK: %[[BASE:.*]], %{{.*}}, %{{.*}}, %{{.*}} = memref.extract_strided_metadata %[[ALLOC]]
+// CHECK: gpu.launch_func @kernels::@certify blocks in (%c2, %c1, %c2) threads in (%c256, %c1, %c1) args(%{{.*}} : memref<f32>, %[[BASE]] : memref<i32>, %c200 : index)
+// CHECK-NOT: gpu.launch_func
+// CHECK: gpu.func @certify(%[[TAU:.*]]: memref<f32>, %[[COUNTERS:.*]]: memref<i32> {llvm.align = 16 : i64}, %[[SIZE:.*]]: index) workgroup(%{{.*}} : memref<4xf32, #gpu.address_space<workgroup>>) kernel
+// CHECK: %[[Z:.*]] = gpu.block_id z
+// CHECK: %[[SIZE_Y:.*]] = gpu.grid_dim y
+// CHECK: arith.muli %[[Z]], %[[SIZE_Y]]
+// CHECK: %[[SIZE_X:.*]] = gpu.grid_dim x
+// CHECK: %[[BLOCK:.*]] = arith.addi
+// CHECK: %[[THREAD:.*]] = gpu.thread_id x
+// CHECK: arith.cmpi ult, %[[BLOCK]], %c2
+// CHECK: arith.cmpi ult, %[[THREAD]], %c128
+// CHECK: scf.if
+// CHECK:   arith.muli %[[BLOCK]], %c128
+// CHECK:   memref.store %{{.*}}, %{{.*}} : memref<200xi32
+// CHECK: }
+// CHECK: memref.store %{{.*}}, %[[TAU]][]
+// CHECK-NOT: gpu.func @fill
+module attributes {gpu.container_module} {
+  func.func @count(%workspace: memref<1024xi8>) {
+    %c0 = arith.constant 0 : index
+    %c1 = arith.constant 1 : index
+    %c2 = arith.constant 2 : index
+    %c128 = arith.constant 128 : index
+    %c200 = arith.constant 200 : index
+    %c256 = arith.constant 256 : index
+    %tau = memref.view %workspace[%c0][] : memref<1024xi8> to memref<4xf32>
+    %base, %offset, %size, %stride = memref.extract_strided_metadata %tau
+        : memref<4xf32> -> memref<f32>, index, index, index
+    gpu.launch_func @kernels::@certify blocks in (%c2, %c1, %c2)
+        threads in (%c256, %c1, %c1) args(%base : memref<f32>)
+    %counters = memref.alloc() : memref<200xi32>
+    %base_0, %offset_0, %size_0, %stride_0 = memref.extract_strided_metadata
+        %counters : memref<200xi32> -> memref<i32>, index, index, index
+    gpu.launch_func @kernels::@fill blocks in (%c2, %c1, %c1)
+        threads in (%c128, %c1, %c1) args(%base_0 : memref<i32>, %c200 : index)
+    return
+  }
+  gpu.module @kernels {
+    gpu.func @certify(%tau: memref<f32>)
+        workgroup(%shared: memref<4xf32, #gpu.address_space<workgroup>>) kernel
+        attributes {known_block_size = array<i32: 256, 1, 1>} {
+      %x = arith.constant 1.0 : f32
+      memref.store %x, %tau[] : memref<f32>
+      gpu.barrier
+      gpu.return
+    }
+    gpu.func @fill(%base: memref<i32> {llvm.align = 16 : i64}, %size: index)
+        kernel {
+      %c128 = arith.constant 128 : index
+      %block = gpu.block_id x
+      %thread = gpu.thread_id x
+      %first = arith.muli %block, %c128 : index
+      %at = arith.addi %first, %thread : index
+      %isThere = arith.cmpi ult, %at, %size : index
+      scf.if %isThere {
+        %zero = arith.constant 0 : i32
+        %counters = memref.reinterpret_cast %base to offset: [0], sizes: [200],
+            strides: [1] : memref<i32> to memref<200xi32, strided<[1]>>
+        memref.store %zero, %counters[%at] : memref<200xi32, strided<[1]>>
+      }
+      gpu.return
+    }
+  }
+}
+
+// -----
+
+// What is left as it is: a launch that uses what the one before it writes, or the
+// same bytes of a workspace; of more blocks, or a number of them that is not known;
+// whose threads wait for each other; whose kernel is launched twice; or behind
+// what touches memory. What is only read may be read by both.
+// CHECK-LABEL: func.func @others(
+// CHECK-COUNT-15: gpu.launch_func
+// CHECK: memref.load
+// CHECK: gpu.launch_func @kernels::@last
+// CHECK: gpu.launch_func @kernels::@reads blocks in (%c2, %c1, %c1) threads in (%c256, %c1, %c1) args(%{{.*}} : memref<f32>, %{{.*}} : memref<f32>)
+// CHECK-NOT: gpu.launch_func
+// CHECK: return
+module attributes {gpu.container_module} {
+  func.func @others(%a: memref<f32>, %b: memref<f32>, %n: index,
+                    %workspace: memref<1024xi8>) -> f32 {
+    %c0 = arith.constant 0 : index
+    %c1 = arith.constant 1 : index
+    %c2 = arith.constant 2 : index
+    %c4 = arith.constant 4 : index
+    %c8 = arith.constant 8 : index
+    %c9 = arith.constant 9 : index
+    %c32 = arith.constant 32 : index
+    %c256 = arith.constant 256 : index
+    // Depends.
+    gpu.launch_func @kernels::@k0 blocks in (%c2, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%a : memref<f32>)
+    gpu.launch_func @kernels::@k1 blocks in (%c1, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%a : memref<f32>)
+    // Bytes that overlap: 0 to 15, 12 to 15.
+    %x = memref.view %workspace[%c0][] : memref<1024xi8> to memref<4xf32>
+    %y = memref.view %workspace[%c8][] : memref<1024xi8> to memref<2xf32>
+    %base_x, %offset_x, %size_x, %stride_x = memref.extract_strided_metadata %x
+        : memref<4xf32> -> memref<f32>, index, index, index
+    %base_y, %offset_y, %size_y, %stride_y = memref.extract_strided_metadata %y
+        : memref<2xf32> -> memref<f32>, index, index, index
+    gpu.launch_func @kernels::@k2 blocks in (%n, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%base_x : memref<f32>)
+    gpu.launch_func @kernels::@k3 blocks in (%c2, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%base_x : memref<f32>)
+    gpu.launch_func @kernels::@k4 blocks in (%c1, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%base_y : memref<f32>)
+    // More blocks than the other has, and than are few.
+    gpu.launch_func @kernels::@k5 blocks in (%c2, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%a : memref<f32>)
+    gpu.launch_func @kernels::@k6 blocks in (%c9, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%b : memref<f32>)
+    // Blocks that are not known.
+    gpu.launch_func @kernels::@k7 blocks in (%n, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%a : memref<f32>)
+    gpu.launch_func @kernels::@k8 blocks in (%n, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%b : memref<f32>)
+    // Fewer threads.
+    gpu.launch_func @kernels::@k9 blocks in (%c2, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%a : memref<f32>)
+    gpu.launch_func @kernels::@k10 blocks in (%c1, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%b : memref<f32>)
+    // A barrier.
+    gpu.launch_func @kernels::@waits blocks in (%c1, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%a : memref<f32>)
+    // One kernel, launched twice.
+    gpu.launch_func @kernels::@twice blocks in (%c1, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%b : memref<f32>)
+    gpu.launch_func @kernels::@k11 blocks in (%n, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%a : memref<f32>)
+    gpu.launch_func @kernels::@twice blocks in (%c1, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%b : memref<f32>)
+    %loaded = memref.load %a[] : memref<f32>
+    gpu.launch_func @kernels::@last blocks in (%c1, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%b : memref<f32>)
+    // Both read what neither writes.
+    gpu.launch_func @kernels::@reads blocks in (%c2, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%b : memref<f32>)
+    gpu.launch_func @kernels::@reads_too blocks in (%c2, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%b : memref<f32>)
+    return %loaded : f32
+  }
+  gpu.module @kernels {
+    gpu.func @k0(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k1(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k2(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k3(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k4(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k5(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k6(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k7(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k8(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k9(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k10(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k11(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @waits(%a: memref<f32>) kernel {
+      gpu.barrier
+      gpu.return
+    }
+    gpu.func @twice(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @last(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @reads(%a: memref<f32> {llvm.readonly}) kernel { gpu.return }
+    gpu.func @reads_too(%a: memref<f32> {llvm.readonly}) kernel { gpu.return }
+  }
+}
