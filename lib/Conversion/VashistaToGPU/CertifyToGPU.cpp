@@ -15,7 +15,9 @@
 // Bytes: 8 of each page and KV head, and a table entry of each page and block.
 // Memory gives 32 at least, which are the norms of four heads. Blocks of many
 // pages that would be few share them, in a cluster; short sequences of few rows
-// have a block for each head.
+// have a block for each head. Where a scan has looked at the same pages before,
+// it leaves the largest norms of each of its blocks, and these are all there is
+// to look at.
 //
 //===----------------------------------------------------------------------===//
 
@@ -41,7 +43,10 @@ constexpr int64_t kAtOnce = 32;
 
 class CertifyLauncher {
 public:
-  CertifyLauncher(CertifyOp op, int64_t mostParts, WarpBuilder &b);
+  /// `largest`: [R, Hkv, blocks, 2] f32, the largest norms of a row's pages by
+  /// blocks of them, or null.
+  CertifyLauncher(CertifyOp op, int64_t mostParts, Value largest,
+                  WarpBuilder &b);
 
   /// Yields tensors.
   SmallVector<Value> launch();
@@ -51,14 +56,20 @@ private:
   /// Of the pages that this thread looks at and each KV head of the block: key
   /// and value norm.
   SmallVector<Value> getLargestNorms();
-  /// Of a head's vector, in f64; the same in all lanes.
-  Value getNorm(Value vectors, Value head);
+  /// The same of one KV head and all of its blocks.
+  std::array<Value, 2> joinLargest(Value kvHead);
+  /// A head's vector: of a lane every 32nd channel, and whether it is there.
+  using Vector = SmallVector<std::pair<Value, Value>>;
+  Vector loadVector(Value vectors, Value head);
+  /// In f64; the same in all lanes.
+  Value getNorm(const Vector &vector);
 
   CertifyOp op;
   WarpBuilder &b;
   // Of the kernel.
   Value direction, o, lse, tail, norms, table, lengths, rowToSeq, gap;
   Value row, firstKvHead, length, thread, warp, lane;
+  Value largest;       // of all pages, by a scan's blocks; or null, and then
   Value part;          // of the row's pages, that this block looks at
   Value between;       // [R, blocks, parts, 2 * kvHeads] f32: their norms
   int64_t kvHeads = 1; // of a block
@@ -67,9 +78,9 @@ private:
 
 } // namespace
 
-CertifyLauncher::CertifyLauncher(CertifyOp op, int64_t mostParts,
+CertifyLauncher::CertifyLauncher(CertifyOp op, int64_t mostParts, Value largest,
                                  WarpBuilder &b)
-    : op(op), b(b) {
+    : op(op), b(b), largest(largest) {
   constexpr int64_t kFew = 128;   // blocks
   constexpr int64_t kMany = 256;  // of a KV head each
   constexpr int64_t kLong = 1024; // pages
@@ -81,7 +92,7 @@ CertifyLauncher::CertifyLauncher(CertifyOp op, int64_t mostParts,
   if (ShapedType::isDynamic(rows) || ShapedType::isDynamic(all))
     return;
   int64_t together = std::gcd<int64_t>(all, 4), blocks = rows * all / together;
-  while (2 * parts * blocks <= kFew && 2 * parts <= mostParts &&
+  while (!largest && 2 * parts * blocks <= kFew && 2 * parts <= mostParts &&
          !ShapedType::isDynamic(pages) && pages >= parts * kLong)
     parts *= 2;
   if (parts > 1 || rows * all >= kMany)
@@ -96,6 +107,8 @@ SmallVector<Value> CertifyLauncher::launch() {
         Value(op.getSeqLens()), Value(op.getRowToSeq()), Value(op.getGap())})
     if (value)
       read.push_back(b.readOnly(value));
+  if (largest)
+    read.push_back(largest);
   SmallVector<Value> results = allocateResults(op, b, op->getNumResults());
   KernelShape shape;
   shape.name = "certify";
@@ -129,6 +142,7 @@ void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
     *place = given.take();
   rowToSeq = given.take(op.getRowToSeq() != nullptr);
   gap = given.take(op.getGap() != nullptr);
+  largest = given.take(largest != nullptr);
   between = given.take(parts > 1);
   part = b.blockId(gpu::Dimension::z);
   row = b.blockId(gpu::Dimension::x);
@@ -139,13 +153,15 @@ void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
   length = b.maxI(b.loadIndex(lengths, row), b.index(0));
 
   // Joined in the block; NaN stays.
-  auto largest = [&](Value x, Value y) { return b.maxF(x, y); };
-  for (auto [i, norm] : llvm::enumerate(getLargestNorms()))
-    b.store(b.combine(norm, largest), shared, {warp, b.index(i)});
-  b.barrier();
+  auto join = [&](Value x, Value y) { return b.maxF(x, y); };
+  if (!largest) {
+    for (auto [i, norm] : llvm::enumerate(getLargestNorms()))
+      b.store(b.combine(norm, join), shared, {warp, b.index(i)});
+    b.barrier();
+  }
   std::function<Value(Value)> getNormOf = [&](Value which) {
     Value ofWarp = b.load(shared, {b.remU(lane, b.index(kWarps)), which});
-    return b.combine(ofWarp, largest);
+    return b.combine(ofWarp, join);
   };
   if (parts > 1) {
     // Of all blocks of the cluster, a lane for each norm of each.
@@ -156,7 +172,7 @@ void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
     b.clusterBarrier(parts);
     getNormOf = [&, y](Value which) {
       Value other = b.remU(lane, b.index(parts));
-      return b.combine(b.load(between, {row, y, other, which}), largest);
+      return b.combine(b.load(between, {row, y, other, which}), join);
     };
   }
 
@@ -168,15 +184,25 @@ void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
   Value first = b.addI(b.mulI(part, b.index(kWarps)), warp);
   b.forLoop(first, all, kWarps * parts, [&](Value number) {
     Value head = b.addI(b.mulI(firstKvHead, group), number);
-    Value keyNorm = b.mulI(b.divU(number, group), b.index(2));
+    Value kvHead = b.divU(number, group), keyNorm = b.mulI(kvHead, b.index(2));
     Value at[] = {row, head};
+    // All loads first: after what a step reads, each is one from memory.
+    Vector ofDirection = loadVector(direction, head),
+           ofOutput = loadVector(o, head);
+    Value ownLse = b.load(lse, at), ownTail = b.load(tail, at);
+    std::array<Value, 2> keyAndValue;
+    if (largest)
+      keyAndValue = joinLargest(b.addI(firstKvHead, kvHead));
+    else
+      keyAndValue = {getNormOf(keyNorm),
+                     getNormOf(b.addI(keyNorm, b.index(1)))};
     Certificate::Head known;
-    known.lse = widen(b, b.load(lse, at));
-    known.tail = widen(b, b.load(tail, at));
-    known.direction = getNorm(direction, head);
-    known.output = getNorm(o, head);
-    known.keyNorm = widen(b, getNormOf(keyNorm));
-    known.valueNorm = widen(b, getNormOf(b.addI(keyNorm, b.index(1))));
+    known.lse = widen(b, ownLse);
+    known.tail = widen(b, ownTail);
+    known.direction = getNorm(ofDirection);
+    known.output = getNorm(ofOutput);
+    known.keyNorm = widen(b, keyAndValue[0]);
+    known.valueNorm = widen(b, keyAndValue[1]);
     known.tokens = arith::UIToFPOp::create(
         b, b.getF64Type(),
         arith::IndexCastOp::create(b, b.getI64Type(), length));
@@ -226,19 +252,51 @@ SmallVector<Value> CertifyLauncher::getLargestNorms() {
       });
 }
 
-Value CertifyLauncher::getNorm(Value vectors, Value head) {
-  Value squares =
-      b.forLoop(lane, b.dim(vectors, 2), kWarp, f64(b, 0.0),
-                [&](Value channel, ValueRange carried) -> SmallVector<Value> {
-                  Value x = widen(b, b.load(vectors, {row, head, channel}));
-                  return {b.addF(carried[0], b.mulF(x, x))};
-                })
-          .front();
+std::array<Value, 2> CertifyLauncher::joinLargest(Value kvHead) {
+  SmallVector<Value> none(2, b.f32(0.0f));
+  SmallVector<Value> own = b.forLoop(
+      lane, b.dim(largest, 2), kWarp, none,
+      [&](Value block, ValueRange carried) -> SmallVector<Value> {
+        Value found =
+            vector::LoadOp::create(b, b.vectorType(2), largest,
+                                   ValueRange{row, kvHead, block, b.index(0)},
+                                   /*nontemporal=*/false, llvm::MaybeAlign(8));
+        SmallVector<Value> next;
+        for (int64_t i = 0; i < 2; ++i)
+          next.push_back(b.maxF(
+              carried[i],
+              vector::ExtractOp::create(b, found, ArrayRef<int64_t>{i})));
+        return next;
+      });
+  auto join = [&](Value x, Value y) { return b.maxF(x, y); };
+  return {b.combine(own[0], join), b.combine(own[1], join)};
+}
+
+CertifyLauncher::Vector CertifyLauncher::loadVector(Value vectors, Value head) {
+  Vector loaded;
+  int64_t size = cast<MemRefType>(vectors.getType()).getDimSize(2);
+  for (int64_t first = 0; first < size; first += kWarp) {
+    Value channel = b.addI(lane, b.index(first));
+    Value isThere = b.compare(CmpIPredicate::ult, channel, b.index(size));
+    channel = b.minI(channel, b.index(size - 1));
+    loaded.push_back({b.load(vectors, {row, head, channel}), isThere});
+  }
+  return loaded;
+}
+
+Value CertifyLauncher::getNorm(const Vector &vector) {
+  Value squares = f64(b, 0.0);
+  for (auto [channel, isThere] : vector) {
+    Value x = widen(b, channel);
+    x = b.select(isThere, x, f64(b, 0.0));
+    squares = b.addF(squares, b.mulF(x, x));
+  }
   return b.sqrt(
       b.combine(squares, [&](Value x, Value y) { return b.addF(x, y); }));
 }
 
 LogicalResult vashista::launchCertify(CertifyOp op, int64_t clusterBlocks,
+                                      const Findings &findings,
                                       PatternRewriter &rewriter) {
   auto refuse = [&](const char *why) {
     return rewriter.notifyMatchFailure(op, why);
@@ -248,9 +306,12 @@ LogicalResult vashista::launchCertify(CertifyOp op, int64_t clusterBlocks,
   if (op.getSolver().getKind() == SolverKind::eg && !op.getGap())
     return refuse("expected its closed form");
   auto type = cast<RankedTensorType>(op.getDirection().getType());
-  if (type.isDynamicDim(1) || type.isDynamicDim(2))
+  if (type.isDynamicDim(1) || type.isDynamicDim(2) ||
+      cast<RankedTensorType>(op.getO().getType()).isDynamicDim(2))
     return refuse("expected static head sizes");
   WarpBuilder b(op.getLoc(), rewriter);
-  rewriter.replaceOp(op, CertifyLauncher(op, clusterBlocks, b).launch());
+  rewriter.replaceOp(
+      op, CertifyLauncher(op, clusterBlocks, findings.norms.lookup(op), b)
+              .launch());
   return success();
 }

@@ -105,6 +105,9 @@ struct Findings {
   llvm::DenseMap<mlir::Operation *, PageFindings> pages;
   /// Of picks whose list another one takes up, for that.
   llvm::DenseMap<mlir::Operation *, PickFindings> picks;
+  /// Of certifies, by scans that look at the same pages: [R, Hkv, blocks, 2]
+  /// f32, the largest key and value norm of each block's pages.
+  llvm::DenseMap<mlir::Operation *, mlir::Value> norms;
   /// Picks of whose list nobody reads what follows its count.
   llvm::DenseSet<mlir::Operation *> shortLists;
 };
@@ -133,6 +136,7 @@ llvm::LogicalResult launchPick(PickOp op, Findings &findings,
                                mlir::PatternRewriter &rewriter);
 /// By clusters of up to so many blocks.
 llvm::LogicalResult launchCertify(CertifyOp op, int64_t clusterBlocks,
+                                  const Findings &findings,
                                   mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchMoment(MomentOp op, mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchCheck(CheckTableOp op,

@@ -184,6 +184,59 @@ void SketchScan::addFindings(const Token &token, Value score, Value bound,
   found[1] = b.select(isNaN, b.f32(1.0f), found[1]);
 }
 
+static Value getLargest(WarpBuilder &b, Value x, Value y) {
+  return b.maxF(x, y); // NaN stays
+}
+
+void SketchScan::findPageNorms(Value first, Value last) {
+  // Pages of a thread at a time, whose loads do not wait for each other.
+  constexpr int64_t kAtOnce = 2;
+  int64_t size =
+      cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(2);
+  Value end = b.createOrFold<arith::CeilDivUIOp>(last, b.index(size)),
+        own = b.addI(b.divU(first, b.index(size)), b.threadId());
+  const int64_t threads = numWarps * kWarp;
+  SmallVector<Value> none(2, b.f32(0.0f));
+  SmallVector<Value> norms = b.forLoop(
+      own, end, kAtOnce * threads, none,
+      [&](Value start, ValueRange carried) -> SmallVector<Value> {
+        SmallVector<Value> next(carried), found;
+        for (int64_t i = 0; i < kAtOnce; ++i) {
+          // The last page once more does no harm.
+          Value at = b.minI(b.addI(start, b.index(i * threads)),
+                            b.subI(end, b.index(1)));
+          Value page = slots->loadPageOf(b.mulI(at, b.index(size)));
+          page = arith::IndexCastOp::create(b, b.getIndexType(), page);
+          found.push_back(vector::LoadOp::create(
+              b, b.vectorType(2), pageNorms,
+              ValueRange{page, slots->kvHead, b.index(0)},
+              /*nontemporal=*/false, llvm::MaybeAlign(8)));
+        }
+        for (Value pair : found)
+          for (auto [i, norm] : llvm::enumerate(next))
+            norm = getLargest(
+                b, norm,
+                vector::ExtractOp::create(b, pair, static_cast<int64_t>(i)));
+        return next;
+      });
+  for (auto [i, norm] : llvm::enumerate(norms)) {
+    norm =
+        b.combine(norm, [&](Value x, Value y) { return getLargest(b, x, y); });
+    b.store(norm, normsOfWarps, {warp, b.index(i)});
+  }
+}
+
+void SketchScan::storePageNorms(Value largest) {
+  Value which = b.threadId();
+  b.ifThen(b.compare(CmpIPredicate::ult, which, b.index(2)), [&] {
+    Value norm = b.load(normsOfWarps, {b.index(0), which});
+    for (int64_t i = 1; i < numWarps; ++i)
+      norm = getLargest(b, norm, b.load(normsOfWarps, {b.index(i), which}));
+    b.store(norm, largest,
+            {slots->row, slots->kvHead, b.blockId(gpu::Dimension::y), which});
+  });
+}
+
 SmallVector<int64_t> SketchScan::getHeadMasks() const {
   SmallVector<int64_t> masks = {4, 8, 16};
   for (int64_t mask = heads; mask < kColumns; mask *= 2)

@@ -82,6 +82,8 @@ SmallVector<Value> SketchScan::launch() {
   else
     rounded.emit(direction);
   SmallVector<OpFoldResult> sizes = getScoreSizes(op, b);
+  int64_t kvHeads =
+      cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1);
   SmallVector<Value> written;
   auto allocate = [&](Type element, ArrayRef<OpFoldResult> shape) {
     SmallVector<Value> dynamic;
@@ -102,8 +104,6 @@ SmallVector<Value> SketchScan::launch() {
                                        divideUp(ScanFindings::kTile)};
     findings.tileTops = allocate(b.getF32Type(), tiles);
     findings.tileLacks = allocate(b.getF32Type(), tiles);
-    int64_t kvHeads =
-        cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1);
     findings.spreads =
         allocate(b.getF16Type(), {sizes[0], b.getIndexAttr(kvHeads), sizes[2]});
     if (boundsByNorm(op)) {
@@ -121,8 +121,14 @@ SmallVector<Value> SketchScan::launch() {
     findings.tops = allocate(b.getF32Type(),
                              {sizes[0], sizes[1], divideUp(block),
                               b.getIndexAttr(hasLevels ? getNumFound() : 1)});
-  SmallVector<Value> read;
-  for (Value part : op.getParts())
+  SmallVector<Value> read, inputs(op.getParts());
+  if (pageNorms) {
+    inputs.push_back(pageNorms);
+    largestNorms =
+        allocate(b.getF32Type(), {sizes[0], b.getIndexAttr(kvHeads),
+                                  divideUp(block), b.getIndexAttr(2)});
+  }
+  for (Value part : inputs)
     read.push_back(b.readOnly(part));
   llvm::append_range(read, ValueRange{rounded.multiples, rounded.factors});
   llvm::append_range(read, Slots::getRead(op, b));
@@ -145,12 +151,15 @@ SmallVector<Value> SketchScan::launch() {
     shared.push_back(getSharedType(format.numGroups));
   if (areShared && hasBounds)
     shared.push_back(getSharedType(2 * getNumNorms()));
+  if (pageNorms)
+    shared.push_back(b.sharedType({numWarps, 2}, b.getF32Type()));
   b.launch(shape, read, written, shared,
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              Given given(shared.drop_front());
              ahead = given.take(isAhead);
              ownScales = given.take(areShared);
              ownNorms = given.take(areShared && hasBounds);
+             normsOfWarps = given.take(largestNorms != nullptr);
              emit(values, shared[0]);
            });
   if (hasLevels)
@@ -163,8 +172,15 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   codes = values[0];
   scales = values[1];
   norms = values[2];
-  multiples = values[3];
-  factors = values[4];
+  Value largest;
+  if (pageNorms) {
+    pageNorms = values[3];
+    largest = values.back();
+    values = values.drop_back();
+  }
+  Given given(values.drop_front(pageNorms ? 4 : 3));
+  multiples = given.take();
+  factors = given.take();
   ArrayRef<Value> written = values.take_back(hasLevels ? 5 : hasBounds ? 3 : 1);
   if (hasLevels) {
     levels = written[0];
@@ -176,7 +192,6 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
     bounds = hasBounds ? written[1] : nullptr;
   }
   tops = hasBounds ? written.back() : nullptr;
-  Given given(values.drop_front(5));
   slots.emplace(op, b, given);
   slots->begin(b.blockId(gpu::Dimension::z), b.blockId(gpu::Dimension::x));
   firstHead = b.mulI(slots->kvHead, b.index(group));
@@ -190,6 +205,8 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   Value first = b.mulI(b.blockId(gpu::Dimension::y), b.index(block));
   Value end = b.minI(b.addI(first, b.index(block)), b.dim(written[0], 2));
   Value last = b.maxI(b.minI(end, slots->numSlots), first);
+  if (pageNorms)
+    findPageNorms(first, last);
   SmallVector<Column> all;
   for (int64_t i = 0; i < columns; ++i)
     all.push_back(loadColumn(i));
@@ -215,6 +232,8 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   b.letNextStart();
   if (hasBounds)
     storeTops(found, all, shared);
+  if (pageNorms)
+    storePageNorms(largest);
   if (hasLevels)
     return; // what is not visible is not read
   // Tiles end together; what follows the last is not visible.
@@ -535,6 +554,29 @@ const char *vashista::findObstacle(ScoreOp op) {
   return nullptr;
 }
 
+/// Those who want the largest norms of all visible pages, which a scan looks up
+/// anyway.
+static SmallVector<CertifyOp> findCertifies(ScoreOp op) {
+  SmallVector<CertifyOp> found;
+  if (op.getBounds().use_empty() || !Slots::hasWholeTiles(op, 1))
+    return found;
+  int64_t pageSize =
+      cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(2);
+  for (auto certify : op->getBlock()->getOps<CertifyOp>()) {
+    Value norms = certify.getNorms();
+    Operation *maker = norms.getDefiningOp();
+    bool isKnown = !maker || (maker->getBlock() == op->getBlock() &&
+                              maker->isBeforeInBlock(op));
+    if (isKnown && certify.getPageTable() == op.getPageTable() &&
+        certify.getSeqLens() == op.getSeqLens() &&
+        certify.getRowToSeq() == op.getRowToSeq() &&
+        certify.getPageSize() == pageSize &&
+        (found.empty() || norms == found.front().getNorms()))
+      found.push_back(certify);
+  }
+  return found;
+}
+
 LogicalResult vashista::launchSketchScan(ScoreOp op, Findings &findings,
                                          PatternRewriter &rewriter) {
   if (const char *obstacle = findObstacle(op))
@@ -543,11 +585,15 @@ LogicalResult vashista::launchSketchScan(ScoreOp op, Findings &findings,
       cast<SketchAttr>(op.getFrom()),
       cast<RankedTensorType>(op.getDirection().getType()).getDimSize(2));
   WarpBuilder b(op.getLoc(), rewriter);
-  SketchScan scan(op, b, format);
+  SmallVector<CertifyOp> certifies = findCertifies(op);
+  SketchScan scan(op, b, format,
+                  certifies.empty() ? Value() : certifies[0].getNorms());
   SmallVector<Value> tensors = scan.launch();
   Value bounds = tensors.empty() ? op.getBounds() : tensors[1];
   if (scan.findings.tops)
     findings.scans.insert({bounds, scan.findings});
+  for (CertifyOp certify : certifies)
+    findings.norms.insert({certify, scan.largestNorms});
   if (!tensors.empty())
     rewriter.replaceOp(op, tensors);
   return success();

@@ -26,7 +26,10 @@ public:
   /// Channels that a product sums over, and that a lane has of them.
   static constexpr int64_t kChannels = 32, kOwn = 8;
 
-  SketchScan(ScoreOp op, WarpBuilder &b, const SketchFormat &format)
+  /// `pageNorms`: a tensor [N, Hkv, 2] f32, of which a certify wants the
+  /// largest, or null.
+  SketchScan(ScoreOp op, WarpBuilder &b, const SketchFormat &format,
+             Value pageNorms)
       : op(op), b(b), format(format),
         rounded(this->format, b, SketchDirection::Packing::bytes),
         group(mlir::cast<mlir::RankedTensorType>(op.getDirection().getType())
@@ -37,7 +40,7 @@ public:
         heads(llvm::bit_ceil<uint64_t>(std::min(group, kColumns))),
         schedule(*op.getSchedule()), numWarps(schedule.getWarps()),
         block(schedule.getSplit()), hasBounds(!op.getBounds().use_empty()),
-        hasLevels(needsLevels(op)) {}
+        hasLevels(needsLevels(op)), pageNorms(pageNorms) {}
 
   /// Launches the kernel; yields the tensors of scores and bounds, or none
   /// where levels stand for them.
@@ -45,6 +48,8 @@ public:
 
   /// What it leaves beside them; nothing without bounds.
   ScanFindings findings;
+  /// [R, Hkv, blocks, 2] f32: the largest page norms; null if none are wanted.
+  Value largestNorms;
 
 private:
   static constexpr int64_t kTiles = 4, kTokens = 16, kStep = kTiles * kTokens;
@@ -193,6 +198,10 @@ private:
   llvm::SmallVector<int64_t> getHeadMasks() const;
   void storeTops(llvm::ArrayRef<Value> found, llvm::ArrayRef<Column> columns,
                  Value shared);
+  /// The largest norms of the pages that some slots lie in, as each warp has
+  /// them; behind a barrier, those of the block.
+  void findPageNorms(Value first, Value last);
+  void storePageNorms(Value largest);
   /// Of numbers as they are stored: residual norms, and norms of the scales.
   std::pair<llvm::SmallVector<Value>, llvm::SmallVector<Value>>
   getNorms(llvm::ArrayRef<Value> scales, llvm::ArrayRef<Value> norms);
@@ -206,6 +215,7 @@ private:
   const ScheduleAttr schedule;
   const int64_t numWarps, block; // of a block, and its slots
   const bool hasBounds, hasLevels;
+  Value pageNorms; // of the op, then of the kernel
   /// Numbers that are found of a head: with levels what a Best has, else the
   /// highest finite bound and whether a score is NaN.
   int64_t getNumFound() const { return hasLevels ? 4 : 2; }
@@ -216,6 +226,7 @@ private:
   Value tops, levels, tileTops, tileLacks, spreads;
   Value ahead;               // codes of steps to come, of each warp
   Value ownScales, ownNorms; // of a step's tokens, of each warp
+  Value normsOfWarps;        // [warps, 2]: of pages
   Value firstHead, warp, lane, quad, within; // quad = g, within = t
   Value part; // which of the lanes with the same sums this is
 };

@@ -106,7 +106,7 @@ struct ConvertPass
           .Case([&](AppendOp op) { (void)launchAppend(op, rewriter); })
           .Case([&](SummarizeOp op) { (void)launchSummarize(op, rewriter); })
           .Case([&](CertifyOp op) {
-            (void)launchCertify(op, clusters, rewriter);
+            (void)launchCertify(op, clusters, findings, rewriter);
           })
           .Case([&](MomentOp op) { (void)launchMoment(op, rewriter); })
           .Case<CheckTableOp, CheckPositionsOp, CheckListOp>(
