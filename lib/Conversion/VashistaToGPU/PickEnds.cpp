@@ -33,6 +33,12 @@ static constexpr float kOfBins = 0.02f;
 /// Another round takes as long as to attend to some tokens more: so many of all
 /// heads together are worth it that no head needs one.
 static constexpr float kWorthARound = 0x1.8p19f;
+/// Where few tokens are needed, few decide, of which a sample of many slots
+/// says little, and more of them cost little; where many are, it is the other
+/// way around. So deviations are more and less by the third root of needs; at
+/// so many they are as they are.
+static constexpr float kUsualNeeds = 1536, kLeastCaution = 0.5f,
+                       kMostCaution = 1.0f, kMostCautionOfMany = 1.5f;
 /// What is left is added up as levels make it, which are half a level too high,
 /// 2^(1/16); what exceeds a threshold is more than that of their mean. What is
 /// attended is not.
@@ -100,6 +106,7 @@ private:
   /// An end that knows its risk in place of this one, where that is worth it;
   /// yields how many slots are needed.
   Value makeSafe(End &found);
+  Value getCaution(Value need);
   /// Where slots that were found to be too few ended, and deeper.
   Value goDeeper(Value end);
   void store(const End &found, Value need);
@@ -296,6 +303,20 @@ Value DepthEnd::countNeeds(const End &end) {
   return b.subF(getAll(numbers), others);
 }
 
+/// What deviations are multiplied by.
+Value DepthEnd::getCaution(Value need) {
+  Value ofUsual =
+      b.mulF(b.maxNumber(need, b.f32(1.0f)), b.f32(1 / kUsualNeeds));
+  Value caution = b.exp(b.mulF(b.log(ofUsual), b.f32(-1.0f / 3)));
+  Value most = b.f32(kMostCaution);
+  if (sampleShift) {
+    Value areMany =
+        b.compare(CmpIPredicate::sgt, sampleShift, b.i32(PickLauncher::kShift));
+    most = b.select(areMany, b.f32(kMostCautionOfMany), most);
+  }
+  return b.maxNumber(b.minNumber(caution, most), b.f32(kLeastCaution));
+}
+
 Value DepthEnd::makeSafe(End &found) {
   Value need = countNeeds(found);
   // What a score lacks has any sign, and as often one as the other. Of so many
@@ -305,13 +326,14 @@ Value DepthEnd::makeSafe(End &found) {
   Value heads = b.mulI(b.dim(pick.levels, 0), b.index(headsOfRow));
   heads = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(heads));
   Value deviations = b.sqrt(b.mulF(b.log(heads), b.f32(2)));
+  auto isAtMost = [&](Value number, Value most) {
+    return b.compare(CmpFPredicate::OLE, number, most);
+  };
+  deviations = b.mulF(deviations, getCaution(need));
   float ofLack = 1 / std::sqrt(static_cast<float>(pick.findings.channels));
   Value ofSlot = b.mulF(pick.getFact(head, Fact::lack), b.f32(ofLack));
   End safe = findEnd(Risk{ofSlot, b.subF(none, deviations)});
   Value needOfSafe = countNeeds(safe);
-  auto isAtMost = [&](Value number, Value most) {
-    return b.compare(CmpFPredicate::OLE, number, most);
-  };
   // Not where they are too deep for bins.
   Value isWorthIt = b.compare(CmpIPredicate::ult, safe.getNumber(b),
                               b.i32(PickLauncher::kBins));
