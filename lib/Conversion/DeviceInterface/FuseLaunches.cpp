@@ -16,6 +16,7 @@
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 
@@ -36,13 +37,20 @@ constexpr int64_t kMostBlocks = 8;
 /// Bytes of a buffer that a launch is given.
 struct Bytes {
   Value buffer;
-  // Of it, where that is known; otherwise all.
+  // Of it, where that is known; otherwise any.
   std::optional<int64_t> begin, end;
 
+  /// Whether the buffer is one of its own: an argument of a function, none of
+  /// which overlap, or memory that is made.
+  bool isOwn() const {
+    if (auto argument = dyn_cast<BlockArgument>(buffer))
+      return argument.getOwner()->isEntryBlock() &&
+             isa<FunctionOpInterface>(argument.getOwner()->getParentOp());
+    return buffer.getDefiningOp<memref::AllocOp>() != nullptr;
+  }
   bool overlaps(const Bytes &other) const {
     if (buffer != other.buffer)
-      // Arguments of an entry do not overlap, and neither do allocations.
-      return false;
+      return !isOwn() || !other.isOwn();
     return !begin || !other.begin ||
            (*begin < *other.end && *other.begin < *end);
   }
@@ -57,26 +65,25 @@ struct Launch {
 
 } // namespace
 
-/// What a pointer that a kernel is given points to.
+/// What a pointer that a kernel is given points to, or more.
 static Bytes findBytes(Value pointer) {
   Bytes bytes{pointer, {}, {}};
   while (Operation *op = bytes.buffer.getDefiningOp()) {
     if (auto metadata = dyn_cast<memref::ExtractStridedMetadataOp>(op)) {
-      bytes.buffer = metadata.getSource();
+      bytes = {metadata.getSource(), {}, {}};
     } else if (auto view = dyn_cast<memref::ViewOp>(op)) {
-      // The buffers of a workspace.
+      // Of a workspace, where it lies.
+      bytes = {view.getSource(), {}, {}};
       std::optional<int64_t> shift = getConstantIntValue(view.getByteShift());
       MemRefType type = view.getType();
-      if (shift && type.hasStaticShape() && !bytes.begin) {
-        int64_t bits = type.getNumElements() * type.getElementTypeBitWidth();
-        bytes.begin = shift;
-        bytes.end = *shift + llvm::divideCeil(bits, 8);
-      } else {
-        bytes.begin.reset();
-      }
-      bytes.buffer = view.getSource();
+      if (!shift || !type.hasStaticShape() ||
+          !type.getElementType().isIntOrFloat())
+        continue;
+      int64_t bits = type.getNumElements() * type.getElementTypeBitWidth();
+      bytes.begin = shift;
+      bytes.end = *shift + llvm::divideCeil(bits, 8);
     } else if (auto view = dyn_cast<ViewLikeOpInterface>(op)) {
-      bytes.buffer = view.getViewSource();
+      bytes = {view.getViewSource(), {}, {}};
     } else {
       break;
     }
@@ -127,7 +134,8 @@ static std::optional<Launch> getLaunch(gpu::LaunchFuncOp op,
 /// Whether threads of a kernel know no other ones, and only where they are in a
 /// row of blocks.
 static bool isLoop(Launch launch) {
-  if (!isConstantIntValue(launch.op.getGridSizeY(), 1) ||
+  if (!llvm::hasSingleElement(launch.kernel.getBody()) ||
+      !isConstantIntValue(launch.op.getGridSizeY(), 1) ||
       !isConstantIntValue(launch.op.getGridSizeZ(), 1) ||
       launch.kernel.getNumWorkgroupAttributions() ||
       launch.kernel.getNumPrivateAttributions() ||
@@ -236,9 +244,10 @@ private:
     SymbolUserMap users(symbols, getOperation());
     std::optional<Launch> from = getLaunch(op, users),
                           into = getLaunch(other, users);
-    if (!from || !into || !isLoop(*from) || from->blocks > kMostBlocks ||
-        from->blocks > into->blocks || from->threads > into->threads ||
-        !areIndependent(*into, *from))
+    if (!from || !into || !isLoop(*from) ||
+        from->kernel->getParentOp() != into->kernel->getParentOp() ||
+        from->blocks > kMostBlocks || from->blocks > into->blocks ||
+        from->threads > into->threads || !areIndependent(*into, *from))
       return;
     takeUp(*into, *from);
     ++numFused;

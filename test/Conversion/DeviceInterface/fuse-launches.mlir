@@ -75,10 +75,11 @@ module attributes {gpu.container_module} {
 
 // What is left as it is: a launch that uses what the one before it writes, or the
 // same bytes of a workspace; of more blocks, or a number of them that is not known;
-// whose threads wait for each other; whose kernel is launched twice; or behind
-// what touches memory. What is only read may be read by both.
+// whose threads wait for each other; whose kernel is launched twice; of a buffer
+// that may be the other one's; or behind what touches memory. What is only read
+// may be read by both.
 // CHECK-LABEL: func.func @others(
-// CHECK-COUNT-15: gpu.launch_func
+// CHECK-COUNT-20: gpu.launch_func
 // CHECK: memref.load
 // CHECK: gpu.launch_func @kernels::@last
 // CHECK: gpu.launch_func @kernels::@reads blocks in (%c2, %c1, %c1) threads in (%c256, %c1, %c1) args(%{{.*}} : memref<f32>, %{{.*}} : memref<f32>)
@@ -86,7 +87,7 @@ module attributes {gpu.container_module} {
 // CHECK: return
 module attributes {gpu.container_module} {
   func.func @others(%a: memref<f32>, %b: memref<f32>, %n: index,
-                    %workspace: memref<1024xi8>) -> f32 {
+                    %workspace: memref<1024xi8>, %which: i1) -> f32 {
     %c0 = arith.constant 0 : index
     %c1 = arith.constant 1 : index
     %c2 = arith.constant 2 : index
@@ -138,6 +139,22 @@ module attributes {gpu.container_module} {
         threads in (%c256, %c1, %c1) args(%a : memref<f32>)
     gpu.launch_func @kernels::@twice blocks in (%c1, %c1, %c1)
         threads in (%c32, %c1, %c1) args(%b : memref<f32>)
+    // One of two buffers; and bytes 8 to 15, counted from two places.
+    %either = arith.select %which, %a, %b : memref<f32>
+    gpu.launch_func @kernels::@k12 blocks in (%n, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%a : memref<f32>)
+    gpu.launch_func @kernels::@k13 blocks in (%c2, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%a : memref<f32>)
+    gpu.launch_func @kernels::@k14 blocks in (%c1, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%either : memref<f32>)
+    %inner = memref.view %workspace[%c8][] : memref<1024xi8> to memref<64xi8>
+    %z = memref.view %inner[%c0][] : memref<64xi8> to memref<2xf32>
+    %base_z, %offset_z, %size_z, %stride_z = memref.extract_strided_metadata %z
+        : memref<2xf32> -> memref<f32>, index, index, index
+    gpu.launch_func @kernels::@k15 blocks in (%c2, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%base_y : memref<f32>)
+    gpu.launch_func @kernels::@k16 blocks in (%c1, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%base_z : memref<f32>)
     %loaded = memref.load %a[] : memref<f32>
     gpu.launch_func @kernels::@last blocks in (%c1, %c1, %c1)
         threads in (%c32, %c1, %c1) args(%b : memref<f32>)
@@ -161,6 +178,11 @@ module attributes {gpu.container_module} {
     gpu.func @k9(%a: memref<f32>) kernel { gpu.return }
     gpu.func @k10(%a: memref<f32>) kernel { gpu.return }
     gpu.func @k11(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k12(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k13(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k14(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k15(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k16(%a: memref<f32>) kernel { gpu.return }
     gpu.func @waits(%a: memref<f32>) kernel {
       gpu.barrier
       gpu.return
