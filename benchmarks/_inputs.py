@@ -17,13 +17,19 @@ SPREAD = {1: 3.3}
 SPREAD_OF_GROUPS = 4.5
 
 
+#: Sets of queries, at least, of what depends on them: whether a group takes a second
+#: round is a matter of luck, and costs a tenth of a step.
+QUERIES = 16
+
+
 class Inputs:
     """Several sets of inputs of a step, all in one pool of pages in a random order.
 
     Attributes:
       k, v: `[pages, Hkv, 16, D]` bf16.
       table: `[copies, B, M]` i32.
-      q: `[copies, B, H, D]` bf16.
+      q: `[queries, B, H, D]` bf16, at least as many sets as there are tables, which
+        they take in turn.
       lens: `[B]` i32, the tokens that a sequence sees.
     """
 
@@ -48,9 +54,13 @@ class Inputs:
         for x in (self.k, self.v):
             for some in x.split(max(1, (1 << 28) // x[0].numel())):
                 some.normal_(generator=generator)
-        size = (self.copies, shape.batch, shape.heads, shape.dim)
+        size = (max(self.copies, QUERIES), shape.batch, shape.heads, shape.dim)
         q = torch.randn(size, generator=generator, device=self.device)
         self.q = (SPREAD.get(shape.group, SPREAD_OF_GROUPS) * q).bfloat16()
+
+    @property
+    def queries(self) -> int:
+        return len(self.q)
 
     @property
     def even(self) -> bool:

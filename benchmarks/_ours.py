@@ -51,9 +51,15 @@ class Ours:
             for table, own in zip(inputs.table, self.of_sequences):
                 summarize(*caches, table, lens, *kept, *own)
 
-    def __call__(self, copy: int) -> torch.Tensor:
+    @property
+    def sets(self) -> int:
+        """Sets of queries that its time depends on."""
         inputs = self.inputs
-        arguments = (inputs.q[copy], inputs.k, inputs.v, inputs.table[copy])
+        return inputs.queries if self.variant in CERTIFIED else inputs.copies
+
+    def __call__(self, number: int) -> torch.Tensor:
+        inputs, copy = self.inputs, number % self.inputs.copies
+        arguments = (inputs.q[number], inputs.k, inputs.v, inputs.table[copy])
         kept = (*self.kept.values(), *self.of_sequences[copy])
         self.results = self._decode(*arguments, inputs.lens, *kept)
         return self.results[0]
@@ -95,43 +101,63 @@ class Truth:
         return -torch.expm1((self.of(lse) - self.lse).clamp(max=0))
 
 
-def proved(results, dense_lse: torch.Tensor, truth: Truth, shape: Shape):
-    """What a certified step of the first set of inputs attended and proved.
+def proved(call: Ours, dense: Ours, truth: Truth) -> dict[str, Any]:
+    """What a certified step attended and proved, of all sets of queries.
 
-    dense_lse: of the dense step, by which certificates of all rows are looked at, while
-      float64 has some.
+    dense: of the same inputs. By it certificates of all rows are looked at, and by
+      float64 some of the first set.
     """
-    o, lse, tau, _, rounds, flag, *counts = results
-    tokens = sum(count.long() for count in counts)
-    # What fell back is dense: its certificate is of the state before.
-    whole = flag.repeat_interleave(shape.group, 1)
-    true = truth.missed(lse)
-    missed = -torch.expm1((lse.double() - dense_lse.double()).clamp(max=0))
-    false = (missed > tau.double() + SLACK) & ~whole
-    false_sampled = (true > truth.of(tau) + SLACK) & ~truth.of(whole.double()).bool()
+    shape, sets = call.inputs.shape, range(call.inputs.queries)
+    rows = tokens = largest = false = 0
+    taus, rounds, flags = [], [], []
+    for number in sets:
+        call(number)
+        o, lse, tau, _, rounds_of, flag, *counts = call.results
+        dense(number)
+        attended = sum(count.long() for count in counts)
+        tokens, largest = tokens + int(attended.sum()), max(
+            largest, int(attended.max())
+        )
+        rows += tau.numel()
+        taus.append(tau.double())
+        rounds.append(rounds_of)
+        flags.append(flag)
+        # What fell back is dense: its certificate is of the state before.
+        whole = flag.repeat_interleave(shape.group, 1)
+        missed = lse.double() - dense.results[1].double()
+        missed = -torch.expm1(missed.clamp(max=0))
+        false += int(((missed > taus[-1] + SLACK) & ~whole).sum())
+        if number == 0:
+            error, true = truth.error(o), truth.missed(lse)
+            whole = truth.of(whole.double()).bool()
+            false += int(((true > truth.of(tau) + SLACK) & ~whole).sum())
+    tau, again = torch.stack(taus), torch.stack(rounds) > 1
+    groups = again.numel()
     return {
-        "rows": tau.numel(),
+        "rows": rows,
+        "sets": len(sets),
         "proved": float((tau <= TOLERANCE).double().mean()),
-        "tokens": int(tokens.sum()),
-        "share": float(tokens.double().mean() / shape.context),
-        "largest_share": float(tokens.max() / shape.context),
-        "second_rounds": float((rounds > 1).double().mean()),
-        "fallback": float(flag.double().mean()),
-        "tau": float(tau.clamp(max=1).double().mean()),
+        "tokens": round(tokens / len(sets)),
+        "share": tokens / groups / shape.context,
+        "largest_share": largest / shape.context,
+        "second_rounds": float(again.double().mean()),
+        "second_steps": float(again.flatten(1).any(1).double().mean()),
+        "fallback": float(torch.stack(flags).double().mean()),
+        "tau": float(tau.clamp(max=1).mean()),
         "tau_true": float(true.mean()),
         "tau_true_max": float(true.max()),
         "sampled": len(truth.rows),
-        "false": int(false.sum()) + int(false_sampled.sum()),
-        "error": truth.error(o),
+        "false": false,
+        "error": error,
     }
 
 
-def describe(call: Ours, dense_lse: torch.Tensor, truth: Truth) -> dict[str, Any]:
-    """What a step of the first set of inputs is, beside its time."""
+def describe(call: Ours, dense: Ours, truth: Truth) -> dict[str, Any]:
+    """What a step is, beside its time: of the first set of inputs, or of all."""
+    if call.variant in CERTIFIED:
+        return proved(call, dense, truth)
     call(0)
     results = call.results
-    if call.variant in CERTIFIED:
-        return proved(results, dense_lse, truth, call.inputs.shape)
     out: dict[str, Any] = {"error": truth.error(results[0])}
     if call.variant != "dense":
         out["tau_true"] = float(truth.missed(results[1]).mean())

@@ -43,10 +43,11 @@ class SDPA:
         size = (copies, batch, shape.kv_heads, shape.group, dim)
         self.scale, self.k, self.v = inputs.scale, k, v
         self.shape = (batch, shape.heads, dim)
-        ways = {"": (inputs.q.reshape(size), {})}
+        q = inputs.q[:copies]
+        ways = {"": (q.reshape(size), {})}
         if shape.group > 1:
             ways = {"heads as queries": ways[""]}
-            grouped = inputs.q.reshape(copies, batch, shape.heads, 1, dim)
+            grouped = q.reshape(copies, batch, shape.heads, 1, dim)
             ways["enable_gqa"] = grouped, {"enable_gqa": True}
         times, why = {}, ""
         for name, (self.q, self.options) in ways.items():

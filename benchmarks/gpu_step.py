@@ -217,18 +217,19 @@ class Program:
         truth = _ours.Truth(inputs)
         # What others are compared with, whether it is timed or not.
         dense = _ours.Ours("dense", inputs, self.artefacts)
-        reference, lse = dense(0), dense.results[1]
+        reference = dense(0).clone()
         timed, found = {}, {}
 
-        def add(name, call, says):
-            timed[name] = _timing.Timed(call, inputs.copies, 4, self.device)
+        def add(name, call, says, sets=inputs.copies):
+            timed[name] = _timing.Timed(call, sets, 4, self.device)
             found[name] = says
 
         for name in self.ours:
             call = dense
             if name != "dense":
                 call = _ours.Ours(name, inputs, self.artefacts)
-            add(name, call, {"found": _ours.describe(call, lse, truth)})
+            says = {"found": _ours.describe(call, dense, truth)}
+            add(name, call, says, call.sets)
         for name in CERTIFIED:
             if found.get(name, {}).get("found", {}).get("false"):
                 self.failures.append(f"{shape.name}: {name}: a certificate is false")

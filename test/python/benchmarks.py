@@ -171,7 +171,7 @@ class ProgramTest(unittest.TestCase):
             "sdpa": {**step(7.5e-3, dense), "difference": 2e-3},
             "certified": step(
                 2.5e-3, certified, rows=512, proved=1.0, tokens=tokens, share=0.08,
-                largest_share=0.1, second_rounds=0.25, fallback=0.0, tau=0.49,
+                largest_share=0.1, second_rounds=0.25, second_steps=0.5, fallback=0.0, tau=0.49,
                 tau_true=0.05, tau_true_max=0.1, false=0,
             ),
         }  # fmt: skip
@@ -199,7 +199,7 @@ class ProgramTest(unittest.TestCase):
             "| 16, 32, 1, 131,072 | 7,470 | 93 % | 98 % | **8,000** | 7,500 | - | - | - "
             "| 1.07 |",
             "| 16, 32, 1, 131,072 | 1,604 | 64 % | 67 % | **2,500** | 12 | 0.33 | 5.0 % |",
-            "| 16, 32, 1, 131,072 | 100.0 % | 8.0 %, 10.0 % | 25.0 % | 0.0 % | 49.0 % "
+            "| 16, 32, 1, 131,072 | 100.0 % | 8.0 %, 10.0 % | 25.0 %, 50 % | 0.0 % | 49.0 % "
             "| 5.0 %, 10.0 % | 0 of 512 |",
             "| pick_0 | 1,000 (43.8) | 1,000 (43.8) |",
             "| 16, 32, 1, 131,072 | keys and values 34,359.7 | sketch 4,630.5, keys and "
