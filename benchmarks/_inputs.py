@@ -54,7 +54,9 @@ class Inputs:
         for x in (self.k, self.v):
             for some in x.split(max(1, (1 << 28) // x[0].numel())):
                 some.normal_(generator=generator)
-        size = (max(self.copies, QUERIES), shape.batch, shape.heads, shape.dim)
+        # As many for each set of pages, so that none is read twice in a row.
+        queries = self.copies * -(-QUERIES // self.copies)
+        size = (queries, shape.batch, shape.heads, shape.dim)
         q = torch.randn(size, generator=generator, device=self.device)
         self.q = (SPREAD.get(shape.group, SPREAD_OF_GROUPS) * q).bfloat16()
 

@@ -115,7 +115,7 @@ def proved_table(entries: list[dict[str, Any]], name: str) -> list[str]:
                 _named(entry),
                 _percent(found["proved"], 1),
                 f"{_percent(found['share'], 1)}, {_percent(found['largest_share'], 1)}",
-                f"{_percent(found['second_rounds'], 1)}, {_percent(found['second_steps'])}",
+                f"{_percent(found['second_rounds'], 1)}, {_percent(found.get('second_steps'))}",
                 _percent(found["fallback"], 1),
                 _percent(found["tau"], 1),
                 f"{_percent(found['tau_true'], 1)}, {_percent(found['tau_true_max'], 1)}",

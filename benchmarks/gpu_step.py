@@ -217,7 +217,7 @@ class Program:
         truth = _ours.Truth(inputs)
         # What others are compared with, whether it is timed or not.
         dense = _ours.Ours("dense", inputs, self.artefacts)
-        reference = dense(0).clone()
+        reference = dense(0)
         timed, found = {}, {}
 
         def add(name, call, says, sets=inputs.copies):

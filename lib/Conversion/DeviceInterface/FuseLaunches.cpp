@@ -79,9 +79,9 @@ static Bytes findBytes(Value pointer) {
       if (!shift || !type.hasStaticShape() ||
           !type.getElementType().isIntOrFloat())
         continue;
-      int64_t bits = type.getNumElements() * type.getElementTypeBitWidth();
+      int64_t size = llvm::divideCeil(type.getElementTypeBitWidth(), 8);
       bytes.begin = shift;
-      bytes.end = *shift + llvm::divideCeil(bits, 8);
+      bytes.end = *shift + type.getNumElements() * size;
     } else if (auto view = dyn_cast<ViewLikeOpInterface>(op)) {
       bytes = {view.getViewSource(), {}, {}};
     } else {
@@ -93,6 +93,14 @@ static Bytes findBytes(Value pointer) {
 
 /// Whether kernels may run in any order: none writes what the other one uses.
 static bool areIndependent(Launch one, Launch other) {
+  // What else points to memory points anywhere.
+  auto isKnown = [](Value operand) {
+    return operand.getType().isIntOrIndexOrFloat() ||
+           isa<MemRefType>(operand.getType());
+  };
+  if (!llvm::all_of(one.op.getKernelOperands(), isKnown) ||
+      !llvm::all_of(other.op.getKernelOperands(), isKnown))
+    return false;
   auto isRead = [](Launch launch, unsigned argument) {
     return launch.kernel.getArgAttr(argument, "llvm.readonly") != nullptr;
   };
@@ -112,7 +120,8 @@ static std::optional<Launch> getLaunch(gpu::LaunchFuncOp op,
   auto kernel = SymbolTable::lookupNearestSymbolFrom<gpu::GPUFuncOp>(
       op, op.getKernelAttr());
   if (!kernel || !llvm::hasSingleElement(users.getUsers(kernel)) ||
-      op.getAsyncToken() || !op.getAsyncDependencies().empty())
+      op.getAsyncToken() || op.getAsyncObject() ||
+      !op.getAsyncDependencies().empty())
     return std::nullopt;
   Launch launch{op, kernel, 1, 1};
   gpu::KernelDim3 grid = op.getGridSizeOperandValues(),
@@ -131,9 +140,9 @@ static std::optional<Launch> getLaunch(gpu::LaunchFuncOp op,
   return launch;
 }
 
-/// Whether threads of a kernel know no other ones, and only where they are in a
-/// row of blocks.
-static bool isLoop(Launch launch) {
+/// Whether threads of a kernel know no other ones and no memory but what they
+/// are given, and only where they are in a row of blocks.
+static bool areIndependentThreads(Launch launch) {
   if (!llvm::hasSingleElement(launch.kernel.getBody()) ||
       !isConstantIntValue(launch.op.getGridSizeY(), 1) ||
       !isConstantIntValue(launch.op.getGridSizeZ(), 1) ||
@@ -142,6 +151,8 @@ static bool isLoop(Launch launch) {
       launch.op.getDynamicSharedMemorySize())
     return false;
   auto isOfOneThread = [](Operation *op) {
+    if (isa<memref::GetGlobalOp>(op))
+      return false;
     return isa<gpu::BlockIdOp, gpu::ThreadIdOp, gpu::ReturnOp, gpu::GPUFuncOp>(
                op) ||
            isa<arith::ArithDialect, math::MathDialect, memref::MemRefDialect,
@@ -244,7 +255,7 @@ private:
     SymbolUserMap users(symbols, getOperation());
     std::optional<Launch> from = getLaunch(op, users),
                           into = getLaunch(other, users);
-    if (!from || !into || !isLoop(*from) ||
+    if (!from || !into || !areIndependentThreads(*from) ||
         from->kernel->getParentOp() != into->kernel->getParentOp() ||
         from->blocks > kMostBlocks || from->blocks > into->blocks ||
         from->threads > into->threads || !areIndependent(*into, *from))

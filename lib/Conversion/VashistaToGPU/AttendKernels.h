@@ -32,8 +32,8 @@
 //
 // Bytes: K and V of each visible token once per 8 heads. A state of [G, Dv] per
 // split, where there are several: a second kernel merges them, or, where mostly
-// nobody attends, the last block of each row and head, as a launch takes longer
-// then than all else.
+// nobody attends, the last block of each row and 8 heads, as a launch takes
+// longer then than all else.
 //
 //===----------------------------------------------------------------------===//
 
@@ -153,10 +153,9 @@ private:
   void findSlots();
   /// Slots of a block of the row: `split`, or more where there are too many.
   Value getSlotsOfSplit();
-  /// Attends where the condition holds; elsewhere, and if `isLast`, copies the
-  /// states of consecutive heads, and writes the flag.
-  void attendIf(bool isLast, Value head, Value count,
-                llvm::function_ref<void()> attend);
+  /// Attends where the condition, if there is one, holds; elsewhere copies the
+  /// states of consecutive heads. Writes the flag.
+  void attendIf(Value head, Value count, llvm::function_ref<void()> attend);
   /// Whether the condition, if there is one, holds for the row and KV head.
   Value isFlagged();
   /// Copies the states of consecutive heads of which it does not.
@@ -165,7 +164,7 @@ private:
   /// A block's rows, of which mostly few have anything to do.
   void forEachRow(llvm::function_ref<void()> body);
   Value getRowsOfBlock(Value numRows, Value numSplits);
-  void emitSplit(bool isWhole);
+  void emitSplit();
   void emitTiles(Value heads);
   /// Heads of this block: the last one of a KV head may have fewer.
   Value countHeads();

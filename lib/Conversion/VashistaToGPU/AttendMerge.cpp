@@ -33,8 +33,6 @@ void AttendLauncher::launchMerge() {
   shape.threads = warps * kWarp;
   shape.isShort = true;
   SmallVector<Value> written(op.getOuts());
-  if (condition)
-    written.push_back(condition->flags);
   llvm::append_range(written,
                      ValueRange{host.partials, host.exponents, host.numSplits});
   auto shared = [&](int64_t size) {
@@ -54,13 +52,11 @@ void AttendLauncher::launchMerge() {
              findSlots();
              Value count =
                  arith::CeilDivUIOp::create(b, numSlots, getSlotsOfSplit());
-             attendIf(/*isLast=*/true, head, b.index(1), [&] {
-               Value some = b.compare(CmpIPredicate::sgt, count, zero);
-               b.ifThen(some, [&] { mergeSplits(head, count); });
-               if (startsEmpty)
-                 b.ifThen(b.compare(CmpIPredicate::sle, count, zero),
-                          [&] { storeEmpty(head, b.index(1)); });
-             });
+             b.ifThen(b.compare(CmpIPredicate::sgt, count, zero),
+                      [&] { mergeSplits(head, count); });
+             if (startsEmpty)
+               b.ifThen(b.compare(CmpIPredicate::sle, count, zero),
+                        [&] { storeEmpty(head, b.index(1)); });
            });
 }
 
@@ -162,7 +158,7 @@ void AttendLauncher::mergeByWarp(Value head, Value count) {
 // Each block lets others see what it wrote before it counts, and what is
 // counted last sees all of them.
 void AttendLauncher::mergeIfLast(Value heads) {
-  Value zero = b.index(0), isLast[] = {zero, zero, zero};
+  Value zero = b.index(0), flag[] = {zero, zero, zero};
   auto fence = [&] { NVVM::MembarOp::create(b, NVVM::MemScopeKind::GPU); };
   Value count = arith::CeilDivUIOp::create(b, numSlots, ofSplit);
   b.barrier();
@@ -176,10 +172,10 @@ void AttendLauncher::mergeIfLast(Value heads) {
     Value others = b.subI(b.toI32(count), b.i32(1));
     b.store(b.select(b.compare(CmpIPredicate::eq, before, others), b.f32(1.0f),
                      b.f32(0.0f)),
-            sharedExponents, isLast);
+            sharedExponents, flag);
   });
   b.barrier();
-  Value found = b.load(sharedExponents, isLast);
+  Value found = b.load(sharedExponents, flag);
   b.ifThen(b.compare(arith::CmpFPredicate::OGT, found, b.f32(0.0f)), [&] {
     b.forLoop(warp, heads, warps,
               [&](Value head) { mergeByWarp(b.addI(firstHead, head), count); });

@@ -384,7 +384,7 @@ void AttendLauncher::forEachRow(function_ref<void()> body) {
                 return {b.andI(left[0], b.subI(left[0], b.i32(1)))};
               });
   };
-  if (its.condition && its.arrivals) {
+  if (its.condition) {
     // Of others the state is kept, by blocks of the row's splits by turns.
     Value isNone = arith::XOrIOp::create(b, hasWork, b.boolean(true));
     Value isOwn =
@@ -401,14 +401,12 @@ void AttendLauncher::forEachRow(function_ref<void()> body) {
   });
 }
 
-void AttendLauncher::attendIf(bool isLast, Value head, Value count,
+void AttendLauncher::attendIf(Value head, Value count,
                               function_ref<void()> attend) {
   if (!its.condition)
     return attend();
   Value isFlagged = this->isFlagged();
   b.ifThen(isFlagged, attend);
-  if (!isLast)
-    return;
   Value isKept = arith::XOrIOp::create(b, isFlagged, b.boolean(true));
   b.ifThen(isKept, [&] { keepState(head, count); });
   storeFlag(isFlagged, head);
@@ -441,7 +439,7 @@ Value AttendLauncher::countHeads() {
   return b.minI(b.subI(end, firstHead), b.index(numHeads));
 }
 
-void AttendLauncher::emitSplit(bool isWhole) {
+void AttendLauncher::emitSplit() {
   Value thread = b.threadId();
   warp = b.divU(thread, b.index(kWarp));
   lane = b.remU(thread, b.index(kWarp));
@@ -454,7 +452,7 @@ void AttendLauncher::emitSplit(bool isWhole) {
   Value heads = countHeads();
   if (takesTurns)
     return emitTiles(heads);
-  attendIf(isWhole, firstHead, heads, [&] { emitTiles(heads); });
+  attendIf(firstHead, heads, [&] { emitTiles(heads); });
 }
 
 void AttendLauncher::emitTiles(Value heads) {

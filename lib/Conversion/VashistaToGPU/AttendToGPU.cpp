@@ -158,9 +158,9 @@ void AttendLauncher::launchSplits(bool isWhole, Value blocksOfHeads) {
                  b.mulI(kvHead, b.index(group)),
                  b.mulI(b.remU(heads, b.index(headBlocks)), b.index(kHeads)));
              if (takesTurns)
-               forEachRow([&] { emitSplit(isWhole); });
+               forEachRow([&] { emitSplit(); });
              else
-               emitSplit(isWhole);
+               emitSplit();
            });
 }
 

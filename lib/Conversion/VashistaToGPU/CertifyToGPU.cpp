@@ -69,7 +69,7 @@ private:
   // Of the kernel.
   Value direction, o, lse, tail, norms, table, lengths, rowToSeq, gap;
   Value row, firstKvHead, length, thread, warp, lane;
-  Value largest;       // of all pages, by a scan's blocks; or null, and then
+  Value largest;       // of all pages, by a scan's blocks; null without one
   Value part;          // of the row's pages, that this block looks at
   Value between;       // [R, blocks, parts, 2 * kvHeads] f32: their norms
   int64_t kvHeads = 1; // of a block
@@ -295,20 +295,23 @@ Value CertifyLauncher::getNorm(const Vector &vector) {
       b.combine(squares, [&](Value x, Value y) { return b.addF(x, y); }));
 }
 
-LogicalResult vashista::launchCertify(CertifyOp op, int64_t clusterBlocks,
-                                      const Findings &findings,
-                                      PatternRewriter &rewriter) {
-  auto refuse = [&](const char *why) {
-    return rewriter.notifyMatchFailure(op, why);
-  };
+const char *vashista::findObstacle(CertifyOp op) {
   if (op->getParentOfType<LoopLikeOpInterface>())
-    return refuse("expected no loop around");
+    return "expected no loop around";
   if (op.getSolver().getKind() == SolverKind::eg && !op.getGap())
-    return refuse("expected its closed form");
+    return "expected its closed form";
   auto type = cast<RankedTensorType>(op.getDirection().getType());
   if (type.isDynamicDim(1) || type.isDynamicDim(2) ||
       cast<RankedTensorType>(op.getO().getType()).isDynamicDim(2))
-    return refuse("expected static head sizes");
+    return "expected static head sizes";
+  return nullptr;
+}
+
+LogicalResult vashista::launchCertify(CertifyOp op, int64_t clusterBlocks,
+                                      const Findings &findings,
+                                      PatternRewriter &rewriter) {
+  if (const char *obstacle = findObstacle(op))
+    return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
   rewriter.replaceOp(
       op, CertifyLauncher(op, clusterBlocks, findings.norms.lookup(op), b)

@@ -25,6 +25,7 @@ const char *findObstacle(AttendOp op);
 const char *findObstacle(FallbackOp op);
 const char *findObstacle(ScoreOp op);
 const char *findObstacle(PickOp op);
+const char *findObstacle(CertifyOp op);
 
 // Each replaces an op, which has a whole schedule, by the launches of its
 // kernels. Fails, without an error, where there are none for it.

@@ -35,8 +35,8 @@ static constexpr float kOfBins = 0.02f;
 static constexpr float kWorthARound = 0x1.8p19f;
 /// Where few tokens are needed, few decide, of which a sample of many slots
 /// says little, and more of them cost little; where many are, it is the other
-/// way around. So deviations are more and less by the third root of needs; at
-/// so many they are as they are.
+/// way around. So deviations go with the inverse third root of needs, within
+/// bounds; at so many they are as they are.
 static constexpr float kUsualNeeds = 1536, kLeastCaution = 0.5f,
                        kMostCaution = 1.0f, kMostCautionOfMany = 1.5f;
 /// What is left is added up as levels make it, which are half a level too high,
@@ -310,8 +310,8 @@ Value DepthEnd::getCaution(Value need) {
   Value caution = b.exp(b.mulF(b.log(ofUsual), b.f32(-1.0f / 3)));
   Value most = b.f32(kMostCaution);
   if (sampleShift) {
-    Value areMany =
-        b.compare(CmpIPredicate::sgt, sampleShift, b.i32(PickLauncher::kShift));
+    Value areMany = b.compare(CmpIPredicate::eq, sampleShift,
+                              b.i32(PickLauncher::kShiftOfMany));
     most = b.select(areMany, b.f32(kMostCautionOfMany), most);
   }
   return b.maxNumber(b.minNumber(caution, most), b.f32(kLeastCaution));
@@ -326,14 +326,14 @@ Value DepthEnd::makeSafe(End &found) {
   Value heads = b.mulI(b.dim(pick.levels, 0), b.index(headsOfRow));
   heads = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(heads));
   Value deviations = b.sqrt(b.mulF(b.log(heads), b.f32(2)));
-  auto isAtMost = [&](Value number, Value most) {
-    return b.compare(CmpFPredicate::OLE, number, most);
-  };
   deviations = b.mulF(deviations, getCaution(need));
   float ofLack = 1 / std::sqrt(static_cast<float>(pick.findings.channels));
   Value ofSlot = b.mulF(pick.getFact(head, Fact::lack), b.f32(ofLack));
   End safe = findEnd(Risk{ofSlot, b.subF(none, deviations)});
   Value needOfSafe = countNeeds(safe);
+  auto isAtMost = [&](Value number, Value most) {
+    return b.compare(CmpFPredicate::OLE, number, most);
+  };
   // Not where they are too deep for bins.
   Value isWorthIt = b.compare(CmpIPredicate::ult, safe.getNumber(b),
                               b.i32(PickLauncher::kBins));

@@ -193,8 +193,12 @@ void SketchScan::findPageNorms(Value first, Value last) {
   constexpr int64_t kAtOnce = 2;
   int64_t size =
       cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(2);
-  Value end = b.createOrFold<arith::CeilDivUIOp>(last, b.index(size)),
-        own = b.addI(b.divU(first, b.index(size)), b.threadId());
+  // Where nothing is visible there is no page either, also in the middle of
+  // one.
+  Value any = b.compare(CmpIPredicate::ult, first, last),
+        end = b.createOrFold<arith::CeilDivUIOp>(last, b.index(size));
+  end = b.select(any, end, b.index(0));
+  Value own = b.addI(b.divU(first, b.index(size)), b.threadId());
   const int64_t threads = numWarps * kWarp;
   SmallVector<Value> none(2, b.f32(0.0f));
   SmallVector<Value> norms = b.forLoop(

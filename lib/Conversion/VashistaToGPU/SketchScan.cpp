@@ -152,7 +152,7 @@ SmallVector<Value> SketchScan::launch() {
   if (areShared && hasBounds)
     shared.push_back(getSharedType(2 * getNumNorms()));
   if (pageNorms)
-    shared.push_back(b.sharedType({numWarps, 2}, b.getF32Type()));
+    shared.push_back(getNormsType());
   b.launch(shape, read, written, shared,
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              Given given(shared.drop_front());
@@ -555,22 +555,26 @@ const char *vashista::findObstacle(ScoreOp op) {
 }
 
 /// Those who want the largest norms of all visible pages, which a scan looks up
-/// anyway.
-static SmallVector<CertifyOp> findCertifies(ScoreOp op) {
+/// anyway: of the same pages and KV heads, and later.
+static SmallVector<CertifyOp> findCertifies(ScoreOp op,
+                                            const Findings &findings) {
   SmallVector<CertifyOp> found;
   if (op.getBounds().use_empty() || !Slots::hasWholeTiles(op, 1))
     return found;
-  int64_t pageSize =
-      cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(2);
+  auto codes = cast<RankedTensorType>(op.getParts()[0].getType());
   for (auto certify : op->getBlock()->getOps<CertifyOp>()) {
     Value norms = certify.getNorms();
     Operation *maker = norms.getDefiningOp();
     bool isKnown = !maker || (maker->getBlock() == op->getBlock() &&
                               maker->isBeforeInBlock(op));
-    if (isKnown && certify.getPageTable() == op.getPageTable() &&
+    int64_t kvHeads = cast<RankedTensorType>(norms.getType()).getDimSize(1);
+    if (isKnown && op->isBeforeInBlock(certify) && !findObstacle(certify) &&
+        !findings.norms.contains(certify) &&
+        certify.getPageTable() == op.getPageTable() &&
         certify.getSeqLens() == op.getSeqLens() &&
         certify.getRowToSeq() == op.getRowToSeq() &&
-        certify.getPageSize() == pageSize &&
+        certify.getPageSize() == static_cast<uint64_t>(codes.getDimSize(2)) &&
+        kvHeads == codes.getDimSize(1) &&
         (found.empty() || norms == found.front().getNorms()))
       found.push_back(certify);
   }
@@ -585,7 +589,7 @@ LogicalResult vashista::launchSketchScan(ScoreOp op, Findings &findings,
       cast<SketchAttr>(op.getFrom()),
       cast<RankedTensorType>(op.getDirection().getType()).getDimSize(2));
   WarpBuilder b(op.getLoc(), rewriter);
-  SmallVector<CertifyOp> certifies = findCertifies(op);
+  SmallVector<CertifyOp> certifies = findCertifies(op, findings);
   SketchScan scan(op, b, format,
                   certifies.empty() ? Value() : certifies[0].getNorms());
   SmallVector<Value> tensors = scan.launch();

@@ -202,6 +202,9 @@ private:
   /// them; behind a barrier, those of the block.
   void findPageNorms(Value first, Value last);
   void storePageNorms(Value largest);
+  mlir::MemRefType getNormsType() {
+    return b.sharedType({numWarps, 2}, b.getF32Type());
+  }
   /// Of numbers as they are stored: residual norms, and norms of the scales.
   std::pair<llvm::SmallVector<Value>, llvm::SmallVector<Value>>
   getNorms(llvm::ArrayRef<Value> scales, llvm::ArrayRef<Value> norms);

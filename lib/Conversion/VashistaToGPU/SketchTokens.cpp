@@ -66,6 +66,8 @@ bool SketchScan::sharesTokens() {
   bytes += getBytes(getSharedType(format.numGroups));
   if (hasBounds)
     bytes += getBytes(getSharedType(2 * getNumNorms()));
+  if (pageNorms)
+    bytes += getBytes(getNormsType());
   return heads > 1 && bytes <= kSharedBytes;
 }
 

@@ -79,7 +79,7 @@ module attributes {gpu.container_module} {
 // that may be the other one's; or behind what touches memory. What is only read
 // may be read by both.
 // CHECK-LABEL: func.func @others(
-// CHECK-COUNT-20: gpu.launch_func
+// CHECK-COUNT-22: gpu.launch_func
 // CHECK: memref.load
 // CHECK: gpu.launch_func @kernels::@last
 // CHECK: gpu.launch_func @kernels::@reads blocks in (%c2, %c1, %c1) threads in (%c256, %c1, %c1) args(%{{.*}} : memref<f32>, %{{.*}} : memref<f32>)
@@ -139,6 +139,17 @@ module attributes {gpu.container_module} {
         threads in (%c256, %c1, %c1) args(%a : memref<f32>)
     gpu.launch_func @kernels::@twice blocks in (%c1, %c1, %c1)
         threads in (%c32, %c1, %c1) args(%b : memref<f32>)
+    // Bits have a byte each: 0 to 15, 8 to 23.
+    %bits = memref.view %workspace[%c0][] : memref<1024xi8> to memref<16xi1>
+    %others = memref.view %workspace[%c8][] : memref<1024xi8> to memref<16xi1>
+    %base_bits, %offset_b, %size_b, %stride_b = memref.extract_strided_metadata
+        %bits : memref<16xi1> -> memref<i1>, index, index, index
+    %base_o, %offset_o, %size_o, %stride_o = memref.extract_strided_metadata
+        %others : memref<16xi1> -> memref<i1>, index, index, index
+    gpu.launch_func @kernels::@k17 blocks in (%c2, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%base_bits : memref<i1>)
+    gpu.launch_func @kernels::@k18 blocks in (%c1, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%base_o : memref<i1>)
     // One of two buffers; and bytes 8 to 15, counted from two places.
     %either = arith.select %which, %a, %b : memref<f32>
     gpu.launch_func @kernels::@k12 blocks in (%n, %c1, %c1)
@@ -183,6 +194,8 @@ module attributes {gpu.container_module} {
     gpu.func @k14(%a: memref<f32>) kernel { gpu.return }
     gpu.func @k15(%a: memref<f32>) kernel { gpu.return }
     gpu.func @k16(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k17(%a: memref<i1>) kernel { gpu.return }
+    gpu.func @k18(%a: memref<i1>) kernel { gpu.return }
     gpu.func @waits(%a: memref<f32>) kernel {
       gpu.barrier
       gpu.return

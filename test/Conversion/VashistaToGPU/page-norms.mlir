@@ -48,23 +48,35 @@ func.func @certified(
 
 // -----
 
-// A certificate of other lengths, or by norms that are not there yet, looks at the
-// pages itself.
+// A certificate of other lengths or KV heads, by norms that are not there yet, or
+// that is wanted before there is a scan, looks at the pages itself.
 // CHECK-LABEL: func.func @others(
 // CHECK-NOT: memref<2x2x8x2xf32>
-// CHECK-COUNT-2: gpu.launch_func @kernels::@certify_
+// CHECK: gpu.launch_func @kernels::@certify_0
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0
+// CHECK-COUNT-3: gpu.launch_func @kernels::@certify_
 // CHECK: gpu.func @sketch_scan_0(
-// CHECK-NOT: memref<?x2x2xf32>
+// CHECK-NOT: memref<?x{{[24]}}x2xf32>
 // CHECK: gpu.func @certify_0(
 // CHECK: vector.load %{{.*}} {alignment = 8 : i64} : memref<?x2x2xf32>, vector<2xf32>
 // CHECK: gpu.func @certify_1(
 // CHECK: vector.load %{{.*}} {alignment = 8 : i64} : memref<?x2x2xf32>, vector<2xf32>
+// CHECK: gpu.func @certify_2(
+// CHECK: vector.load %{{.*}} {alignment = 8 : i64} : memref<?x2x2xf32>, vector<2xf32>
+// CHECK: gpu.func @certify_3(
+// CHECK: vector.load %{{.*}} {alignment = 8 : i64} : memref<?x4x2xf32>, vector<2xf32>
 func.func @others(
     %q: tensor<2x4x128xf32>, %codes: tensor<?x2x16x64xi8>,
     %scales: tensor<?x2x16x4xf8E4M3FN>, %residuals: tensor<?x2x16xi8>,
-    %norms: tensor<?x2x2xf32>, %table: tensor<2x64xi32>, %lens: tensor<2xi32>,
-    %earlier: tensor<2xi32>, %o: tensor<2x4x128xf32>, %lse: tensor<2x4xf32>)
-    -> (tensor<2x4xf32>, tensor<2x4xf32>) {
+    %norms: tensor<?x2x2xf32>, %norms4: tensor<?x4x2xf32>,
+    %table: tensor<2x64xi32>, %lens: tensor<2xi32>, %earlier: tensor<2xi32>,
+    %o: tensor<2x4x128xf32>, %lse: tensor<2x4xf32>, %tail: tensor<2x4xf32>)
+    -> (tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>) {
+  %tau0, %error0 = vashista.certify %q state(%o, %lse) tail(%tail) norms(%norms)
+      table(%table) lens(%lens) page_size 16 scale 0.0883883461
+      : (tensor<2x4x128xf32>, tensor<2x4x128xf32>, tensor<2x4xf32>,
+         tensor<2x4xf32>, tensor<?x2x2xf32>, tensor<2x64xi32>, tensor<2xi32>)
+      -> (tensor<2x4xf32>, tensor<2x4xf32>)
   %s, %b = vashista.score %q
       from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %residuals)
       table(%table) lens(%lens) scale 0.0883883461
@@ -88,5 +100,11 @@ func.func @others(
       : (tensor<2x4x128xf32>, tensor<2x4x128xf32>, tensor<2x4xf32>,
          tensor<2x4xf32>, tensor<?x2x2xf32>, tensor<2x64xi32>, tensor<2xi32>)
       -> (tensor<2x4xf32>, tensor<2x4xf32>)
-  return %tau, %tau2 : tensor<2x4xf32>, tensor<2x4xf32>
+  %tau3, %error3 = vashista.certify %q state(%o, %lse) tail(%p#2) norms(%norms4)
+      table(%table) lens(%lens) page_size 16 scale 0.0883883461
+      : (tensor<2x4x128xf32>, tensor<2x4x128xf32>, tensor<2x4xf32>,
+         tensor<2x4xf32>, tensor<?x4x2xf32>, tensor<2x64xi32>, tensor<2xi32>)
+      -> (tensor<2x4xf32>, tensor<2x4xf32>)
+  return %tau0, %tau, %tau2, %tau3
+      : tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>
 }

@@ -111,11 +111,14 @@ class BenchmarkTest(unittest.TestCase):
         self.assertIsNone(entry["steps"]["sdpa"]["difference"])
 
     def test_what_is_wrong_is_seen(self):
-        def lying(results, *rest, proved=_ours.proved):
-            o, lse, tau, *others = results
-            return proved((o, lse, 0.01 * tau, *others), *rest)
+        def lying(self, number, call=_ours.Ours.__call__):
+            output = call(self, number)
+            if self.variant == "certified":
+                o, lse, tau, *others = self.results
+                self.results = (o, lse, 0.01 * tau, *others)
+            return output
 
-        with mock.patch.object(_ours, "proved", lying):
+        with mock.patch.object(_ours.Ours, "__call__", lying):
             words = ["--shapes", SHAPE, "--steps", "certified", "--skip-peers"]
             entry, _, errors = self.measure(*words, code=1)
         self.assertGreater(entry["steps"]["certified"]["found"]["false"], 0)
