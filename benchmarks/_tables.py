@@ -138,7 +138,7 @@ def proved_table(entries: list[dict[str, Any]], name: str) -> list[str]:
 
 
 def kernel_table(entries: list[dict[str, Any]], name: str) -> list[str]:
-    """A column of a shape: us, and of them what its own bytes take."""
+    """A column of a shape: us that each adds to a step, and what its own bytes take."""
     seen = [e for e in entries if e["steps"][name].get("kernels")]
     if not seen:
         return ["No kernels were seen by the profiler."]
@@ -149,7 +149,7 @@ def kernel_table(entries: list[dict[str, Any]], name: str) -> list[str]:
         row = [kernel]
         for entry, column in zip(seen, columns):
             own = column.get(kernel)
-            cell = _us(own["seconds"]) if own else NONE
+            cell = _us(own.get("added", own["seconds"])) if own else NONE
             if own and own["bytes"]:
                 cell += f" ({_us(own['bytes'] / entry['bandwidth'])})"
             row.append(cell)

@@ -128,7 +128,10 @@ _MARK = "spin"  # of the kernel of `torch.cuda._sleep`
 
 
 def kernels(runs: Sequence[Run], copies: int, device: torch.device, repeat: int = 5):
-    """The kernels of a call of each, in order: names, and seconds, the medians.
+    """The kernels of a call of each, in order: names, and seconds, the medians: how long
+    each was there, and how much later than all before it it ended. A kernel may begin
+    while others work, and wait for them: what kernels add is the call's time, not how
+    long they were there.
 
     Returns None for what could not be seen, and for all on a CPU.
     """
@@ -149,7 +152,7 @@ def kernels(runs: Sequence[Run], copies: int, device: torch.device, repeat: int 
         torch.cuda._sleep(1000)
         synchronize(device)
     events = [
-        (e.time_range.start, e.time_range.elapsed_us() * 1e-6, e.name)
+        (e.time_range.start * 1e-6, e.time_range.elapsed_us() * 1e-6, e.name)
         for e in profiler.events()
         if e.device_type == torch.autograd.DeviceType.CUDA
     ]
@@ -159,23 +162,37 @@ def kernels(runs: Sequence[Run], copies: int, device: torch.device, repeat: int 
 def split(events, number: int, repeat: int):
     """Kernels of calls, of events (start, seconds, name) with a mark before each call
     and one at the end."""
-    calls: list[list[tuple[str, float]]] = []
-    for _, seconds, name in events:
+    calls: list[list[tuple[str, float, float]]] = []
+    for start, seconds, name in events:
         if _MARK in name:
             calls.append([])
         elif calls:
-            calls[-1].append((name, seconds))
+            calls[-1].append((name, start, seconds))
     calls = calls[:-1]
     if len(calls) != number * repeat:
         return [None] * number
     out: list[Any] = []
     for i in range(number):
         some = calls[i * repeat : (i + 1) * repeat]
-        names = [name for name, _ in some[0]]
-        if not names or any([n for n, _ in one] != names for one in some):
+        names = [name for name, *_ in some[0]]
+        if not names or any([n for n, *_ in one] != names for one in some):
             out.append(None)
             continue
-        times = [[seconds for _, seconds in one] for one in some]
-        medians = [statistics.median(column) for column in zip(*times)]
-        out.append({"names": names, "seconds": medians})
+        times = [[seconds for *_, seconds in one] for one in some]
+        added = [_added(one) for one in some]
+        out.append(
+            {"names": names, "seconds": _medians(times), "added": _medians(added)}
+        )
     return out
+
+
+def _medians(rows: list[list[float]]) -> list[float]:
+    return [statistics.median(column) for column in zip(*rows)]
+
+
+def _added(call: list[tuple[str, float, float]]) -> list[float]:
+    added, (_, end, _) = [], call[0]
+    for _, start, seconds in call:
+        added.append(max(0.0, start + seconds - end))
+        end = max(end, start + seconds)
+    return added

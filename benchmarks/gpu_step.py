@@ -284,8 +284,10 @@ class Program:
         sizes = kernel_bytes(names, parts) if name in OURS else [0] * len(names)
         step["launches"] = len(names)
         step["kernels"] = [
-            {"name": n[:120], "seconds": s, "bytes": size}
-            for n, s, size in zip(names, kernels["seconds"], sizes)
+            {"name": n[:120], "seconds": s, "added": added, "bytes": size}
+            for n, s, added, size in zip(
+                names, kernels["seconds"], kernels["added"], sizes
+            )
         ]
 
 

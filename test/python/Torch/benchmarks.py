@@ -153,12 +153,23 @@ class PartsTest(unittest.TestCase):
         first, second = _timing.split(events, 2, 2)
         self.assertEqual(first["names"], ["void a_kernel", "void b_kernel"])
         self.assertEqual(first["seconds"], [2.5 / 8, 3.5 / 8])
-        self.assertEqual(second, {"names": ["void c_kernel"], "seconds": [1.0]})
+        # The second one ends so much later than the first.
+        self.assertEqual(first["added"], [2.5 / 8, 1 + 1 / 8])
+        self.assertEqual(
+            second, {"names": ["void c_kernel"], "seconds": [1.0], "added": [1.0]}
+        )
         self.assertEqual(_timing.split(events[:-1], 2, 2), [None, None])
         events[4] = (4, 1, "void x")
         first, second = _timing.split(events, 2, 2)
         self.assertIsNone(first)
         self.assertEqual(second["seconds"], [1.0])
+
+    def test_kernels_that_overlap(self):
+        # The second one waits beside the first, the third is done before it.
+        events = [(0, 0, "spin"), (1, 3, "a"), (2, 4, "b"), (3, 1, "c"), (9, 0, "spin")]
+        (found,) = _timing.split(events, 1, 1)
+        self.assertEqual(found["seconds"], [3, 4, 1])
+        self.assertEqual(found["added"], [3, 2, 0])
 
     def test_no_flashinfer(self):
         with mock.patch.dict(sys.modules, {"flashinfer": None}):
