@@ -115,9 +115,8 @@ def proved(call: Ours, dense: Ours, truth: Truth) -> dict[str, Any]:
         o, lse, tau, _, rounds_of, flag, *counts = call.results
         dense(number)
         attended = sum(count.long() for count in counts)
-        tokens, largest = tokens + int(attended.sum()), max(
-            largest, int(attended.max())
-        )
+        tokens += int(attended.sum())
+        largest = max(largest, int(attended.max()))
         rows += tau.numel()
         taus.append(tau.double())
         rounds.append(rounds_of)

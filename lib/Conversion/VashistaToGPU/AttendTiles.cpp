@@ -460,13 +460,12 @@ void AttendLauncher::emitTiles(Value heads) {
   Value none = b.compare(CmpIPredicate::sge, first, last);
   if (startsEmpty && !its.partials)
     b.ifThen(none, [&] { storeEmpty(firstHead, heads); });
-  if (startsEmpty && its.arrivals) {
+  if (its.condition && its.arrivals) {
     // Nobody attends to anything: the first block of all.
     none = b.andI(none, b.compare(CmpIPredicate::eq, splitNumber, zero));
     b.ifThen(none, [&] {
       storeEmpty(firstHead, heads);
-      if (its.condition)
-        storeFlag(b.boolean(true), firstHead);
+      storeFlag(b.boolean(true), firstHead);
     });
   }
   Value some = b.compare(CmpIPredicate::slt, first, last);

@@ -24,6 +24,7 @@
 #include "../VashistaToVector/Certificate.h"
 #include "../VashistaToVector/UpperBounds.h"
 #include "Kernels.h"
+#include "PageNorms.h"
 #include "WarpBuilder.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -153,7 +154,7 @@ void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
   length = b.maxI(b.loadIndex(lengths, row), b.index(0));
 
   // Joined in the block; NaN stays.
-  auto join = [&](Value x, Value y) { return b.maxF(x, y); };
+  auto join = [&](Value x, Value y) { return getLargerNorm(b, x, y); };
   if (!largest) {
     for (auto [i, norm] : llvm::enumerate(getLargestNorms()))
       b.store(b.combine(norm, join), shared, {warp, b.index(i)});
@@ -222,34 +223,12 @@ SmallVector<Value> CertifyLauncher::getLargestNorms() {
   Value sequence = rowToSeq ? b.loadIndex(rowToSeq, row) : row;
   Value pages =
       b.divU(b.addI(length, b.index(pageSize - 1)), b.index(pageSize));
-  Value last = b.subI(pages, b.index(1));
-  auto pair = b.vectorType(2);
   const int64_t pagesAtOnce = kAtOnce / (2 * std::max<int64_t>(kvHeads, 2));
-  SmallVector<Value> none(2 * kvHeads, b.f32(0.0f));
   Value own = b.addI(b.mulI(part, b.index(kThreads)), thread);
-  return b.forLoop(
-      own, pages, kThreads * parts * pagesAtOnce, none,
-      [&](Value first, ValueRange carried) {
-        SmallVector<Value> next(carried), found;
-        for (int64_t i = 0; i < pagesAtOnce; ++i) {
-          // The last page once more does no harm.
-          Value at = b.minI(b.addI(first, b.index(i * kThreads * parts)), last);
-          Value page = b.loadIndex(table, {sequence, at});
-          for (int64_t head = 0; head < kvHeads; ++head)
-            found.push_back(vector::LoadOp::create(
-                b, pair, norms,
-                ValueRange{page, b.addI(firstKvHead, b.index(head)),
-                           b.index(0)},
-                /*nontemporal=*/false, llvm::MaybeAlign(8)));
-        }
-        for (auto [i, norm] : llvm::enumerate(found))
-          for (int64_t j = 0; j < 2; ++j) {
-            Value &most = next[2 * (i % kvHeads) + j];
-            most = b.maxF(
-                most, vector::ExtractOp::create(b, norm, ArrayRef<int64_t>{j}));
-          }
-        return next;
-      });
+  return findLargestNorms(b, norms, firstKvHead, kvHeads, own, pages,
+                          kThreads * parts, pagesAtOnce, [&](Value at) {
+                            return b.loadIndex(table, {sequence, at});
+                          });
 }
 
 std::array<Value, 2> CertifyLauncher::joinLargest(Value kvHead) {
@@ -263,12 +242,12 @@ std::array<Value, 2> CertifyLauncher::joinLargest(Value kvHead) {
                                    /*nontemporal=*/false, llvm::MaybeAlign(8));
         SmallVector<Value> next;
         for (int64_t i = 0; i < 2; ++i)
-          next.push_back(b.maxF(
-              carried[i],
+          next.push_back(getLargerNorm(
+              b, carried[i],
               vector::ExtractOp::create(b, found, ArrayRef<int64_t>{i})));
         return next;
       });
-  auto join = [&](Value x, Value y) { return b.maxF(x, y); };
+  auto join = [&](Value x, Value y) { return getLargerNorm(b, x, y); };
   return {b.combine(own[0], join), b.combine(own[1], join)};
 }
 

@@ -17,6 +17,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "PageNorms.h"
 #include "SketchScan.h"
 
 using namespace mlir;
@@ -184,13 +185,8 @@ void SketchScan::addFindings(const Token &token, Value score, Value bound,
   found[1] = b.select(isNaN, b.f32(1.0f), found[1]);
 }
 
-static Value getLargest(WarpBuilder &b, Value x, Value y) {
-  return b.maxF(x, y); // NaN stays
-}
-
 void SketchScan::findPageNorms(Value first, Value last) {
-  // Pages of a thread at a time, whose loads do not wait for each other.
-  constexpr int64_t kAtOnce = 2;
+  constexpr int64_t kAtOnce = 2; // pages of a thread
   int64_t size =
       cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(2);
   // Where nothing is visible there is no page either, also in the middle of
@@ -199,33 +195,15 @@ void SketchScan::findPageNorms(Value first, Value last) {
         end = b.createOrFold<arith::CeilDivUIOp>(last, b.index(size));
   end = b.select(any, end, b.index(0));
   Value own = b.addI(b.divU(first, b.index(size)), b.threadId());
-  const int64_t threads = numWarps * kWarp;
-  SmallVector<Value> none(2, b.f32(0.0f));
-  SmallVector<Value> norms = b.forLoop(
-      own, end, kAtOnce * threads, none,
-      [&](Value start, ValueRange carried) -> SmallVector<Value> {
-        SmallVector<Value> next(carried), found;
-        for (int64_t i = 0; i < kAtOnce; ++i) {
-          // The last page once more does no harm.
-          Value at = b.minI(b.addI(start, b.index(i * threads)),
-                            b.subI(end, b.index(1)));
-          Value page = slots->loadPageOf(b.mulI(at, b.index(size)));
-          page = arith::IndexCastOp::create(b, b.getIndexType(), page);
-          found.push_back(vector::LoadOp::create(
-              b, b.vectorType(2), pageNorms,
-              ValueRange{page, slots->kvHead, b.index(0)},
-              /*nontemporal=*/false, llvm::MaybeAlign(8)));
-        }
-        for (Value pair : found)
-          for (auto [i, norm] : llvm::enumerate(next))
-            norm = getLargest(
-                b, norm,
-                vector::ExtractOp::create(b, pair, static_cast<int64_t>(i)));
-        return next;
+  SmallVector<Value> norms = findLargestNorms(
+      b, pageNorms, slots->kvHead, /*kvHeads=*/1, own, end, numWarps * kWarp,
+      kAtOnce, [&](Value at) -> Value {
+        Value page = slots->loadPageOf(b.mulI(at, b.index(size)));
+        return arith::IndexCastOp::create(b, b.getIndexType(), page);
       });
   for (auto [i, norm] : llvm::enumerate(norms)) {
-    norm =
-        b.combine(norm, [&](Value x, Value y) { return getLargest(b, x, y); });
+    norm = b.combine(norm,
+                     [&](Value x, Value y) { return getLargerNorm(b, x, y); });
     b.store(norm, normsOfWarps, {warp, b.index(i)});
   }
 }
@@ -235,7 +213,7 @@ void SketchScan::storePageNorms(Value largest) {
   b.ifThen(b.compare(CmpIPredicate::ult, which, b.index(2)), [&] {
     Value norm = b.load(normsOfWarps, {b.index(0), which});
     for (int64_t i = 1; i < numWarps; ++i)
-      norm = getLargest(b, norm, b.load(normsOfWarps, {b.index(i), which}));
+      norm = getLargerNorm(b, norm, b.load(normsOfWarps, {b.index(i), which}));
     b.store(norm, largest,
             {slots->row, slots->kvHead, b.blockId(gpu::Dimension::y), which});
   });
