@@ -129,6 +129,16 @@ static int64_t getPower(const ScheduleTarget &target) {
   return llvm::bit_floor<uint64_t>(target.multiprocessors);
 }
 
+/// Whether so many clusters run at once, each block of which has a
+/// multiprocessor. Those of a cluster are neighbours, of whom there are not
+/// multiples of four and eight everywhere: of an H200's 132 there is room for 31
+/// clusters of 4, or 15 of 8. One that has to wait takes as long as all others.
+static bool haveRoom(const ScheduleTarget &target, int64_t clusters,
+                     int64_t blocks) {
+  return blocks > 2 ? clusters * blocks < getPower(target)
+                    : clusters * blocks <= target.multiprocessors;
+}
+
 int64_t vashista::getSharedBytes(const ScheduleTarget &target,
                                  int64_t residentBlocks) {
   int64_t all = target.sharedBytes + kReservedBytes;
@@ -321,7 +331,7 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
     return best.numSlots % (cluster * kWarp) == 0;
   };
   while (isShared && 2 * cluster <= target.clusterBlocks &&
-         2 * cluster * groups <= target.multiprocessors &&
+         haveRoom(target, groups, 2 * cluster) &&
          divides(2 * cluster) && best.numSlots / (2 * cluster) >= kSlotsOfBlock)
     cluster *= 2;
   draft.choose(draft.cluster, cluster);
@@ -486,15 +496,16 @@ static LogicalResult assign(PickOp op, const ScheduleTarget &target) {
   int64_t warpsOfFew = draft.warps;
   if (warpsOfFew == 0 && !scores.isDynamicDim(2))
     warpsOfFew = chooseWarpsOfFew(op, areMany);
-  // At most a block for each multiprocessor: clusters that do not fit all at
-  // once would take twice as long.
   int64_t cluster = 1;
   // Of a later round most groups have nothing to do.
   constexpr int64_t kLeft = 32;
-  int64_t left = op.getAttended() ? std::min(groups, kLeft) : groups;
+  auto areAtOnce = [&](int64_t cluster) {
+    return op.getAttended() ? std::min(groups, kLeft) * cluster <= power
+                            : haveRoom(target, groups, cluster);
+  };
   bool isOfTokens = op.getUnit() == SlotUnit::tokens;
   if (isOfTokens && getOwn(warpsOfFew, 1) == 0)
-    while (cluster < target.clusterBlocks && 2 * cluster * left <= power)
+    while (cluster < target.clusterBlocks && areAtOnce(2 * cluster))
       cluster *= 2;
   // Two blocks wait longer for each other than one looks at so few slots.
   constexpr int64_t kFewSlots = 8192;

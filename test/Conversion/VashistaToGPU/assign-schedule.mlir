@@ -203,6 +203,80 @@ func.func @certified(
 
 // -----
 
+// 32 and 16 groups: there is no room for so many clusters of 4 or 8 blocks at
+// once, of which each has a multiprocessor.
+// WIDE-LABEL: func.func @four(
+// WIDE: vashista.attend {{.*}} blocks = 1, cluster = 2, fuse = true> :
+func.func @four(
+    %q: tensor<4x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
+    %v: tensor<?x8x16x128xbf16>, %table: tensor<4x8192xi32>,
+    %lens: tensor<4xi32>, %mean: tensor<?x8x128xbf16>)
+    -> tensor<4x32x128xf32> {
+  %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q
+      keys(%k) values(%v) table(%table) lens(%lens) summary <mean>(%mean)
+      policy <pages = 64, candidates = 128, sinks = 4, window = 64>
+      scale 0.0883883461
+      : (tensor<4x32x128xbf16>, tensor<?x8x16x128xbf16>,
+         tensor<?x8x16x128xbf16>, tensor<4x8192xi32>, tensor<4xi32>,
+         tensor<?x8x128xbf16>)
+      -> (tensor<4x32x128xf32>, tensor<4x32xf32>, tensor<4x32xf32>,
+          tensor<4x32xf32>, tensor<4x8xi32>, tensor<4x8xi1>)
+  return %o : tensor<4x32x128xf32>
+}
+
+// -----
+
+// WIDE-LABEL: func.func @two(
+// WIDE: vashista.attend {{.*}} blocks = 1, cluster = 4, fuse = true> :
+func.func @two(
+    %q: tensor<2x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
+    %v: tensor<?x8x16x128xbf16>, %table: tensor<2x8192xi32>,
+    %lens: tensor<2xi32>, %mean: tensor<?x8x128xbf16>)
+    -> tensor<2x32x128xf32> {
+  %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q
+      keys(%k) values(%v) table(%table) lens(%lens) summary <mean>(%mean)
+      policy <pages = 64, candidates = 128, sinks = 4, window = 64>
+      scale 0.0883883461
+      : (tensor<2x32x128xbf16>, tensor<?x8x16x128xbf16>,
+         tensor<?x8x16x128xbf16>, tensor<2x8192xi32>, tensor<2xi32>,
+         tensor<?x8x128xbf16>)
+      -> (tensor<2x32x128xf32>, tensor<2x32xf32>, tensor<2x32xf32>,
+          tensor<2x32xf32>, tensor<2x8xi32>, tensor<2x8xi1>)
+  return %o : tensor<2x32x128xf32>
+}
+
+// -----
+
+// Of a later round most blocks have nothing to do.
+// WIDE-LABEL: func.func @certified_four(
+// WIDE: vashista.pick {{.*}} blocks = 1, cluster = 2> :
+// WIDE: vashista.pick {{.*}} blocks = 1, cluster = 4> :
+func.func @certified_four(
+    %q: tensor<4x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
+    %v: tensor<?x8x16x128xbf16>, %table: tensor<4x8192xi32>,
+    %lens: tensor<4xi32>, %codes: tensor<?x8x16x64xi8>,
+    %scales: tensor<?x8x16x4xf8E4M3FN>, %residuals: tensor<?x8x16xi8>,
+    %norms: tensor<?x8x2xf32>)
+    -> (tensor<4x32x128xf32>, tensor<4x32xf32>, tensor<4x8xi1>) {
+  %o, %lse, %tau, %error, %rounds, %flag = vashista.attention %q
+      keys(%k) values(%v) table(%table) lens(%lens)
+      sketch <bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %residuals)
+      norms(%norms)
+      policy <pages = 0, candidates = 8192, sinks = 4, window = 64,
+              pick = proving, tolerance = 0.5, rounds = 2, fallback = dense>
+      scale 0.0883883461
+      : (tensor<4x32x128xbf16>, tensor<?x8x16x128xbf16>,
+         tensor<?x8x16x128xbf16>, tensor<4x8192xi32>, tensor<4xi32>,
+         tensor<?x8x16x64xi8>, tensor<?x8x16x4xf8E4M3FN>,
+         tensor<?x8x16xi8>, tensor<?x8x2xf32>)
+      -> (tensor<4x32x128xf32>, tensor<4x32xf32>, tensor<4x32xf32>,
+          tensor<4x32xf32>, tensor<4x8xi32>, tensor<4x8xi1>)
+  return %o, %tau, %flag
+      : tensor<4x32x128xf32>, tensor<4x32xf32>, tensor<4x8xi1>
+}
+
+// -----
+
 // 8 groups: as many blocks as a cluster has, and short ones of the scan.
 // CHECK-LABEL: func.func @alone(
 // CHECK: vashista.score {{.*}} stages = 8, split = 64, blocks = 4, cluster = 1> :
