@@ -72,6 +72,7 @@ void vashista::buildCudaGraphPipeline(OpPassManager &pm,
 static ConvertVashistaToGPUPassOptions
 getKernelOptions(const CudaPipelineOptions &options) {
   ConvertVashistaToGPUPassOptions kernels;
+  kernels.multiprocessors = options.multiprocessors;
   if (!isHopperOrLater(options.chip))
     kernels.clusters = 1;
   kernels.sharedBytes = getSharedBytes(options.chip);

@@ -188,7 +188,10 @@ def ConvertVashistaToGPUPass
 
     How a kernel is laid out is what the `schedule` of its op says, which is chosen
     as by `vashista-assign-schedule` where it is not there. One that a kernel cannot
-    have is an error.
+    have is an error. Where rows are not known, a cluster of a first `pick`, or of
+    an attention to the best tokens, has as many blocks as its schedule says only if
+    the groups of the rows that a launch brings have room for so many at once; there
+    are kernels with fewer for more groups, of which the host launches one.
 
     Other ops stay: the conversions to linalg and vectors and
     `vashista-outline-kernels` have a kernel of one thread per task for each.
@@ -198,7 +201,8 @@ def ConvertVashistaToGPUPass
     (f32) and over channels (f64, rounded up) are in another order. Weights are
     rounded to the type of the values, which they multiply.
     Splits are of a fixed number of tokens, blocks of a fixed share of a sequence:
-    results are bit-equal from run to run, whatever else is in the batch.
+    results are bit-equal from run to run, whatever is in other rows of the batch.
+    Of more rows or fewer, clusters and what picks promise may be others.
 
     **Launches.** A scan of a sketch, a first proving pick and an attention to a list
     say when the next kernel may start (`nvvm.griddepcontrol launch_dependents`), but
@@ -208,6 +212,8 @@ def ConvertVashistaToGPUPass
     Option<"clusters", "clusters", "int64_t", "8",
            "Blocks that may work together on a sequence: 1, 2, 4 or 8 "
            "(default: 8). Only 1 before compute capability 9.0">,
+    Option<"multiprocessors", "multiprocessors", "int64_t", "132",
+           "Multiprocessors that blocks are to occupy (default: 132)">,
     Option<"sharedBytes", "shared-bytes", "int64_t", "232448",
            "Memory that a block may have, at least 49152 (default: 232448, of "
            "compute capability 9.0)">

@@ -45,9 +45,8 @@ static constexpr float kOver = std::numeric_limits<float>::lowest();
 
 /// Keys that a lane has in flight: few warps have registers for more, and a
 /// block of few groups waits for memory as often as it goes round.
-static int64_t getRows(BestTokens best) {
+static int64_t getRows(BestTokens best, ScheduleAttr schedule) {
   constexpr int64_t kMost = 16, kFewWarps = 8;
-  ScheduleAttr schedule = *best.attend.getSchedule();
   int64_t rows = chooseRows(best.score), warps = schedule.getWarps();
   int64_t lanes =
       getLanesOfRow(cast<RankedTensorType>(best.score.getDirection().getType())
@@ -66,12 +65,13 @@ namespace {
 
 class AttendBest {
 public:
-  AttendBest(const BestTokens &best, const ScheduleTarget &target,
-             WarpBuilder &b)
-      : op(best.attend), pick(best.pick), scan(best.score, b, getRows(best)),
+  AttendBest(const BestTokens &best, ScheduleAttr schedule,
+             const ScheduleTarget &target, WarpBuilder &b)
+      : op(best.attend), pick(best.pick),
+        scan(best.score, b, getRows(best, schedule)),
         b(b), best(best), group(best.group), valueDim(best.valueDim),
         numSlots(best.numSlots), budget(best.budget),
-        schedule(*op.getSchedule()), warps(schedule.getWarps()),
+        schedule(schedule), warps(schedule.getWarps()),
         blocks(schedule.getCluster()),
         memory(best.getMemory(warps, blocks,
                               getSharedBytes(target, schedule.getBlocks()))),
@@ -80,8 +80,13 @@ public:
       route.emplace(*best.route, b, warps, blocks, memory.keepsPageScores);
   }
 
-  /// Yields the tensors of outputs and lse.
-  SmallVector<Value> launch();
+  /// Outputs and lse, of so many rows.
+  SmallVector<Value> allocateResults();
+  /// All scores, where they do not fit.
+  Value allocateLogits();
+  bool needsLogits() const { return !keepsScores; }
+  void launch(ValueRange results, Value logits);
+  Value getNumRows() { return b.dim(b.readOnly(op.getQuery()), 0); }
 
 private:
   /// Slots of a block.
@@ -171,30 +176,37 @@ private:
 
 } // namespace
 
-SmallVector<Value> AttendBest::launch() {
-  SmallVector<Value> read = {b.readOnly(op.getVCache())}, written;
-  llvm::append_range(read, scan.getRead(/*hasOwnList=*/route.has_value()));
-  numReadByScan = read.size() - 1;
-  Value rows = b.dim(read[1], 0); // of the query
-  if (route)
-    llvm::append_range(read, route->getRead());
+SmallVector<Value> AttendBest::allocateResults() {
+  SmallVector<Value> results;
   for (Type type : op->getResultTypes()) {
     auto tensor = cast<RankedTensorType>(type);
     SmallVector<Value> sizes;
     if (tensor.isDynamicDim(0))
-      sizes.push_back(rows);
-    written.push_back(memref::AllocOp::create(
+      sizes.push_back(getNumRows());
+    results.push_back(memref::AllocOp::create(
         b, MemRefType::get(tensor.getShape(), tensor.getElementType()), sizes,
         b.getI64IntegerAttr(64)));
   }
-  unsigned numResults = written.size();
-  if (!keepsScores) {
-    auto type = MemRefType::get(
-        {ShapedType::kDynamic, scan.numKvHeads, group, numSlots},
-        b.getF32Type());
-    written.push_back(
-        memref::AllocOp::create(b, type, rows, b.getI64IntegerAttr(64)));
-  }
+  return results;
+}
+
+Value AttendBest::allocateLogits() {
+  auto type =
+      MemRefType::get({ShapedType::kDynamic, scan.numKvHeads, group, numSlots},
+                      b.getF32Type());
+  return memref::AllocOp::create(b, type, getNumRows(),
+                                 b.getI64IntegerAttr(64));
+}
+
+void AttendBest::launch(ValueRange results, Value logits) {
+  SmallVector<Value> read = {b.readOnly(op.getVCache())}, written(results);
+  llvm::append_range(read, scan.getRead(/*hasOwnList=*/route.has_value()));
+  numReadByScan = read.size() - 1;
+  Value rows = getNumRows();
+  if (route)
+    llvm::append_range(read, route->getRead());
+  if (needsLogits())
+    written.push_back(logits);
   KernelShape shape;
   shape.name = route ? "route_attend_best" : "attend_best";
   shape.gridX = b.index(scan.numKvHeads);
@@ -226,7 +238,7 @@ SmallVector<Value> AttendBest::launch() {
     shared.push_back(b.sharedType(best.route->budget, i32));
     llvm::append_range(shared, route->getBuffers());
   }
-  shape.readsWritten = written.size() > numResults;
+  shape.readsWritten = written.size() > results.size();
   b.launch(shape, read, written, shared,
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              Given buffers(shared);
@@ -241,8 +253,6 @@ SmallVector<Value> AttendBest::launch() {
              emit(Given(values.take_front(read.size())),
                   Given(values.drop_front(read.size())));
            });
-  return toTensors(b, ArrayRef<Value>(written).take_front(numResults),
-                   op->getResultTypes());
 }
 
 void AttendBest::emit(Given read, Given written) {
@@ -607,7 +617,21 @@ LogicalResult vashista::launchAttendBest(AttendOp op,
     return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
   SmallVector<Value> outs(op.getOuts());
-  rewriter.replaceOp(op, AttendBest(*best, target, b).launch());
+  SmallVector<ScheduleVersion> versions = getVersions(*best, target);
+  auto make = [&](ScheduleAttr schedule) {
+    return AttendBest(*best, schedule, target, b);
+  };
+  SmallVector<Value> results =
+      make(versions.front().schedule).allocateResults();
+  Value logits;
+  for (const ScheduleVersion &version : versions)
+    if (!logits && make(version.schedule).needsLogits())
+      logits = make(version.schedule).allocateLogits();
+  launchVersion(b, make(versions.front().schedule).getNumRows(), best->kvHeads,
+                versions, [&](ScheduleAttr schedule) {
+                  make(schedule).launch(results, logits);
+                });
+  rewriter.replaceOp(op, toTensors(b, results, op->getResultTypes()));
   rewriter.eraseOp(best->pick);
   rewriter.eraseOp(best->score);
   if (best->route) {

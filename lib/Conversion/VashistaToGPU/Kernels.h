@@ -133,7 +133,8 @@ bool picksByLevels(PickOp op);
 /// end with its count.
 void noteList(PickOp op, Findings &findings);
 /// A pick that takes up another's list needs this one's tail: the last first.
-llvm::LogicalResult launchPick(PickOp op, Findings &findings,
+llvm::LogicalResult launchPick(PickOp op, const ScheduleTarget &target,
+                               Findings &findings,
                                mlir::PatternRewriter &rewriter);
 /// By clusters of up to so many blocks.
 llvm::LogicalResult launchCertify(CertifyOp op, int64_t clusterBlocks,

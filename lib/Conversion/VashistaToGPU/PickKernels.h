@@ -59,7 +59,8 @@ public:
   using ValueRange = mlir::ValueRange;
 
   /// `findings`: of the scan that made the bounds, if any.
-  PickLauncher(PickOp op, const ScanFindings &findings, WarpBuilder &b);
+  PickLauncher(PickOp op, ScheduleAttr schedule, const ScanFindings &findings,
+               WarpBuilder &b);
 
   /// The pick before, if it counts depths for this one, or marks what it picks.
   PickOp findCounter();
@@ -67,9 +68,17 @@ public:
   /// Buffers for what these leave: here, and of no values yet.
   Value allocateDepths();
   Value allocatePicked();
-  /// Yields tensors. `its`: what the pick before leaves, or what this one
-  /// leaves for the pick that follows.
-  llvm::SmallVector<Value> launch(const PickFindings &its);
+  /// What a kernel is given, on the host.
+  struct Buffers {
+    llvm::SmallVector<Value> read, results;
+    llvm::SmallVector<Value> written; // results, too
+    bool areTold; // whether they have what blocks of a cluster tell each other
+  };
+  /// `its`: what the pick before leaves, or what this one leaves for the pick
+  /// that follows.
+  Buffers allocate(const PickFindings &its);
+  /// Of this schedule, or of one with larger clusters.
+  void launch(const Buffers &buffers, const PickFindings &its);
   /// Whether what follows the count of a list is written, too.
   bool padsList = true;
   /// Of the scan, where it has left them.
@@ -114,7 +123,7 @@ private:
     Value isThere, isOpen, isAlways;
   };
 
-  void emit(llvm::ArrayRef<Value> values, const PickFindings &its,
+  void emit(llvm::ArrayRef<Value> values, const PickFindings &its, bool areTold,
             llvm::ArrayRef<Value> shared);
   void pick();
   /// Whether the tails of the pick before prove the group, as they are.

@@ -10,6 +10,7 @@
 #include "BlockPick.h"
 #include "Kernels.h"
 #include "PickKernels.h"
+#include "Schedules.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -85,9 +86,9 @@ int64_t PickLauncher::getOwnOfFew(PickOp op, int64_t warps,
   return own <= kMostOwn ? own : 0;
 }
 
-PickLauncher::PickLauncher(PickOp op, const ScanFindings &findings,
-                           WarpBuilder &b)
-    : op(op), b(b), schedule(*op.getSchedule()),
+PickLauncher::PickLauncher(PickOp op, ScheduleAttr schedule,
+                           const ScanFindings &findings, WarpBuilder &b)
+    : op(op), b(b), schedule(schedule),
       clusterBlocks(schedule.getCluster()), warps(schedule.getWarps()),
       threads(warps * kWarp),
       group(cast<RankedTensorType>(op.getScores().getType()).getDimSize(1) /
@@ -140,8 +141,9 @@ Value PickLauncher::allocatePicked() {
                                  b.getI64IntegerAttr(64));
 }
 
-SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
-  SmallVector<Value> read;
+PickLauncher::Buffers PickLauncher::allocate(const PickFindings &its) {
+  Buffers buffers;
+  SmallVector<Value> &read = buffers.read, &written = buffers.written;
   if (hasLevels())
     read.append({findings.levels, findings.tileTops, findings.tileLacks,
                  findings.spreads});
@@ -168,8 +170,8 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
     read.append({ofPages.sums, ofPages.tops});
   if (its.depths && isFollowing)
     read.push_back(its.depths);
-  SmallVector<Value> results = allocateResults(op, b, op->getNumResults());
-  SmallVector<Value> written = results;
+  buffers.results = allocateResults(op, b, op->getNumResults());
+  written = buffers.results;
   if (its.depths && !isFollowing)
     written.push_back(its.depths);
   Value rows = b.dim(read[0], 0);
@@ -190,15 +192,19 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
     written.push_back(its.picked);
   else if (!picksFew())
     allocate({dynamic, kvHeads, dynamic, 2}, b.getI32Type());
-  if (clusterBlocks > 1) {
+  buffers.areTold = clusterBlocks > 1;
+  if (buffers.areTold) {
     allocate({dynamic, kvHeads, clusterBlocks, kAllTold}, b.getI32Type());
     allocate({dynamic, kvHeads, clusterBlocks, numBins}, b.getI32Type());
   }
+  return buffers;
+}
 
+void PickLauncher::launch(const Buffers &given, const PickFindings &its) {
   KernelShape shape;
   shape.name = "pick";
-  shape.gridX = rows;
-  shape.gridY = b.index(kvHeads);
+  shape.gridX = b.dim(given.read[0], 0);
+  shape.gridY = b.index(static_cast<int64_t>(op.getKvHeads()));
   shape.gridZ = b.index(clusterBlocks);
   shape.clusterBlocks = clusterBlocks;
   shape.threads = threads;
@@ -224,15 +230,14 @@ SmallVector<Value> PickLauncher::launch(const PickFindings &its) {
       b.sharedType({group, kFacts}, f32)};
   if (ofPages.sums)
     llvm::append_range(buffers, BlockPick::getBuffers(op, b, warps));
-  b.launch(shape, read, written, buffers,
+  b.launch(shape, given.read, given.written, buffers,
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
-             emit(values, its, shared);
+             emit(values, its, given.areTold, shared);
            });
-  return toTensors(b, results, op->getResultTypes());
 }
 
 void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
-                        ArrayRef<Value> shared) {
+                        bool areTold, ArrayRef<Value> shared) {
   Given given(values);
   const bool hasDepths = its.depths != nullptr,
              readsBits = hostBefore && its.picked;
@@ -261,8 +266,8 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
     depths = given.take(hasDepths);
   open = given.take(hasWords() && !picksFew());
   picked = given.take(!picksFew());
-  told = given.take(clusterBlocks > 1);
-  between = given.take(clusterBlocks > 1);
+  told = given.take(areTold);
+  between = given.take(areTold);
   bins = shared[0];
   massBefore = shared[1];
   restFrom = shared[2];
@@ -594,7 +599,8 @@ bool vashista::picksByLevels(PickOp op) {
          (!op.getMoment() || boundsByNorm(score));
 }
 
-LogicalResult vashista::launchPick(PickOp op, Findings &findings,
+LogicalResult vashista::launchPick(PickOp op, const ScheduleTarget &target,
+                                   Findings &findings,
                                    PatternRewriter &rewriter) {
   if (const char *obstacle = findObstacle(op))
     return rewriter.notifyMatchFailure(op, obstacle);
@@ -603,9 +609,15 @@ LogicalResult vashista::launchPick(PickOp op, Findings &findings,
   // A scan's are of tokens, without weights, and of the whole list.
   if (op.getUnit() == SlotUnit::tokens)
     found = findings.scans.lookup(op.getBounds());
-  PickLauncher launcher(op, found, b);
-  launcher.padsList = !findings.shortLists.contains(op);
-  launcher.ofPages = findings.pages.lookup(op);
+  auto makeLauncher = [&](ScheduleAttr schedule) {
+    PickLauncher launcher(op, schedule, found, b);
+    launcher.padsList = !findings.shortLists.contains(op);
+    launcher.ofPages = findings.pages.lookup(op);
+    return launcher;
+  };
+  // The first one's clusters are the largest.
+  SmallVector<ScheduleVersion> versions = getVersions(op, target);
+  PickLauncher launcher = makeLauncher(versions.front().schedule);
   PickFindings its = findings.picks.lookup(op);
   auto getOf = [&](PickOp before, Value PickFindings::*what, auto allocate) {
     if (!before)
@@ -622,6 +634,11 @@ LogicalResult vashista::launchPick(PickOp op, Findings &findings,
         &PickLauncher::allocateDepths);
   getOf(launcher.findMarker(), &PickFindings::picked,
         &PickLauncher::allocatePicked);
-  rewriter.replaceOp(op, launcher.launch(its));
+  PickLauncher::Buffers buffers = launcher.allocate(its);
+  launchVersion(b, b.dim(buffers.read[0], 0), op.getKvHeads(), versions,
+                [&](ScheduleAttr schedule) {
+                  makeLauncher(schedule).launch(buffers, its);
+                });
+  rewriter.replaceOp(op, toTensors(b, buffers.results, op->getResultTypes()));
   return success();
 }

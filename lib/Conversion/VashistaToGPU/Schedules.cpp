@@ -99,13 +99,15 @@ public:
            "warps * blocks at most " + Twine(kMostWarps), warps * blocks);
     return mistake.empty();
   }
+  ScheduleAttr get(MLIRContext *context) const {
+    return ScheduleAttr::get(context, warps, vector, stages, split, splits,
+                             blocks, cluster, fuse);
+  }
   /// With an error at the op where that cannot be.
   LogicalResult assign(Operation *op) {
     if (!isPossible())
       return op->emitOpError(mistake);
-    op->setAttr("schedule",
-                ScheduleAttr::get(op->getContext(), warps, vector, stages,
-                                  split, splits, blocks, cluster, fuse));
+    op->setAttr("schedule", get(op->getContext()));
     return success();
   }
 
@@ -129,14 +131,13 @@ static int64_t getPower(const ScheduleTarget &target) {
   return llvm::bit_floor<uint64_t>(target.multiprocessors);
 }
 
-/// Whether so many clusters run at once, each block of which has a
-/// multiprocessor. Those of a cluster are neighbours, of whom there are not
-/// multiples of four and eight everywhere: of an H200's 132 there is room for 31
-/// clusters of 4, or 15 of 8. One that has to wait takes as long as all others.
-static bool haveRoom(const ScheduleTarget &target, int64_t clusters,
-                     int64_t blocks) {
-  return blocks > 2 ? clusters * blocks < getPower(target)
-                    : clusters * blocks <= target.multiprocessors;
+/// How many clusters run at once, each block of which has a multiprocessor.
+/// Those of a cluster are neighbours, of whom there are not multiples of four
+/// and eight everywhere: of an H200's 132 there is room for 31 clusters of 4, or
+/// 15 of 8. One that has to wait takes as long as all others.
+static int64_t getMostClusters(const ScheduleTarget &target, int64_t blocks) {
+  return blocks > 2 ? (getPower(target) - 1) / blocks
+                    : target.multiprocessors / blocks;
 }
 
 int64_t vashista::getSharedBytes(const ScheduleTarget &target,
@@ -316,12 +317,18 @@ static int64_t getGroups(BestTokens best) {
                    best.kvHeads);
 }
 
+/// Groups of which each has a block of many warps: of more there are several
+/// blocks on a multiprocessor, which wait for different things.
+static int64_t getMostOfWide(const ScheduleTarget &target) {
+  return 2 * target.multiprocessors - 1;
+}
+
 /// One kernel for all three or, with a route, for all five, where that can be.
-static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
+static Draft makeDraft(BestTokens best, ScheduleAttr written, int64_t groups,
+                       const ScheduleTarget &target) {
   constexpr int64_t kSlotsOfBlock = 128, kMostOwn = 32;
-  Draft draft(best.attend.getScheduleAttr());
+  Draft draft(written);
   draft.fuse = true;
-  int64_t groups = getGroups(best);
   // Clusters, where there are fewer groups than multiprocessors, about;
   // otherwise as many blocks as wait for different things. What a route is
   // scored by with fmas, other kernels read faster.
@@ -331,7 +338,7 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
     return best.numSlots % (cluster * kWarp) == 0;
   };
   while (isShared && 2 * cluster <= target.clusterBlocks &&
-         haveRoom(target, groups, 2 * cluster) &&
+         groups <= getMostClusters(target, 2 * cluster) &&
          divides(2 * cluster) && best.numSlots / (2 * cluster) >= kSlotsOfBlock)
     cluster *= 2;
   draft.choose(draft.cluster, cluster);
@@ -353,7 +360,7 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
     int64_t room = getRoom(warps);
     return best.getMemory(warps, draft.cluster, room).bytes <= room;
   };
-  int64_t warps = groups >= 2 * target.multiprocessors ? 4
+  int64_t warps = groups > getMostOfWide(target)       ? 4
                   : draft.cluster > 1 && !best.route   ? 8
                                                        : 16;
   int64_t slots = best.numSlots;
@@ -379,6 +386,26 @@ static Draft makeDraft(BestTokens best, const ScheduleTarget &target) {
   draft.expectNoSplits();
   draft.choose(draft.blocks, getBlocks(draft.warps));
   return draft;
+}
+
+static constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
+
+SmallVector<ScheduleVersion>
+vashista::getVersions(const BestTokens &best, const ScheduleTarget &target) {
+  AttendOp op = best.attend;
+  ScheduleAttr own = *op.getSchedule();
+  bool isKnown = !getShape(op.getQuery()).isDynamicDim(0);
+  if (isKnown || own.getCluster() == 1 || best.route)
+    return {{own, kAny}};
+  SmallVector<ScheduleVersion> versions = {
+      {own, getMostClusters(target, own.getCluster())}};
+  for (int64_t most : {getMostClusters(target, 2), getMostOfWide(target), kAny}) {
+    Draft draft = makeDraft(best, nullptr, most, target);
+    if (most > versions.back().mostGroups && draft.isPossible())
+      versions.push_back({draft.get(op.getContext()), most});
+  }
+  versions.back().mostGroups = kAny;
+  return versions;
 }
 
 //===----------------------------------------------------------------------===//
@@ -501,7 +528,7 @@ static LogicalResult assign(PickOp op, const ScheduleTarget &target) {
   constexpr int64_t kLeft = 32;
   auto areAtOnce = [&](int64_t cluster) {
     return op.getAttended() ? std::min(groups, kLeft) * cluster <= power
-                            : haveRoom(target, groups, cluster);
+                            : groups <= getMostClusters(target, cluster);
   };
   bool isOfTokens = op.getUnit() == SlotUnit::tokens;
   if (isOfTokens && getOwn(warpsOfFew, 1) == 0)
@@ -526,13 +553,58 @@ static LogicalResult assign(PickOp op, const ScheduleTarget &target) {
   int64_t blocks = (own > 0 && !areMany ? 1 : 2) * kMostWarps / draft.warps;
   if (own > PickLauncher::kFewOwn)
     blocks /= 2;
-  // No other block waits for its place; of a later round most end at once.
+  // No other block waits for its place, of rows that are not known neither
+  // (`getVersions`); of a later round most end at once.
   bool isAlone = op.getAttended() ? scores.getDimSize(1) > kvHeads
-                                  : isKnown && groups * draft.cluster <= power;
+                                  : (isKnown || draft.cluster > 1) &&
+                                        groups * draft.cluster <= power;
   if (op.getMode() == PickMode::proving && isAlone)
     blocks = 1;
   draft.choose(draft.blocks, std::max<int64_t>(blocks, 1));
   return draft.assign(op);
+}
+
+SmallVector<ScheduleVersion>
+vashista::getVersions(PickOp op, const ScheduleTarget &target) {
+  ScheduleAttr own = *op.getSchedule();
+  bool isKnown = !getShape(op.getScores()).isDynamicDim(0);
+  // Of a later round most blocks end at once.
+  if (isKnown || own.getCluster() == 1 || op.getAttended())
+    return {{own, kAny}};
+  SmallVector<ScheduleVersion> versions = {
+      {own, getMostClusters(target, own.getCluster())}};
+  Draft draft(own);
+  auto add = [&](int64_t cluster, int64_t blocks, int64_t most) {
+    draft.cluster = cluster;
+    draft.blocks = blocks;
+    if (most > versions.back().mostGroups)
+      versions.push_back({draft.get(op.getContext()), most});
+  };
+  add(2, own.getBlocks(), getMostClusters(target, 2));
+  add(1, own.getBlocks(), target.multiprocessors);
+  add(1, std::max<int64_t>(2 * PickLauncher::kMostWarps / own.getWarps(), 1),
+      kAny);
+  return versions;
+}
+
+//===----------------------------------------------------------------------===//
+// Versions
+//===----------------------------------------------------------------------===//
+
+void vashista::launchVersion(KernelBuilder &b, Value rows, int64_t kvHeads,
+                             ArrayRef<ScheduleVersion> versions,
+                             function_ref<void(ScheduleAttr)> launch) {
+  const ScheduleVersion &first = versions.front();
+  if (versions.size() == 1)
+    return launch(first.schedule);
+  Value isEnough = b.compare(arith::CmpIPredicate::ule, rows,
+                             b.index(first.mostGroups / kvHeads));
+  auto choice = scf::IfOp::create(b, isEnough, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(choice.thenYield());
+  launch(first.schedule);
+  b.setInsertionPoint(choice.elseYield());
+  launchVersion(b, rows, kvHeads, versions.drop_front(), launch);
 }
 
 //===----------------------------------------------------------------------===//
@@ -554,12 +626,13 @@ assignFused(AttendOp op, const ScheduleTarget &target) {
            << obstacle;
   if (!best)
     return std::optional<BestTokens>();
-  Draft draft = makeDraft(*best, target);
+  const int64_t groups = getGroups(*best);
+  Draft draft = makeDraft(*best, written, groups, target);
   // The blocks of too few groups read too little at a time.
-  bool areFew = !written && draft.cluster * getGroups(*best) < getPower(target);
+  bool areFew = !written && draft.cluster * groups < getPower(target);
   if (best->route && (areFew || !draft.isPossible())) {
     best->route.reset();
-    draft = makeDraft(*best, target);
+    draft = makeDraft(*best, written, groups, target);
   }
   if (!written && !draft.isPossible())
     return std::optional<BestTokens>();

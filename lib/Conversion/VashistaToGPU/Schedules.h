@@ -13,6 +13,9 @@
 
 namespace vashista {
 
+struct BestTokens;
+class KernelBuilder;
+
 /// What a kernel may declare of a block's memory, at most.
 inline constexpr int64_t kSharedBytes = 48 * 1024;
 /// What the system takes of it for each block.
@@ -39,6 +42,24 @@ llvm::LogicalResult assignSchedules(mlir::ModuleOp module,
 /// What each block may have, of so many that share a multiprocessor: what all
 /// may declare, or more.
 int64_t getSharedBytes(const ScheduleTarget &target, int64_t residentBlocks);
+
+/// What an op is launched with, where its groups, rows times KV heads, are at
+/// most so many; the last of several versions is for any number.
+struct ScheduleVersion {
+  ScheduleAttr schedule;
+  int64_t mostGroups;
+};
+/// Of rows that are known, the op's own schedule. Of others, that for as many
+/// groups as its clusters have room for at once, and some of smaller clusters.
+llvm::SmallVector<ScheduleVersion> getVersions(PickOp op,
+                                               const ScheduleTarget &target);
+llvm::SmallVector<ScheduleVersion> getVersions(const BestTokens &best,
+                                               const ScheduleTarget &target);
+/// Has the host make one of the launches that `launch` makes of versions, by the
+/// rows that there are.
+void launchVersion(KernelBuilder &b, mlir::Value rows, int64_t kvHeads,
+                   llvm::ArrayRef<ScheduleVersion> versions,
+                   llvm::function_ref<void(ScheduleAttr)> launch);
 
 /// Rows that a lane loads together, of a summary or of keys that are scored.
 int64_t chooseRows(ScoreOp op);

@@ -55,6 +55,7 @@ struct ConvertPass
   void runOnOperation() override {
     // Of what has a schedule already nothing changes.
     ScheduleTarget target;
+    target.multiprocessors = multiprocessors;
     target.clusterBlocks = clusters;
     target.sharedBytes = sharedBytes;
     if (failed(target.verify(getOperation())) ||
@@ -95,7 +96,7 @@ struct ConvertPass
       noteList(op, findings);
     for (PickOp op : llvm::reverse(picks)) {
       rewriter.setInsertionPoint(op);
-      (void)launchPick(op, findings, rewriter);
+      (void)launchPick(op, target, findings, rewriter);
     }
     for (ScoreOp op : picked)
       eraseScore(op, rewriter);
