@@ -147,6 +147,12 @@ def draw_scanned():
     for pages in (20, 64):
         yield {**base, "rows": True, "longest": 170000, "pages": pages}
     yield {**base, "pages": 300, "warps": 32, "pages_always": ""}
+    # Of tables of any width: as many pages as a block's threads can have, or more.
+    wide = {**base, "width": "?"}
+    yield wide
+    yield {**wide, "heads": (6, 2), "summary": "mean_std"}
+    yield {**wide, "rows": True, "longest": 170000, "pages_always": ""}
+    yield {**wide, "dims": (32, 32), "longest": 300000}
     # Others, beside which the first ones are told to be so.
     yield {**base, "heads": (2, 2)}
     yield {**base, "dtype": "f32"}
@@ -185,7 +191,7 @@ def route_text(case, width, row_type):
 
 def scanned_text(name, case):
     (heads, kv), (dim, _) = case["heads"], case["dims"]
-    width = Batch.width(case["page_size"], case["longest"])
+    width = case.get("width", Batch.width(case["page_size"], case["longest"]))
     types = {
         "q": f"tensor<?x{heads}x{dim}x{case['dtype']}>",
         "table": f"tensor<?x{width}xi32>",

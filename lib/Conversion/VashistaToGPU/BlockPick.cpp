@@ -28,21 +28,31 @@ static int64_t getGroup(PickOp op) {
   return getShape(op)[1] / static_cast<int64_t>(op.getKvHeads());
 }
 
+/// A thread has 32 pages.
+static int64_t getMostPages(int64_t warps) { return warps * kWarp * kWarp; }
+
 bool BlockPick::isPossible(PickOp op, int64_t warps) {
-  int64_t numPages = getShape(op)[2], threads = warps * kWarp;
+  int64_t numPages = getShape(op)[2];
+  bool areMany = ShapedType::isDynamic(numPages) ||
+                 (numPages >= 2 * kFewest && numPages <= getMostPages(warps));
   return op.getMode() == PickMode::top && op.getUnit() == SlotUnit::pages &&
-         !op.getPages() && op.getBounds() == op.getScores() &&
-         !ShapedType::isDynamic(numPages) && numPages >= 2 * kFewest &&
-         numPages <= threads * kWarp && getGroup(op) <= kMostHeads &&
-         static_cast<int64_t>(op.getBudget()) <= threads / 2;
+         !op.getPages() && op.getBounds() == op.getScores() && areMany &&
+         getGroup(op) <= kMostHeads &&
+         static_cast<int64_t>(op.getBudget()) <= warps * kWarp / 2;
 }
 
-static int64_t getNumBlocks(PickOp op) {
-  return llvm::divideCeil(getShape(op)[2], PageFindings::kBlock);
+/// Of pages of a table whose width is not known, as many as can be.
+static int64_t getNumPages(PickOp op, int64_t warps) {
+  int64_t numPages = getShape(op)[2];
+  return ShapedType::isDynamic(numPages) ? getMostPages(warps) : numPages;
 }
 
-static int64_t getNumWords(PickOp op) {
-  return llvm::divideCeil(getShape(op)[2], kWarp);
+static int64_t getNumBlocks(PickOp op, int64_t warps) {
+  return llvm::divideCeil(getNumPages(op, warps), PageFindings::kBlock);
+}
+
+static int64_t getNumWords(PickOp op, int64_t warps) {
+  return llvm::divideCeil(getNumPages(op, warps), kWarp);
 }
 
 /// Of pages that reach the last one.
@@ -54,20 +64,21 @@ static int64_t getRoom(PickOp op, int64_t warps) {
 SmallVector<MemRefType> BlockPick::getBuffers(PickOp op, WarpBuilder &b,
                                               int64_t warps) {
   Type i32 = b.getI32Type();
-  return {b.sharedType(getNumBlocks(op), i32),
+  return {b.sharedType(getNumBlocks(op, warps), i32),
           b.sharedType(getRoom(op, warps), i32),
-          b.sharedType({2, getNumWords(op)}, i32)};
+          b.sharedType({2, getNumWords(op, warps)}, i32)};
 }
 
 int64_t BlockPick::getSharedBytes(PickOp op, int64_t warps) {
   if (!isPossible(op, warps))
     return 0;
-  return 4 * (getNumBlocks(op) + getRoom(op, warps) + 2 * getNumWords(op));
+  return 4 * (getNumBlocks(op, warps) + getRoom(op, warps) +
+              2 * getNumWords(op, warps));
 }
 
 BlockPick::BlockPick(PickOp op, WarpBuilder &b, const PagesOfPick &of,
                      int64_t warps, const Memory &memory)
-    : op(op), b(b), of(of), numPages(getShape(op)[2]), words(getNumWords(op)),
+    : op(op), b(b), of(of), words(getNumWords(op, warps)),
       group(getGroup(op)), warps(warps), threads(warps * kWarp), memory(memory),
       thread(b.threadId()), warp(b.divU(thread, b.index(kWarp))),
       lane(b.remU(thread, b.index(kWarp))),
@@ -81,6 +92,9 @@ BlockPick::BlockPick(PickOp op, WarpBuilder &b, const PagesOfPick &of,
 std::pair<Value, Value>
 BlockPick::run(function_ref<void(Value page, Value at)> write) {
   Value isLong = b.compare(CmpIPredicate::uge, of.used, b.index(kFewest));
+  if (ShapedType::isDynamic(getShape(op)[2]))
+    isLong = b.andI(isLong, b.compare(CmpIPredicate::ule, of.used,
+                                      b.index(getMostPages(warps))));
   Value nothing[] = {b.boolean(false), b.i32(0)};
   SmallVector<Value> found =
       b.ifThen(isLong, nothing, [&]() -> SmallVector<Value> {
@@ -156,7 +170,7 @@ void BlockPick::loadBlocks() {
       b.divU(thread, b.index(members)));
   // In place of one that is not there stands one that is.
   Value number = b.divU(b.addI(of.used, b.index(kBlock - 1)), b.index(kBlock));
-  int64_t own = llvm::divideCeil(getNumBlocks(op), threads);
+  int64_t own = llvm::divideCeil(getNumBlocks(op, warps), threads);
   SmallVector<Value> isThere;
   for (int64_t i = 0; i < own; ++i) {
     Value block = b.addI(first, b.index(i * threads));
@@ -230,7 +244,7 @@ void BlockPick::gatherPages(Value least, int64_t room) {
           b.mulI(b.loadIndex(memory.blocks, at), b.index(kBlock)), within);
       // The last block may have fewer.
       isIn.push_back(b.andI(isThere, of.isFree(page)));
-      pages.push_back(b.minI(page, b.subI(b.index(numPages), b.index(1))));
+      pages.push_back(b.minI(page, b.subI(of.used, b.index(1))));
       for (int64_t head = 0; head < group; ++head)
         loaded[i].push_back(memory.loadScore(head, pages[i]));
     }

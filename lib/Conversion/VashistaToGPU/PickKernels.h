@@ -132,8 +132,10 @@ private:
   void excludeTaken();
   Value closePicked(Value bits, Value word);
   void pickAndWrite();
-  /// The same of a budget of the best of slots that a block's threads can hold.
+  /// The same of a budget of the best of slots that a block's threads can hold,
+  /// or of any number.
   void pickFew();
+  void pickFewOrMany();
   void writeFew(Value number);
   /// The same of pages, by what a scan has left of them.
   void pickPages();

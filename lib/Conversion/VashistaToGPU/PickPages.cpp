@@ -53,7 +53,7 @@ void PickLauncher::pickPages() {
   b.ifThen(isDone, [&, number = number] { writeFew(number); });
   b.ifThen(notI(isDone), [&] {
     b.barrier();
-    pickFew();
+    pickFewOrMany();
   });
 }
 

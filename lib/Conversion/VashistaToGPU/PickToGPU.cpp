@@ -316,23 +316,25 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
 
   if (ofPages.sums)
     return pickPages();
-  if (picksFew())
-    return pickFew();
-  if (fewOwn > 0) {
-    Value some = b.compare(CmpIPredicate::sgt, numSlots, b.index(0));
-    Value isFew =
-        b.compare(CmpIPredicate::sle, numSlots, b.index(fewOwn * threads));
-    isFew = b.andI(some, isFew);
-    b.ifThen(isFew, [&] { pickFew(); });
-    b.ifThen(notI(isFew), [&] { pick(); });
-    return;
-  }
+  if (fewOwn > 0)
+    return pickFewOrMany();
   if (!before)
     return pick();
   // Most groups of a later round are proved already.
   Value proved = isProvedBefore();
   b.ifThen(proved, [&] { writeNothing(); });
   b.ifThen(notI(proved), [&] { pick(); });
+}
+
+void PickLauncher::pickFewOrMany() {
+  if (picksFew())
+    return pickFew();
+  Value some = b.compare(CmpIPredicate::sgt, numSlots, b.index(0));
+  Value isFew =
+      b.compare(CmpIPredicate::sle, numSlots, b.index(fewOwn * threads));
+  isFew = b.andI(some, isFew);
+  b.ifThen(isFew, [&] { pickFew(); });
+  b.ifThen(notI(isFew), [&] { pick(); });
 }
 
 Value PickLauncher::isProvedBefore() {

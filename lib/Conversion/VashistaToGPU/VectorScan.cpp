@@ -586,12 +586,18 @@ LogicalResult vashista::launchVectorScan(ScoreOp op, Findings &findings,
   PickOp pick = scan.multiplies() ? findPickOfBlocks(op) : nullptr;
   if (pick) {
     auto shape = cast<MemRefType>(written[0].getType()).getShape();
-    int64_t blocks = llvm::divideCeil(shape[2], VectorScan::kBlock);
     constexpr int64_t dynamic = ShapedType::kDynamic;
+    bool areKnown = !ShapedType::isDynamic(shape[2]);
+    int64_t blocks = areKnown ? llvm::divideCeil(shape[2], VectorScan::kBlock)
+                              : dynamic;
+    SmallVector<Value> unknown = {b.dim(written[0], 0)};
+    if (!areKnown)
+      unknown.push_back(b.createOrFold<arith::CeilDivUIOp>(
+          b.dim(written[0], 2), b.index(VectorScan::kBlock)));
     auto allocate = [&](ArrayRef<int64_t> sizes) {
-      written.push_back(memref::AllocOp::create(
-          b, MemRefType::get(sizes, b.getF32Type()), b.dim(written[0], 0),
-          b.getI64IntegerAttr(64)));
+      written.push_back(
+          memref::AllocOp::create(b, MemRefType::get(sizes, b.getF32Type()),
+                                  unknown, b.getI64IntegerAttr(64)));
     };
     allocate({dynamic, shape[1], blocks, 2});
     allocate({dynamic, shape[1], blocks});
