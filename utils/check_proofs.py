@@ -218,7 +218,8 @@ def by_level(bound, group):
     tops = np.where(is_none, -INF, tiles).max(1, keepdims=True)
     some = tiles[:, : 16 * max(4 // group, 1)]
     apart = tops - some.min(1, keepdims=True)
-    step = np.log(2) / 8 * 2 ** sum(apart > 28 * 2**i for i in range(3))
+    reach = 255 / 8 * np.log(2)
+    step = np.log(2) / 8 * 2 ** sum(apart > most for most in (28, 2 * reach, 4 * reach))
     levels = np.clip(np.floor((tops - tiles) / step - 0.01), 0, 255)
     return np.where(tops < INF, tops - levels * step, INF).reshape(-1)[: bound.size]
 

@@ -68,10 +68,9 @@ public:
   AttendBest(const BestTokens &best, ScheduleAttr schedule,
              const ScheduleTarget &target, WarpBuilder &b)
       : op(best.attend), pick(best.pick),
-        scan(best.score, b, getRows(best, schedule)),
-        b(b), best(best), group(best.group), valueDim(best.valueDim),
-        numSlots(best.numSlots), budget(best.budget),
-        schedule(schedule), warps(schedule.getWarps()),
+        scan(best.score, b, getRows(best, schedule)), b(b), best(best),
+        group(best.group), valueDim(best.valueDim), numSlots(best.numSlots),
+        budget(best.budget), schedule(schedule), warps(schedule.getWarps()),
         blocks(schedule.getCluster()),
         memory(best.getMemory(warps, blocks,
                               getSharedBytes(target, schedule.getBlocks()))),
@@ -191,9 +190,8 @@ SmallVector<Value> AttendBest::allocateResults() {
 }
 
 Value AttendBest::allocateLogits() {
-  auto type =
-      MemRefType::get({ShapedType::kDynamic, scan.numKvHeads, group, numSlots},
-                      b.getF32Type());
+  auto type = MemRefType::get(
+      {ShapedType::kDynamic, scan.numKvHeads, group, numSlots}, b.getF32Type());
   return memref::AllocOp::create(b, type, getNumRows(),
                                  b.getI64IntegerAttr(64));
 }
@@ -627,10 +625,9 @@ LogicalResult vashista::launchAttendBest(AttendOp op,
   for (const ScheduleVersion &version : versions)
     if (!logits && make(version.schedule).needsLogits())
       logits = make(version.schedule).allocateLogits();
-  launchVersion(b, make(versions.front().schedule).getNumRows(), best->kvHeads,
-                versions, [&](ScheduleAttr schedule) {
-                  make(schedule).launch(results, logits);
-                });
+  launchVersion(
+      b, make(versions.front().schedule).getNumRows(), best->kvHeads, versions,
+      [&](ScheduleAttr schedule) { make(schedule).launch(results, logits); });
   rewriter.replaceOp(op, toTensors(b, results, op->getResultTypes()));
   rewriter.eraseOp(best->pick);
   rewriter.eraseOp(best->score);

@@ -78,8 +78,8 @@ int64_t BlockPick::getSharedBytes(PickOp op, int64_t warps) {
 
 BlockPick::BlockPick(PickOp op, WarpBuilder &b, const PagesOfPick &of,
                      int64_t warps, const Memory &memory)
-    : op(op), b(b), of(of), words(getNumWords(op, warps)),
-      group(getGroup(op)), warps(warps), threads(warps * kWarp), memory(memory),
+    : op(op), b(b), of(of), words(getNumWords(op, warps)), group(getGroup(op)),
+      warps(warps), threads(warps * kWarp), memory(memory),
       thread(b.threadId()), warp(b.divU(thread, b.index(kWarp))),
       lane(b.remU(thread, b.index(kWarp))),
       best(b, warps, /*own=*/kWarp, memory.counters, memory.perWarp,

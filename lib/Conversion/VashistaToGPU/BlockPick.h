@@ -33,8 +33,8 @@ class BlockPick {
 public:
   using Value = mlir::Value;
 
-  /// Whether a pick of so many pages may be done so, by so many warps. Of a number
-  /// that is not known, it is found as it is done.
+  /// Whether a pick of so many pages may be done so, by so many warps. Of a
+  /// number that is not known, it is found as it is done.
   static bool isPossible(PickOp op, int64_t warps);
 
   /// Memory of a block that has nothing else to do with it.

@@ -88,9 +88,8 @@ int64_t PickLauncher::getOwnOfFew(PickOp op, int64_t warps,
 
 PickLauncher::PickLauncher(PickOp op, ScheduleAttr schedule,
                            const ScanFindings &findings, WarpBuilder &b)
-    : op(op), b(b), schedule(schedule),
-      clusterBlocks(schedule.getCluster()), warps(schedule.getWarps()),
-      threads(warps * kWarp),
+    : op(op), b(b), schedule(schedule), clusterBlocks(schedule.getCluster()),
+      warps(schedule.getWarps()), threads(warps * kWarp),
       group(cast<RankedTensorType>(op.getScores().getType()).getDimSize(1) /
             op.getKvHeads()),
       unit(op.getUnit() == SlotUnit::pages ? op.getPageSize() : 1),

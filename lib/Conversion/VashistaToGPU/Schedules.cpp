@@ -133,8 +133,8 @@ static int64_t getPower(const ScheduleTarget &target) {
 
 /// How many clusters run at once, each block of which has a multiprocessor.
 /// Those of a cluster are neighbours, of whom there are not multiples of four
-/// and eight everywhere: of an H200's 132 there is room for 31 clusters of 4, or
-/// 15 of 8. One that has to wait takes as long as all others.
+/// and eight everywhere: of an H200's 132 there is room for 31 clusters of 4,
+/// or 15 of 8. One that has to wait takes as long as all others.
 static int64_t getMostClusters(const ScheduleTarget &target, int64_t blocks) {
   return blocks > 2 ? (getPower(target) - 1) / blocks
                     : target.multiprocessors / blocks;
@@ -360,9 +360,9 @@ static Draft makeDraft(BestTokens best, ScheduleAttr written, int64_t groups,
     int64_t room = getRoom(warps);
     return best.getMemory(warps, draft.cluster, room).bytes <= room;
   };
-  int64_t warps = groups > getMostOfWide(target)       ? 4
-                  : draft.cluster > 1 && !best.route   ? 8
-                                                       : 16;
+  int64_t warps = groups > getMostOfWide(target)     ? 4
+                  : draft.cluster > 1 && !best.route ? 8
+                                                     : 16;
   int64_t slots = best.numSlots;
   if (best.route)
     slots = std::max(slots, best.route->numPages);
@@ -399,7 +399,8 @@ vashista::getVersions(const BestTokens &best, const ScheduleTarget &target) {
     return {{own, kAny}};
   SmallVector<ScheduleVersion> versions = {
       {own, getMostClusters(target, own.getCluster())}};
-  for (int64_t most : {getMostClusters(target, 2), getMostOfWide(target), kAny}) {
+  for (int64_t most :
+       {getMostClusters(target, 2), getMostOfWide(target), kAny}) {
     Draft draft = makeDraft(best, nullptr, most, target);
     if (most > versions.back().mostGroups && draft.isPossible())
       versions.push_back({draft.get(op.getContext()), most});

@@ -55,8 +55,8 @@ llvm::SmallVector<ScheduleVersion> getVersions(PickOp op,
                                                const ScheduleTarget &target);
 llvm::SmallVector<ScheduleVersion> getVersions(const BestTokens &best,
                                                const ScheduleTarget &target);
-/// Has the host make one of the launches that `launch` makes of versions, by the
-/// rows that there are.
+/// Has the host make one of the launches that `launch` makes of versions, by
+/// the rows that there are.
 void launchVersion(KernelBuilder &b, mlir::Value rows, int64_t kvHeads,
                    llvm::ArrayRef<ScheduleVersion> versions,
                    llvm::function_ref<void(ScheduleAttr)> launch);

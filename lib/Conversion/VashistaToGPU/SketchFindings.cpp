@@ -20,6 +20,8 @@
 #include "PageNorms.h"
 #include "SketchScan.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace vashista;
 
@@ -99,10 +101,16 @@ Value SketchScan::findExponent(Value top, ArrayRef<Value> some, bool areWhole) {
   if (!areOfOneHead())
     for (int64_t mask : getHeadMasks())
       lowest = b.minNumber(lowest, b.shuffleXor(lowest, mask));
+  // Of most tiles what lies a little deeper than levels do does not matter, but
+  // it does where they begin with a key far above all others, of no mass.
+  constexpr double reach = M_LN2 * ScanFindings::kLowest / // nats of levels
+                           ScanFindings::kLevelsOfBit;
+  constexpr std::array<double, 3> most = {ScanFindings::kMostApart, 2 * reach,
+                                          4 * reach};
   Value apart = b.subF(top, lowest), exponent = b.i32(0);
   for (int64_t i = 1; i <= 3; ++i) {
-    float most = ScanFindings::kMostApart * static_cast<float>(1 << (i - 1));
-    Value isMore = b.compare(CmpFPredicate::OGT, apart, b.f32(most));
+    Value isMore = b.compare(CmpFPredicate::OGT, apart,
+                             b.f32(static_cast<float>(most[i - 1])));
     if (areOfOneHead())
       isMore = b.compare(CmpIPredicate::ne, b.ballot(isMore), b.i32(0));
     exponent = b.select(isMore, b.i32(i), exponent);

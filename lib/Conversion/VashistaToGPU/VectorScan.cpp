@@ -588,8 +588,8 @@ LogicalResult vashista::launchVectorScan(ScoreOp op, Findings &findings,
     auto shape = cast<MemRefType>(written[0].getType()).getShape();
     constexpr int64_t dynamic = ShapedType::kDynamic;
     bool areKnown = !ShapedType::isDynamic(shape[2]);
-    int64_t blocks = areKnown ? llvm::divideCeil(shape[2], VectorScan::kBlock)
-                              : dynamic;
+    int64_t blocks =
+        areKnown ? llvm::divideCeil(shape[2], VectorScan::kBlock) : dynamic;
     SmallVector<Value> unknown = {b.dim(written[0], 0)};
     if (!areKnown)
       unknown.push_back(b.createOrFold<arith::CeilDivUIOp>(
