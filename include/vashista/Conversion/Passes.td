@@ -387,10 +387,11 @@ def VashistaFuseLaunchesPass
         args(%tau : memref<f32>, %counters : memref<i32>)
     ```
 
-    A launch is taken up if its kernel has up to 8 blocks in a row, whose threads
-    share nothing and wait for nobody, if the one before it has as many blocks and
-    threads, of sizes that are all known, and if neither writes a buffer that the
-    other uses. Nothing that touches memory may lie between them, and nobody else may
+    A launch is taken up if its kernel has up to 8 blocks in a row, or of rows that
+    are not known a block or less of threads for each, which share nothing and wait
+    for nobody; if the one before it has as many blocks, as it has where one of its
+    sizes is the rows and others are known, and as many threads; and if neither
+    writes a buffer that the other uses. Nothing that touches memory may lie between them, and nobody else may
     launch either kernel. All other launches are as they were.
 
     **Preconditions.** Arguments of a function that a kernel writes do not overlap

@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../HostInterface/Workspace.h"
 #include "KernelArguments.h"
 #include "vashista/Conversion/Passes.h"
 
@@ -41,12 +42,13 @@ struct Bytes {
   std::optional<int64_t> begin, end;
 
   /// Whether the buffer is one of its own: an argument of a function, none of
-  /// which overlap, or memory that is made.
+  /// which overlap, memory that is made, or a part of a workspace.
   bool isOwn() const {
     if (auto argument = dyn_cast<BlockArgument>(buffer))
       return argument.getOwner()->isEntryBlock() &&
              isa<FunctionOpInterface>(argument.getOwner()->getParentOp());
-    return buffer.getDefiningOp<memref::AllocOp>() != nullptr;
+    Operation *maker = buffer.getDefiningOp();
+    return isa<memref::AllocOp>(maker) || maker->hasAttr(kIsApart);
   }
   bool overlaps(const Bytes &other) const {
     if (buffer != other.buffer)
@@ -56,11 +58,12 @@ struct Bytes {
   }
 };
 
-/// A launch of a kernel that nobody else launches, of known sizes.
+/// A launch of a kernel that nobody else launches, in rows of threads.
 struct Launch {
   gpu::LaunchFuncOp op;
   gpu::GPUFuncOp kernel;
-  int64_t blocks, threads;
+  std::optional<int64_t> blocks; // where that is known
+  int64_t threads;
 };
 
 } // namespace
@@ -71,6 +74,8 @@ static Bytes findBytes(Value pointer) {
   while (Operation *op = bytes.buffer.getDefiningOp()) {
     if (auto metadata = dyn_cast<memref::ExtractStridedMetadataOp>(op)) {
       bytes = {metadata.getSource(), {}, {}};
+    } else if (op->hasAttr(kIsApart)) {
+      break;
     } else if (auto view = dyn_cast<memref::ViewOp>(op)) {
       // Of a workspace, where it lies.
       bytes = {view.getSource(), {}, {}};
@@ -128,9 +133,10 @@ static std::optional<Launch> getLaunch(gpu::LaunchFuncOp op,
                   block = op.getBlockSizeOperandValues();
   for (Value size : {grid.x, grid.y, grid.z}) {
     std::optional<int64_t> known = getConstantIntValue(size);
-    if (!known)
-      return std::nullopt;
-    launch.blocks *= *known;
+    if (launch.blocks && known)
+      *launch.blocks *= *known;
+    else
+      launch.blocks.reset();
   }
   std::optional<int64_t> threads = getConstantIntValue(block.x);
   if (!threads || !isConstantIntValue(block.y, 1) ||
@@ -164,6 +170,36 @@ static bool areIndependentThreads(Launch launch) {
   return !result.wasInterrupted();
 }
 
+/// Whether a kernel has as many blocks as another one, which are few.
+static bool hasBlocksFor(Launch into, Launch from) {
+  if (from.blocks)
+    return into.blocks && *from.blocks <= kMostBlocks &&
+           *from.blocks <= *into.blocks;
+  // So many threads for each row, and no more than a block has: there are as
+  // many blocks as rows, or more.
+  auto blocks = from.op.getGridSizeX().getDefiningOp<arith::CeilDivUIOp>();
+  std::optional<int64_t> ofBlock;
+  if (!blocks || !(ofBlock = getConstantIntValue(blocks.getRhs())))
+    return false;
+  Value rows = blocks.getLhs();
+  if (auto threads = rows.getDefiningOp<arith::MulIOp>()) {
+    std::optional<int64_t> ofRow = getConstantIntValue(threads.getRhs());
+    if (!ofRow || *ofRow < 0 || *ofRow > *ofBlock)
+      return false;
+    rows = threads.getLhs();
+  }
+  gpu::KernelDim3 grid = into.op.getGridSizeOperandValues();
+  unsigned numRows = 0;
+  for (Value size : {grid.x, grid.y, grid.z}) {
+    std::optional<int64_t> known = getConstantIntValue(size);
+    if (size == rows)
+      ++numRows;
+    else if (!known || *known < 1)
+      return false;
+  }
+  return numRows > 0;
+}
+
 /// Has the first blocks of a kernel do what all of another's do, first.
 static void takeUp(Launch into, Launch from) {
   gpu::GPUFuncOp kernel = into.kernel;
@@ -179,6 +215,14 @@ static void takeUp(Launch into, Launch from) {
                                 from.kernel.getArgAttrDict(i), loc);
     mapping.map(argument, kernel.getArgument(at));
   }
+  Value numBlocks;
+  if (!from.blocks) {
+    Value size = from.op.getGridSizeX();
+    launch.getKernelOperandsMutable().append(size);
+    unsigned at = kernel.getNumArguments();
+    (void)kernel.insertArgument(at, size.getType(), DictionaryAttr(), loc);
+    numBlocks = kernel.getArgument(at);
+  }
 
   auto b = ImplicitLocOpBuilder::atBlockBegin(loc, &kernel.getBody().front());
   // Of all blocks, those along x first.
@@ -189,12 +233,15 @@ static void takeUp(Launch into, Launch from) {
                                   gpu::BlockIdOp::create(b, dimension));
   }
   Value thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
-  auto isBelow = [&](Value x, int64_t end) -> Value {
-    return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, x,
-                                 arith::ConstantIndexOp::create(b, end));
+  auto index = [&](int64_t value) -> Value {
+    return arith::ConstantIndexOp::create(b, value);
   };
-  Value isThere = arith::AndIOp::create(b, isBelow(block, from.blocks),
-                                        isBelow(thread, from.threads));
+  auto isBelow = [&](Value x, Value end) -> Value {
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, x, end);
+  };
+  Value blocks = from.blocks ? index(*from.blocks) : numBlocks;
+  Value isThere = arith::AndIOp::create(
+      b, isBelow(block, blocks), isBelow(thread, index(from.threads)));
   auto guarded = scf::IfOp::create(b, isThere, /*withElseRegion=*/false);
   b.setInsertionPoint(guarded.thenYield());
   Value zero = arith::ConstantIndexOp::create(b, 0);
@@ -257,8 +304,8 @@ private:
                           into = getLaunch(other, users);
     if (!from || !into || !areIndependentThreads(*from) ||
         from->kernel->getParentOp() != into->kernel->getParentOp() ||
-        from->blocks > kMostBlocks || from->blocks > into->blocks ||
-        from->threads > into->threads || !areIndependent(*into, *from))
+        !hasBlocksFor(*into, *from) || from->threads > into->threads ||
+        !areIndependent(*into, *from))
       return;
     takeUp(*into, *from);
     ++numFused;

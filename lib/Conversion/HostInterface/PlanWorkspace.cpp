@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Workspace.h"
 #include "vashista/Conversion/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -181,6 +182,7 @@ LogicalResult Planner::place(memref::AllocOp alloc) {
 
   Value view = memref::ViewOp::create(b, type, workspace, offset,
                                       alloc.getDynamicSizes());
+  view.getDefiningOp()->setAttr(kIsApart, b.getUnitAttr());
   alloc.replaceAllUsesWith(view);
   alloc.erase();
   return success();

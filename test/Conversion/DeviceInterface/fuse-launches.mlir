@@ -206,3 +206,109 @@ module attributes {gpu.container_module} {
     gpu.func @reads_too(%a: memref<f32> {llvm.readonly}) kernel { gpu.return }
   }
 }
+
+// -----
+
+// Of rows that are not known there are as many blocks as rows, or more, where
+// each has no more threads than a block. Parts of a workspace that are told to be
+// apart may lie anywhere.
+// CHECK-LABEL: func.func @rows(
+// CHECK-SAME: %[[ROWS:[a-z0-9]+]]: index
+// CHECK: %[[BLOCKS:.*]] = arith.ceildivui
+// CHECK: gpu.launch_func @kernels::@pick blocks in (%[[ROWS]], %c4, %c2) threads in (%c256, %c1, %c1) args(%{{.*}} : memref<f32>, %{{.*}} : memref<i32>, %[[BLOCKS]] : index)
+// CHECK-NOT: gpu.launch_func
+// CHECK: return
+// CHECK: gpu.func @pick(%{{.*}}: memref<f32>, %[[COUNTERS:.*]]: memref<i32>, %[[NUMBER:.*]]: index) kernel
+// CHECK: arith.addi
+// CHECK: %[[BLOCK:.*]] = arith.addi
+// CHECK: %[[BLOCK_IS:.*]] = arith.cmpi ult, %[[BLOCK]], %[[NUMBER]]
+// CHECK: %[[THREAD_IS:.*]] = arith.cmpi ult, %{{.*}}, %c128
+// CHECK: %[[IS:.*]] = arith.andi %[[BLOCK_IS]], %[[THREAD_IS]]
+// CHECK: scf.if %[[IS]] {
+// CHECK:   memref.store %{{.*}}, %[[COUNTERS]][]
+module attributes {gpu.container_module} {
+  func.func @rows(%rows: index, %shift: index, %workspace: memref<?xi8>) {
+    %c1 = arith.constant 1 : index
+    %c2 = arith.constant 2 : index
+    %c4 = arith.constant 4 : index
+    %c8 = arith.constant 8 : index
+    %c128 = arith.constant 128 : index
+    %c256 = arith.constant 256 : index
+    %tails = memref.view %workspace[%rows][%rows] {vashista.is_apart}
+        : memref<?xi8> to memref<?xf32>
+    %base, %offset, %size, %stride = memref.extract_strided_metadata %tails
+        : memref<?xf32> -> memref<f32>, index, index, index
+    gpu.launch_func @kernels::@pick blocks in (%rows, %c4, %c2)
+        threads in (%c256, %c1, %c1) args(%base : memref<f32>)
+    %counters = memref.view %workspace[%shift][%rows] {vashista.is_apart}
+        : memref<?xi8> to memref<?xi32>
+    %base_0, %offset_0, %size_0, %stride_0 = memref.extract_strided_metadata
+        %counters : memref<?xi32> -> memref<i32>, index, index, index
+    %threads = arith.muli %rows, %c8 : index
+    %blocks = arith.ceildivui %threads, %c128 : index
+    gpu.launch_func @kernels::@fill blocks in (%blocks, %c1, %c1)
+        threads in (%c128, %c1, %c1) args(%base_0 : memref<i32>)
+    return
+  }
+  gpu.module @kernels {
+    gpu.func @pick(%tails: memref<f32>) kernel { gpu.return }
+    gpu.func @fill(%counters: memref<i32>) kernel {
+      %zero = arith.constant 0 : i32
+      memref.store %zero, %counters[] : memref<i32>
+      gpu.return
+    }
+  }
+}
+
+// -----
+
+// Not so: of other rows; of more threads for each than a block has; beside sizes
+// that may be 0; of parts that nobody says are apart.
+// CHECK-LABEL: func.func @other_rows(
+// CHECK-COUNT-8: gpu.launch_func
+module attributes {gpu.container_module} {
+  func.func @other_rows(%rows: index, %others: index, %a: memref<f32>,
+                        %b: memref<f32>, %workspace: memref<?xi8>) {
+    %c1 = arith.constant 1 : index
+    %c8 = arith.constant 8 : index
+    %c32 = arith.constant 32 : index
+    %c256 = arith.constant 256 : index
+    %threads = arith.muli %rows, %c8 : index
+    %blocks = arith.ceildivui %threads, %c32 : index
+    %many = arith.muli %rows, %c256 : index
+    %more = arith.ceildivui %many, %c32 : index
+    gpu.launch_func @kernels::@k0 blocks in (%others, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%a : memref<f32>)
+    gpu.launch_func @kernels::@k1 blocks in (%blocks, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%b : memref<f32>)
+    gpu.launch_func @kernels::@k2 blocks in (%rows, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%a : memref<f32>)
+    gpu.launch_func @kernels::@k3 blocks in (%more, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%b : memref<f32>)
+    gpu.launch_func @kernels::@k4 blocks in (%rows, %others, %c1)
+        threads in (%c256, %c1, %c1) args(%a : memref<f32>)
+    gpu.launch_func @kernels::@k5 blocks in (%blocks, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%b : memref<f32>)
+    %x = memref.view %workspace[%rows][%rows] : memref<?xi8> to memref<?xf32>
+    %base, %offset, %size, %stride = memref.extract_strided_metadata %x
+        : memref<?xf32> -> memref<f32>, index, index, index
+    gpu.launch_func @kernels::@k6 blocks in (%rows, %c1, %c1)
+        threads in (%c256, %c1, %c1) args(%base : memref<f32>)
+    %y = memref.view %workspace[%others][%rows] : memref<?xi8> to memref<?xf32>
+    %base_0, %offset_0, %size_0, %stride_0 = memref.extract_strided_metadata %y
+        : memref<?xf32> -> memref<f32>, index, index, index
+    gpu.launch_func @kernels::@k7 blocks in (%blocks, %c1, %c1)
+        threads in (%c32, %c1, %c1) args(%base_0 : memref<f32>)
+    return
+  }
+  gpu.module @kernels {
+    gpu.func @k0(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k1(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k2(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k3(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k4(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k5(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k6(%a: memref<f32>) kernel { gpu.return }
+    gpu.func @k7(%a: memref<f32>) kernel { gpu.return }
+  }
+}

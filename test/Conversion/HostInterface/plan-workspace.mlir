@@ -12,8 +12,8 @@
 // CHECK: %[[P:.*]] = memref.extract_aligned_pointer_as_index %[[W]]
 // CHECK: %[[SOME:.*]] = arith.cmpi ne, %[[P]], %c0
 // CHECK: scf.if %[[SOME]] {
-// CHECK:   memref.view %[[W]][%c0][%[[N]]] : memref<?xi8> to memref<?x3xf16>
-// CHECK:   memref.view %[[W]][%{{.*}}][] : memref<?xi8> to memref<5xi1>
+// CHECK:   memref.view %[[W]][%c0][%[[N]]] {vashista.is_apart} : memref<?xi8> to memref<?x3xf16>
+// CHECK:   memref.view %[[W]][%{{.*}}][] {vashista.is_apart} : memref<?xi8> to memref<5xi1>
 // CHECK-NOT: memref.alloc
 // CHECK:   memref.dealloc %[[W]]
 // CHECK: }
@@ -40,7 +40,7 @@ func.func @places(%a: memref<?x8xf32>, %z: f16, %b: i1) {
 // CHECK:   %[[ROW:.*]] = arith.muli %[[I]], %c2
 // CHECK:   %[[NUMBER:.*]] = arith.addi %[[ROW]], %[[J]]
 // CHECK:   %[[OFFSET:.*]] = arith.muli %[[NUMBER]], %[[EACH]]
-// CHECK:   memref.view %{{.*}}[%[[OFFSET]]][%[[N]]] : memref<?xi8> to memref<?xf32>
+// CHECK:   memref.view %{{.*}}[%[[OFFSET]]][%[[N]]] {vashista.is_apart} : memref<?xi8> to memref<?xf32>
 func.func @iterations(%a: memref<?x8xf32>, %z: f32) {
   %c0 = arith.constant 0 : index
   %n = memref.dim %a, %c0 : memref<?x8xf32>
