@@ -41,13 +41,17 @@ BETWEEN = ("scores", "page norms")
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A decode step: sequences, KV heads, query heads of each, tokens; bf16."""
+    """A decode step: sequences, KV heads, query heads of each, tokens; bf16.
+
+    is_any: it is compiled for any number of sequences and of pages, as servers do.
+    """
 
     batch: int
     kv_heads: int
     group: int
     context: int
     dim: int = 128
+    is_any: bool = False
 
     @property
     def heads(self) -> int:
@@ -62,22 +66,27 @@ class Shape:
     def name(self) -> str:
         tokens = self.context
         text = f"{tokens // 1024}k" if tokens % 1024 == 0 else str(tokens)
-        return f"{self.batch}x{self.kv_heads}x{self.group}x{text}"
+        mark = "-any" if self.is_any else ""
+        return f"{self.batch}x{self.kv_heads}x{self.group}x{text}{mark}"
 
     def __str__(self) -> str:
-        return f"{self.batch}, {self.kv_heads}, {self.group}, {self.context:,}"
+        mark = ", any" if self.is_any else ""
+        return f"{self.batch}, {self.kv_heads}, {self.group}, {self.context:,}{mark}"
 
 
 def parse(text: str) -> Shape:
-    """Of "8x8x4x128k": sequences, KV heads, query heads of each, tokens."""
-    found = re.fullmatch(r"(\d+)x(\d+)x(\d+)x(\d+)(k?)", text)
+    """Of "8x8x4x128k": sequences, KV heads, query heads of each, tokens; "-any" behind
+    it: compiled for any number of sequences and pages."""
+    found = re.fullmatch(r"(\d+)x(\d+)x(\d+)x(\d+)(k?)(-any)?", text)
     if not found or not all(map(int, found.groups()[:4])):
         raise ValueError(
-            "expected a shape BxHkvxGxT as in 8x8x4x128k, or a pattern of some of "
+            "expected a shape BxHkvxGxT as in 8x8x4x128k or, compiled for any number of "
+            "sequences and pages, 8x8x4x128k-any, or a pattern of some of "
             f"{', '.join(s.name for s in SHAPES)}; got '{text}'"
         )
     batch, kv_heads, group, tokens = map(int, found.groups()[:4])
-    return Shape(batch, kv_heads, group, tokens * (1024 if found[5] else 1))
+    tokens *= 1024 if found[5] else 1
+    return Shape(batch, kv_heads, group, tokens, is_any=bool(found[6]))
 
 
 #: Those of docs/performance.md, and grouped queries at a batch of 16.
@@ -127,15 +136,18 @@ def spec_of(shape: Shape, variant: str) -> AttentionSpec:
         options["summary"] = variant
     return AttentionSpec(
         shape.heads, shape.kv_heads, shape.dim, scale=shape.dim**-0.5,
-        page_size=PAGE, batch=shape.batch, **options,
+        page_size=PAGE, batch=None if shape.is_any else shape.batch, **options,
     )  # fmt: skip
 
 
 def text_of(shape: Shape, variant: str) -> str:
-    """The module of a step, its sizes written out but for that of the pool."""
+    """The module of a step, its sizes written out but for that of the pool, or for any
+    number of sequences and pages."""
     text = spec_of(shape, variant).text
     parts = re.findall(r"func\.func @\w+\(.*?\n}\n", text, re.DOTALL)
     text = "\n".join(p for p in parts if "@append(" not in p)
+    if shape.is_any:
+        return text
     table = f"tensor<{shape.batch}x?xi32>"
     if table not in text:
         raise AssertionError(f"no {table} in\n{text}")

@@ -62,7 +62,7 @@ def parser_of() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--shapes", help="as 16x32x1x*,1x8x4x8k; default: all of the tables")
+    add("--shapes", help="as 16x32x1x*,1x8x4x8k-any; default: all of the tables")
     add("--steps", default=",".join(OURS), help=f"of ours; default: {','.join(OURS)}")
     add("--peers", default=",".join(PEERS), help=f"default: {','.join(PEERS)}")
     add("--skip-peers", action="store_true", help="none")

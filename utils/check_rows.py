@@ -25,9 +25,9 @@ from judge_cases import judge_all
 from vashista import AttentionSpec, Policy, Sketch
 from vashista._memory import NumpyMemory
 
-# Of two KV heads, on 132 multiprocessors: clusters of 8, 4 or 2 blocks, blocks that have
-# one each, or share them.
-ROWS = (1, 7, 8, 15, 16, 33, 34, 66, 67, 131, 132, 150)
+# Groups, rows times KV heads, that 132 multiprocessors have room for at once: in
+# clusters of 8, 4 and 2 blocks, of a block each, and twice as many.
+GROUPS = (15, 31, 66, 132, 263)
 ALONE = 12  # rows that are also called alone
 TOLERANCE = 0.5
 SLACK = 1e-3  # of a mass: keys and weights are f16
@@ -37,15 +37,23 @@ NEAR = 2e-2  # of outputs: the least of what is picked may be another one
 def draw():
     for heads, summary in (((8, 2), "mean"), ((2, 2), "mean_std"), ((24, 2), "mean")):
         yield {"heads": heads, "summary": summary}
+    # Whose clusters have 4 and 2 blocks at most; and whose scores no block has room
+    # for.
+    yield {"heads": (32, 16), "summary": "mean"}
+    yield {"heads": (40, 40), "summary": "mean"}
+    yield {"heads": (32, 2), "summary": "mean", "pages": 128}
     for heads, bits in (((8, 2), 5), ((2, 2), 4), ((6, 2), 4), ((16, 2), 4)):
         yield {"heads": heads, "bits": bits}
+    for heads in ((32, 16), (40, 40), (100, 100)):
+        yield {"heads": heads, "bits": 4}
     yield {"heads": (8, 2), "bits": 4, "moments": True}
 
 
 def spec_of(case, dense=False):
     options = {}
     if not dense and "summary" in case:
-        options["policy"] = Policy(pages=64, candidates=128, sinks=4, window=64)
+        pages = case.get("pages", 64)
+        options["policy"] = Policy(pages=pages, candidates=128, sinks=4, window=64)
         options["summary"] = case["summary"]
     elif not dense:
         options["policy"] = Policy.certified(
@@ -90,7 +98,8 @@ def judge(case, entries, number, rng):
     pages = -(-lens.max() // size) + 1
     table = rng.permutation(batch * pages).astype(np.int32).reshape(batch, pages)
     k, v = rng.standard_normal((2, batch * pages, kv, size, dim)).astype(np.float16)
-    sequences = np.arange(max(ROWS), dtype=np.int32) % batch
+    counts = sorted({1, *(max(n // kv + more, 1) for n in GROUPS for more in (0, 1))})
+    sequences = np.arange(counts[-1], dtype=np.int32) % batch
     q = 3 * rng.standard_normal((len(sequences), spec.heads, dim))
     q = q.astype(np.float16)
     arrays = {"k": k, "v": v, "table": table, "lens": lens}
@@ -107,8 +116,10 @@ def judge(case, entries, number, rng):
     every = np.arange(len(sequences))
     (whole, whole_lse), _ = run("dense", every)
     some = np.sort(rng.permutation(len(every))[:ALONE])
+    if spec.policy.is_certified:
+        some = some[:0]
     alone = {row: run("decode", every[row : row + 1])[0] for row in some}
-    for count in ROWS:
+    for count in counts:
         found, is_same = run("decode", every[:count])
         if not is_same:
             yield f"{count} rows: another result when repeated"

@@ -48,6 +48,9 @@ class ShapeTest(unittest.TestCase):
         for shape in _shapes.SHAPES:
             self.assertEqual(_shapes.parse(shape.name), shape)
         self.assertEqual(_shapes.parse("2x3x4x100"), Shape(2, 3, 4, 100))
+        of_any = _shapes.parse("2x3x4x1k-any")
+        self.assertEqual(of_any, Shape(2, 3, 4, 1024, is_any=True))
+        self.assertEqual(_shapes.parse(of_any.name), of_any)
         self.assertEqual(LARGE.name, "16x32x1x128k")
         self.assertEqual((LARGE.heads, LARGE.pages), (512 // 16, 8192))
         for text in ("16x32", "0x1x1x8k", "8,8", "*x9x*"):

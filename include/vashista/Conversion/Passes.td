@@ -188,10 +188,10 @@ def ConvertVashistaToGPUPass
 
     How a kernel is laid out is what the `schedule` of its op says, which is chosen
     as by `vashista-assign-schedule` where it is not there. One that a kernel cannot
-    have is an error. Where rows are not known, a cluster of a first `pick`, or of
-    an attention to the best tokens, has as many blocks as its schedule says only if
-    the groups of the rows that a launch brings have room for so many at once; there
-    are kernels with fewer for more groups, of which the host launches one.
+    have is an error. Where rows are not known, the schedule that is chosen of a first
+    `pick`, or of an attention to the best tokens of pages that others have picked,
+    is for one row, or as many as its clusters have room for at once. There are
+    kernels of smaller clusters for more, of which the host launches one.
 
     Other ops stay: the conversions to linalg and vectors and
     `vashista-outline-kernels` have a kernel of one thread per task for each.

@@ -240,8 +240,8 @@ static void takeUp(Launch into, Launch from) {
     return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, x, end);
   };
   Value blocks = from.blocks ? index(*from.blocks) : numBlocks;
-  Value isThere = arith::AndIOp::create(
-      b, isBelow(block, blocks), isBelow(thread, index(from.threads)));
+  Value isThere = arith::AndIOp::create(b, isBelow(block, blocks),
+                                        isBelow(thread, index(from.threads)));
   auto guarded = scf::IfOp::create(b, isThere, /*withElseRegion=*/false);
   b.setInsertionPoint(guarded.thenYield());
   Value zero = arith::ConstantIndexOp::create(b, 0);

@@ -72,7 +72,9 @@ public:
   struct Buffers {
     llvm::SmallVector<Value> read, results;
     llvm::SmallVector<Value> written; // results, too
-    bool areTold; // whether they have what blocks of a cluster tell each other
+    // Whether there are `open`, `picked`, and what blocks of a cluster tell
+    // each other.
+    bool areOpen = false, arePicked = false, areTold = false;
   };
   /// `its`: what the pick before leaves, or what this one leaves for the pick
   /// that follows.
@@ -123,8 +125,8 @@ private:
     Value isThere, isOpen, isAlways;
   };
 
-  void emit(llvm::ArrayRef<Value> values, const PickFindings &its, bool areTold,
-            llvm::ArrayRef<Value> shared);
+  void emit(llvm::ArrayRef<Value> values, const PickFindings &its,
+            const Buffers &buffers, llvm::ArrayRef<Value> shared);
   void pick();
   /// Whether the tails of the pick before prove the group, as they are.
   Value isProvedBefore();
@@ -280,8 +282,8 @@ private:
   bool countsTileTops();
   void countTileTops(llvm::ArrayRef<CountedHead> heads);
   /// One chunk in 2^this is the sample, i32, which is counted as so many, but
-  /// for the highest of each tile: 0, or one of these, of some slots or of many.
-  /// Null if always all are counted.
+  /// for the highest of each tile: 0, or one of these, of some slots or of
+  /// many. Null if always all are counted.
   static constexpr int64_t kShift = 2, kShiftOfMany = 3;
   Value getSampleShift();
   /// As markNeeded, for levels. Where what is needed may be over the budget,
@@ -676,10 +678,11 @@ private:
   Value depths;
   static constexpr int64_t kKept = 2 * kBins + 4;
   Value ids, counts, tails;
-  Value open;    // [R, Hkv, words] i32: bits of slots that can be picked
-  Value picked;  // [R, Hkv, words, 2] i32: that are, and that may be as well
-  Value told;    // [R, Hkv, blocks, kAllTold] i32, or of one block [kAllTold]
-  Value between; // [R, Hkv, blocks, kRankBins] i32
+  Value open;   // [R, Hkv, words] i32: bits of slots that can be picked
+  Value picked; // [R, Hkv, words, 2] i32: that are, and that may be as well
+  // Of the blocks of a cluster, or of a larger one: [R, Hkv, blocks, kAllTold],
+  // or of one block [kAllTold]; and [R, Hkv, blocks, numBins]. i32
+  Value told, between;
   // Of the block: bins of masses and rests, of depths, or of ranks,
   // and one of each lane for neither, i32; a number of each warp; for each
   // head: the highest finite bound; how far below it bounds are taken, in nats

@@ -8,7 +8,7 @@
 
 //
 // By what a scan has left of blocks of them (BlockPick.h) or, where that cannot
-// be, or they are few, by PickFew.cpp.
+// be, as of few pages or of more than threads can have, as other slots are.
 //
 //===----------------------------------------------------------------------===//
 

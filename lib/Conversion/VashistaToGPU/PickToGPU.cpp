@@ -185,11 +185,14 @@ PickLauncher::Buffers PickLauncher::allocate(const PickFindings &its) {
     written.push_back(memref::AllocOp::create(
         b, MemRefType::get(shape, element), sizes, b.getI64IntegerAttr(64)));
   };
-  if (hasWords() && !picksFew())
+  buffers.areOpen = hasWords() && !picksFew();
+  if (buffers.areOpen)
     allocate({dynamic, kvHeads, dynamic}, b.getI32Type());
-  if (its.picked && !isFollowing)
+  bool isGiven = its.picked && !isFollowing;
+  buffers.arePicked = isGiven || !picksFew();
+  if (isGiven)
     written.push_back(its.picked);
-  else if (!picksFew())
+  else if (buffers.arePicked)
     allocate({dynamic, kvHeads, dynamic, 2}, b.getI32Type());
   buffers.areTold = clusterBlocks > 1;
   if (buffers.areTold) {
@@ -231,12 +234,12 @@ void PickLauncher::launch(const Buffers &given, const PickFindings &its) {
     llvm::append_range(buffers, BlockPick::getBuffers(op, b, warps));
   b.launch(shape, given.read, given.written, buffers,
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
-             emit(values, its, given.areTold, shared);
+             emit(values, its, given, shared);
            });
 }
 
 void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
-                        bool areTold, ArrayRef<Value> shared) {
+                        const Buffers &buffers, ArrayRef<Value> shared) {
   Given given(values);
   const bool hasDepths = its.depths != nullptr,
              readsBits = hostBefore && its.picked;
@@ -263,10 +266,10 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
     *place = given.take();
   if (!hostBefore)
     depths = given.take(hasDepths);
-  open = given.take(hasWords() && !picksFew());
-  picked = given.take(!picksFew());
-  told = given.take(areTold);
-  between = given.take(areTold);
+  open = given.take(buffers.areOpen);
+  picked = given.take(buffers.arePicked);
+  told = given.take(buffers.areTold);
+  between = given.take(buffers.areTold);
   bins = shared[0];
   massBefore = shared[1];
   restFrom = shared[2];

@@ -388,27 +388,6 @@ static Draft makeDraft(BestTokens best, ScheduleAttr written, int64_t groups,
   return draft;
 }
 
-static constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
-
-SmallVector<ScheduleVersion>
-vashista::getVersions(const BestTokens &best, const ScheduleTarget &target) {
-  AttendOp op = best.attend;
-  ScheduleAttr own = *op.getSchedule();
-  bool isKnown = !getShape(op.getQuery()).isDynamicDim(0);
-  if (isKnown || own.getCluster() == 1 || best.route)
-    return {{own, kAny}};
-  SmallVector<ScheduleVersion> versions = {
-      {own, getMostClusters(target, own.getCluster())}};
-  for (int64_t most :
-       {getMostClusters(target, 2), getMostOfWide(target), kAny}) {
-    Draft draft = makeDraft(best, nullptr, most, target);
-    if (most > versions.back().mostGroups && draft.isPossible())
-      versions.push_back({draft.get(op.getContext()), most});
-  }
-  versions.back().mostGroups = kAny;
-  return versions;
-}
-
 //===----------------------------------------------------------------------===//
 // Scores
 //===----------------------------------------------------------------------===//
@@ -505,16 +484,19 @@ static int64_t chooseWarpsOfFew(PickOp op, bool areMany) {
       PickLauncher::kMostWarps);
 }
 
-static LogicalResult assign(PickOp op, const ScheduleTarget &target) {
+static int64_t getGroups(PickOp op) {
+  return getGroups(getShape(op.getScores()).getDimSize(0), op.getKvHeads());
+}
+
+static Draft makeDraft(PickOp op, ScheduleAttr written, int64_t groups,
+                       const ScheduleTarget &target) {
   constexpr int64_t kMostWarps = PickLauncher::kMostWarps;
-  Draft draft(op.getScheduleAttr());
+  Draft draft(written);
   draft.expectNoFuse();
   draft.expectNoSplits();
   ShapedType scores = getShape(op.getScores());
   int64_t kvHeads = op.getKvHeads(), power = getPower(target);
-  bool isKnown = !scores.isDynamicDim(0);
-  int64_t groups = getGroups(scores.getDimSize(0), kvHeads);
-  bool areMany = isKnown && groups > power;
+  bool areMany = groups > power;
   auto getOwn = [&](int64_t warps, int64_t cluster) {
     return scores.isDynamicDim(2)
                ? 0
@@ -554,43 +536,77 @@ static LogicalResult assign(PickOp op, const ScheduleTarget &target) {
   int64_t blocks = (own > 0 && !areMany ? 1 : 2) * kMostWarps / draft.warps;
   if (own > PickLauncher::kFewOwn)
     blocks /= 2;
-  // No other block waits for its place, of rows that are not known neither
-  // (`getVersions`); of a later round most end at once.
-  bool isAlone = op.getAttended() ? scores.getDimSize(1) > kvHeads
-                                  : (isKnown || draft.cluster > 1) &&
-                                        groups * draft.cluster <= power;
+  // No other block waits for its place; of a later round most end at once.
+  bool isAlone = op.getAttended()
+                     ? scores.getDimSize(1) > kvHeads
+                     : groups <= getMostClusters(target, draft.cluster);
   if (op.getMode() == PickMode::proving && isAlone)
     blocks = 1;
   draft.choose(draft.blocks, std::max<int64_t>(blocks, 1));
-  return draft.assign(op);
+  return draft;
+}
+
+static LogicalResult assign(PickOp op, const ScheduleTarget &target) {
+  return makeDraft(op, op.getScheduleAttr(), getGroups(op), target).assign(op);
+}
+
+//===----------------------------------------------------------------------===//
+// Versions
+//===----------------------------------------------------------------------===//
+
+static constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
+
+/// `own` is for one row, if it is what `make` makes of its groups; what is
+/// written stays, for any.
+static SmallVector<ScheduleVersion>
+makeVersions(ScheduleAttr own, int64_t groups, const ScheduleTarget &target,
+             function_ref<Draft(int64_t groups)> make) {
+  MLIRContext *context = own.getContext();
+  if (make(groups).get(context) != own)
+    return {{own, kAny}};
+  SmallVector<ScheduleVersion> versions = {
+      {own, getMostClusters(target, own.getCluster())}};
+  for (int64_t most : {getMostClusters(target, 2), getMostClusters(target, 1),
+                       getMostOfWide(target), kAny}) {
+    Draft draft = make(most);
+    if (most <= versions.back().mostGroups || !draft.isPossible())
+      continue;
+    ScheduleAttr schedule = draft.get(context);
+    if (schedule == versions.back().schedule)
+      versions.back().mostGroups = most;
+    else
+      versions.push_back({schedule, most});
+  }
+  // Where there is no kernel of smaller clusters, more groups than these have
+  // room for wait.
+  versions.back().mostGroups = kAny;
+  return versions;
+}
+
+SmallVector<ScheduleVersion>
+vashista::getVersions(const BestTokens &best, const ScheduleTarget &target) {
+  AttendOp op = best.attend;
+  ScheduleAttr own = *op.getSchedule();
+  bool isKnown = !getShape(op.getQuery()).isDynamicDim(0);
+  if (isKnown || best.route)
+    return {{own, kAny}};
+  return makeVersions(own, getGroups(best), target, [&](int64_t groups) {
+    return makeDraft(best, nullptr, groups, target);
+  });
 }
 
 SmallVector<ScheduleVersion>
 vashista::getVersions(PickOp op, const ScheduleTarget &target) {
   ScheduleAttr own = *op.getSchedule();
   bool isKnown = !getShape(op.getScores()).isDynamicDim(0);
-  // Of a later round most blocks end at once.
-  if (isKnown || own.getCluster() == 1 || op.getAttended())
+  bool isWhole = own.getCluster() > 1 || op.getMode() == PickMode::proving;
+  // Of few slots one block is enough; of a later round most blocks end at once.
+  if (isKnown || !isWhole || op.getAttended())
     return {{own, kAny}};
-  SmallVector<ScheduleVersion> versions = {
-      {own, getMostClusters(target, own.getCluster())}};
-  Draft draft(own);
-  auto add = [&](int64_t cluster, int64_t blocks, int64_t most) {
-    draft.cluster = cluster;
-    draft.blocks = blocks;
-    if (most > versions.back().mostGroups)
-      versions.push_back({draft.get(op.getContext()), most});
-  };
-  add(2, own.getBlocks(), getMostClusters(target, 2));
-  add(1, own.getBlocks(), target.multiprocessors);
-  add(1, std::max<int64_t>(2 * PickLauncher::kMostWarps / own.getWarps(), 1),
-      kAny);
-  return versions;
+  return makeVersions(own, getGroups(op), target, [&](int64_t groups) {
+    return makeDraft(op, nullptr, groups, target);
+  });
 }
-
-//===----------------------------------------------------------------------===//
-// Versions
-//===----------------------------------------------------------------------===//
 
 void vashista::launchVersion(KernelBuilder &b, Value rows, int64_t kvHeads,
                              ArrayRef<ScheduleVersion> versions,

@@ -9,6 +9,7 @@
 // RUN:   -vashista-assign-schedule=multiprocessors=1024 \
 // RUN:   -convert-vashista-to-gpu=multiprocessors=1024 -canonicalize \
 // RUN:   | FileCheck %s --check-prefix=LARGE
+// Without clusters there are blocks of many warps, and of few.
 // RUN: vashista-opt %s -vashista-decompose -canonicalize \
 // RUN:   -vashista-assign-schedule=clusters=1 \
 // RUN:   -convert-vashista-to-gpu=clusters=1 -canonicalize \
@@ -38,6 +39,10 @@
 // LARGE-LABEL: func.func @best(
 // LARGE: arith.cmpi ule, %{{.*}}, %c15 : index
 // ALONE-LABEL: func.func @best(
+// ALONE: arith.cmpi ule, %{{.*}}, %c32 : index
+// ALONE: gpu.launch_func  @kernels::@attend_best{{.*}} threads in (%c512, %c1, %c1)
+// ALONE: } else {
+// ALONE: gpu.launch_func  @kernels::@attend_best{{.*}} threads in (%c128, %c1, %c1)
 // ALONE-NOT: scf.if
 func.func @best(
     %q: tensor<?x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,
@@ -69,6 +74,9 @@ func.func @best(
 // CHECK: gpu.launch_func  @kernels::@[[PN:pick.*]] blocks in (%{{.*}}, %c8, %c1)
 // CHECK: gpu.launch_func  @kernels::@[[LATER:pick.*]] blocks in (%{{.*}}, %c8, %c8)
 // ALONE-LABEL: func.func @certified(
+// ALONE: arith.cmpi ule, %{{.*}}, %c16 : index
+// ALONE: gpu.launch_func  @kernels::@pick{{.*}} blocks in (%{{.*}}, %c8, %c1)
+// ALONE: } else {
 // ALONE: gpu.launch_func  @kernels::@pick{{.*}} blocks in (%{{.*}}, %c8, %c1)
 // ALONE-NOT: scf.if
 // ALONE: return
@@ -96,6 +104,22 @@ func.func @certified(
       : tensor<?x32x128xf32>, tensor<?x32xf32>, tensor<?x8xi1>
 }
 
+// What is written stays, of any rows.
+// CHECK-LABEL: func.func @written(
+// CHECK: gpu.launch_func @kernels::@[[WRITTEN:pick.*]] blocks in (%{{.*}}, %c2, %c8) threads in (%c256, %c1, %c1)
+// CHECK-NOT: scf.if
+// CHECK: return
+// ALONE-LABEL: func.func @written(
+func.func @written(
+    %scores: tensor<?x8x65536xf32>, %lens: tensor<?xi32>)
+    -> (tensor<?x2x64xi32>, tensor<?x2xi32>) {
+  %ids, %count, %tail = vashista.pick top 64 tokens of(%scores, %scores)
+      lens(%lens) kv_heads 2 page_size 16 schedule <warps = 8>
+      : (tensor<?x8x65536xf32>, tensor<?x8x65536xf32>, tensor<?xi32>)
+      -> (tensor<?x2x64xi32>, tensor<?x2xi32>, tensor<?x8xf32>)
+  return %ids, %count : tensor<?x2x64xi32>, tensor<?x2xi32>
+}
+
 // Blocks of clusters have a multiprocessor each.
 // CHECK-DAG: gpu.func @[[EIGHT]]({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 8>
 // CHECK-DAG: gpu.func @[[TWO]]({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 2>
@@ -103,4 +127,5 @@ func.func @certified(
 // CHECK-DAG: gpu.func @[[P8]]({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 8>{{.*}}nvvm.minctasm = 1
 // CHECK-DAG: gpu.func @[[P2]]({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 2>{{.*}}nvvm.minctasm = 1
 // CHECK-DAG: gpu.func @[[PN]]({{.*}}nvvm.minctasm = 2
+// CHECK-DAG: gpu.func @[[WRITTEN]]({{.*}}nvvm.cluster_dim = array<i32: 1, 1, 8>
 // ALONE-NOT: nvvm.cluster_dim
