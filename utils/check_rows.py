@@ -80,7 +80,9 @@ def text(name, case):
 
 
 def find(artefact, name):
-    return {what: artefact[f"{name}_{what}"] for what in ("decode", "dense", "summarize")}
+    return {
+        what: artefact[f"{name}_{what}"] for what in ("decode", "dense", "summarize")
+    }
 
 
 def call(entry, arrays):
@@ -107,7 +109,9 @@ def judge(case, entries, number, rng):
         for name, (shape, dtype) in kept.items():
             made = memory.zeros((first, *shape), dtype)
             arrays[name] = memory.argument(made, dtype)
-    entries["summarize"](*(arrays[value.name] for value in entries["summarize"].arguments))
+    entries["summarize"](
+        *(arrays[value.name] for value in entries["summarize"].arguments)
+    )
 
     def run(which, rows):
         own = {"q": q[rows], "rows": sequences[rows], "lens": lens[sequences[rows]]}

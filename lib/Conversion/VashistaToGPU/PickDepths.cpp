@@ -241,6 +241,14 @@ void PickLauncher::countDepth(const CountedHead &head, Value isLeftOut,
   addToBin(b.addI(at, b.index(kBins)), number);
 }
 
+Value PickLauncher::getMassOfScore(Value massOfBound, Value head,
+                                   Value spread) {
+  Value lack = b.mulF(getFact(head, Fact::slope), spread), none = b.f32(0.0f);
+  // A spread that is not known has none.
+  Value mass = b.mulF(massOfBound, estimate(b.subF(none, lack)));
+  return b.maxNumber(mass, none);
+}
+
 SmallVector<Value> PickLauncher::countDepths(Value first) {
   int64_t heads = getHeadsAtOnce();
   Value none = b.f32(0.0f), sampleShift = getSampleShift();

@@ -217,12 +217,7 @@ private:
   /// As f32.
   llvm::SmallVector<Value> getSpreads(ValueRange loaded);
   /// What a score stands for: what its bound does, less what it lacks.
-  Value getMassOfScore(Value massOfBound, Value head, Value spread) {
-    Value lack = b.mulF(getFact(head, Fact::slope), spread);
-    // A spread that is not known has none.
-    return b.maxNumber(b.mulF(massOfBound, estimate(b.subF(b.f32(0.0f), lack))),
-                       b.f32(0.0f));
-  }
+  Value getMassOfScore(Value massOfBound, Value head, Value spread);
   Levels loadLevels(Value head, llvm::ArrayRef<Slot> slots);
   /// kAtOnce levels from there on, as words.
   llvm::SmallVector<Value> loadTogether(Value queryHead, Value slot);
@@ -538,18 +533,11 @@ private:
   Value isAlways(Value slot);
   /// The first slot after the sinks, and the first of the window.
   std::pair<Value, Value> getFree();
-  Value ifOpen(const Slot &slot, Value value, Value otherwise) {
-    return slot.isOpen ? b.select(slot.isOpen, value, otherwise) : value;
-  }
   Value andOpen(const Slot &slot, Value bit) {
     return slot.isOpen ? b.andI(slot.isOpen, bit) : bit;
   }
   Value orAlways(const Slot &slot, Value bit) {
     return slot.isAlways ? b.orI(slot.isAlways, bit) : bit;
-  }
-  Value isSet(Value word) {
-    return b.compare(mlir::arith::CmpIPredicate::ne, b.andI(word, laneBit),
-                     b.i32(0));
   }
   /// +inf or NaN.
   Value isUnknown(Value bound) {

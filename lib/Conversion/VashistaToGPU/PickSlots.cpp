@@ -219,8 +219,10 @@ SmallVector<Value> PickLauncher::loadBits(Value buffer, ValueRange which,
     llvm::append_range(at, which);
     return b.load(buffer, at);
   };
-  if (!areTogether(slots))
-    return {isSet(load(slots[0].number))};
+  if (!areTogether(slots)) {
+    Value own = b.andI(load(slots[0].number), laneBit);
+    return {b.compare(CmpIPredicate::ne, own, b.i32(0))};
+  }
   SmallVector<Value> bits;
   const int64_t together = getTogether();
   Value first =
@@ -314,8 +316,11 @@ SmallVector<Value> PickLauncher::weighted(Value from, Value head,
         b.load(from, {row, queryHead, b.minI(slots[0].number, last)}));
   }
   // Select, not add: what is not open may hold anything.
-  for (auto [value, slot] : llvm::zip_equal(values, slots))
-    value = ifOpen(slot, addWeight(value, slot.number), b.negInf());
+  for (auto [value, slot] : llvm::zip_equal(values, slots)) {
+    value = addWeight(value, slot.number);
+    if (slot.isOpen)
+      value = b.select(slot.isOpen, value, b.negInf());
+  }
   return values;
 }
 

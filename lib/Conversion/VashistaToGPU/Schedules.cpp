@@ -18,6 +18,7 @@
 #include "BestTokens.h"
 #include "Kernels.h"
 #include "PickKernels.h"
+#include "ScheduleDraft.h"
 #include "VectorScan.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -37,85 +38,6 @@ LogicalResult ScheduleTarget::verify(Operation *at) const {
            << multiprocessors;
   return success();
 }
-
-namespace {
-
-/// A schedule as it is made.
-class Draft {
-public:
-  explicit Draft(ScheduleAttr written) {
-    if (!written)
-      return;
-    warps = written.getWarps();
-    vector = written.getVector();
-    stages = written.getStages();
-    split = written.getSplit();
-    splits = written.getSplits();
-    blocks = written.getBlocks();
-    cluster = written.getCluster();
-    fuse = written.getFuse();
-  }
-
-  int64_t warps = 0, vector = 0, stages = 0, split = 0, splits = 0, blocks = 0,
-          cluster = 0;
-  bool fuse = false;
-
-  /// What is not written is chosen.
-  static void choose(int64_t &parameter, int64_t value) {
-    if (parameter == 0)
-      parameter = value;
-  }
-  /// Of what is written, what the kernel cannot be is remembered.
-  void expect(bool holds, const Twine &expected, int64_t got) {
-    if (!holds && mistake.empty())
-      mistake = ("expected a schedule with " + expected + ", got " + Twine(got))
-                    .str();
-  }
-  void expectNoFuse() {
-    if (fuse && mistake.empty())
-      mistake = "expected a schedule with fuse = false, got true";
-  }
-  void expectNoSplits() { expectOnly("splits", splits, 0); }
-  /// What no kernel of a family can be but this.
-  void expectOnly(StringRef name, int64_t &parameter, int64_t value) {
-    choose(parameter, value);
-    expect(parameter == value, name + " = " + Twine(value), parameter);
-  }
-  void expectMultiple(StringRef name, int64_t parameter, int64_t of) {
-    expect(parameter % of == 0, name + " a multiple of " + Twine(of),
-           parameter);
-  }
-  void expectAtMost(StringRef name, int64_t parameter, int64_t most) {
-    expect(parameter <= most, name + " at most " + Twine(most), parameter);
-  }
-  void expectAtLeast(StringRef name, int64_t parameter, int64_t least) {
-    expect(parameter >= least, name + " at least " + Twine(least), parameter);
-  }
-
-  /// What a multiprocessor cannot have is no schedule of any kernel.
-  bool isPossible() {
-    constexpr int64_t kMostWarps = 64;
-    expect(warps * blocks <= kMostWarps,
-           "warps * blocks at most " + Twine(kMostWarps), warps * blocks);
-    return mistake.empty();
-  }
-  ScheduleAttr get(MLIRContext *context) const {
-    return ScheduleAttr::get(context, warps, vector, stages, split, splits,
-                             blocks, cluster, fuse);
-  }
-  /// With an error at the op where that cannot be.
-  LogicalResult assign(Operation *op) {
-    if (!isPossible())
-      return op->emitOpError(mistake);
-    op->setAttr("schedule", get(op->getContext()));
-    return success();
-  }
-
-private:
-  std::string mistake;
-};
-
-} // namespace
 
 static ShapedType getShape(Value value) {
   return cast<ShapedType>(value.getType());
@@ -195,7 +117,7 @@ struct AttendShape {
 /// Enough blocks to occupy a GPU, and not many more: most of those of a list
 /// that is not full, or of a sequence that is shorter than its table, find
 /// nothing to do.
-static void chooseSplits(Draft &draft, const AttendShape &shape,
+static void chooseSplits(ScheduleDraft &draft, const AttendShape &shape,
                          const ScheduleTarget &target) {
   if (draft.split > 0)
     return;
@@ -255,7 +177,7 @@ static void chooseSplits(Draft &draft, const AttendShape &shape,
 /// Copies of two tiles of each warp, where they are faster and three blocks
 /// have room for them: of tokens whose rows lie apart, and of sequences that
 /// take more than three times the blocks that run at once.
-static void chooseStages(Draft &draft, const AttendShape &shape,
+static void chooseStages(ScheduleDraft &draft, const AttendShape &shape,
                          bool areBlocksFree, const ScheduleTarget &target) {
   constexpr int64_t kBlocks = 3;
   int64_t blocks =
@@ -276,7 +198,7 @@ static void chooseStages(Draft &draft, const AttendShape &shape,
 static LogicalResult assign(Operation *op, const AttendShape &shape,
                             ScheduleAttr written,
                             const ScheduleTarget &target) {
-  Draft draft(written);
+  ScheduleDraft draft(written);
   draft.expectNoFuse();
   int64_t heads = std::min(shape.group, kHeads), most = 32;
   while (most * heads * shape.valueDim * 4 + 1024 > kSharedBytes)
@@ -324,10 +246,10 @@ static int64_t getMostOfWide(const ScheduleTarget &target) {
 }
 
 /// One kernel for all three or, with a route, for all five, where that can be.
-static Draft makeDraft(BestTokens best, ScheduleAttr written, int64_t groups,
-                       const ScheduleTarget &target) {
+static ScheduleDraft makeDraft(BestTokens best, ScheduleAttr written,
+                               int64_t groups, const ScheduleTarget &target) {
   constexpr int64_t kSlotsOfBlock = 128, kMostOwn = 32;
-  Draft draft(written);
+  ScheduleDraft draft(written);
   draft.fuse = true;
   // Clusters, where there are fewer groups than multiprocessors, about;
   // otherwise as many blocks as wait for different things. What a route is
@@ -428,7 +350,7 @@ static int64_t chooseScanSplit(int64_t most, int64_t least, int64_t unknown,
 }
 
 static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
-  Draft draft(op.getScheduleAttr());
+  ScheduleDraft draft(op.getScheduleAttr());
   draft.expectNoFuse();
   draft.expectNoSplits();
   SourcePart part = op.getFrom().getParts().front();
@@ -488,10 +410,10 @@ static int64_t getGroups(PickOp op) {
   return getGroups(getShape(op.getScores()).getDimSize(0), op.getKvHeads());
 }
 
-static Draft makeDraft(PickOp op, ScheduleAttr written, int64_t groups,
-                       const ScheduleTarget &target) {
+static ScheduleDraft makeDraft(PickOp op, ScheduleAttr written, int64_t groups,
+                               const ScheduleTarget &target) {
   constexpr int64_t kMostWarps = PickLauncher::kMostWarps;
-  Draft draft(written);
+  ScheduleDraft draft(written);
   draft.expectNoFuse();
   draft.expectNoSplits();
   ShapedType scores = getShape(op.getScores());
@@ -560,7 +482,7 @@ static constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
 /// written stays, for any.
 static SmallVector<ScheduleVersion>
 makeVersions(ScheduleAttr own, int64_t groups, const ScheduleTarget &target,
-             function_ref<Draft(int64_t groups)> make) {
+             function_ref<ScheduleDraft(int64_t groups)> make) {
   MLIRContext *context = own.getContext();
   if (make(groups).get(context) != own)
     return {{own, kAny}};
@@ -568,7 +490,7 @@ makeVersions(ScheduleAttr own, int64_t groups, const ScheduleTarget &target,
       {own, getMostClusters(target, own.getCluster())}};
   for (int64_t most : {getMostClusters(target, 2), getMostClusters(target, 1),
                        getMostOfWide(target), kAny}) {
-    Draft draft = make(most);
+    ScheduleDraft draft = make(most);
     if (most <= versions.back().mostGroups || !draft.isPossible())
       continue;
     ScheduleAttr schedule = draft.get(context);
@@ -644,7 +566,7 @@ assignFused(AttendOp op, const ScheduleTarget &target) {
   if (!best)
     return std::optional<BestTokens>();
   const int64_t groups = getGroups(*best);
-  Draft draft = makeDraft(*best, written, groups, target);
+  ScheduleDraft draft = makeDraft(*best, written, groups, target);
   // The blocks of too few groups read too little at a time.
   bool areFew = !written && draft.cluster * groups < getPower(target);
   if (best->route && (areFew || !draft.isPossible())) {
