@@ -13,7 +13,8 @@
 
 namespace vashista {
 
-/// Of a view of a workspace, of whose bytes no other view has any.
+/// Of a view of a workspace, of whose bytes no other view has any; nobody is
+/// given the workspace itself.
 constexpr llvm::StringLiteral kIsApart = "vashista.is_apart";
 
 } // namespace vashista
