@@ -51,7 +51,8 @@ static int64_t getTileSize(int64_t keyDim, int64_t valueDim) {
 bool vashista::hasRoomAhead(const ScheduleTarget &target, int64_t warps,
                             int64_t stages, int64_t blocks, int64_t keyDim,
                             int64_t valueDim) {
-  constexpr int64_t kBytesOfExponents = 2 * kHeads * sizeof(float);
+  constexpr int64_t kBytesOfExponents =
+      2 * kMostProducts * kHeads * sizeof(float);
   int64_t bytes =
       warps * (2 * stages * getTileSize(keyDim, valueDim) + kBytesOfExponents);
   return stages > 1 && blocks * (bytes + kReservedBytes) <=
@@ -271,13 +272,13 @@ AttendLauncher::Ahead AttendLauncher::waitAhead(Value tile, const Ahead &now) {
   return next;
 }
 
-AttendLauncher::State AttendLauncher::attendAhead(Query query) {
+AttendLauncher::States AttendLauncher::attendAhead(const Query &query) {
   Value start = b.addI(first, b.mulI(warp, b.index(kTokens)));
   auto walk = [&]() -> SmallVector<Value> {
     const Ahead begin = beginAhead(start);
     SmallVector<Value> carried = begin.pack();
     const size_t numAhead = carried.size();
-    llvm::append_range(carried, getEmptyState().pack());
+    llvm::append_range(carried, getEmptyStates().pack());
     carried = b.forLoop(
         start, last, warps * kTokens, carried,
         [&](Value tile, ValueRange carried) -> SmallVector<Value> {
@@ -288,16 +289,16 @@ AttendLauncher::State AttendLauncher::attendAhead(Query query) {
             Value bits = arith::ShRUIOp::create(b, now.visible[0], token);
             return arith::TruncIOp::create(b, b.getI1Type(), bits);
           };
-          State state = State::unpack(carried.drop_front(numAhead));
-          state = attendTile(state, loadAhead(now.stage), query, isVisible);
-          llvm::append_range(next, state.pack());
+          States states = unpack(carried.drop_front(numAhead));
+          states = attendTile(states, loadAhead(now.stage), query, isVisible);
+          llvm::append_range(next, states.pack());
           return next;
         });
     return SmallVector<Value>(llvm::drop_begin(carried, numAhead));
   };
   Value any = b.compare(CmpIPredicate::slt, start, last);
-  SmallVector<Value> state = b.ifThen(any, getEmptyState().pack(), walk);
+  SmallVector<Value> found = b.ifThen(any, getEmptyStates().pack(), walk);
   // What was found takes the place of what was multiplied.
   b.warpBarrier();
-  return State::unpack(state);
+  return unpack(found);
 }

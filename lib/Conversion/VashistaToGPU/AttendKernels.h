@@ -7,11 +7,12 @@
 //===----------------------------------------------------------------------===//
 
 //
-// A block has a row, up to 8 query heads of a KV head, and a split of the
-// slots. Its warps take tiles of 16 tokens by turns, which go from memory to
-// registers to tensor cores: no other thread needs what a thread loads. Where
-// there is room, they go by the block's memory, so that those to come are on
-// the way while one is multiplied (AttendAhead.cpp).
+// A block has a row, up to 8 query heads of a KV head or, where few warps share
+// a multiprocessor's registers, 16, and a split of the slots. Its warps take
+// tiles of 16 tokens by turns, which go from memory to registers to tensor
+// cores: no other thread needs what a thread loads. Where there is room, they
+// go by the block's memory, so that those to come are on the way while one is
+// multiplied (AttendAhead.cpp).
 //
 //   scores   S (tokens x heads)   = K q'     m16n8k16, K in rows
 //   outputs  O (channels x heads) = V' P     m16n8k16, V in columns
@@ -30,10 +31,13 @@
 // Scores and sums of weights are f32; weights are rounded to the caches' type
 // for the second product, as their values are. Exponents are of base 2.
 //
-// Bytes: K and V of each visible token once per 8 heads. A state of [G, Dv] per
-// split, where there are several: a second kernel merges them, or, where mostly
-// nobody attends, the last block of each row and 8 heads, as a launch takes
-// longer then than all else.
+// More than 8 heads are columns of two products, of keys and values that are
+// loaded, and paired, once.
+//
+// Bytes: K and V of each visible token once per block of heads. A state of [G,
+// Dv] per split, where there are several: a second kernel merges them, or,
+// where mostly nobody attends, the last block of each row and its heads, as a
+// launch takes longer then than all else.
 //
 //===----------------------------------------------------------------------===//
 
@@ -50,14 +54,24 @@ namespace vashista {
 
 struct ScheduleTarget;
 
-/// Tokens of a tile and heads of a block: the sizes of an mma.
+/// Tokens of a tile and heads of a product: the sizes of an mma.
 inline constexpr int64_t kTokens = 16, kHeads = 8;
+/// Products of a block, at most, and warps whose registers have room for them.
+inline constexpr int64_t kMostProducts = 2, kWarpsOfProducts = 8;
 /// Blocks, about, that occupy a GPU: with nothing to do they are gone in a
 /// microsecond or two.
 inline constexpr int64_t kFewBlocks = 1024;
 /// Warps of a block that merges splits.
 inline constexpr int64_t kMergeWarps = 4;
 inline constexpr double kLog2E = 1.4426950408889634, kLn2 = 0.6931471805599453;
+
+/// Query heads of a KV head that share a block, of so many warps, of which so
+/// many blocks share a multiprocessor: as many in each, about.
+int64_t getHeadsOfBlock(int64_t group, int64_t warps, int64_t blocks,
+                        int64_t keyDim, int64_t valueDim);
+
+/// Whether a block has room for what so many warps find of so many heads.
+bool hasRoomForHeads(int64_t warps, int64_t heads, int64_t valueDim);
 
 /// Whether the blocks that share a multiprocessor have room for copies of
 /// `stages` tiles of each warp, and there is more than one.
@@ -99,24 +113,26 @@ private:
     std::optional<Condition> condition;
   };
 
-  /// A running softmax: of heads 2 t and 2 t + 1 the largest logit, the sum of
-  /// the weights of this lane's tokens; and the channels' sums, four for each
-  /// product.
+  /// A running softmax, of a product: of heads 2 t and 2 t + 1 the largest
+  /// logit, the sum of the weights of this lane's tokens; and the channels'
+  /// sums, four for each mma.
   struct State {
     std::array<Value, 2> maxima, sums;
     llvm::SmallVector<Value> outputs;
-
+  };
+  /// Of each product.
+  struct States : llvm::SmallVector<State, kMostProducts> {
     llvm::SmallVector<Value> pack() const {
-      llvm::SmallVector<Value> all = {maxima[0], maxima[1], sums[0], sums[1]};
-      llvm::append_range(all, outputs);
+      llvm::SmallVector<Value> all;
+      for (const State &state : *this) {
+        all.append(
+            {state.maxima[0], state.maxima[1], state.sums[0], state.sums[1]});
+        llvm::append_range(all, state.outputs);
+      }
       return all;
     }
-    static State unpack(ValueRange all) {
-      return {{all[0], all[1]},
-              {all[2], all[3]},
-              llvm::SmallVector<Value>(all.drop_front(4))};
-    }
   };
+  States unpack(ValueRange all);
 
   void launchSplits(bool isWhole, Value blocksOfHeads);
   void launchMerge();
@@ -169,9 +185,10 @@ private:
   /// Heads of this block: the last one of a KV head may have fewer.
   Value countHeads();
   /// A warp's tiles, one after the other.
-  using Query = llvm::ArrayRef<std::array<Value, 4>>;
-  State getEmptyState();
-  State attendLoaded(Query query);
+  /// Of each product.
+  using Query = llvm::SmallVector<llvm::SmallVector<std::array<Value, 4>>>;
+  States getEmptyStates();
+  States attendLoaded(const Query &query);
   /// Where the tokens of a tile are, as i32: of one in a page the page, its
   /// first slot and how many tokens are visible; otherwise for each of a lane's
   /// tokens (keys g, g + 8, values 2 t, 2 t + 1, 2 t + 8, 2 t + 9) the page and
@@ -187,7 +204,7 @@ private:
   /// What the list says of a slot; null without a list.
   Value loadEntry(Value slot);
   std::pair<Value, Value> findPosition(Value slot, Value entry);
-  llvm::SmallVector<std::array<Value, 4>> loadQuery();
+  Query loadQuery();
   /// What a lane has of the keys and values of a tile: of two keys and of four
   /// values 16 bytes of each 32 and 64 channels.
   struct Tile {
@@ -200,8 +217,18 @@ private:
       llvm::function_ref<std::array<Value, 4>(unsigned token, int64_t channel)>;
   Tile loadTile(Load loadKey, Load loadValue);
   /// isVisible(key) of the lane's two.
-  State attendTile(const State &state, const Tile &tile, Query query,
-                   llvm::function_ref<Value(unsigned key)> isVisible);
+  using IsVisible = llvm::function_ref<Value(unsigned key)>;
+  States attendTile(States states, const Tile &tile, const Query &query,
+                    IsVisible isVisible);
+  /// The weights of a tile's tokens, of a product, as its second operand; what
+  /// the outputs before are multiplied by; and the largest logits and sums,
+  /// which become those with the tile.
+  struct Weights {
+    std::array<Value, 2> tokens, before;
+  };
+  Weights weigh(State &state, const Tile &tile,
+                llvm::ArrayRef<std::array<Value, 4>> query,
+                IsVisible isVisible);
 
   // Tiles that are copied to the block's memory (AttendAhead.cpp).
   /// What a turn is given of those to come: of tiles that are on the way, this
@@ -229,7 +256,7 @@ private:
           rest[0], entry ? rest[1] : Value()};
     }
   };
-  State attendAhead(Query query);
+  States attendAhead(const Query &query);
   Ahead beginAhead(Value start);
   Ahead waitAhead(Value tile, const Ahead &now);
   Value loadEntryAhead(Value first);
@@ -256,7 +283,7 @@ private:
       return {row.first, kvHead, row.second, channel};
     return {row.first, row.second, kvHead, channel};
   }
-  void storeShared(const State &state);
+  void storeShared(const States &states);
   /// Of what the warps of a block found, or the splits of a sequence.
   struct Merged {
     Value maximum, shift, sum;
@@ -294,8 +321,9 @@ private:
   const int64_t group, keyDim, valueDim, pageSize;
   const mlir::Type element;
   const bool inTokens, inPages;
-  const int64_t numHeads, headBlocks; // of a block, and blocks of a KV head
   const ScheduleAttr schedule;
+  const int64_t numHeads, headBlocks; // of a block, and blocks of a KV head
+  const int64_t products;
   const int64_t split, mostSplits;
   const bool isAhead; // tiles are copied
   /// Whether mostly few rows have anything to do, and blocks take several by

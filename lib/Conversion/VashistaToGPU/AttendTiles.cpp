@@ -143,17 +143,21 @@ Value AttendLauncher::isVisible(ValueRange places, unsigned key) {
 //===----------------------------------------------------------------------===//
 
 /// Per 32 channels: two halves of the second operand of two products each.
-SmallVector<std::array<Value, 4>> AttendLauncher::loadQuery() {
-  Value head = numHeads == kHeads ? quad : b.minI(quad, b.index(numHeads - 1));
+AttendLauncher::Query AttendLauncher::loadQuery() {
   Value end =
       b.subI(b.mulI(b.addI(kvHead, b.index(1)), b.index(group)), b.index(1));
-  head = b.minI(b.addI(firstHead, head), end);
-  SmallVector<std::array<Value, 4>> parts;
-  for (int64_t channel = 0; channel < keyDim; channel += 32) {
-    Value at = b.addI(b.mulI(within, b.index(8)), b.index(channel));
-    parts.push_back(b.load16Bytes(its.query, {row, head, at}));
+  Query query(products);
+  for (auto [product, parts] : llvm::enumerate(query)) {
+    Value head = b.addI(quad, b.index(product * kHeads));
+    if (numHeads % kHeads)
+      head = b.minI(head, b.index(numHeads - 1));
+    head = b.minI(b.addI(firstHead, head), end);
+    for (int64_t channel = 0; channel < keyDim; channel += 32) {
+      Value at = b.addI(b.mulI(within, b.index(8)), b.index(channel));
+      parts.push_back(b.load16Bytes(its.query, {row, head, at}));
+    }
   }
-  return parts;
+  return query;
 }
 
 /// A logit as an exponent of 2.
@@ -182,9 +186,10 @@ AttendLauncher::Tile AttendLauncher::loadTile(Load loadKey, Load loadValue) {
   return tile;
 }
 
-AttendLauncher::State
-AttendLauncher::attendTile(const State &state, const Tile &tile, Query query,
-                           function_ref<Value(unsigned)> isVisible) {
+AttendLauncher::Weights
+AttendLauncher::weigh(State &state, const Tile &tile,
+                      ArrayRef<std::array<Value, 4>> query,
+                      IsVisible isVisible) {
   // Tokens g and g + 8 of heads 2 t and 2 t + 1.
   Value zero = b.f32(0.0f);
   std::array<Value, 4> scores = {zero, zero, zero, zero};
@@ -195,53 +200,77 @@ AttendLauncher::attendTile(const State &state, const Tile &tile, Query query,
   for (int64_t i = 0; i < 4; ++i)
     scores[i] = b.select(isVisible(i / 2), toExponent(scores[i]), b.negInf());
 
-  State next = state;
-  std::array<Value, 2> factors;
+  Weights weights;
   for (int64_t head = 0; head < 2; ++head) {
     Value largest = b.maxNumber(scores[head], scores[head + 2]);
     for (int64_t mask : {4, 8, 16})
       largest = b.maxNumber(largest, b.shuffleXor(largest, mask));
-    next.maxima[head] = b.maxNumber(state.maxima[head], largest);
-    Value shift = getShift(next.maxima[head]);
-    factors[head] = b.exp2(b.subF(state.maxima[head], shift));
-    Value sum = b.mulF(state.sums[head], factors[head]);
+    largest = b.maxNumber(state.maxima[head], largest);
+    Value shift = getShift(largest);
+    Value before = b.exp2(b.subF(state.maxima[head], shift));
+    Value sum = b.mulF(state.sums[head], before);
     for (int64_t i : {head, head + 2}) {
       scores[i] = b.exp2(b.subF(scores[i], shift));
       sum = b.addF(sum, scores[i]);
     }
-    next.sums[head] = sum;
+    weights.before[head] = before;
+    state.maxima[head] = largest;
+    state.sums[head] = sum;
   }
+  weights.tokens = {b.transpose(b.packPair(scores[0], scores[1], element)),
+                    b.transpose(b.packPair(scores[2], scores[3], element))};
+  return weights;
+}
 
-  std::array<Value, 2> weights = {
-      b.transpose(b.packPair(scores[0], scores[1], element)),
-      b.transpose(b.packPair(scores[2], scores[3], element))};
-  auto *output = next.outputs.begin();
+AttendLauncher::States AttendLauncher::attendTile(States states,
+                                                  const Tile &tile,
+                                                  const Query &query,
+                                                  IsVisible isVisible) {
+  SmallVector<Weights> weights;
+  for (auto [state, q] : llvm::zip_equal(states, query))
+    weights.push_back(weigh(state, tile, q, isVisible));
+  int64_t output = 0;
   for (const auto &tokens : tile.values)
-    for (int64_t i = 0; i < 4; ++i) {
+    for (int64_t i = 0; i < 4; ++i, output += 4) {
       constexpr int64_t lows = 0x5410, highs = 0x7632;
       std::array<Value, 4> channels = {
           b.permuteBytes(tokens[0][i], tokens[1][i], lows),
           b.permuteBytes(tokens[0][i], tokens[1][i], highs),
           b.permuteBytes(tokens[2][i], tokens[3][i], lows),
           b.permuteBytes(tokens[2][i], tokens[3][i], highs)};
-      std::array<Value, 4> sums;
-      for (int64_t j = 0; j < 4; ++j)
-        sums[j] = b.mulF(output[j], factors[j % 2]);
-      sums = b.multiply(channels, weights, sums, element);
-      output = std::copy(sums.begin(), sums.end(), output);
+      for (auto [state, of] : llvm::zip_equal(states, weights)) {
+        std::array<Value, 4> sums;
+        for (int64_t j = 0; j < 4; ++j)
+          sums[j] = b.mulF(state.outputs[output + j], of.before[j % 2]);
+        sums = b.multiply(channels, of.tokens, sums, element);
+        llvm::copy(sums, state.outputs.begin() + output);
+      }
     }
-  return next;
+  return states;
 }
 
-AttendLauncher::State AttendLauncher::getEmptyState() {
+AttendLauncher::States AttendLauncher::getEmptyStates() {
   State state;
   state.maxima = {b.negInf(), b.negInf()};
   state.sums = {b.f32(0.0f), b.f32(0.0f)};
   state.outputs.assign(valueDim / 4, b.f32(0.0f));
-  return state;
+  States states;
+  states.assign(products, state);
+  return states;
 }
 
-AttendLauncher::State AttendLauncher::attendLoaded(Query query) {
+AttendLauncher::States AttendLauncher::unpack(ValueRange all) {
+  States states;
+  for (int64_t i = 0, size = 4 + valueDim / 4; i < products; ++i) {
+    ValueRange own = all.slice(i * size, size);
+    states.push_back({{own[0], own[1]},
+                      {own[2], own[3]},
+                      SmallVector<Value>(own.drop_front(4))});
+  }
+  return states;
+}
+
+AttendLauncher::States AttendLauncher::attendLoaded(const Query &query) {
   // The places of a few tiles are looked up while those before are read.
   Value start = b.addI(first, b.mulI(warp, b.index(kTokens)));
   int64_t atOnce = schedule.getStages(), apart = warps * kTokens;
@@ -270,7 +299,7 @@ AttendLauncher::State AttendLauncher::attendLoaded(Query query) {
   };
   SmallVector<Value> carried = findAhead(start);
   unsigned numPlaces = carried.size();
-  llvm::append_range(carried, getEmptyState().pack());
+  llvm::append_range(carried, getEmptyStates().pack());
   int64_t step = atOnce * apart;
   auto attendTiles = [&](Value at, ValueRange now) {
     SmallVector<Value> next = findAhead(b.addI(at, b.index(step)));
@@ -282,34 +311,33 @@ AttendLauncher::State AttendLauncher::attendLoaded(Query query) {
     SmallVector<Tile> tiles;
     for (int64_t i = 0; i < atOnce; ++i)
       tiles.push_back(load(getPlaces(i)));
-    State state = State::unpack(now.drop_front(numPlaces));
+    States states = unpack(now.drop_front(numPlaces));
     for (int64_t i = 0; i < atOnce; ++i) {
       Value isThere; // the first always is
       if (i > 0)
         isThere =
             b.compare(CmpIPredicate::slt, b.addI(at, b.index(i * apart)), last);
-      state = attendTile(state, tiles[i], query, [&](unsigned key) {
+      states = attendTile(states, tiles[i], query, [&](unsigned key) {
         Value visible = isVisible(getPlaces(i), key);
         return isThere ? b.andI(visible, isThere) : visible;
       });
     }
-    llvm::append_range(next, state.pack());
+    llvm::append_range(next, states.pack());
     return next;
   };
   SmallVector<Value> end = b.forLoop(start, last, step, carried, attendTiles);
-  return State::unpack(ValueRange(end).drop_front(numPlaces));
+  return unpack(ValueRange(end).drop_front(numPlaces));
 }
 
 //===----------------------------------------------------------------------===//
 // Splits
 //===----------------------------------------------------------------------===//
 
-void AttendLauncher::storeShared(const State &state) {
-  for (int64_t i = 0; i < 2; ++i) {
+void AttendLauncher::storeShared(const States &states) {
+  auto store = [&](const State &state, Value head, int64_t i) {
     Value sum = state.sums[i];
     for (int64_t mask : {4, 8, 16})
       sum = b.addF(sum, b.shuffleXor(sum, mask));
-    Value head = b.addI(b.mulI(within, b.index(2)), b.index(i));
     Value isHead = b.compare(CmpIPredicate::ult, head, b.index(numHeads));
     b.ifThen(isHead, [&] {
       b.store(state.maxima[i], sharedExponents, {warp, head, b.index(0)});
@@ -331,7 +359,12 @@ void AttendLauncher::storeShared(const State &state) {
         }
       }
     });
-  }
+  };
+  for (auto [product, state] : llvm::enumerate(states))
+    for (int64_t i = 0; i < 2; ++i)
+      store(state,
+            b.addI(b.mulI(within, b.index(2)), b.index(product * kHeads + i)),
+            i);
 }
 
 Value AttendLauncher::isFlagged() {
@@ -470,8 +503,8 @@ void AttendLauncher::emitTiles(Value heads) {
   }
   Value some = b.compare(CmpIPredicate::slt, first, last);
   b.ifThen(some, [&] {
-    SmallVector<std::array<Value, 4>> query = loadQuery();
-    State found = isAhead ? attendAhead(query) : attendLoaded(query);
+    Query query = loadQuery();
+    States found = isAhead ? attendAhead(query) : attendLoaded(query);
     // The merge of a list is launched while this one ends.
     if (its.list && its.partials && startsEmpty)
       b.letNextStart();

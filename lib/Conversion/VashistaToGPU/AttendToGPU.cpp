@@ -21,6 +21,20 @@ static int64_t getDim(Value memref, unsigned position) {
   return cast<MemRefType>(memref.getType()).getDimSize(position);
 }
 
+bool vashista::hasRoomForHeads(int64_t warps, int64_t heads, int64_t valueDim) {
+  constexpr int64_t kOthers = 1024;
+  return warps * heads * valueDim * 4 + kOthers <= kSharedBytes;
+}
+
+int64_t vashista::getHeadsOfBlock(int64_t group, int64_t warps, int64_t blocks,
+                                  int64_t keyDim, int64_t valueDim) {
+  bool areNarrow = std::max(keyDim, valueDim) <= 128;
+  bool hasRoom = warps * blocks <= kWarpsOfProducts &&
+                 hasRoomForHeads(warps, kMostProducts * kHeads, valueDim);
+  int64_t most = areNarrow && hasRoom ? kMostProducts * kHeads : kHeads;
+  return llvm::divideCeil(group, llvm::divideCeil(group, most));
+}
+
 AttendLauncher::AttendLauncher(AttendOp op, WarpBuilder &b,
                                const ScheduleTarget &target, bool startsEmpty)
     : op(op), b(b), startsEmpty(startsEmpty), group(op.getGroupSize()),
@@ -28,9 +42,12 @@ AttendLauncher::AttendLauncher(AttendOp op, WarpBuilder &b,
       pageSize(getDim(op.getKCache(), op.getLayout() == Layout::hnd ? 2 : 1)),
       element(getElementTypeOrSelf(op.getKCache())),
       inTokens(op.getTokens() != nullptr), inPages(op.getPages() != nullptr),
-      numHeads(std::min(group, kHeads)),
-      headBlocks(llvm::divideCeil(group, kHeads)), schedule(*op.getSchedule()),
-      split(schedule.getSplit()), mostSplits(schedule.getSplits()),
+      schedule(*op.getSchedule()),
+      numHeads(getHeadsOfBlock(group, schedule.getWarps(), schedule.getBlocks(),
+                               keyDim, valueDim)),
+      headBlocks(llvm::divideCeil(group, numHeads)),
+      products(llvm::divideCeil(numHeads, kHeads)), split(schedule.getSplit()),
+      mostSplits(schedule.getSplits()),
       isAhead(hasRoomAhead(target, schedule.getWarps(), schedule.getStages(),
                            schedule.getBlocks(), keyDim, valueDim)) {}
 
@@ -156,7 +173,7 @@ void AttendLauncher::launchSplits(bool isWhole, Value blocksOfHeads) {
              kvHead = b.divU(heads, b.index(headBlocks));
              firstHead = b.addI(
                  b.mulI(kvHead, b.index(group)),
-                 b.mulI(b.remU(heads, b.index(headBlocks)), b.index(kHeads)));
+                 b.mulI(b.remU(heads, b.index(headBlocks)), b.index(numHeads)));
              if (takesTurns)
                forEachRow([&] { emitSplit(); });
              else
@@ -219,10 +236,9 @@ template <typename OpTy> static const char *findObstacleOf(OpTy op) {
   for (int64_t size : {keyDim, valueDim, heads, kvHeads})
     if (ShapedType::isDynamic(size))
       return "expected static head sizes";
-  int64_t numHeads = std::min(heads / kvHeads, kHeads);
   constexpr int64_t kWarps = 4;
   if (keyDim % 32 || valueDim % 64 ||
-      kWarps * numHeads * valueDim * 4 + 1024 > kSharedBytes)
+      !hasRoomForHeads(kWarps, std::min(heads / kvHeads, kHeads), valueDim))
     return "expected head sizes that are multiples of an mma's";
   return nullptr;
 }

@@ -86,16 +86,15 @@ struct AttendShape {
   bool inTokens = false;
   /// Whether most rows have nothing to do.
   bool isSeldom = false;
-  int64_t headBlocks; // of a row and split
+  int64_t kvHeads;
 
   template <typename OpTy> explicit AttendShape(OpTy op) {
     ShapedType query = getShape(op.getQuery()), keys = getShape(op.getKCache());
     bool isHnd = op.getLayout() == Layout::hnd;
-    int64_t rows = query.getDimSize(0),
-            kvHeads = keys.getDimSize(isHnd ? 1 : 2);
+    int64_t rows = query.getDimSize(0);
+    kvHeads = keys.getDimSize(isHnd ? 1 : 2);
     groups = ShapedType::isDynamic(rows) ? 1 : rows * kvHeads;
     group = query.getDimSize(1) / kvHeads;
-    headBlocks = kvHeads * llvm::divideCeil(group, kHeads);
     pageSize = keys.getDimSize(isHnd ? 2 : 1);
     capacity = getShape(op.getPageTable()).getDimSize(1);
     if (!ShapedType::isDynamic(capacity))
@@ -110,6 +109,14 @@ struct AttendShape {
   bool isPaged() const { return !inTokens && pageSize % kTokens == 0; }
   /// Whether few blocks have registers for what they find.
   bool isWide() const { return std::max(keyDim, valueDim) > 128; }
+  int64_t getHeadsOfBlock(int64_t warps, int64_t blocks) const {
+    return vashista::getHeadsOfBlock(group, warps, blocks, keyDim, valueDim);
+  }
+  /// Of a row and split.
+  int64_t getHeadBlocks(const ScheduleDraft &draft) const {
+    return kvHeads *
+           llvm::divideCeil(group, getHeadsOfBlock(draft.warps, draft.blocks));
+  }
 };
 
 } // namespace
@@ -139,7 +146,7 @@ static void chooseSplits(ScheduleDraft &draft, const AttendShape &shape,
   // The few rows that have something to do are shared by all blocks; lists of a
   // later round are short, and nothing else waits for memory.
   if (shape.isSeldom)
-    return choose(getPowerWithin(8 * power / shape.headBlocks, 8,
+    return choose(getPowerWithin(8 * power / shape.getHeadBlocks(draft), 8,
                                  shape.listed ? 32 : 128),
                   shape.listed ? kShort / 4 : kShort);
   // One short sequence needs many splits, and many long ones few: what is not
@@ -176,20 +183,23 @@ static void chooseSplits(ScheduleDraft &draft, const AttendShape &shape,
 
 /// Copies of two tiles of each warp, where they are faster and three blocks
 /// have room for them: of tokens whose rows lie apart, and of sequences that
-/// take more than three times the blocks that run at once.
+/// take more than three times the blocks that run at once. Of few warps with
+/// many heads, three of each.
 static void chooseStages(ScheduleDraft &draft, const AttendShape &shape,
                          bool areBlocksFree, const ScheduleTarget &target) {
   constexpr int64_t kBlocks = 3;
   int64_t blocks =
       areBlocksFree ? std::min(draft.blocks, kBlocks) : draft.blocks;
+  bool areMany = shape.getHeadsOfBlock(draft.warps, blocks) > kHeads;
+  int64_t stages = areMany ? 3 : 2;
   bool isLong =
       !shape.listed && !shape.isSeldom &&
       shape.groups * draft.splits > 3 * target.multiprocessors * draft.blocks;
-  bool isFaster = !shape.isWide() && (!shape.isPaged() || isLong);
+  bool isFaster = !shape.isWide() && (areMany || !shape.isPaged() || isLong);
   if (draft.stages == 0 && isFaster &&
-      hasRoomAhead(target, draft.warps, /*stages=*/2, blocks, shape.keyDim,
+      hasRoomAhead(target, draft.warps, stages, blocks, shape.keyDim,
                    shape.valueDim)) {
-    draft.stages = 2;
+    draft.stages = stages;
     draft.blocks = blocks;
   }
   draft.choose(draft.stages, 1);
@@ -201,13 +211,19 @@ static LogicalResult assign(Operation *op, const AttendShape &shape,
   ScheduleDraft draft(written);
   draft.expectNoFuse();
   int64_t heads = std::min(shape.group, kHeads), most = 32;
-  while (most * heads * shape.valueDim * 4 + 1024 > kSharedBytes)
+  while (!hasRoomForHeads(most, heads, shape.valueDim))
     most /= 2;
   draft.choose(draft.warps, 4);
   draft.expectAtMost("warps", draft.warps, most);
   draft.expectOnly("vector", draft.vector, 8);
   bool areBlocksFree = draft.blocks == 0;
-  draft.choose(draft.blocks, shape.isWide() ? 1 : shape.isPaged() ? 4 : 3);
+  // Fewer blocks have registers for more heads.
+  int64_t ofProducts = std::max<int64_t>(kWarpsOfProducts / draft.warps, 1);
+  bool areMany = shape.getHeadsOfBlock(draft.warps, ofProducts) > kHeads;
+  draft.choose(draft.blocks, areMany           ? ofProducts
+                             : shape.isWide()  ? 1
+                             : shape.isPaged() ? 4
+                                               : 3);
   chooseSplits(draft, shape, target);
   chooseStages(draft, shape, areBlocksFree, target);
   draft.expectMultiple("split", draft.split, kTokens);
