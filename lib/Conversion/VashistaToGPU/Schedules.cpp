@@ -19,6 +19,7 @@
 #include "Kernels.h"
 #include "PickKernels.h"
 #include "ScheduleDraft.h"
+#include "SketchScan.h"
 #include "VectorScan.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -380,19 +381,16 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
   draft.expectOnly("vector", draft.vector, 8);
   draft.expectOnly("cluster", draft.cluster, 1);
   if (isa<SketchAttr>(op.getFrom())) {
-    // A thread for each head, and room for five numbers of a warp's heads.
-    draft.expectAtLeast("warps", draft.warps, llvm::divideCeil(group, kWarp));
-    draft.expectAtMost("warps", draft.warps,
-                       kSharedBytes / (20 * llvm::alignTo(group, 4)));
     draft.expectOnly("stages", draft.stages, 4);
+    int64_t headBlocks = llvm::divideCeil(group, SketchScan::kMostHeads);
     // Two for each multiprocessor: what a block begins and ends with costs more
     // than more of them even out.
     draft.choose(draft.split,
-                 chooseScanSplit(4096, 128, 1024, 2, groups, slots, target));
+                 chooseScanSplit(4096, 128, 1024, 2, groups * headBlocks, slots,
+                                 target));
     draft.expectMultiple("split", draft.split, ScanFindings::kTile);
-    // Registers for the heads of one product, or of several.
-    constexpr int64_t kColumns = 4;
-    draft.choose(draft.blocks, group <= kColumns ? 4 : 3);
+    // Registers for the heads of one product, or of two.
+    draft.choose(draft.blocks, group <= SketchScan::kColumns ? 4 : 3);
     return draft.assign(op);
   }
   draft.choose(draft.stages, chooseRows(op));

@@ -49,9 +49,10 @@ struct ScheduleVersion {
   ScheduleAttr schedule;
   int64_t mostGroups;
 };
-/// Of rows that are known, of a written schedule, of a route or of a later round
-/// the op's own alone. Otherwise that for as many groups as its clusters have
-/// room for at once, and those of smaller clusters, as far as there are some.
+/// Of rows that are known, of a written schedule, of a route or of a later
+/// round the op's own alone. Otherwise that for as many groups as its clusters
+/// have room for at once, and those of smaller clusters, as far as there are
+/// some.
 llvm::SmallVector<ScheduleVersion> getVersions(PickOp op,
                                                const ScheduleTarget &target);
 llvm::SmallVector<ScheduleVersion> getVersions(const BestTokens &best,

@@ -65,7 +65,7 @@ void SketchScan::storeOfTile(Value value, Value to, Value head, Value start,
 
 Value SketchScan::findTop(Value own, Value lack, Value start,
                           const Column &column) {
-  Value isHead = b.compare(CmpIPredicate::ult, column.head, b.index(group));
+  Value isHead = b.compare(CmpIPredicate::ult, column.head, numHeads);
   Value head = b.addI(firstHead, column.head), top = own;
   if (areOfOneHead()) {
     for (int64_t mask : getHeadMasks())
@@ -138,7 +138,7 @@ Value SketchScan::storeLevels(Value start, ArrayRef<Value> slots,
       ScanFindings::kPerNat / ScanFindings::kOfLevel * (1 - 0x1p-20f);
   Value levelsOfNat = b.scaleByPower(ofNat, exponent, /*isInverse=*/true);
 
-  Value isHead = b.compare(CmpIPredicate::ult, column.head, b.index(group));
+  Value isHead = b.compare(CmpIPredicate::ult, column.head, numHeads);
   Value head = b.addI(firstHead, column.head);
   for (unsigned i = 0; i < slots.size(); i += 2) {
     SmallVector<Value> both;
@@ -175,12 +175,12 @@ void SketchScan::storePair(ValueRange both, Value to, Value head, Value slot,
 }
 
 void SketchScan::storeSpreads(ArrayRef<Value> both, Value slot, bool areWhole) {
-  Value isFirst =
-      b.compare(CmpIPredicate::eq, b.remU(within, b.index(heads)), b.index(0));
+  Value isWanted = andFirst(
+      b.compare(CmpIPredicate::eq, b.remU(within, b.index(heads)), b.index(0)));
   SmallVector<Value> narrow;
   for (Value spread : both)
     narrow.push_back(arith::TruncFOp::create(b, b.getF16Type(), spread));
-  storePair(narrow, spreads, slots->kvHead, slot, isFirst, areWhole);
+  storePair(narrow, spreads, slots->kvHead, slot, isWanted, areWhole);
 }
 
 void SketchScan::addFindings(const Token &token, Value score, Value bound,
@@ -218,7 +218,8 @@ void SketchScan::findPageNorms(Value first, Value last) {
 
 void SketchScan::storePageNorms(Value largest) {
   Value which = b.threadId();
-  b.ifThen(b.compare(CmpIPredicate::ult, which, b.index(2)), [&] {
+  Value isWanted = b.compare(CmpIPredicate::ult, which, b.index(2));
+  b.ifThen(andFirst(isWanted), [&] {
     Value norm = b.load(normsOfWarps, {b.index(0), which});
     for (int64_t i = 1; i < numWarps; ++i)
       norm = getLargerNorm(b, norm, b.load(normsOfWarps, {b.index(i), which}));
@@ -234,8 +235,7 @@ SmallVector<int64_t> SketchScan::getHeadMasks() const {
   return masks;
 }
 
-void SketchScan::storeTops(ArrayRef<Value> found, ArrayRef<Column> columns,
-                           Value shared) {
+void SketchScan::storeTops(ArrayRef<Value> found, Value shared) {
   int64_t numFound = getNumFound();
   auto join = [&](SmallVector<Value> &all, ArrayRef<Value> others) {
     if (hasLevels) {
@@ -247,7 +247,7 @@ void SketchScan::storeTops(ArrayRef<Value> found, ArrayRef<Column> columns,
     for (auto [one, other] : llvm::zip_equal(all, others))
       one = b.maxNumber(one, other);
   };
-  for (auto [i, column] : llvm::enumerate(columns)) {
+  for (int64_t i = 0; i < columns; ++i) {
     SmallVector<Value> all(found.slice(numFound * i, numFound));
     for (int64_t mask : getHeadMasks()) {
       SmallVector<Value> others;
@@ -261,7 +261,7 @@ void SketchScan::storeTops(ArrayRef<Value> found, ArrayRef<Column> columns,
   }
   b.barrier();
   Value thread = b.threadId();
-  b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(group)), [&] {
+  b.ifThen(b.compare(CmpIPredicate::ult, thread, numHeads), [&] {
     auto load = [&](int64_t warp) {
       SmallVector<Value> all;
       for (int64_t which = 0; which < numFound; ++which)

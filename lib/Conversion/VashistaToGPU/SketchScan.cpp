@@ -22,15 +22,18 @@
 // have the same sums finishes a tile of its own. What goes with a token comes
 // from the lane that has loaded it (SketchTokens.cpp).
 //
-// A block has a row, a KV head and a split of the slots; a warp takes a step of
-// kTiles tiles of 16 slots at once. All loads of a step are in flight together,
-// or, of whole tiles, while the step before is looked at (SketchAhead.cpp).
+// A block has a row, up to 8 heads of a KV head and a split of the slots; a
+// warp takes a step of kTiles tiles of 16 slots at once. All loads of a step
+// are in flight together, or, of whole tiles, while the step before is looked
+// at (SketchAhead.cpp). More heads would take more registers than there are:
+// they have blocks beside it, which read the same from the second cache.
 //
 // Where only proving picks read them, levels of bounds are written in their
 // place (SketchFindings.cpp). Tokens g and g + 8 of the product are then slots
 // 2 g and 2 g + 1 of the tile, whose levels are written together.
 //
-// Bytes: codes, scales and norms of each visible token once per KV head; a
+// Bytes: codes, scales and norms of each visible token once per KV head, and
+// from the second cache once per 8 heads; a
 // score and a bound for each head and slot are written, or a level of a byte, 2
 // bytes for all heads and 8 for each head and tile, and a few numbers for each
 // head and block.
@@ -135,9 +138,9 @@ SmallVector<Value> SketchScan::launch() {
 
   KernelShape shape;
   shape.name = "sketch_scan";
-  // What all heads have of a page lies together: their blocks follow each
-  // other.
-  shape.gridX = b.dim(read[0], 1);
+  // What all KV heads have of a page lies together, and all heads of one of
+  // them read the same: their blocks follow each other.
+  shape.gridX = b.index(kvHeads * headBlocks);
   shape.gridY = blocks;
   shape.gridZ = b.dim(written[0], 0);
   shape.threads = numWarps * kWarp;
@@ -193,8 +196,20 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   }
   tops = hasBounds ? written.back() : nullptr;
   slots.emplace(op, b, given);
-  slots->begin(b.blockId(gpu::Dimension::z), b.blockId(gpu::Dimension::x));
+  Value kvHead = b.blockId(gpu::Dimension::x);
+  Value number; // of the first head, within its KV head
+  if (headBlocks > 1) {
+    number = b.mulI(b.remU(kvHead, b.index(headBlocks)), b.index(kMostHeads));
+    kvHead = b.divU(kvHead, b.index(headBlocks));
+  }
+  slots->begin(b.blockId(gpu::Dimension::z), kvHead);
   firstHead = b.mulI(slots->kvHead, b.index(group));
+  if (number)
+    firstHead = b.addI(firstHead, number);
+  numHeads = b.index(std::min(group, kMostHeads));
+  if (number && group % kMostHeads)
+    numHeads = b.minI(b.subI(b.index(group), number), numHeads);
+  isFirst = number ? b.compare(CmpIPredicate::eq, number, b.index(0)) : Value();
   Value thread = b.threadId();
   warp = b.divU(thread, b.index(kWarp));
   lane = b.remU(thread, b.index(kWarp));
@@ -231,7 +246,7 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   found = scanTiles(start, last, /*areWhole=*/false, all, found);
   b.letNextStart();
   if (hasBounds)
-    storeTops(found, all, shared);
+    storeTops(found, shared);
   if (pageNorms)
     storePageNorms(largest);
   if (hasLevels)
@@ -241,7 +256,7 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
       b.createOrFold<arith::CeilDivUIOp>(b.subI(last, first), b.index(kStep)),
       b.index(kStep));
   Value rest = b.addI(first, scored);
-  b.forLoop(b.index(0), b.index(group), 1, [&](Value number) {
+  b.forLoop(b.index(0), numHeads, 1, [&](Value number) {
     Value head = b.addI(firstHead, number);
     b.forLoop(b.addI(rest, thread), end, numWarps * kWarp, [&](Value slot) {
       b.store(b.negInf(), scores, {slots->row, head, slot});
@@ -295,24 +310,42 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
                                         ArrayRef<Column> all,
                                         ValueRange found) {
   const int64_t copies = kColumns / heads;
-  SmallVector<Value> next(found);
-  for (auto [number, column] : llvm::enumerate(all)) {
-    MutableArrayRef<Value> ofHead = MutableArrayRef<Value>(next).slice(
-        number * getNumFound(), getNumFound());
-    SmallVector<Value> slots, bounds;
-    Value none = b.negInf(), zero = b.f32(0.0f);
-    Best best({none, none, zero, zero}); // of the step
-    Value ofTop = none;                  // the score of its highest bound
-    // A lane's tile of each few after the other, for each column anew: what it
-    // needs of all of them would take another warp's registers.
-    for (int64_t firstTile = 0; firstTile < kTiles; firstTile += copies) {
+  Value none = b.negInf(), zero = b.f32(0.0f);
+  SmallVector<Value> next(found), slots;
+  struct Step {
+    SmallVector<Value> bounds;
+    Best best;
+    Value ofTop; // the score of its highest bound
+  };
+  SmallVector<Step> steps(all.size(),
+                          {{}, Best({none, none, zero, zero}), none});
+  // Of a head, what is found.
+  auto getFound = [&](size_t number) {
+    return MutableArrayRef<Value>(next).slice(number * getNumFound(),
+                                              getNumFound());
+  };
+  // A lane's tile of each few after the other: what it needs of all of them
+  // would take another warp's registers.
+  for (int64_t firstTile = 0; firstTile < kTiles; firstTile += copies) {
+    SmallVector<Codes> codes;
+    for (int64_t copy = 0; copy < copies; ++copy)
+      codes.push_back(getCodes(firstTile + copy));
+    Value tile = b.addI(part, b.index(firstTile));
+    std::array<Token, 2> tokens;
+    SmallVector<Value> spreads;
+    for (int64_t half : {0, 1}) {
+      tokens[half] = getToken(loaded[half], start, tile, half, areWhole);
+      slots.push_back(tokens[half].slot);
+      if (hasLevels)
+        spreads.push_back(tokens[half].getSpread(b));
+    }
+    for (auto [number, column] : llvm::enumerate(all)) {
       SmallVector<std::array<SmallVector<Value>, 2>> sums;
-      for (int64_t copy = 0; copy < copies; ++copy)
-        sums.push_back(multiply(getCodes(firstTile + copy), column));
-      Value tile = b.addI(part, b.index(firstTile));
-      SmallVector<Value> spreads;
+      for (const Codes &its : codes)
+        sums.push_back(multiply(its, column));
+      Step &step = steps[number];
       for (int64_t half : {0, 1}) {
-        Token token = getToken(loaded[half], start, tile, half, areWhole);
+        const Token &token = tokens[half];
         SmallVector<Value> mine = sums[0][half];
         for (int64_t copy = 1; copy < copies; ++copy) {
           Value is = b.compare(CmpIPredicate::eq, part, b.index(copy));
@@ -320,43 +353,43 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
             sum = b.select(is, other, sum);
         }
         auto [score, bound] = finish(token, mine, column, areWhole);
-        slots.push_back(token.slot);
-        bounds.push_back(bound);
+        step.bounds.push_back(bound);
         if (hasLevels) {
-          spreads.push_back(token.getSpread(b));
           score = b.select(token.isVisible, score, none);
-          Value isTop = b.compare(CmpFPredicate::OGT, bound, best.bound);
-          ofTop = b.select(isTop, score, ofTop);
-          best.join(b,
-                    Best({bound, score, b.subF(bound, score), spreads.back()}));
+          Value isTop = b.compare(CmpFPredicate::OGT, bound, step.best.bound);
+          step.ofTop = b.select(isTop, score, step.ofTop);
+          step.best.join(
+              b, Best({bound, score, b.subF(bound, score), spreads[half]}));
         } else if (hasBounds) {
-          addFindings(token, score, bound, ofHead);
+          addFindings(token, score, bound, getFound(number));
         }
       }
-      if (hasLevels && number == 0)
-        storeSpreads(spreads, slots[slots.size() - 2], areWhole);
     }
-    if (!hasLevels)
-      continue;
+    if (hasLevels)
+      storeSpreads(spreads, slots[slots.size() - 2], areWhole);
+  }
+  if (!hasLevels)
+    return next;
+  Value inf = b.f32(std::numeric_limits<float>::infinity());
+  for (auto [number, column] : llvm::enumerate(all)) {
+    auto &[bounds, best, ofTop] = steps[number];
     Value lack = b.subF(best.bound, ofTop);
     if (areWhole) {
       Value least = bounds.front();
       for (Value bound : ArrayRef<Value>(bounds).drop_front())
         least = arith::MinimumFOp::create(b, least, bound);
       Value isNone = b.compare(CmpFPredicate::UEQ, least, none);
-      Value inf = b.f32(std::numeric_limits<float>::infinity());
       best.bound = b.select(isNone, inf, best.bound);
       best.lack = b.select(isNone, inf, best.lack);
     }
     best.bound =
         storeLevels(start, slots, bounds, best.bound, lack, column, areWhole);
     // Of a tile with a bound that is not known, none is.
-    Value inf = b.f32(std::numeric_limits<float>::infinity());
     Value isKnown = b.compare(CmpFPredicate::OLT, best.bound, inf);
     best.bound = b.select(isKnown, best.bound, none);
-    Best all(ofHead);
+    Best all(getFound(number));
     all.join(b, best);
-    llvm::copy(all.pack(), ofHead.begin());
+    llvm::copy(all.pack(), getFound(number).begin());
   }
   return next;
 }
@@ -368,7 +401,7 @@ float SketchScan::getLogitOfDot() {
 SketchScan::Column SketchScan::loadColumn(int64_t number) {
   auto getHead = [&](Value offset) {
     Value head = b.addI(offset, b.index(kColumns * number));
-    return b.addI(firstHead, b.minI(head, b.index(group - 1)));
+    return b.addI(firstHead, b.minI(head, b.subI(numHeads, b.index(1))));
   };
   Column column;
   Value mine = b.remU(within, b.index(heads));
@@ -520,7 +553,7 @@ std::pair<Value, Value> SketchScan::finish(const Token &token,
   }
   if (hasLevels)
     return {score, bound};
-  Value isHead = b.compare(CmpIPredicate::ult, column.head, b.index(group));
+  Value isHead = b.compare(CmpIPredicate::ult, column.head, numHeads);
   Value isSlot = b.compare(CmpIPredicate::slt, token.slot, b.dim(scores, 2));
   b.ifThen(b.andI(isHead, isSlot), [&] {
     Value at[] = {slots->row, b.addI(firstHead, column.head), token.slot};

@@ -25,6 +25,9 @@ public:
   using ValueRange = mlir::ValueRange;
   /// Channels that a product sums over, and that a lane has of them.
   static constexpr int64_t kChannels = 32, kOwn = 8;
+  /// Heads whose multiples are the columns of a product, and of a block, whose
+  /// registers have room for two of them.
+  static constexpr int64_t kColumns = 4, kMostHeads = 2 * kColumns;
 
   /// `pageNorms`: a tensor [N, Hkv, 2] f32, of which a certify wants the
   /// largest, or null.
@@ -36,7 +39,8 @@ public:
                   .getDimSize(1) /
               mlir::cast<mlir::RankedTensorType>(op.getParts()[0].getType())
                   .getDimSize(1)),
-        columns(llvm::divideCeil(group, kColumns)),
+        headBlocks(llvm::divideCeil(group, kMostHeads)),
+        columns(llvm::divideCeil(std::min(group, kMostHeads), kColumns)),
         heads(llvm::bit_ceil<uint64_t>(std::min(group, kColumns))),
         schedule(*op.getSchedule()), numWarps(schedule.getWarps()),
         block(schedule.getSplit()), hasBounds(!op.getBounds().use_empty()),
@@ -53,12 +57,9 @@ public:
 
 private:
   static constexpr int64_t kTiles = 4, kTokens = 16, kStep = kTiles * kTokens;
-  /// Heads whose multiples are the columns of a product.
-  static constexpr int64_t kColumns = 4;
-
   /// What a lane has of the directions of the heads of a product.
   struct Column {
-    Value head;                         // its own
+    Value head;                         // its own, of those of the block
     llvm::SmallVector<Value> factors;   // of its own head, f32: for logits
     llvm::SmallVector<Value> low, high; // of each 32 channels, i32: bytes
   };
@@ -196,8 +197,7 @@ private:
                    llvm::MutableArrayRef<Value> found);
   /// Lanes of the same head, by bits of their numbers.
   llvm::SmallVector<int64_t> getHeadMasks() const;
-  void storeTops(llvm::ArrayRef<Value> found, llvm::ArrayRef<Column> columns,
-                 Value shared);
+  void storeTops(llvm::ArrayRef<Value> found, Value shared);
   /// The largest norms of the pages that some slots lie in, as each warp has
   /// them; behind a barrier, those of the block.
   void findPageNorms(Value first, Value last);
@@ -213,8 +213,8 @@ private:
   WarpBuilder &b;
   const SketchFormat format;
   SketchDirection rounded;
-  const int64_t group, columns;
-  const int64_t heads; // of a product, a power of two
+  const int64_t group, headBlocks, columns; // of a KV head, and of a block
+  const int64_t heads;                      // of a product, a power of two
   const ScheduleAttr schedule;
   const int64_t numWarps, block; // of a block, and its slots
   const bool hasBounds, hasLevels;
@@ -230,7 +230,11 @@ private:
   Value ahead;               // codes of steps to come, of each warp
   Value ownScales, ownNorms; // of a step's tokens, of each warp
   Value normsOfWarps;        // [warps, 2]: of pages
-  Value firstHead, warp, lane, quad, within; // quad = g, within = t
+  // The heads of the block, and whether these are the first of their KV head;
+  // null if all are.
+  Value firstHead, numHeads, isFirst;
+  Value andFirst(Value bit) { return isFirst ? b.andI(isFirst, bit) : bit; }
+  Value warp, lane, quad, within; // quad = g, within = t
   Value part; // which of the lanes with the same sums this is
 };
 
