@@ -72,6 +72,12 @@ def draw_cases():
     ):
         options = f"schedule <{schedule}>"
         yield {**base, "kind": kind, "dims": dims, "options": options}
+    # More heads than a product has: in a block, with loads and copies, or in two.
+    for options in ("", "schedule <stages = 1, blocks = 2>", "schedule <blocks = 3>"):
+        yield {**base, "heads": (32, 2), "kind": "pages", "options": options}
+    for dims in ((64, 64), (96, 128), (192, 128)):
+        yield {**base, "heads": (32, 2), "dims": dims, "kind": "tokens"}
+    yield {**base, "heads": (40, 2), "layout": "nhd", "dtype": "f16", "fresh": True}
     for heads in ((4, 4), (6, 2), (24, 2)):
         yield {**base, "kind": "tokens", "heads": heads}
         yield {**base, "heads": heads, "options": "schedule <stages = 2, blocks = 3>"}

@@ -60,6 +60,11 @@ def draw():
         yield {**base, "heads": heads, "budget": budget}
     for heads in ((2, 2), (8, 2)):
         yield {**base, "heads": heads, "always": " sinks 4 window 64"}
+    # More heads than a product has, to more than a block has bins for.
+    for heads in ((20, 1), (36, 1)):
+        yield {**base, "heads": heads}
+    yield {**base, "heads": (24, 2), "budget": 64}
+    yield {**base, "heads": (24, 2), "always": " sinks 4 window 64", "rows": True}
     for size in (5, 32):
         yield {**base, "page_size": size}
     yield {**base, "rows": True}
@@ -67,6 +72,7 @@ def draw():
     for heads, size in (((2, 2), 16), ((8, 2), 16), ((8, 2), 8)):
         long = {"page_size": size, "longest": 70008, "budget": 16384, "scale": 3}
         yield {**base, "heads": heads, **long}
+    yield {**base, "heads": (24, 2), **long, "page_size": 16}
     for heads in ((2, 2), (8, 2), (14, 2)):
         yield {**base, "heads": heads, "moment": True}
     for heads, bits in (((2, 2), 5), ((8, 2), 5), ((8, 2), 3), ((8, 2), 6)):

@@ -161,7 +161,8 @@ SmallVector<Value> PickLauncher::collect(TypeRange types, Joins joins,
 
 SmallVector<Value> PickLauncher::reduceAll(ArrayRef<Value> values,
                                            Joins joins) {
-  assert(values.size() <= kTold && "there is room for as many");
+  assert(values.size() <= static_cast<size_t>(numTold) &&
+         "there is room for as many");
   leave(values, joins);
   waitCluster();
   SmallVector<Value> all = collect(ValueRange(values).getTypes(), joins);
@@ -171,14 +172,15 @@ SmallVector<Value> PickLauncher::reduceAll(ArrayRef<Value> values,
 
 PickLauncher::Marked PickLauncher::joinMarked(ArrayRef<Value> sums,
                                               Joins joins) {
-  assert(sums.size() <= kTold && "there is room for as many");
-  leave(sums, joins, kToldOfMarks);
+  assert(sums.size() <= static_cast<size_t>(numTold) &&
+         "there is room for as many");
+  leave(sums, joins, getToldOfMarks());
   waitCluster();
   return getMarked(ValueRange(sums).getTypes(), joins);
 }
 
 PickLauncher::Marked PickLauncher::getMarked(TypeRange types, Joins joins) {
-  SmallVector<Value> all = collect(types, joins, kToldOfMarks);
+  SmallVector<Value> all = collect(types, joins, getToldOfMarks());
   Marked marked;
   marked.number = all.front();
   marked.left.append(all.begin() + 1, all.end());

@@ -48,7 +48,7 @@ Value PickLauncher::selectOne(ArrayRef<Value> values, Value number) {
 }
 
 void PickLauncher::findDepthEnds() {
-  int64_t heads = getHeadsAtOnce();
+  const int64_t heads = headsAtOnce;
   b.forLoop(b.index(0), b.index(group), heads, [&](Value first) {
     SmallVector<Value> taken(heads, b.f32(0.0f));
     if (isFollowing()) {
@@ -76,7 +76,7 @@ void PickLauncher::findDepthEnds() {
 /// Each of them a few heads: all bins of all blocks are much to read for each.
 void PickLauncher::findEndsOfOwners(Value first, ArrayRef<Value> taken) {
   constexpr int64_t size = 2 * kBins; // of a head
-  int64_t heads = getHeadsAtOnce();
+  const int64_t heads = headsAtOnce;
   SmallVector<Join> joins(heads, Join::sum);
   leave(taken, joins); // waits for the bins of the block
   forEachFour(heads * size, [&](Value at) {
@@ -86,7 +86,7 @@ void PickLauncher::findEndsOfOwners(Value first, ArrayRef<Value> taken) {
   SmallVector<Value> all = collect(ValueRange(taken).getTypes(), joins);
   auto getEnd = [&](Value ofBlock, Value at, int64_t which) {
     return getTold(ofBlock,
-                   b.addI(at, b.index(kToldOfEnds + which * kHeadsAtOnce)));
+                   b.addI(at, b.index(getToldOfEnds() + which * heads)));
   };
   auto isThere = [&](Value at) {
     Value head = b.addI(first, at);
@@ -154,7 +154,7 @@ void PickLauncher::keepDepths(Value first, Value at, Value four) {
 }
 
 void PickLauncher::loadDepths(Value first) {
-  forEachFour(getHeadsAtOnce() * 2 * kBins, [&](Value at) {
+  forEachFour(headsAtOnce * 2 * kBins, [&](Value at) {
     withKept(first, at, [&](ArrayRef<Value> there) {
       storeFour(loadFour(depths, there), bins, at);
     });
@@ -193,13 +193,14 @@ Value PickLauncher::getSampleShift() {
   return b.select(isSampled, shift, b.i32(0));
 }
 
-PickLauncher::CountedHead PickLauncher::getCounted(Value first, int64_t at) {
+PickLauncher::CountedHead PickLauncher::getCounted(Value first, Value at) {
   CountedHead head;
   // A head that is not there counts as the last one does, for nothing.
-  head.number = b.minI(b.addI(first, b.index(at)), b.index(group - 1));
+  head.number = b.minI(b.addI(first, at), b.index(group - 1));
   // What is not counted has bins of its lane's own, behind all others.
-  head.firstBin = 2 * at * kBins;
-  head.uncounted = b.addI(b.toI32(lane), b.i32(numBins - head.firstBin));
+  head.firstBin = b.mulI(at, b.index(2 * kBins));
+  Value behind = b.subI(b.index(numBins), head.firstBin);
+  head.uncounted = b.addI(b.toI32(lane), b.toI32(behind));
   head.top = b.load(tops, head.number);
   // Of a depth, to its bin: the exponent of its width.
   Value width = arith::FPToSIOp::create(
@@ -231,7 +232,7 @@ void PickLauncher::countDepth(const CountedHead &head, Value isLeftOut,
   if (isLeftOut)
     isOut = b.orI(isOut, isLeftOut);
   Value at = b.toIndex(b.select(isOut, head.uncounted, bin));
-  at = b.addI(at, b.index(head.firstBin));
+  at = b.addI(at, head.firstBin);
   share = b.minNumber(b.exp2(share), b.f32(kMostShare));
   // No conversion: f32 numbers from 2^23 on are integers, as their bits are.
   Value number = math::FmaOp::create(b, share, weight.ofShare, b.f32(0x1p23f));
@@ -250,12 +251,31 @@ Value PickLauncher::getMassOfScore(Value massOfBound, Value head,
 }
 
 SmallVector<Value> PickLauncher::countDepths(Value first) {
-  int64_t heads = getHeadsAtOnce();
-  Value none = b.f32(0.0f), sampleShift = getSampleShift();
+  const int64_t heads = headsAtOnce, atOnce = getCountedAtOnce();
+  Value sampleShift = getSampleShift();
   clearBins(2 * heads * kBins);
+  if (heads == atOnce)
+    return countDepthsOf(first, b.index(0), sampleShift);
+  return b.forLoop(
+      b.index(0), b.index(heads), atOnce,
+      SmallVector<Value>(heads, b.f32(0.0f)), [&](Value at, ValueRange all) {
+        SmallVector<Value> few = countDepthsOf(first, at, sampleShift), next;
+        for (auto [i, taken] : llvm::enumerate(all)) {
+          Value own = b.index(static_cast<int64_t>(i) / atOnce * atOnce);
+          next.push_back(b.select(b.compare(CmpIPredicate::eq, at, own),
+                                  few[i % atOnce], taken));
+        }
+        return next;
+      });
+}
+
+SmallVector<Value> PickLauncher::countDepthsOf(Value first, Value at,
+                                               Value sampleShift) {
+  const int64_t heads = getCountedAtOnce();
+  Value none = b.f32(0.0f);
   SmallVector<CountedHead> counted;
   for (int64_t i = 0; i < heads; ++i)
-    counted.push_back(getCounted(first, i));
+    counted.push_back(getCounted(first, b.addI(at, b.index(i))));
   const Weight once = getWeight(), weight = getWeight(sampleShift);
   auto load = [&](ArrayRef<Slot> slots) {
     SmallVector<Value> loaded;

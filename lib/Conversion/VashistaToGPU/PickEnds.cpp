@@ -157,9 +157,10 @@ SmallVector<Value> DepthEnd::getMasses(Value bin) {
   depth = b.addF(depth, b.f32(0.5f));
   Value mass = pick.estimate(
       math::FmaOp::create(b, depth, nats, b.f32(PickLauncher::kHeadroom)));
-  Value ofSums = pick.hasMoment() || !pick.hasFewHeads()
-                     ? mass
-                     : b.mulF(mass, b.f32(PickLauncher::kMeanOfPairs));
+  bool areOfPairs =
+      !pick.hasMoment() && (pick.hasFewHeads() || pick.sumsWhileMarking());
+  Value ofSums =
+      areOfPairs ? b.mulF(mass, b.f32(PickLauncher::kMeanOfPairs)) : mass;
   SmallVector<Value> masses = {b.mulF(toFloat(count), ofSums),
                                b.mulF(b.mulF(toFloat(shares), share), mass)};
   if (numMasses > numbers)

@@ -58,9 +58,10 @@ public:
   using Value = mlir::Value;
   using ValueRange = mlir::ValueRange;
 
-  /// `findings`: of the scan that made the bounds, if any.
+  /// `findings`: of the scan that made the bounds, if any. `sharedBytes`: what
+  /// a block may have.
   PickLauncher(PickOp op, ScheduleAttr schedule, const ScanFindings &findings,
-               WarpBuilder &b);
+               int64_t sharedBytes, WarpBuilder &b);
 
   /// The pick before, if it counts depths for this one, or marks what it picks.
   PickOp findCounter();
@@ -101,7 +102,7 @@ public:
   }
   /// What an f32 from 2^23 on has above its bits of an integer.
   static constexpr int64_t kBitsOfInteger = 0x4b000000;
-  /// Values that are joined at once, at most.
+  /// Values that are joined at once, at most, but for those of many heads.
   static constexpr int64_t kTold = 16;
   /// Slots of a thread where few are picked from.
   static constexpr int64_t kFewOwn = 16, kMostOwn = 32;
@@ -191,9 +192,11 @@ private:
 
   // Of levels. The depth of a slot is how many steps of a level its bound lies
   // below the highest of its head, at most; negative if it is not known.
-  /// Heads whose depths are counted together.
-  static constexpr int64_t kHeadsAtOnce = 4;
-  int64_t getHeadsAtOnce() const { return std::min(group, kHeadsAtOnce); }
+  /// Heads whose depths are counted in one pass; all whose bins there is room
+  /// for are then joined, and their ends found, together.
+  static constexpr int64_t kCountedAtOnce = 4;
+  int64_t getCountedAtOnce() const { return std::min(group, kCountedAtOnce); }
+  int64_t getHeadsAtOnce(int64_t sharedBytes) const;
   /// Bounds that levels stand for; scores are not known beside them.
   llvm::SmallVector<Value> getBoundsOfLevels(Value head,
                                              llvm::ArrayRef<Slot> slots);
@@ -252,18 +255,20 @@ private:
                 llvm::function_ref<void(llvm::ArrayRef<Value> there)> body);
   /// Whether the pick before has counted depths.
   bool isFollowing() { return depths && before; }
-  /// The number of slots at each depth in this block, of a few heads; yields
-  /// what this thread has of each that is picked in any case, of which a score
-  /// is a bound less what it lacks.
+  /// The number of slots at each depth in this block, of `headsAtOnce` heads;
+  /// yields what this thread has of each that is picked in any case, of which a
+  /// score is a bound less what it lacks.
   llvm::SmallVector<Value> countDepths(Value first);
+  /// The same of a few of them, from `at` on.
+  llvm::SmallVector<Value> countDepthsOf(Value first, Value at,
+                                         Value sampleShift);
   /// Of a head, how depths are counted: a bin is a depth shifted, and a mass of
   /// a score 2^(lack + slope * spread) times what is expected.
   struct CountedHead {
-    int64_t firstBin;
-    Value number, top, shift, lack, slope;
+    Value firstBin, number, top, shift, lack, slope;
     Value uncounted; // the bin of what is not
   };
-  CountedHead getCounted(Value first, int64_t at);
+  CountedHead getCounted(Value first, Value at);
   /// How often a slot is counted, i32, and what a share is multiplied by.
   struct Weight {
     Value number, ofShare;
@@ -290,33 +295,45 @@ private:
   /// Slots of a lane in pairs, the halves of words: levels of each head, and
   /// what is below them; masks of what is left; and bits of the slots, of what
   /// is needed and of what is left.
-  struct Pairs {
-    llvm::SmallVector<std::array<Value, kAtOnce / 2>> levels;
-    llvm::SmallVector<Value> steps, below; // of a level, i32, and f32
-    std::array<Value, kAtOnce / 2> left;
+  using OfPairs = std::array<Value, kAtOnce / 2>;
+  struct PairsOfHead {
+    OfPairs levels;
+    Value steps, below; // of a level, i32, and f32
+  };
+  struct MarkedPairs {
+    OfPairs left;
     Value own, ownLeft;
   };
-  Pairs markPairs(llvm::ArrayRef<Slot> slots, ValueRange loaded,
-                  llvm::ArrayRef<Value> headTops,
-                  llvm::ArrayRef<Value> headEnds);
+  PairsOfHead getPairs(const Levels &levels, Value headTop);
+  /// The highest bits of halves: of what is beyond the ends of this head and of
+  /// those before, if there are any.
+  void andBeyond(const PairsOfHead &pairs, const Levels &levels, Value headEnd,
+                 OfPairs &beyond);
+  MarkedPairs closePairs(llvm::ArrayRef<Slot> slots, const OfPairs &beyond);
   /// Sums of pairs are so many times what they should be, on average:
   /// (1 + x) 2^-x, for x from 0 to 1.
   static constexpr float kMeanOfPairs = 1.0407f;
-  /// Adds the masses of what is left to four sums of a lane; and what these are
-  /// of each head.
-  void addPairs(const Pairs &pairs, llvm::MutableArrayRef<Value> sums);
-  llvm::SmallVector<Value> getSumsOfPairs(ValueRange sums);
+  /// Adds the masses of what is left to four sums of a lane, of as many heads
+  /// as a product has columns; and what these are of each head.
+  void addPairs(llvm::ArrayRef<PairsOfHead> pairs, const OfPairs &left,
+                llvm::MutableArrayRef<Value> sums);
+  llvm::SmallVector<Value> getSumsOfPairs(ValueRange sums, int64_t heads);
   /// Whether that may be, by how many slots each head needs.
   Value isNearlyOver();
   /// The same, deeper and deeper until what is left is little enough for what
   /// is attended already.
   Marked markUntilProved();
-  Marked markDeepOfMany();
-  /// Heads whose depths a thread has together.
+  /// The same as `markDeep` of more heads than a thread has together: columns
+  /// of several products, or heads after each other.
+  Marked markInProducts();
+  Marked markByHeads();
+  /// Heads whose depths a thread has together: the columns of a product.
   static constexpr int64_t kMostTogether = 8, kMostByMoment = 4;
   bool hasFewHeads() {
     return group <= (hasMoment() ? kMostByMoment : kMostTogether);
   }
+  static constexpr int64_t kMostInProducts = 32;
+  int64_t getProducts() const { return llvm::divideCeil(group, kMostTogether); }
   /// Bits of margins that ranks leave out.
   static constexpr int64_t kLeftOut = 1;
   Value loadEnd(Value head);
@@ -396,7 +413,7 @@ private:
   /// The width of the first part. Of levels, it is as large as there are bins
   /// for, and mostly all of a rank.
   int64_t getFirstWidth() const {
-    return hasLevels() ? llvm::Log2_64(numBins) : 11;
+    return hasLevels() ? std::min<int64_t>(llvm::Log2_64(numBins), 13) : 11;
   }
   /// `isCounted`, i1 or null: whether it is counted already, in each block.
   void narrowRanks(const RankPart &part, Value isCounted);
@@ -585,8 +602,11 @@ private:
   llvm::SmallVector<Value> getTold(Value ofBlock, Value number);
   /// What is left for all is at these numbers: of what is joined at once, of
   /// marks, and of the ends of heads.
-  static constexpr int64_t kToldOfMarks = kTold, kToldOfEnds = 2 * kTold,
-                           kAllTold = kToldOfEnds + 3 * kHeadsAtOnce;
+  int64_t getToldOfMarks() const { return numTold; }
+  int64_t getToldOfEnds() const { return 2 * numTold; }
+  int64_t getAllTold() const {
+    return getToldOfEnds() + 3 * (hasLevels() ? headsAtOnce : kCountedAtOnce);
+  }
   void waitCluster() { b.clusterBarrier(clusterBlocks); }
   void clearBins(int64_t size);
   /// Of so many bins, four at a time.
@@ -638,8 +658,9 @@ private:
   const int64_t clusterBlocks, warps, threads; // of a cluster, of a block
   const int64_t group, unit;
   const bool isProving, hasTail;
-  int64_t numBins = kRankBins;
-  const int64_t fewOwn; // slots of a thread where they are few; 0 if never
+  int64_t numBins = kRankBins, numTold = kTold;
+  int64_t headsAtOnce = 0; // whose bins a block has, of levels
+  const int64_t fewOwn;    // slots of a thread where they are few; 0 if never
   const ScanFindings findings;
   bool hasLevels() const { return findings.levels != nullptr; }
   Value hostBefore; // tails of the pick whose list is taken; or null
@@ -647,7 +668,10 @@ private:
   bool sumsWhileMarking() {
     if (hasMoment() && !hasLevels())
       return false;
-    return isProving && hasTail && (hasLevels() ? hasFewHeads() : group <= 4);
+    bool areFew = group <= 4;
+    if (hasLevels())
+      areFew = hasFewHeads() || (!hasMoment() && group <= kMostInProducts);
+    return isProving && hasTail && areFew;
   }
   /// Of a head, what marking has found.
   std::pair<ValueRange, Value> getLeft(const Marked &marked, int64_t head) {
@@ -668,8 +692,8 @@ private:
   Value ids, counts, tails;
   Value open;   // [R, Hkv, words] i32: bits of slots that can be picked
   Value picked; // [R, Hkv, words, 2] i32: that are, and that may be as well
-  // Of the blocks of a cluster, or of a larger one: [R, Hkv, blocks, kAllTold],
-  // or of one block [kAllTold]; and [R, Hkv, blocks, numBins]. i32
+  // Of the blocks of a cluster, or of a larger one: [R, Hkv, blocks, told], or
+  // of one block [told]; and [R, Hkv, blocks, numBins]. i32
   Value told, between;
   // Of the block: bins of masses and rests, of depths, or of ranks,
   // and one of each lane for neither, i32; a number of each warp; for each

@@ -51,46 +51,59 @@ static Value getLeastOfPairs(WarpBuilder &b, Value x, Value y) {
   return LLVM::BitcastOp::create(b, b.getI32Type(), least);
 }
 
-PickLauncher::Pairs PickLauncher::markPairs(ArrayRef<Slot> slots,
-                                            ValueRange loaded,
-                                            ArrayRef<Value> headTops,
-                                            ArrayRef<Value> headEnds) {
-  constexpr int64_t number = kAtOnce / 2;
-  constexpr float most = 256;
-  Pairs pairs;
-  std::array<Value, number> beyond;
-  for (int64_t head = 0; head < group; ++head) {
-    Levels levels = Levels::unpack(loaded, slots.size());
-    Value below = getFloatBelow(headTops[head], levels.top);
-    // Less what a head takes of levels, rounded up: of multiples of 1/128.
-    Value ofStep = levels.scale(b, -1.0f / ScanFindings::kOfLevel,
-                                /*isInverse=*/true);
-    Value taken = math::FmaOp::create(b, b.subF(headEnds[head], below), ofStep,
-                                      b.f32(0x1p-8f - 0.5f));
-    taken = b.minNumber(b.maxNumber(taken, b.f32(-most)), b.f32(0.0f));
-    Value end = twice(b, b.addF(taken, b.f32(0x1p23f + 0x1p15f)));
-    std::array<Value, number> own;
-    for (int64_t i = 0; i < number; ++i) {
-      own[i] = b.permuteBytes(levels.packed[i / 2], b.i32(0),
-                              i % 2 ? 0x4342 : 0x4140);
-      Value sum = b.addI(own[i], end);
-      beyond[i] = head == 0 ? sum : b.andI(beyond[i], sum);
-    }
-    pairs.levels.push_back(own);
-    pairs.below.push_back(below);
-    pairs.steps.push_back(levels.getSteps(b));
+PickLauncher::PairsOfHead PickLauncher::getPairs(const Levels &levels,
+                                                 Value headTop) {
+  PairsOfHead pairs;
+  for (size_t i = 0; i < pairs.levels.size(); ++i) {
+    size_t word = i / 2;
+    pairs.levels[i] = word < levels.packed.size()
+                          ? b.permuteBytes(levels.packed[word], b.i32(0),
+                                           i % 2 ? 0x4342 : 0x4140)
+                          : b.i32(0);
   }
-  Value left, open = b.i32((1 << kAtOnce) - 1);
-  for (int64_t i = 0; i < number; ++i) {
+  pairs.below = getFloatBelow(headTop, levels.top);
+  pairs.steps = levels.getSteps(b);
+  return pairs;
+}
+
+void PickLauncher::andBeyond(const PairsOfHead &pairs, const Levels &levels,
+                             Value headEnd, OfPairs &beyond) {
+  constexpr float most = 256;
+  // Less what a head takes of levels, rounded up: of multiples of 1/128.
+  Value ofStep = levels.scale(b, -1.0f / ScanFindings::kOfLevel,
+                              /*isInverse=*/true);
+  Value taken = math::FmaOp::create(b, b.subF(headEnd, pairs.below), ofStep,
+                                    b.f32(0x1p-8f - 0.5f));
+  taken = b.minNumber(b.maxNumber(taken, b.f32(-most)), b.f32(0.0f));
+  Value end = twice(b, b.addF(taken, b.f32(0x1p23f + 0x1p15f)));
+  for (auto [all, level] : llvm::zip_equal(beyond, pairs.levels)) {
+    Value sum = b.addI(level, end);
+    all = all ? b.andI(all, sum) : sum;
+  }
+}
+
+PickLauncher::MarkedPairs PickLauncher::closePairs(ArrayRef<Slot> slots,
+                                                   const OfPairs &beyond) {
+  MarkedPairs marked;
+  Value left, open = b.i32((1 << slots.size()) - 1);
+  for (size_t i = 0; i < beyond.size(); ++i) {
     // The highest bits of both halves, everywhere in them.
     Value mask = b.permuteBytes(beyond[i], beyond[i], 0xbb99);
-    auto close = [&](const Slot &slot, int64_t half) {
-      if (slot.isOpen)
-        mask = b.andI(mask, b.select(slot.isOpen, b.i32(-1), b.i32(~half)));
-    };
-    close(slots[2 * i], 0xffff);
-    close(slots[2 * i + 1], -0x10000);
-    pairs.left[i] = mask;
+    for (size_t half : {0, 1}) {
+      const int64_t others = half ? 0xffff : -0x10000;
+      if (2 * i + half >= slots.size()) {
+        mask = b.andI(mask, b.i32(others));
+        continue;
+      }
+      // Sinks and window are picked, needed or not.
+      const Slot &slot = slots[2 * i + half];
+      Value isLeft = slot.isOpen;
+      if (slot.isAlways)
+        isLeft = andOpen(slot, notI(slot.isAlways));
+      if (isLeft)
+        mask = b.andI(mask, b.select(isLeft, b.i32(-1), b.i32(others)));
+    }
+    marked.left[i] = mask;
     Value bits = b.andI(mask, b.i32(int64_t(0x20001) << 2 * i));
     left = left ? b.orI(left, bits) : bits;
   }
@@ -101,29 +114,31 @@ PickLauncher::Pairs PickLauncher::markPairs(ArrayRef<Slot> slots,
     open = getOwnBits(areOpen);
   }
   left = b.orI(left, arith::ShRUIOp::create(b, left, b.i32(16)));
-  pairs.ownLeft = b.andI(left, b.i32((1 << kAtOnce) - 1));
-  pairs.own = b.andI(open, arith::XOrIOp::create(b, pairs.ownLeft, open));
-  return pairs;
+  marked.ownLeft = b.andI(left, b.i32((1 << slots.size()) - 1));
+  marked.own = b.andI(open, arith::XOrIOp::create(b, marked.ownLeft, open));
+  return marked;
 }
 
-void PickLauncher::addPairs(const Pairs &pairs, MutableArrayRef<Value> sums) {
+void PickLauncher::addPairs(ArrayRef<PairsOfHead> pairs, const OfPairs &left,
+                            MutableArrayRef<Value> sums) {
   // Of the highest bound, rounded up: with what f32 sums lose in it.
   const double exact = (kHeadroom * M_LOG2E + 127) * ScanFindings::kPerBit;
   const auto highest = static_cast<int64_t>(std::ceil(exact + 0x1p-4));
   const auto bits = static_cast<float>(highest);
   Value quad = b.divU(lane, b.index(4));
   std::array<Value, 4> all = {sums[0], sums[1], sums[2], sums[3]};
-  for (int64_t head = 0; head < group; ++head) {
-    Value below = b.minNumber(pairs.below[head], b.f32(bits));
+  for (auto [head, own] : llvm::enumerate(pairs)) {
+    Value below = b.minNumber(own.below, b.f32(bits));
     Value tops = twice(b, b.subF(b.f32(0x1p23f + bits), below));
     std::array<Value, 4> masses;
     for (int64_t i = 0; i < 4; ++i) {
       // What is too deep for a number is lost, as all that is below 2^-126.
-      Value steps = b.mulI(pairs.levels[head][i], pairs.steps[head]);
+      Value steps = b.mulI(own.levels[i], own.steps);
       steps = getLeastOfPairs(b, steps, tops);
-      masses[i] = b.andI(b.subI(tops, steps), pairs.left[i]);
+      masses[i] = b.andI(b.subI(tops, steps), left[i]);
     }
-    Value isColumn = b.compare(CmpIPredicate::eq, quad, b.index(head));
+    Value isColumn =
+        b.compare(CmpIPredicate::eq, quad, b.index(static_cast<int64_t>(head)));
     Value ones = b.select(isColumn, b.i32(0x3f803f80), b.i32(0));
     all = b.multiply(masses, {ones, ones}, all, b.getBF16Type());
   }
@@ -131,10 +146,11 @@ void PickLauncher::addPairs(const Pairs &pairs, MutableArrayRef<Value> sums) {
 }
 
 /// Of each head, what products have added up in this lane.
-SmallVector<Value> PickLauncher::getSumsOfPairs(ValueRange sums) {
+SmallVector<Value> PickLauncher::getSumsOfPairs(ValueRange sums,
+                                                int64_t heads) {
   SmallVector<Value> found;
   Value within = b.remU(lane, b.index(4));
-  for (int64_t head = 0; head < group; ++head) {
+  for (int64_t head = 0; head < heads; ++head) {
     Value own = b.addF(sums[head % 2], sums[2 + head % 2]);
     Value isHere = b.compare(CmpIPredicate::eq, within, b.index(head / 2));
     found.push_back(b.select(isHere, own, b.f32(0.0f)));
@@ -144,7 +160,7 @@ SmallVector<Value> PickLauncher::getSumsOfPairs(ValueRange sums) {
 
 PickLauncher::Marked PickLauncher::markDeep(Value isNearlyOver) {
   if (!hasFewHeads())
-    return markDeepOfMany();
+    return sumsWhileMarking() ? markInProducts() : markByHeads();
   Value none = b.f32(0.0f);
   SmallVector<Value> headTops = loadOfHeads(tops), headEnds = loadOfHeads(ends);
   for (Value &end : headEnds)
@@ -188,11 +204,19 @@ PickLauncher::Marked PickLauncher::markDeep(Value isNearlyOver) {
         if (hasMoment() || !areTogether(slots))
           all = takeFloatLevels(loaded, slots.size(), headTops);
         if (areTogether(slots)) {
-          Pairs pairs = markPairs(slots, loaded, headTops, headEnds);
-          needed = pairs.own;
-          left = pairs.ownLeft;
+          SmallVector<PairsOfHead> pairs;
+          OfPairs beyond;
+          ValueRange rest = loaded;
+          for (int64_t head = 0; head < group; ++head) {
+            Levels levels = Levels::unpack(rest, slots.size());
+            pairs.push_back(getPairs(levels, headTops[head]));
+            andBeyond(pairs.back(), levels, headEnds[head], beyond);
+          }
+          MarkedPairs marked = closePairs(slots, beyond);
+          needed = marked.own;
+          left = marked.ownLeft;
           if (!hasMoment())
-            addPairs(pairs, own.take_back(4));
+            addPairs(pairs, marked.left, own.take_back(4));
           forEachWord(needed, slots[0].number, kAtOnce,
                       [&](Value word, Value slot) { storeMarked(word, slot); });
         } else {
@@ -229,7 +253,8 @@ PickLauncher::Marked PickLauncher::markDeep(Value isNearlyOver) {
         return next;
       });
   if (!hasMoment()) {
-    SmallVector<Value> ofPairs = getSumsOfPairs(ValueRange(sums).take_back(4));
+    SmallVector<Value> ofPairs =
+        getSumsOfPairs(ValueRange(sums).take_back(4), group);
     sums.truncate(sums.size() - 4);
     for (auto [sum, other] :
          llvm::zip_equal(MutableArrayRef(sums).drop_front(2), ofPairs))
@@ -329,8 +354,81 @@ PickLauncher::Marked PickLauncher::markUntilProved() {
   return getMarkedDeep();
 }
 
+/// Products after each other, for which levels are loaded twice, the second
+/// time from the first cache: all heads decide what is left.
+PickLauncher::Marked PickLauncher::markInProducts() {
+  constexpr int64_t heads = kMostTogether;
+  const int64_t products = getProducts();
+  Value zero = b.index(0), end = b.index(group);
+  // Of a head that is not there stands the last one: nobody reads its column.
+  auto getOf = [&](Value first, int64_t i, ArrayRef<Slot> slots) {
+    Value head = b.minI(b.addI(first, b.index(i)), b.index(group - 1));
+    Levels levels = loadLevels(head, slots);
+    PairsOfHead pairs = getPairs(levels, b.load(tops, head));
+    return std::make_tuple(head, levels, pairs);
+  };
+  // How many are marked, whether any is left, and the masses of what is.
+  SmallVector<Value> sums = {b.i32(0), b.i32(0)};
+  sums.append(4 * products, b.f32(0.0f));
+  sums = forEachSlot(sums, [&](ArrayRef<Slot> slots, ValueRange now) {
+    OfPairs beyond;
+    SmallVector<Value> all(beyond.size(), b.i32(-1));
+    all = b.forLoop(zero, end, heads, all, [&](Value first, ValueRange before) {
+      llvm::copy(before, beyond.begin());
+      for (int64_t i = 0; i < heads; ++i) {
+        auto [head, levels, pairs] = getOf(first, i, slots);
+        andBeyond(pairs, levels, toFloatDepth(b.load(ends, head)), beyond);
+      }
+      return SmallVector<Value>(beyond.begin(), beyond.end());
+    });
+    llvm::copy(all, beyond.begin());
+    MarkedPairs marked = closePairs(slots, beyond);
+    if (areTogether(slots))
+      forEachWord(marked.own, slots[0].number, kAtOnce,
+                  [&](Value word, Value slot) { storeMarked(word, slot); });
+    else
+      forEachWord(isOwn(marked.own, 0), slots,
+                  [&](Value word, Value slot) { storeMarked(word, slot); });
+    SmallVector<Value> next = b.forLoop(
+        zero, end, heads, now.drop_front(2),
+        [&](Value first, ValueRange before) {
+          SmallVector<PairsOfHead> ofHeads;
+          for (int64_t i = 0; i < heads; ++i)
+            ofHeads.push_back(std::get<PairsOfHead>(getOf(first, i, slots)));
+          auto isHere = [&](int64_t product) {
+            return b.compare(CmpIPredicate::eq, first,
+                             b.index(product * heads));
+          };
+          SmallVector<Value> own(before.take_front(4)), after;
+          for (int64_t product = 1; product < products; ++product)
+            for (int64_t i = 0; i < 4; ++i)
+              own[i] =
+                  b.select(isHere(product), before[4 * product + i], own[i]);
+          addPairs(ofHeads, marked.left, own);
+          for (auto [i, sum] : llvm::enumerate(before))
+            after.push_back(
+                b.select(isHere(static_cast<int64_t>(i) / 4), own[i % 4], sum));
+          return after;
+        });
+    next.insert(next.begin(),
+                {b.addI(now[0], math::CtPopOp::create(b, marked.own)),
+                 b.orI(now[1], marked.ownLeft)});
+    return next;
+  });
+  Value isLeft = b.compare(CmpIPredicate::ne, sums[1], b.i32(0));
+  SmallVector<Value> found = {sums[0], b.select(isLeft, b.i32(1), b.i32(0))};
+  for (int64_t product = 0; product < products; ++product)
+    llvm::append_range(
+        found, getSumsOfPairs(ValueRange(sums).slice(2 + 4 * product, 4),
+                              std::min(heads, group - heads * product)));
+  SmallVector<Join> joins(found.size(), Join::sum);
+  joins[1] = Join::either;
+  (void)joinMarked(found, joins);
+  return getMarkedDeep();
+}
+
 /// Heads after each other; tails come later.
-PickLauncher::Marked PickLauncher::markDeepOfMany() {
+PickLauncher::Marked PickLauncher::markByHeads() {
   Value zero = b.index(0), no = b.boolean(false);
   Value count =
       forEachSlot(

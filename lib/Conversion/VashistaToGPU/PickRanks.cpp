@@ -197,8 +197,8 @@ SmallVector<Value> PickLauncher::markBest(Value need, Value hasCounted) {
     Value isCounted = hasCounted ? b.andI(hasCounted, isFirst) : Value();
     b.ifThen(isMore, [&] { narrowRanks(part, isCounted); });
   });
-  return hasLevels() && sumsWhileMarking() ? markBestOfLevels()
-                                           : markBestOfRanks();
+  return hasLevels() && hasFewHeads() && sumsWhileMarking() ? markBestOfLevels()
+                                                            : markBestOfRanks();
 }
 
 void PickLauncher::addBest(Value rank, Value isCandidate,

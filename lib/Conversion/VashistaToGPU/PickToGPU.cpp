@@ -87,7 +87,8 @@ int64_t PickLauncher::getOwnOfFew(PickOp op, int64_t warps,
 }
 
 PickLauncher::PickLauncher(PickOp op, ScheduleAttr schedule,
-                           const ScanFindings &findings, WarpBuilder &b)
+                           const ScanFindings &findings, int64_t sharedBytes,
+                           WarpBuilder &b)
     : op(op), b(b), schedule(schedule), clusterBlocks(schedule.getCluster()),
       warps(schedule.getWarps()), threads(warps * kWarp),
       group(cast<RankedTensorType>(op.getScores().getType()).getDimSize(1) /
@@ -95,10 +96,25 @@ PickLauncher::PickLauncher(PickOp op, ScheduleAttr schedule,
       unit(op.getUnit() == SlotUnit::pages ? op.getPageSize() : 1),
       isProving(op.getMode() == PickMode::proving), hasTail(needsTail(op)),
       fewOwn(getOwnOfFew(op, warps, clusterBlocks)), findings(findings) {
-  if (hasLevels()) // what few heads have together
-    numBins = std::max(kRankBins, 2 * getHeadsAtOnce() * kBins);
+  if (hasLevels()) {
+    // What marks join of all heads, and ends of those whose bins there are.
+    if (sumsWhileMarking())
+      numTold = std::max(numTold, 2 + group * getNumSums());
+    headsAtOnce = getHeadsAtOnce(sharedBytes);
+    numTold = std::max(numTold, headsAtOnce);
+    numBins = std::max(kRankBins, 2 * headsAtOnce * kBins);
+  }
   if (PickOp before = findPickBefore(op); before && takesUp(op, before))
     hostBefore = before.getTail();
+}
+
+int64_t PickLauncher::getHeadsAtOnce(int64_t sharedBytes) const {
+  // Of other buffers, and of bins of what is not counted, of masses and rests.
+  constexpr int64_t kOthers = 24 * 1024, kOfHead = 2 * kBins * 4;
+  int64_t most = (sharedBytes - kOthers) / kOfHead;
+  // Ends are found by a warp for each.
+  most = std::min(most, warps) / kCountedAtOnce * kCountedAtOnce;
+  return std::min(group, std::max(most, kCountedAtOnce));
 }
 
 //===----------------------------------------------------------------------===//
@@ -196,7 +212,7 @@ PickLauncher::Buffers PickLauncher::allocate(const PickFindings &its) {
     allocate({dynamic, kvHeads, dynamic, 2}, b.getI32Type());
   buffers.areTold = clusterBlocks > 1;
   if (buffers.areTold) {
-    allocate({dynamic, kvHeads, clusterBlocks, kAllTold}, b.getI32Type());
+    allocate({dynamic, kvHeads, clusterBlocks, getAllTold()}, b.getI32Type());
     allocate({dynamic, kvHeads, clusterBlocks, numBins}, b.getI32Type());
   }
   return buffers;
@@ -221,13 +237,13 @@ void PickLauncher::launch(const Buffers &given, const PickFindings &its) {
       b.sharedType(numWords, i32),
       b.sharedType(kBins, f32),
       b.sharedType(kBins, f32),
-      b.sharedType({warps, kTold}, i32),
+      b.sharedType({warps, numTold}, i32),
       b.sharedType(group, f32),
       b.sharedType(group, hasLevels() ? i32 : f32),
       b.sharedType(group, f32),
       b.sharedType(group, i32),
       b.sharedType(4, i32),
-      b.sharedType(kAllTold, i32),
+      b.sharedType(getAllTold(), i32),
       b.sharedType(BestScores::kCounters, i32),
       b.sharedType({group, kFacts}, f32)};
   if (ofPages.sums)
@@ -399,7 +415,7 @@ void PickLauncher::pickAndWrite() {
   b.ifThen(isOver, [&] {
     SmallVector<Value> best = markBest(b.i32(op.getBudget()), isCounted);
     writePicks(best.front());
-    if (hasSums && hasLevels())
+    if (hasSums && hasLevels() && hasFewHeads())
       writeTails(addTiesLeft(ValueRange(best).drop_front()));
     else if (hasSums)
       sumTails(/*ofAll=*/false);
@@ -465,7 +481,7 @@ void PickLauncher::writePicks(Value numTies) {
     return b.load(perWarp, {b.index(warp), b.index(which)});
   };
   if (!numTies) {
-    SmallVector<Value> each = collectEach(kToldOfMarks, b.getI32Type());
+    SmallVector<Value> each = collectEach(getToldOfMarks(), b.getI32Type());
     for (Value marked : each)
       all = b.addI(all, marked);
     first = addUpBefore(each);
@@ -614,12 +630,13 @@ LogicalResult vashista::launchPick(PickOp op, const ScheduleTarget &target,
   if (op.getUnit() == SlotUnit::tokens)
     found = findings.scans.lookup(op.getBounds());
   auto makeLauncher = [&](ScheduleAttr schedule) {
-    PickLauncher launcher(op, schedule, found, b);
+    PickLauncher launcher(op, schedule, found,
+                          getSharedBytes(target, schedule.getBlocks()), b);
     launcher.padsList = !findings.shortLists.contains(op);
     launcher.ofPages = findings.pages.lookup(op);
     return launcher;
   };
-  // The first one's clusters are the largest.
+  // The first one's clusters are the largest, and what its blocks have.
   SmallVector<ScheduleVersion> versions = getVersions(op, target);
   PickLauncher launcher = makeLauncher(versions.front().schedule);
   PickFindings its = findings.picks.lookup(op);
