@@ -173,10 +173,13 @@ static void chooseSplits(ScheduleDraft &draft, const AttendShape &shape,
   auto getWaves = [&](int64_t split) {
     return llvm::divideNearest(groups * slots, split * resident);
   };
+  // Of many heads one wave is enough: a split has as many states.
+  bool areMany = shape.getHeadsOfBlock(draft.warps, draft.blocks) > kHeads;
   int64_t waves = getWaves(2 * kLong);
-  if (waves < 2)
+  if (waves < 2 && !areMany)
     waves = std::max<int64_t>(getWaves(kLong), 1);
-  int64_t splits = std::max<int64_t>(waves * resident / groups, 1);
+  int64_t splits =
+      std::max<int64_t>(std::max<int64_t>(waves, 1) * resident / groups, 1);
   int64_t full = llvm::alignTo(llvm::divideCeil(slots, splits), 4 * kTokens);
   choose(splits, std::min(getPowerWithin(8 * groups, kShort, kLong),
                           std::max(full, kShort)));
