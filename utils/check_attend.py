@@ -48,6 +48,13 @@ def draw_cases():
         yield {**base, "heads": heads}
     for dims in ((64, 64), (96, 64), (192, 128), (256, 256), (128, 64)):
         yield {**base, "dims": dims}
+    # Rows that are no whole number of what lanes load.
+    for dims in ((80, 80), (96, 96), (112, 112), (16, 16), (160, 144)):
+        for kind in ("dense", "tokens"):
+            yield {**base, "dims": dims, "kind": kind, "page_size": 5 if dims[0] == 16 else 16}
+        options = "schedule <stages = 2>"
+        yield {**base, "dims": dims, "options": options, "dtype": "f16"}
+    yield {**base, "dims": (80, 112), "heads": (32, 2), "kind": "pages"}
     for kind, size in itertools.product(("dense", "pages", "tokens"), (1, 5, 16, 64)):
         yield {**base, "kind": kind, "page_size": size}
     for kind in ("pages", "tokens"):

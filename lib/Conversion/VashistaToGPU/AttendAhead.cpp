@@ -131,18 +131,22 @@ AttendLauncher::Tile AttendLauncher::loadAhead(Value stage) {
   Value firstKey = getFirstAhead(/*isKey=*/true, stage, quad, within),
         firstValue = getFirstAhead(/*isKey=*/false, stage,
                                    b.mulI(within, b.index(2)), quad);
-  auto load = [&](bool isKey, int64_t tokens, int64_t channel) {
+  auto load = [&](bool isKey, int64_t tokens, const RowPart &part) {
     Value first = isKey ? firstKey : firstValue;
-    return b.load16Bytes(tiles,
-                         getPlaceAhead(isKey, first, tokens, channel / kChunk));
+    Value place = getPlaceAhead(isKey, first, tokens, part.channel / kChunk);
+    // Of a row that is not swizzled: less of it than there are chunks.
+    if (part.own < kChunk)
+      place = b.subI(place,
+                     b.mulI(isKey ? within : quad, b.index(kChunk - part.own)));
+    return b.loadWords(tiles, place, part.own);
   };
   return loadTile(
-      [&](unsigned key, int64_t channel) {
-        return load(/*isKey=*/true, 8 * key, channel);
+      [&](unsigned key, const RowPart &part) {
+        return load(/*isKey=*/true, 8 * key, part);
       },
-      [&](unsigned value, int64_t channel) {
+      [&](unsigned value, const RowPart &part) {
         constexpr int64_t kOfLane[] = {0, 1, 8, 9};
-        return load(/*isKey=*/false, kOfLane[value], channel);
+        return load(/*isKey=*/false, kOfLane[value], part);
       });
 }
 

@@ -27,6 +27,7 @@
 //    channels from 8 g on of tokens 2 t, 2 t + 1, 2 t + 8 and 2 t + 9, and
 //    pairs those of two tokens by permuting bytes.
 //  * Weights have tokens as rows and are wanted as columns: a transposition.
+//  * What is left of a row, of 32 channels or of 64, a lane loads 4 or 2 of.
 //
 // Scores and sums of weights are f32; weights are rounded to the caches' type
 // for the second product, as their values are. Exponents are of base 2.
@@ -154,8 +155,17 @@ private:
     }
   };
   SplitSums addUpSplits(Value head, Value first, int64_t apart, Value count);
+  /// The first of a lane's two channels of each 64.
   Value getMergedChannel(int64_t part) {
     return b.addI(b.mulI(lane, b.index(2)), b.index(64 * part));
+  }
+  /// Where these are channels.
+  void ifMerged(int64_t part, llvm::function_ref<void()> body) {
+    if (64 * (part + 1) <= valueDim)
+      return body();
+    b.ifThen(b.compare(mlir::arith::CmpIPredicate::ult, getMergedChannel(part),
+                       b.index(valueDim)),
+             body);
   }
   /// So many splits of a head, by the warps of a block or by one of them.
   void mergeSplits(Value head, Value count);
@@ -185,8 +195,18 @@ private:
   /// Heads of this block: the last one of a KV head may have fewer.
   Value countHeads();
   /// A warp's tiles, one after the other.
-  /// Of each product.
-  using Query = llvm::SmallVector<llvm::SmallVector<std::array<Value, 4>>>;
+  /// Channels of a row that lanes load together, from one on: each has so many,
+  /// in words of two.
+  struct RowPart {
+    int64_t channel, own;
+  };
+  static llvm::SmallVector<RowPart> takeApart(int64_t dim, int64_t lanes);
+  llvm::SmallVector<RowPart> getKeyParts() { return takeApart(keyDim, 4); }
+  llvm::SmallVector<RowPart> getValueParts() { return takeApart(valueDim, 8); }
+  using Words = llvm::SmallVector<Value, 4>;
+  /// Of each product, and of each part of a row.
+  using QueryParts = llvm::SmallVector<Words>;
+  using Query = llvm::SmallVector<QueryParts>;
   States getEmptyStates();
   States attendLoaded(const Query &query);
   /// Where the tokens of a tile are, as i32: of one in a page the page, its
@@ -205,16 +225,14 @@ private:
   Value loadEntry(Value slot);
   std::pair<Value, Value> findPosition(Value slot, Value entry);
   Query loadQuery();
-  /// What a lane has of the keys and values of a tile: of two keys and of four
-  /// values 16 bytes of each 32 and 64 channels.
+  /// What a lane has of the keys and values of a tile: two keys and four
+  /// values, of each part of a row.
   struct Tile {
-    llvm::SmallVector<std::array<std::array<Value, 4>, 2>> keys;
-    llvm::SmallVector<std::array<std::array<Value, 4>, 4>> values;
+    llvm::SmallVector<std::array<Words, 2>> keys;
+    llvm::SmallVector<std::array<Words, 4>> values;
   };
-  /// By loads of the lane's part of the channels from one on, of one of its two
-  /// keys or four values.
-  using Load =
-      llvm::function_ref<std::array<Value, 4>(unsigned token, int64_t channel)>;
+  /// By loads of a part of one of the lane's two keys or four values.
+  using Load = llvm::function_ref<Words(unsigned token, const RowPart &part)>;
   Tile loadTile(Load loadKey, Load loadValue);
   /// isVisible(key) of the lane's two.
   using IsVisible = llvm::function_ref<Value(unsigned key)>;
@@ -226,8 +244,7 @@ private:
   struct Weights {
     std::array<Value, 2> tokens, before;
   };
-  Weights weigh(State &state, const Tile &tile,
-                llvm::ArrayRef<std::array<Value, 4>> query,
+  Weights weigh(State &state, const Tile &tile, const QueryParts &query,
                 IsVisible isVisible);
 
   // Tiles that are copied to the block's memory (AttendAhead.cpp).

@@ -66,7 +66,7 @@ void AttendLauncher::launchMerge() {
 AttendLauncher::SplitSums AttendLauncher::addUpSplits(Value head, Value first,
                                                       int64_t apart,
                                                       Value count) {
-  const int64_t parts = valueDim / 64;
+  const int64_t parts = llvm::divideCeil(valueDim, 64);
   SmallVector<Value> none(parts, b.splat(0.0f, 2));
   none.append({b.negInf(), b.f32(0.0f)});
   auto add = [&](Value start, ValueRange carried) -> SmallVector<Value> {
@@ -85,11 +85,15 @@ AttendLauncher::SplitSums AttendLauncher::addUpSplits(Value head, Value first,
       Split &split = splits.emplace_back();
       split.exponent = b.select(isSplit, load(0), b.negInf());
       split.sum = load(1);
-      for (int64_t part = 0; part < parts; ++part)
-        split.outputs.push_back(vector::LoadOp::create(
-            b, b.vectorType(2), its.partials,
-            ValueRange{row, head, at, getMergedChannel(part)},
-            /*nontemporal=*/false, llvm::MaybeAlign(8)));
+      for (int64_t part = 0; part < parts; ++part) {
+        Value channel = getMergedChannel(part);
+        if (64 * (part + 1) > valueDim)
+          channel = b.minI(channel, b.index(valueDim - 2));
+        split.outputs.push_back(
+            vector::LoadOp::create(b, b.vectorType(2), its.partials,
+                                   ValueRange{row, head, at, channel},
+                                   /*nontemporal=*/false, llvm::MaybeAlign(8)));
+      }
     }
     SplitSums sums = SplitSums::unpack(carried);
     Value maximum = sums.maximum;
@@ -119,9 +123,11 @@ void AttendLauncher::mergeSplits(Value head, Value count) {
   Value zero = b.index(0), thread = b.threadId();
   SplitSums own = addUpSplits(head, warp, warps, count);
   for (auto [part, output] : llvm::enumerate(own.outputs))
-    vector::StoreOp::create(b, output, sharedOutputs,
-                            ValueRange{warp, zero, getMergedChannel(part)},
-                            /*nontemporal=*/false, llvm::MaybeAlign(8));
+    ifMerged(part, [&, part = part, output = output] {
+      vector::StoreOp::create(b, output, sharedOutputs,
+                              ValueRange{warp, zero, getMergedChannel(part)},
+                              /*nontemporal=*/false, llvm::MaybeAlign(8));
+    });
   b.store(own.maximum, sharedExponents, {warp, zero, zero});
   b.store(own.sum, sharedExponents, {warp, zero, b.index(1)});
   Value before = loadBefore(head);
@@ -142,12 +148,14 @@ void AttendLauncher::mergeByWarp(Value head, Value count) {
   Merged merged{all.maximum, getShift(all.maximum), all.sum, {}};
   Value before = loadBefore(head);
   for (auto [part, both] : llvm::enumerate(all.outputs))
-    for (int64_t i = 0; i < 2; ++i) {
-      Value channel = b.addI(getMergedChannel(part), b.index(i));
-      joinOutput(merged,
-                 vector::ExtractOp::create(b, both, ArrayRef<int64_t>{i}),
-                 before, head, channel);
-    }
+    ifMerged(part, [&, part = part, both = both] {
+      for (int64_t i = 0; i < 2; ++i) {
+        Value channel = b.addI(getMergedChannel(part), b.index(i));
+        joinOutput(merged,
+                   vector::ExtractOp::create(b, both, ArrayRef<int64_t>{i}),
+                   before, head, channel);
+      }
+    });
   // All lanes have loaded what was there before.
   b.warpBarrier();
   b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)), [&] {

@@ -143,6 +143,18 @@ Value AttendLauncher::isVisible(ValueRange places, unsigned key) {
 //===----------------------------------------------------------------------===//
 
 /// Per 32 channels: two halves of the second operand of two products each.
+SmallVector<AttendLauncher::RowPart> AttendLauncher::takeApart(int64_t dim,
+                                                               int64_t lanes) {
+  constexpr int64_t kMostOwn = 8; // 16 bytes
+  SmallVector<RowPart> parts;
+  for (int64_t channel = 0; channel < dim;) {
+    int64_t own = llvm::bit_floor<uint64_t>((dim - channel) / lanes);
+    parts.push_back({channel, std::min(own, kMostOwn)});
+    channel += lanes * parts.back().own;
+  }
+  return parts;
+}
+
 AttendLauncher::Query AttendLauncher::loadQuery() {
   Value end =
       b.subI(b.mulI(b.addI(kvHead, b.index(1)), b.index(group)), b.index(1));
@@ -152,9 +164,10 @@ AttendLauncher::Query AttendLauncher::loadQuery() {
     if (numHeads % kHeads)
       head = b.minI(head, b.index(numHeads - 1));
     head = b.minI(b.addI(firstHead, head), end);
-    for (int64_t channel = 0; channel < keyDim; channel += 32) {
-      Value at = b.addI(b.mulI(within, b.index(8)), b.index(channel));
-      parts.push_back(b.load16Bytes(its.query, {row, head, at}));
+    for (const RowPart &part : getKeyParts()) {
+      Value at =
+          b.addI(b.mulI(within, b.index(part.own)), b.index(part.channel));
+      parts.push_back(b.loadWords(its.query, {row, head, at}, part.own));
     }
   }
   return query;
@@ -175,26 +188,25 @@ Value AttendLauncher::toExponent(Value product) {
 
 AttendLauncher::Tile AttendLauncher::loadTile(Load loadKey, Load loadValue) {
   Tile tile;
-  for (int64_t channel = 0; channel < keyDim; channel += 32)
-    tile.keys.push_back({loadKey(0, channel), loadKey(1, channel)});
-  for (int64_t channel = 0; channel < valueDim; channel += 64) {
-    std::array<std::array<Value, 4>, 4> tokens;
+  for (const RowPart &part : getKeyParts())
+    tile.keys.push_back({loadKey(0, part), loadKey(1, part)});
+  for (const RowPart &part : getValueParts()) {
+    std::array<Words, 4> tokens;
     for (int64_t i = 0; i < 4; ++i)
-      tokens[i] = loadValue(i, channel);
+      tokens[i] = loadValue(i, part);
     tile.values.push_back(tokens);
   }
   return tile;
 }
 
-AttendLauncher::Weights
-AttendLauncher::weigh(State &state, const Tile &tile,
-                      ArrayRef<std::array<Value, 4>> query,
-                      IsVisible isVisible) {
+AttendLauncher::Weights AttendLauncher::weigh(State &state, const Tile &tile,
+                                              const QueryParts &query,
+                                              IsVisible isVisible) {
   // Tokens g and g + 8 of heads 2 t and 2 t + 1.
   Value zero = b.f32(0.0f);
   std::array<Value, 4> scores = {zero, zero, zero, zero};
   for (auto [key, q] : llvm::zip_equal(tile.keys, query))
-    for (int64_t i : {0, 2})
+    for (size_t i = 0; i < q.size(); i += 2)
       scores = b.multiply({key[0][i], key[1][i], key[0][i + 1], key[1][i + 1]},
                           {q[i], q[i + 1]}, scores, element);
   for (int64_t i = 0; i < 4; ++i)
@@ -231,7 +243,7 @@ AttendLauncher::States AttendLauncher::attendTile(States states,
     weights.push_back(weigh(state, tile, q, isVisible));
   int64_t output = 0;
   for (const auto &tokens : tile.values)
-    for (int64_t i = 0; i < 4; ++i, output += 4) {
+    for (size_t i = 0; i < tokens[0].size(); ++i, output += 4) {
       constexpr int64_t lows = 0x5410, highs = 0x7632;
       std::array<Value, 4> channels = {
           b.permuteBytes(tokens[0][i], tokens[1][i], lows),
@@ -284,17 +296,19 @@ AttendLauncher::States AttendLauncher::attendLoaded(const Query &query) {
     return places;
   };
   auto load = [&](ValueRange places) {
-    auto loadFrom = [&](Value memref, unsigned token, Value lanes,
-                        int64_t channel) {
-      Value at = b.addI(b.mulI(lanes, b.index(8)), b.index(channel));
-      return b.load16Bytes(memref, getIndices(getRow(places, token), at));
+    auto loadFrom = [&](Value memref, unsigned token, Value number,
+                        const RowPart &part) {
+      Value at =
+          b.addI(b.mulI(number, b.index(part.own)), b.index(part.channel));
+      return b.loadWords(memref, getIndices(getRow(places, token), at),
+                         part.own);
     };
     return loadTile(
-        [&](unsigned key, int64_t channel) {
-          return loadFrom(its.keys, key, within, channel);
+        [&](unsigned key, const RowPart &part) {
+          return loadFrom(its.keys, key, within, part);
         },
-        [&](unsigned value, int64_t channel) {
-          return loadFrom(its.values, 2 + value, quad, channel);
+        [&](unsigned value, const RowPart &part) {
+          return loadFrom(its.values, 2 + value, quad, part);
         });
   };
   SmallVector<Value> carried = findAhead(start);
@@ -308,7 +322,7 @@ AttendLauncher::States AttendLauncher::attendLoaded(const Query &query) {
       return now.slice(i * size, size);
     };
     // All loads first: they are what takes time.
-    SmallVector<Tile> tiles;
+    SmallVector<Tile, 1> tiles;
     for (int64_t i = 0; i < atOnce; ++i)
       tiles.push_back(load(getPlaces(i)));
     States states = unpack(now.drop_front(numPlaces));
@@ -342,20 +356,21 @@ void AttendLauncher::storeShared(const States &states) {
     b.ifThen(isHead, [&] {
       b.store(state.maxima[i], sharedExponents, {warp, head, b.index(0)});
       b.store(sum, sharedExponents, {warp, head, b.index(1)});
-      // Of each 64 channels, 8 from 8 g on.
-      for (int64_t channel = 0; channel < valueDim; channel += 64) {
-        Value at = b.addI(b.mulI(quad, b.index(8)), b.index(channel));
-        const Value *outputs = state.outputs.begin() + channel / 4;
-        for (int64_t part = 0; part < 8; part += 4) {
-          SmallVector<Value> four;
-          for (int64_t j = part; j < part + 4; ++j)
-            four.push_back(outputs[j / 2 * 4 + j % 2 * 2 + i]);
+      for (const RowPart &part : getValueParts()) {
+        Value at =
+            b.addI(b.mulI(quad, b.index(part.own)), b.index(part.channel));
+        const Value *outputs = state.outputs.begin() + part.channel / 4;
+        const int64_t size = std::min<int64_t>(part.own, 4);
+        for (int64_t first = 0; first < part.own; first += size) {
+          SmallVector<Value> some;
+          for (int64_t j = first; j < first + size; ++j)
+            some.push_back(outputs[j / 2 * 4 + j % 2 * 2 + i]);
           Value vector =
-              vector::FromElementsOp::create(b, b.vectorType(4), four);
+              vector::FromElementsOp::create(b, b.vectorType(size), some);
           vector::StoreOp::create(
               b, vector, sharedOutputs,
-              ValueRange{warp, head, b.addI(at, b.index(part))},
-              /*nontemporal=*/false, llvm::MaybeAlign(16));
+              ValueRange{warp, head, b.addI(at, b.index(first))},
+              /*nontemporal=*/false, llvm::MaybeAlign(4 * size));
         }
       }
     });

@@ -237,7 +237,8 @@ template <typename OpTy> static const char *findObstacleOf(OpTy op) {
     if (ShapedType::isDynamic(size))
       return "expected static head sizes";
   constexpr int64_t kWarps = 4;
-  if (keyDim % 32 || valueDim % 64 ||
+  constexpr int64_t kChannels = 16;
+  if (keyDim % kChannels || valueDim % kChannels ||
       !hasRoomForHeads(kWarps, std::min(heads / kvHeads, kHeads), valueDim))
     return "expected head sizes that are multiples of an mma's";
   return nullptr;
