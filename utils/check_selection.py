@@ -127,7 +127,11 @@ def draw_scans():
         yield {**base, "norms": norms, "sketch": ", rotation = hadamard"}
         yield {**base, "norms": norms, "scales": "f16"}
     yield {**base, "sketch": ""}
-    for dim, bits in ((64, 4), (64, 5), (96, 6), (256, 4), (80, 4), (80, 8), (288, 8)):
+    for dim, bits in (
+        *((64, 4), (64, 5), (96, 6), (256, 4), (80, 4), (80, 8), (288, 8)),
+        # Planes that the channels of a product lie in no whole parts of.
+        *((32, 5), (96, 3), (96, 5), (160, 5), (192, 5)),
+    ):
         yield {**base, "dim": dim, "bits": bits}
     for size in (1, 5, 64):
         yield {**base, "page_size": size, "within": size == 5}

@@ -392,8 +392,9 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
                  chooseScanSplit(4096, 128, 1024, 2, groups * headBlocks, slots,
                                  target));
     draft.expectMultiple("split", draft.split, ScanFindings::kTile);
-    // Registers for the heads of one product, or of two.
-    draft.choose(draft.blocks, group <= SketchScan::kColumns ? 4 : 3);
+    SketchFormat format(cast<SketchAttr>(op.getFrom()),
+                        direction.getDimSize(2));
+    draft.choose(draft.blocks, SketchScan::chooseBlocks(format, group));
     return draft.assign(op);
   }
   draft.choose(draft.stages, chooseRows(op));

@@ -41,8 +41,8 @@ bool SketchScan::canScanAhead() const {
   // A block's first step is waited for.
   constexpr int64_t kMany = 4;
   int64_t bytes = getRowBytes(op);
-  return Slots::hasWholeTiles(op, kTokens) && bytes % kChunk == 0 &&
-         bytes >= 2 * kChunk && kStages * getApart() * bytes <= kMostBytes &&
+  return Slots::hasWholeTiles(op, kTokens) && bytes >= 2 * kChunk &&
+         kStages * getApart() * bytes <= kMostBytes &&
          block >= kMany * getApart();
 }
 
@@ -61,7 +61,7 @@ Value SketchScan::getPlaceAhead(Value stage, Value tile) {
 /// Where a tile's chunk lies.
 Value SketchScan::swizzle(Value chunk) {
   int64_t perToken = getRowBytes(op) / kChunk;
-  if (!llvm::isPowerOf2_64(perToken))
+  if (getRowBytes(op) % kChunk || !llvm::isPowerOf2_64(perToken))
     return chunk;
   Value token = b.divU(chunk, b.index(perToken));
   return arith::XOrIOp::create(b, chunk, b.andI(token, b.index(6)));
@@ -69,7 +69,12 @@ Value SketchScan::swizzle(Value chunk) {
 
 /// Where a token's byte lies, of a tile: chunk, and byte within.
 std::pair<Value, Value> SketchScan::findAhead(Value token, Value byte) {
-  Value chunk = b.addI(b.mulI(token, b.index(getRowBytes(op) / kChunk)),
+  const int64_t row = getRowBytes(op);
+  if (row % kChunk) {
+    byte = b.addI(b.mulI(token, b.index(row)), byte);
+    return {b.divU(byte, b.index(kChunk)), b.remU(byte, b.index(kChunk))};
+  }
+  Value chunk = b.addI(b.mulI(token, b.index(row / kChunk)),
                        b.divU(byte, b.index(kChunk)));
   return {swizzle(chunk), b.remU(byte, b.index(kChunk))};
 }
@@ -96,10 +101,17 @@ void SketchScan::copyAhead(Value start, Value page, Value stage) {
                         b.mulI(chunk, b.index(kChunk)));
     Value from[] = {place.page, slots->kvHead, byte};
     Value to[] = {getPlaceAhead(stage, tile), swizzle(chunk), b.index(0)};
-    nvgpu::DeviceAsyncCopyOp::create(
-        b, nvgpu::DeviceAsyncTokenType::get(b.getContext()), ahead, to, tokens,
-        from, b.getIndexAttr(kChunk), /*srcElements=*/Value(),
-        /*bypassL1=*/b.getUnitAttr());
+    auto copy = [&] {
+      nvgpu::DeviceAsyncCopyOp::create(
+          b, nvgpu::DeviceAsyncTokenType::get(b.getContext()), ahead, to,
+          tokens, from, b.getIndexAttr(kChunk), /*srcElements=*/Value(),
+          /*bypassL1=*/b.getUnitAttr());
+    };
+    const int64_t left = kTiles * chunks - i;
+    if (left >= kWarp)
+      copy();
+    else
+      b.ifThen(b.compare(CmpIPredicate::ult, lane, b.index(left)), copy);
   }
 }
 
@@ -202,10 +214,11 @@ SmallVector<Value> SketchScan::scanAhead(Value from, Value to,
           auto getCodes = [&](int64_t tile) {
             Codes codes;
             for (int64_t half : {0, 1})
-              codes[half] = loadCodes([&](Value byte) {
+              codes[half] = loadCodes([&](Value byte, int64_t number) {
                 auto [chunk, within] = findAhead(getOffset(half), byte);
-                return b.load8Bytes(ahead, {getPlaceAhead(stage, b.index(tile)),
-                                            chunk, within});
+                return b.loadWords(
+                    ahead, {getPlaceAhead(stage, b.index(tile)), chunk, within},
+                    4 * number);
               });
             return codes;
           };

@@ -281,9 +281,9 @@ SmallVector<Value> SketchScan::scanTiles(Value from, Value to, bool areWhole,
       Slots::Tile tile = findTile(b.index(i));
       for (int64_t half : {0, 1}) {
         Slots::Place place = slots->find(tile, getOffset(half)).first;
-        tiles[i][half] = loadCodes([&](Value byte) {
+        tiles[i][half] = loadCodes([&](Value byte, int64_t number) {
           SmallVector<Value> at = {place.page, slots->kvHead, place.slot, byte};
-          return b.load8Bytes(codes, at);
+          return b.loadWords(codes, at, 4 * number);
         });
       }
     }
@@ -436,32 +436,87 @@ static int64_t getFirstBit(const SketchFormat::Plane &plane, int64_t channel) {
   return channel / plane.bytes * plane.bits;
 }
 
-SmallVector<Value>
-SketchScan::loadCodes(function_ref<std::pair<Value, Value>(Value)> load8Bytes) {
+static int64_t getRowBytes(const SketchFormat &format) {
+  const SketchFormat::Plane &last = format.planes.back();
+  return last.first + last.bytes;
+}
+
+/// Whether the channels that a product takes of a plane are whole parts of it,
+/// or lie in one, and a lane's own are 8 bytes.
+static bool hasWholeParts(const SketchFormat &format,
+                          const SketchFormat::Plane &plane) {
+  for (int64_t bytes : {plane.bytes, plane.first, getRowBytes(format)})
+    if (bytes % SketchScan::kOwn)
+      return false;
+  return plane.bytes % SketchScan::kChannels == 0 ||
+         SketchScan::kChannels % plane.bytes == 0;
+}
+
+int64_t SketchScan::chooseBlocks(const SketchFormat &format, int64_t group) {
+  constexpr int64_t kFewChannels = 128;
+  bool areWhole =
+      llvm::all_of(format.planes, [&](const SketchFormat::Plane &plane) {
+        return hasWholeParts(format, plane);
+      });
+  if (format.paddedDim > kFewChannels ||
+      (format.planes.size() > 1 && !areWhole))
+    return 2;
+  return group <= kColumns ? 4 : 3;
+}
+
+SmallVector<Value> SketchScan::loadParts(const SketchFormat::Plane &plane,
+                                         int64_t channel, LoadWords loadWords) {
+  // Where parts are multiples of a lane's own channels, all lie in one.
+  const int64_t number = plane.bytes % kOwn ? 1 : 2;
+  Value size = b.index(plane.bytes);
+  SmallVector<Value> words;
+  for (int64_t first = 0; first < 2; first += number) {
+    Value at =
+        b.addI(b.mulI(within, b.index(kOwn)), b.index(channel + 4 * first));
+    Value byte = b.addI(b.remU(at, size), b.index(plane.first));
+    Value bits = b.toI32(b.mulI(b.divU(at, size), b.index(plane.bits)));
+    for (int64_t i = 0; i < number; ++i) {
+      Value word = loadWords(b.addI(byte, b.index(4 * i)), 1).front();
+      words.push_back(arith::ShRUIOp::create(b, word, bits));
+    }
+  }
+  return words;
+}
+
+SmallVector<Value> SketchScan::loadCodes(LoadWords loadWords) {
   // Parts of a plane that lie in the same bytes are loaded once.
-  llvm::MapVector<int64_t, std::pair<Value, Value>> loaded;
+  llvm::MapVector<int64_t, SmallVector<Value>> loaded;
   SmallVector<Value> result;
   for (int64_t channel = 0; channel < format.paddedDim; channel += kChannels) {
     int64_t below = getBitsBelow(channel / format.group);
     std::array<Value, 2> codes;
     for (const SketchFormat::Plane &plane : format.planes) {
-      // A plane of fewer bytes has several parts for the channels of a lane.
-      bool isWide = plane.bytes % kChannels == 0;
-      int64_t start = plane.first + (isWide ? channel % plane.bytes : 0);
-      auto &bytes = loaded[start];
-      if (!bytes.first) {
-        Value own = b.mulI(within, b.index(kOwn)), size = b.index(plane.bytes);
-        Value at = isWide ? own : b.remU(own, size);
-        bytes = load8Bytes(b.addI(at, b.index(start)));
-        if (!isWide) {
-          Value bits = b.toI32(b.mulI(b.divU(own, size), b.index(plane.bits)));
-          for (Value *word : {&bytes.first, &bytes.second})
-            *word = arith::ShRUIOp::create(b, *word, bits);
+      const bool areWhole = hasWholeParts(format, plane);
+      int64_t to = below + plane.shift, left = to;
+      SmallVector<Value> words;
+      if (areWhole) {
+        // A plane of fewer bytes has several parts for the channels of a lane.
+        bool isWide = plane.bytes % kChannels == 0;
+        int64_t start = plane.first + (isWide ? channel % plane.bytes : 0);
+        SmallVector<Value> &bytes = loaded[start];
+        if (bytes.empty()) {
+          Value own = b.mulI(within, b.index(kOwn)),
+                size = b.index(plane.bytes);
+          Value at = isWide ? own : b.remU(own, size);
+          bytes = loadWords(b.addI(at, b.index(start)), 2);
+          if (!isWide) {
+            Value bits =
+                b.toI32(b.mulI(b.divU(own, size), b.index(plane.bits)));
+            for (Value &word : bytes)
+              word = arith::ShRUIOp::create(b, word, bits);
+          }
         }
+        words = bytes;
+        left -= getFirstBit(plane, channel);
+      } else {
+        words = loadParts(plane, channel, loadWords);
       }
-      int64_t to = below + plane.shift, left = to - getFirstBit(plane, channel);
       int64_t ones = ((int64_t(1) << plane.bits) - 1) << to;
-      std::array<Value, 2> words = {bytes.first, bytes.second};
       for (auto [code, word] : llvm::zip_equal(codes, words)) {
         if (left > 0)
           word = arith::ShLIOp::create(b, word, b.i32(left));
@@ -480,8 +535,9 @@ int64_t SketchScan::getBitsBelow(int64_t group) const {
   int64_t below = 0;
   for (int64_t i = 0; i < format.group; i += kChannels)
     for (const SketchFormat::Plane &plane : format.planes)
-      below = std::max(below, getFirstBit(plane, group * format.group + i) -
-                                  plane.shift);
+      if (hasWholeParts(format, plane))
+        below = std::max(below, getFirstBit(plane, group * format.group + i) -
+                                    plane.shift);
   return std::min(below, 8 - format.bits);
 }
 
@@ -580,9 +636,7 @@ const char *vashista::findObstacle(ScoreOp op) {
       format.group > 128)
     return "expected no centre, and groups of 32, 64 or 128";
   for (const SketchFormat::Plane &plane : format.planes)
-    if (plane.bytes % SketchScan::kOwn || plane.first % SketchScan::kOwn ||
-        (plane.bytes % SketchScan::kChannels &&
-         SketchScan::kChannels % plane.bytes))
+    if (plane.bytes % 4 || plane.first % 4)
       return "expected planes of whole words";
   return nullptr;
 }

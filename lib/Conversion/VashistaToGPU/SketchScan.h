@@ -46,6 +46,10 @@ public:
         block(schedule.getSplit()), hasBounds(!op.getBounds().use_empty()),
         hasLevels(needsLevels(op)), pageNorms(pageNorms) {}
 
+  /// Blocks that share a multiprocessor, so that each has registers for what it
+  /// has of its heads.
+  static int64_t chooseBlocks(const SketchFormat &format, int64_t group);
+
   /// Launches the kernel; yields the tensors of scores and bounds, or none
   /// where levels stand for them.
   llvm::SmallVector<Value> launch();
@@ -128,9 +132,15 @@ private:
   /// The token of a tile, which a lane has loaded and shared.
   Token getToken(const Token &loaded, Value start, Value tile, int64_t half,
                  bool areWhole);
-  /// A token's codes, of a row of bytes: `load8Bytes` from one of them on.
-  llvm::SmallVector<Value>
-  loadCodes(llvm::function_ref<std::pair<Value, Value>(Value)> load8Bytes);
+  /// A token's codes, of a row of bytes: `loadWords` loads so many words from
+  /// one of them on.
+  using LoadWords =
+      llvm::function_ref<llvm::SmallVector<Value>(Value byte, int64_t number)>;
+  llvm::SmallVector<Value> loadCodes(LoadWords loadWords);
+  /// The lane's two words of a plane of which the channels of a product lie in
+  /// no whole number of parts.
+  llvm::SmallVector<Value> loadParts(const SketchFormat::Plane &plane,
+                                     int64_t channel, LoadWords loadWords);
   /// How many bits of a byte lie below the codes of a group of channels, so
   /// that few of their planes are shifted: sums are 2^bits times as large then,
   /// and exact still, below 2^31.

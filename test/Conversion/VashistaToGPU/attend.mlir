@@ -142,14 +142,86 @@ func.func @other_fill(%q: memref<2x4x64xf16>, %k: memref<?x4x16x64xf16>,
 
 // -----
 
+// Of 16 heads a block has two products, of what is loaded once: 16 tokens of 128
+// channels are 8 and 8 of each.
+// CHECK-LABEL: func.func @many_heads(
+// CHECK: gpu.launch_func @kernels::@attend_0 blocks in (%c2{{.*}}, %c2{{.*}}, %c2{{.*}}) threads in (%c128{{.*}}
+// CHECK: gpu.func @attend_0({{.*}}nvvm.minctasm = 2 : i32
+// CHECK: nvgpu.device_async_wait {{.*}} {numGroups = 2 : i32}
+// CHECK-COUNT-16: vector.load %{{.*}} {alignment = 16 : i64} : memref<{{.*}}xbf16, #gpu.address_space<workgroup>>, vector<8xbf16>
+// CHECK-NOT: #gpu.address_space<workgroup>>, vector<8xbf16>
+// CHECK-COUNT-32: nvvm.mma.sync
+// CHECK-NOT: nvvm.mma.sync
+// CHECK: return
+func.func @many_heads(%q: memref<2x32x128xbf16>, %k: memref<?x2x16x128xbf16>,
+                      %table: memref<2x32xi32>, %lens: memref<2xi32>,
+                      %o: memref<2x32x128xf32>, %lse: memref<2x32xf32>) {
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125
+      : (memref<2x32x128xbf16>, memref<?x2x16x128xbf16>,
+         memref<?x2x16x128xbf16>, memref<2x32xi32>, memref<2xi32>,
+         memref<2x32x128xf32>, memref<2x32xf32>) -> ()
+  return
+}
+
+// -----
+
+// 20 are 10 in each of two blocks; of 8 where more blocks share registers.
+// CHECK-LABEL: func.func @more_heads(
+// CHECK: gpu.launch_func @kernels::@attend_0 blocks in (%c2{{.*}}, %c4{{.*}}, %c
+// CHECK: gpu.func @attend_0({{.*}}nvvm.minctasm = 2 : i32
+// CHECK: gpu.func @attend_1({{.*}}nvvm.minctasm = 3 : i32
+func.func @more_heads(%q: memref<2x40x128xbf16>, %k: memref<?x2x16x128xbf16>,
+                      %table: memref<2x32xi32>, %lens: memref<2xi32>,
+                      %o: memref<2x40x128xf32>, %lse: memref<2x40xf32>) {
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125
+      : (memref<2x40x128xbf16>, memref<?x2x16x128xbf16>,
+         memref<?x2x16x128xbf16>, memref<2x32xi32>, memref<2xi32>,
+         memref<2x40x128xf32>, memref<2x40xf32>) -> ()
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125 schedule <blocks = 3>
+      : (memref<2x40x128xbf16>, memref<?x2x16x128xbf16>,
+         memref<?x2x16x128xbf16>, memref<2x32xi32>, memref<2xi32>,
+         memref<2x40x128xf32>, memref<2x40xf32>) -> ()
+  return
+}
+
+// -----
+
+// 112 channels are 64 of values by 16 bytes of a lane, 32 by 8 and 16 by 4; of
+// keys 96 and 16, of two products each and one.
+// CHECK-LABEL: func.func @rest(
+// CHECK: gpu.func @attend_0(
+// CHECK: scf.for
+// CHECK-COUNT-6: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x4x16x112xbf16>, vector<8xbf16>
+// CHECK-COUNT-2: vector.load %{{.*}} {alignment = 8 : i64} : memref<?x4x16x112xbf16>, vector<4xbf16>
+// CHECK-COUNT-4: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x4x16x112xbf16>, vector<8xbf16>
+// CHECK-COUNT-4: vector.load %{{.*}} {alignment = 8 : i64} : memref<?x4x16x112xbf16>, vector<4xbf16>
+// CHECK-COUNT-4: vector.load %{{.*}} {alignment = 4 : i64} : memref<?x4x16x112xbf16>, vector<2xbf16>
+// CHECK-COUNT-14: nvvm.mma.sync
+// CHECK-NOT: nvvm.mma.sync
+func.func @rest(%q: memref<2x4x112xbf16>, %k: memref<?x4x16x112xbf16>,
+                %table: memref<2x4xi32>, %lens: memref<2xi32>,
+                %o: memref<2x4x112xf32>, %lse: memref<2x4xf32>) {
+  vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o, %lse) scale 0.125
+      : (memref<2x4x112xbf16>, memref<?x4x16x112xbf16>,
+         memref<?x4x16x112xbf16>, memref<2x4xi32>, memref<2xi32>,
+         memref<2x4x112xf32>, memref<2x4xf32>) -> ()
+  return
+}
+
+// -----
+
 // What tensor cores have no kernel for stays for the next pass.
 // CHECK-LABEL: func.func @others(
 // CHECK-COUNT-2: vashista.attend
 // CHECK-NOT: gpu.
 func.func @others(%q: memref<2x4x64xf32>, %k: memref<?x4x16x64xf32>,
-                  %p: memref<2x4x48xbf16>, %c: memref<?x4x16x48xbf16>,
+                  %p: memref<2x4x40xbf16>, %c: memref<?x4x16x40xbf16>,
                   %table: memref<2x?xi32>, %lens: memref<2xi32>,
-                  %o: memref<2x4x64xf32>, %x: memref<2x4x48xf32>,
+                  %o: memref<2x4x64xf32>, %x: memref<2x4x40xf32>,
                   %lse: memref<2x4xf32>) {
   vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
       outs(%o, %lse) scale 0.125
@@ -158,8 +230,8 @@ func.func @others(%q: memref<2x4x64xf32>, %k: memref<?x4x16x64xf32>,
          memref<2x4xf32>) -> ()
   vashista.attend %p keys(%c) values(%c) table(%table) lens(%lens)
       outs(%x, %lse) scale 0.125
-      : (memref<2x4x48xbf16>, memref<?x4x16x48xbf16>, memref<?x4x16x48xbf16>,
-         memref<2x?xi32>, memref<2xi32>, memref<2x4x48xf32>,
+      : (memref<2x4x40xbf16>, memref<?x4x16x40xbf16>, memref<?x4x16x40xbf16>,
+         memref<2x?xi32>, memref<2xi32>, memref<2x4x40xf32>,
          memref<2x4xf32>) -> ()
   return
 }
