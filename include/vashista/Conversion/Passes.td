@@ -86,7 +86,7 @@ def VashistaAssignSchedulePass
 
     | | attend, fallback | score of a summary or keys | of a sketch | pick | attend with `fuse` |
     |---|---|---|---|---|---|
-    | `warps` | that a block's memory has room for | any | a thread for each head, and room | from 4 on | a thread for each head and 32 slots, and room |
+    | `warps` | that a block's memory has room for | any | any | from 4 on | a thread for each head and 32 slots, and room |
     | `vector` | 8 | 8 | 8 | 4 | 8 |
     | `stages` | tiles of 16 tokens | rows of a lane: 1, 2, 4 or 8 | 4 | 8 | values of a lane |
     | `split` | a multiple of 16 | a multiple of 32 | a multiple of 64 | 0 | 0 |
@@ -98,7 +98,9 @@ def VashistaAssignSchedulePass
     the block's memory, of which all but one are on the way while that is multiplied,
     where `blocks` have room for them; otherwise it loads so many together. Two are
     chosen for tokens that lie apart and for long sequences, of head sizes up to 128,
-    where three blocks have room for them.
+    where three blocks have room for them. Where eight warps have a multiprocessor,
+    and head sizes are at most 128, a block has up to 16 query heads of a KV head, and
+    8 elsewhere: this is chosen, with three stages, where there are more than 8.
 
     Blocks have 64 warps on a multiprocessor at most. With `fuse` an `attend` is one
     kernel with the `pick` and the `score` that its list is from, which then have no
@@ -165,7 +167,7 @@ def ConvertVashistaToGPUPass
       size, `check_list`, in which a block has a row, and `check_positions`, in
       which a thread has one.
     * Where only proving picks read what a sketch's `score` makes, in pages of a
-      multiple of 16 tokens, no score or bound is stored, but two bytes of each
+      multiple of 16 tokens, no score or bound is stored, but a byte of each
       bound: how far it lies below the highest of 64, rounded so that it is not
       lowered; and two of each token, by which a score is estimated from its bound.
       Tails are those of these bounds. A group that is over its budget picks what
@@ -179,7 +181,7 @@ def ConvertVashistaToGPUPass
     * On buffers: a softmax `attend` over a sequence, or listed pages or tokens,
       whose queries, keys and values are all bf16 or all f16, on tensor cores, and
       a kernel that merges its splits where there may be several. Head sizes are
-      static, D a multiple of 32 and Dv of 64. Keys and values go by the block's
+      static, D and Dv multiples of 16. Keys and values go by the block's
       memory where its schedule says so and there is room. Fills that do nothing
       but make its destinations an empty state go.
     * On buffers: `append`, in a kernel, and `summarize`, in two, of any summary,
