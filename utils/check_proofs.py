@@ -60,8 +60,9 @@ def draw():
         yield {**base, "heads": heads, "budget": budget}
     for heads in ((2, 2), (8, 2)):
         yield {**base, "heads": heads, "always": " sinks 4 window 64"}
-    # More heads than a product has, to more than a block has bins for.
-    for heads in ((20, 1), (36, 1)):
+    # More heads than a product has, to more than a block has bins for, and numbers of
+    # them that are no multiples of those that are counted together.
+    for heads in ((20, 1), (36, 1), (5, 1), (12, 2), (9, 1), (13, 1), (14, 1), (17, 1)):
         yield {**base, "heads": heads}
     yield {**base, "heads": (24, 2), "budget": 64}
     yield {**base, "heads": (24, 2), "always": " sinks 4 window 64", "rows": True}

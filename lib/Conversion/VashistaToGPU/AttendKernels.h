@@ -194,7 +194,6 @@ private:
   void emitTiles(Value heads);
   /// Heads of this block: the last one of a KV head may have fewer.
   Value countHeads();
-  /// A warp's tiles, one after the other.
   /// Channels of a row that lanes load together, from one on: each has so many,
   /// in words of two.
   struct RowPart {
@@ -207,6 +206,7 @@ private:
   /// Of each product, and of each part of a row.
   using QueryParts = llvm::SmallVector<Words>;
   using Query = llvm::SmallVector<QueryParts>;
+  /// A warp's tiles, one after the other.
   States getEmptyStates();
   States attendLoaded(const Query &query);
   /// Where the tokens of a tile are, as i32: of one in a page the page, its

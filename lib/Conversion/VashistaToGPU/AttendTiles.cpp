@@ -142,7 +142,6 @@ Value AttendLauncher::isVisible(ValueRange places, unsigned key) {
 // Tiles
 //===----------------------------------------------------------------------===//
 
-/// Per 32 channels: two halves of the second operand of two products each.
 SmallVector<AttendLauncher::RowPart> AttendLauncher::takeApart(int64_t dim,
                                                                int64_t lanes) {
   constexpr int64_t kMostOwn = 8; // 16 bytes
@@ -155,6 +154,7 @@ SmallVector<AttendLauncher::RowPart> AttendLauncher::takeApart(int64_t dim,
   return parts;
 }
 
+/// Of each part, halves of the second operand of a product or two.
 AttendLauncher::Query AttendLauncher::loadQuery() {
   Value end =
       b.subI(b.mulI(b.addI(kvHead, b.index(1)), b.index(group)), b.index(1));

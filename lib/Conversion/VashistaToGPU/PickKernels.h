@@ -243,7 +243,7 @@ private:
   }
   /// How deep each head takes slots, all heads.
   void findDepthEnds();
-  /// Of a few heads, by their owners in a cluster of blocks, from what each
+  /// Of `headsAtOnce`, by their owners in a cluster of blocks, from what each
   /// block has counted.
   void findEndsOfOwners(Value first, llvm::ArrayRef<Value> taken);
   /// Keeps four bins of a few heads for the pick that follows, which loads all
@@ -664,7 +664,7 @@ private:
   const ScanFindings findings;
   bool hasLevels() const { return findings.levels != nullptr; }
   Value hostBefore; // tails of the pick whose list is taken; or null
-  /// What is left is summed up while needs are marked, for a few heads.
+  /// What is left is summed up while needs are marked, but for many heads.
   bool sumsWhileMarking() {
     if (hasMoment() && !hasLevels())
       return false;

@@ -102,7 +102,9 @@ PickLauncher::PickLauncher(PickOp op, ScheduleAttr schedule,
       numTold = std::max(numTold, 2 + group * getNumSums());
     headsAtOnce = getHeadsAtOnce(sharedBytes);
     numTold = std::max(numTold, headsAtOnce);
-    numBins = std::max(kRankBins, 2 * headsAtOnce * kBins);
+    // Those of a few are counted at a time, also where some are not there.
+    int64_t counted = llvm::alignTo(headsAtOnce, getCountedAtOnce());
+    numBins = std::max(kRankBins, 2 * counted * kBins);
   }
   if (PickOp before = findPickBefore(op); before && takesUp(op, before))
     hostBefore = before.getTail();

@@ -15,6 +15,8 @@
 // have every other token, should not lie in the same banks: where rows have a
 // power of two of chunks, chunk x of token k lies where chunk x ^ (k & 6)
 // would; where they have an odd number, as of 5 bits, they do not as they are.
+// Rows that are no multiples of 16 bytes follow each other, some in the same
+// banks, and a chunk may have the end of one and the beginning of the next.
 //
 //===----------------------------------------------------------------------===//
 

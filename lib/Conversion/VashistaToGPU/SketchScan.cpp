@@ -16,7 +16,7 @@
 // four heads fill the eight columns, and lane 4 g + t has the sums of head t
 // and tokens g and g + 8. The 32 channels that are summed at a time lie in one
 // group. Which of them a lane takes does not matter: eight from 8 t on, so that
-// its codes are 8 bytes of a row, taken apart by shifts and masks.
+// its codes are mostly 8 bytes of a row, taken apart by shifts and masks.
 //
 // Fewer heads fill the columns several times, and each of the lanes that then
 // have the same sums finishes a tile of its own. What goes with a token comes
@@ -33,10 +33,9 @@
 // 2 g and 2 g + 1 of the tile, whose levels are written together.
 //
 // Bytes: codes, scales and norms of each visible token once per KV head, and
-// from the second cache once per 8 heads; a
-// score and a bound for each head and slot are written, or a level of a byte, 2
-// bytes for all heads and 8 for each head and tile, and a few numbers for each
-// head and block.
+// from the second cache once per 8 heads; a score and a bound for each head and
+// slot are written, or a level of a byte, 2 bytes for all heads and 8 for each
+// head and tile, and a few numbers for each head and block.
 //
 //===----------------------------------------------------------------------===//
 
