@@ -159,8 +159,7 @@ SmallVector<Value> DepthEnd::getMasses(Value bin) {
       math::FmaOp::create(b, depth, nats, b.f32(PickLauncher::kHeadroom)));
   bool areOfPairs =
       !pick.hasMoment() && (pick.hasFewHeads() || pick.sumsWhileMarking());
-  Value ofSums =
-      areOfPairs ? b.mulF(mass, b.f32(PickLauncher::kMeanOfPairs)) : mass;
+  Value ofSums = areOfPairs ? b.mulF(mass, b.f32(LevelPairs::kMean)) : mass;
   SmallVector<Value> masses = {b.mulF(toFloat(count), ofSums),
                                b.mulF(b.mulF(toFloat(shares), share), mass)};
   if (numMasses > numbers)

@@ -23,9 +23,10 @@
 // what the proofs of a group need, from bounds and scores, PickLevels.cpp from
 // levels, which is all that some scans leave, as deep as PickDepths.cpp says;
 // PickRanks.cpp the best of more than there is room for, PickTails.cpp what is
-// left; PickSlots.cpp walks slots, PickBlocks.cpp joins what threads and blocks
-// find; PickMoments.cpp bounds what is left by a moment. What is picked and
-// why: PickToLinalg.cpp and ProvingPick.cpp.
+// left; PickPairs.cpp looks at two slots at a time, PickSlots.cpp walks slots,
+// PickBlocks.cpp joins what threads and blocks find; PickMoments.cpp bounds
+// what is left by a moment. What is picked and why: PickToLinalg.cpp and
+// ProvingPick.cpp.
 //
 // Bytes, for L slots and G heads: `proving` reads G L scores and (2 G + G (G -
 // 1) / 2) L bounds, and as much as `top` where that is more than the budget;
@@ -41,6 +42,7 @@
 
 #include "Kernels.h"
 #include "PickLevels.h"
+#include "PickPairs.h"
 #include "WarpBuilder.h"
 
 #include "vashista/Dialect/Vashista/IR/Vashista.h"
@@ -292,32 +294,15 @@ private:
   /// `needed`: bits of the slots.
   void countMargins(llvm::ArrayRef<Slot> slots, ValueRange loaded,
                     Value needed);
-  /// Slots of a lane in pairs, the halves of words: levels of each head, and
-  /// what is below them; masks of what is left; and bits of the slots, of what
-  /// is needed and of what is left.
-  using OfPairs = std::array<Value, kAtOnce / 2>;
-  struct PairsOfHead {
-    OfPairs levels;
-    Value steps, below; // of a level, i32, and f32
-  };
+  /// Of slots in pairs (PickPairs.h): masks of what is left, and bits of the
+  /// slots, of what is needed and of what is left.
   struct MarkedPairs {
-    OfPairs left;
+    LevelPairs::Words left;
     Value own, ownLeft;
   };
-  PairsOfHead getPairs(const Levels &levels, Value headTop);
-  /// The highest bits of halves: of what is beyond the ends of this head and of
-  /// those before, if there are any.
-  void andBeyond(const PairsOfHead &pairs, const Levels &levels, Value headEnd,
-                 OfPairs &beyond);
-  MarkedPairs closePairs(llvm::ArrayRef<Slot> slots, const OfPairs &beyond);
-  /// Sums of pairs are so many times what they should be, on average:
-  /// (1 + x) 2^-x, for x from 0 to 1.
-  static constexpr float kMeanOfPairs = 1.0407f;
-  /// Adds the masses of what is left to four sums of a lane, of as many heads
-  /// as a product has columns; and what these are of each head.
-  void addPairs(llvm::ArrayRef<PairsOfHead> pairs, const OfPairs &left,
-                llvm::MutableArrayRef<Value> sums);
-  llvm::SmallVector<Value> getSumsOfPairs(ValueRange sums, int64_t heads);
+  /// Of what `beyond` says, of all heads.
+  MarkedPairs closePairs(llvm::ArrayRef<Slot> slots,
+                         const LevelPairs::Words &beyond);
   /// Whether that may be, by how many slots each head needs.
   Value isNearlyOver();
   /// The same, deeper and deeper until what is left is little enough for what
@@ -328,7 +313,8 @@ private:
   Marked markInProducts();
   Marked markByHeads();
   /// Heads whose depths a thread has together: the columns of a product.
-  static constexpr int64_t kMostTogether = 8, kMostByMoment = 4;
+  static constexpr int64_t kMostTogether = LevelPairs::kColumns,
+                           kMostByMoment = 4;
   bool hasFewHeads() {
     return group <= (hasMoment() ? kMostByMoment : kMostTogether);
   }
@@ -373,12 +359,7 @@ private:
   }
   /// By a warp for each head.
   void findDepthEnd(Value head, Value at, Value taken);
-  Value getMassOfDepth(Value depth) {
-    Value number = depth.getType().isF32() ? depth : toFloatDepth(depth);
-    Value factor = b.f32(-1.0f / ScanFindings::kPerBit);
-    return b.exp2(mlir::math::FmaOp::create(b, number, factor,
-                                            b.f32(kLog2E * kHeadroom)));
-  }
+  Value getMassOfDepth(Value depth);
 
   // Of ranks.
   void findRefs();
@@ -646,11 +627,7 @@ private:
   /// for exp(-87), which is what bounds that are far above scores leave of
   /// them. exp must not meet -inf - -inf.
   static constexpr float kHeadroom = 40;
-  Value getShift(Value head) {
-    Value top = b.load(tops, head);
-    Value isThere = b.compare(mlir::arith::CmpFPredicate::OGT, top, b.negInf());
-    return b.select(isThere, b.subF(top, b.f32(kHeadroom)), b.f32(0.0f));
-  }
+  Value getShift(Value head);
 
   PickOp op;
   WarpBuilder &b;

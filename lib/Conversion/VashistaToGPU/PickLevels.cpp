@@ -187,6 +187,13 @@ Value PickLauncher::getFloatDepth(const AllLevels &all, int64_t head,
                              all.below[head]);
 }
 
+Value PickLauncher::getMassOfDepth(Value depth) {
+  Value number = depth.getType().isF32() ? depth : toFloatDepth(depth);
+  Value factor = b.f32(-1.0f / ScanFindings::kPerBit);
+  return b.exp2(
+      math::FmaOp::create(b, number, factor, b.f32(kLog2E * kHeadroom)));
+}
+
 SmallVector<Value> PickLauncher::loadOfHeads(Value buffer) {
   SmallVector<Value> values;
   for (int64_t head = 0; head < group; ++head)

@@ -7,29 +7,14 @@
 //===----------------------------------------------------------------------===//
 
 //
-// What any head needs is marked, and what is left is added up. Two slots of a
-// lane are looked at by one instruction, and no mass is an exponential:
-//
-//  * A level is below a head's end if adding 2^15 less that end, in levels,
-//    leaves its half's highest bit clear; heads are joined by `and`.
-//  * A bf16 number of bits x is 2^(x / 128 - 127), or up to 6 % more: between
-//    powers of two, it is a chord of the exponential. So the bits of a mass are
-//    a constant less a depth, whose steps are 1/128 of a bit.
-//  * A product with a column of ones for each head adds up what its lanes have.
-//
-// Of more heads than columns there are several products, for which levels are
-// loaded again, and a lane's single slots are pairs of which one half counts.
-//
-// So tails are high by 4 %, mostly, which is as if all bounds were 0.04 nats
-// higher.
+// What any head needs is marked, and what is left is added up, two slots at a
+// time (PickPairs.cpp). Of more heads than a product has columns there are
+// several, for which levels are loaded again, and a lane's single slots are
+// pairs of which one half counts.
 //
 //===----------------------------------------------------------------------===//
 
 #include "PickKernels.h"
-
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-
-#include <cmath>
 
 using namespace mlir;
 using namespace vashista;
@@ -37,56 +22,9 @@ using namespace vashista;
 using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
-/// f32 numbers from 2^23 on are integers, which their last bits are: those in
-/// both halves.
-static Value twice(WarpBuilder &b, Value number) {
-  Value bits = arith::BitcastOp::create(b, b.getI32Type(), number);
-  return b.permuteBytes(bits, bits, 0x1010);
-}
-
-/// The lesser of each half, unsigned.
-static Value getLeastOfPairs(WarpBuilder &b, Value x, Value y) {
-  auto type = VectorType::get({2}, b.getI16Type());
-  auto unpack = [&](Value pair) -> Value {
-    return LLVM::BitcastOp::create(b, type, pair);
-  };
-  Value least = arith::MinUIOp::create(b, unpack(x), unpack(y));
-  return LLVM::BitcastOp::create(b, b.getI32Type(), least);
-}
-
-PickLauncher::PairsOfHead PickLauncher::getPairs(const Levels &levels,
-                                                 Value headTop) {
-  PairsOfHead pairs;
-  for (size_t i = 0; i < pairs.levels.size(); ++i) {
-    size_t word = i / 2;
-    pairs.levels[i] = word < levels.packed.size()
-                          ? b.permuteBytes(levels.packed[word], b.i32(0),
-                                           i % 2 ? 0x4342 : 0x4140)
-                          : b.i32(0);
-  }
-  pairs.below = getFloatBelow(headTop, levels.top);
-  pairs.steps = levels.getSteps(b);
-  return pairs;
-}
-
-void PickLauncher::andBeyond(const PairsOfHead &pairs, const Levels &levels,
-                             Value headEnd, OfPairs &beyond) {
-  constexpr float most = 256;
-  // Less what a head takes of levels, rounded up: of multiples of 1/128.
-  Value ofStep = levels.scale(b, -1.0f / ScanFindings::kOfLevel,
-                              /*isInverse=*/true);
-  Value taken = math::FmaOp::create(b, b.subF(headEnd, pairs.below), ofStep,
-                                    b.f32(0x1p-8f - 0.5f));
-  taken = b.minNumber(b.maxNumber(taken, b.f32(-most)), b.f32(0.0f));
-  Value end = twice(b, b.addF(taken, b.f32(0x1p23f + 0x1p15f)));
-  for (auto [all, level] : llvm::zip_equal(beyond, pairs.levels)) {
-    Value sum = b.addI(level, end);
-    all = all ? b.andI(all, sum) : sum;
-  }
-}
-
-PickLauncher::MarkedPairs PickLauncher::closePairs(ArrayRef<Slot> slots,
-                                                   const OfPairs &beyond) {
+PickLauncher::MarkedPairs
+PickLauncher::closePairs(ArrayRef<Slot> slots,
+                         const LevelPairs::Words &beyond) {
   MarkedPairs marked;
   Value left, open = b.i32((1 << slots.size()) - 1);
   for (size_t i = 0; i < beyond.size(); ++i) {
@@ -120,45 +58,6 @@ PickLauncher::MarkedPairs PickLauncher::closePairs(ArrayRef<Slot> slots,
   marked.ownLeft = b.andI(left, b.i32((1 << slots.size()) - 1));
   marked.own = b.andI(open, arith::XOrIOp::create(b, marked.ownLeft, open));
   return marked;
-}
-
-void PickLauncher::addPairs(ArrayRef<PairsOfHead> pairs, const OfPairs &left,
-                            MutableArrayRef<Value> sums) {
-  // Of the highest bound, rounded up: with what f32 sums lose in it.
-  const double exact = (kHeadroom * M_LOG2E + 127) * ScanFindings::kPerBit;
-  const auto highest = static_cast<int64_t>(std::ceil(exact + 0x1p-4));
-  const auto bits = static_cast<float>(highest);
-  Value quad = b.divU(lane, b.index(4));
-  std::array<Value, 4> all = {sums[0], sums[1], sums[2], sums[3]};
-  for (auto [head, own] : llvm::enumerate(pairs)) {
-    Value below = b.minNumber(own.below, b.f32(bits));
-    Value tops = twice(b, b.subF(b.f32(0x1p23f + bits), below));
-    std::array<Value, 4> masses;
-    for (int64_t i = 0; i < 4; ++i) {
-      // What is too deep for a number is lost, as all that is below 2^-126.
-      Value steps = b.mulI(own.levels[i], own.steps);
-      steps = getLeastOfPairs(b, steps, tops);
-      masses[i] = b.andI(b.subI(tops, steps), left[i]);
-    }
-    Value isColumn =
-        b.compare(CmpIPredicate::eq, quad, b.index(static_cast<int64_t>(head)));
-    Value ones = b.select(isColumn, b.i32(0x3f803f80), b.i32(0));
-    all = b.multiply(masses, {ones, ones}, all, b.getBF16Type());
-  }
-  llvm::copy(all, sums.begin());
-}
-
-/// Of each head, what products have added up in this lane.
-SmallVector<Value> PickLauncher::getSumsOfPairs(ValueRange sums,
-                                                int64_t heads) {
-  SmallVector<Value> found;
-  Value within = b.remU(lane, b.index(4));
-  for (int64_t head = 0; head < heads; ++head) {
-    Value own = b.addF(sums[head % 2], sums[2 + head % 2]);
-    Value isHere = b.compare(CmpIPredicate::eq, within, b.index(head / 2));
-    found.push_back(b.select(isHere, own, b.f32(0.0f)));
-  }
-  return found;
 }
 
 PickLauncher::Marked PickLauncher::markDeep(Value isNearlyOver) {
@@ -207,19 +106,20 @@ PickLauncher::Marked PickLauncher::markDeep(Value isNearlyOver) {
         if (hasMoment() || !areTogether(slots))
           all = takeFloatLevels(loaded, slots.size(), headTops);
         if (areTogether(slots)) {
-          SmallVector<PairsOfHead> pairs;
-          OfPairs beyond;
+          SmallVector<LevelPairs> pairs;
+          LevelPairs::Words beyond;
           ValueRange rest = loaded;
           for (int64_t head = 0; head < group; ++head) {
             Levels levels = Levels::unpack(rest, slots.size());
-            pairs.push_back(getPairs(levels, headTops[head]));
-            andBeyond(pairs.back(), levels, headEnds[head], beyond);
+            pairs.emplace_back(b, levels,
+                               getFloatBelow(headTops[head], levels.top));
+            pairs.back().andBeyond(b, levels, headEnds[head], beyond);
           }
           MarkedPairs marked = closePairs(slots, beyond);
           needed = marked.own;
           left = marked.ownLeft;
           if (!hasMoment())
-            addPairs(pairs, marked.left, own.take_back(4));
+            addMasses(b, lane, pairs, marked.left, kHeadroom, own.take_back(4));
           forEachWord(needed, slots[0].number, kAtOnce,
                       [&](Value word, Value slot) { storeMarked(word, slot); });
         } else {
@@ -257,7 +157,7 @@ PickLauncher::Marked PickLauncher::markDeep(Value isNearlyOver) {
       });
   if (!hasMoment()) {
     SmallVector<Value> ofPairs =
-        getSumsOfPairs(ValueRange(sums).take_back(4), group);
+        getSumsOfHeads(b, lane, ValueRange(sums).take_back(4), group);
     sums.truncate(sums.size() - 4);
     for (auto [sum, other] :
          llvm::zip_equal(MutableArrayRef(sums).drop_front(2), ofPairs))
@@ -367,20 +267,20 @@ PickLauncher::Marked PickLauncher::markInProducts() {
   auto getOf = [&](Value first, int64_t i, ArrayRef<Slot> slots) {
     Value head = b.minI(b.addI(first, b.index(i)), b.index(group - 1));
     Levels levels = loadLevels(head, slots);
-    PairsOfHead pairs = getPairs(levels, b.load(tops, head));
+    LevelPairs pairs(b, levels, getFloatBelow(b.load(tops, head), levels.top));
     return std::make_tuple(head, levels, pairs);
   };
   // How many are marked, whether any is left, and the masses of what is.
   SmallVector<Value> sums = {b.i32(0), b.i32(0)};
   sums.append(4 * products, b.f32(0.0f));
   sums = forEachSlot(sums, [&](ArrayRef<Slot> slots, ValueRange now) {
-    OfPairs beyond;
+    LevelPairs::Words beyond;
     SmallVector<Value> all(beyond.size(), b.i32(-1));
     all = b.forLoop(zero, end, heads, all, [&](Value first, ValueRange before) {
       llvm::copy(before, beyond.begin());
       for (int64_t i = 0; i < heads; ++i) {
         auto [head, levels, pairs] = getOf(first, i, slots);
-        andBeyond(pairs, levels, toFloatDepth(b.load(ends, head)), beyond);
+        pairs.andBeyond(b, levels, toFloatDepth(b.load(ends, head)), beyond);
       }
       return SmallVector<Value>(beyond.begin(), beyond.end());
     });
@@ -395,9 +295,9 @@ PickLauncher::Marked PickLauncher::markInProducts() {
     SmallVector<Value> next = b.forLoop(
         zero, end, heads, now.drop_front(2),
         [&](Value first, ValueRange before) {
-          SmallVector<PairsOfHead> ofHeads;
+          SmallVector<LevelPairs> ofHeads;
           for (int64_t i = 0; i < heads; ++i)
-            ofHeads.push_back(std::get<PairsOfHead>(getOf(first, i, slots)));
+            ofHeads.push_back(std::get<LevelPairs>(getOf(first, i, slots)));
           auto isHere = [&](int64_t product) {
             return b.compare(CmpIPredicate::eq, first,
                              b.index(product * heads));
@@ -407,7 +307,7 @@ PickLauncher::Marked PickLauncher::markInProducts() {
             for (int64_t i = 0; i < 4; ++i)
               own[i] =
                   b.select(isHere(product), before[4 * product + i], own[i]);
-          addPairs(ofHeads, marked.left, own);
+          addMasses(b, lane, ofHeads, marked.left, kHeadroom, own);
           for (auto [i, sum] : llvm::enumerate(before))
             after.push_back(
                 b.select(isHere(static_cast<int64_t>(i) / 4), own[i % 4], sum));
@@ -422,8 +322,9 @@ PickLauncher::Marked PickLauncher::markInProducts() {
   SmallVector<Value> found = {sums[0], b.select(isLeft, b.i32(1), b.i32(0))};
   for (int64_t product = 0; product < products; ++product)
     llvm::append_range(
-        found, getSumsOfPairs(ValueRange(sums).slice(2 + 4 * product, 4),
-                              std::min(heads, group - heads * product)));
+        found,
+        getSumsOfHeads(b, lane, ValueRange(sums).slice(2 + 4 * product, 4),
+                       std::min(heads, group - heads * product)));
   SmallVector<Join> joins(found.size(), Join::sum);
   joins[1] = Join::either;
   (void)joinMarked(found, joins);

@@ -19,6 +19,12 @@ static constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // tails[h] = log( exp(outside) + sum of what is left ); +inf where a score or
 // bound is NaN.
 
+Value PickLauncher::getShift(Value head) {
+  Value top = b.load(tops, head);
+  Value isThere = b.compare(CmpFPredicate::OGT, top, b.negInf());
+  return b.select(isThere, b.subF(top, b.f32(kHeadroom)), b.f32(0.0f));
+}
+
 void PickLauncher::addLeft(Value bound, Value isLeft, Value shift, Value &sum,
                            Value &bits) {
   Value isFinite = notI(isUnknown(bound));

@@ -482,6 +482,21 @@ SmallVector<Value> SketchScan::loadParts(const SketchFormat::Plane &plane,
   return words;
 }
 
+SmallVector<Value> SketchScan::loadWhole(const SketchFormat::Plane &plane,
+                                         int64_t start, LoadWords loadWords) {
+  Value own = b.mulI(within, b.index(kOwn));
+  if (plane.bytes % kChannels == 0)
+    return loadWords(b.addI(own, b.index(start)), 2);
+  // A plane of fewer bytes has several parts for the channels of a lane.
+  Value size = b.index(plane.bytes);
+  SmallVector<Value> words =
+      loadWords(b.addI(b.remU(own, size), b.index(start)), 2);
+  Value bits = b.toI32(b.mulI(b.divU(own, size), b.index(plane.bits)));
+  for (Value &word : words)
+    word = arith::ShRUIOp::create(b, word, bits);
+  return words;
+}
+
 SmallVector<Value> SketchScan::loadCodes(LoadWords loadWords) {
   // Parts of a plane that lie in the same bytes are loaded once.
   llvm::MapVector<int64_t, SmallVector<Value>> loaded;
@@ -490,27 +505,15 @@ SmallVector<Value> SketchScan::loadCodes(LoadWords loadWords) {
     int64_t below = getBitsBelow(channel / format.group);
     std::array<Value, 2> codes;
     for (const SketchFormat::Plane &plane : format.planes) {
-      const bool areWhole = hasWholeParts(format, plane);
       int64_t to = below + plane.shift, left = to;
       SmallVector<Value> words;
-      if (areWhole) {
-        // A plane of fewer bytes has several parts for the channels of a lane.
+      if (hasWholeParts(format, plane)) {
         bool isWide = plane.bytes % kChannels == 0;
         int64_t start = plane.first + (isWide ? channel % plane.bytes : 0);
-        SmallVector<Value> &bytes = loaded[start];
-        if (bytes.empty()) {
-          Value own = b.mulI(within, b.index(kOwn)),
-                size = b.index(plane.bytes);
-          Value at = isWide ? own : b.remU(own, size);
-          bytes = loadWords(b.addI(at, b.index(start)), 2);
-          if (!isWide) {
-            Value bits =
-                b.toI32(b.mulI(b.divU(own, size), b.index(plane.bits)));
-            for (Value &word : bytes)
-              word = arith::ShRUIOp::create(b, word, bits);
-          }
-        }
-        words = bytes;
+        SmallVector<Value> &whole = loaded[start];
+        if (whole.empty())
+          whole = loadWhole(plane, start, loadWords);
+        words = whole;
         left -= getFirstBit(plane, channel);
       } else {
         words = loadParts(plane, channel, loadWords);

@@ -137,8 +137,10 @@ private:
   using LoadWords =
       llvm::function_ref<llvm::SmallVector<Value>(Value byte, int64_t number)>;
   llvm::SmallVector<Value> loadCodes(LoadWords loadWords);
-  /// The lane's two words of a plane of which the channels of a product lie in
-  /// no whole number of parts.
+  /// The lane's two words of a plane, from a byte on; or of one of which the
+  /// channels of a product lie in no whole number of parts.
+  llvm::SmallVector<Value> loadWhole(const SketchFormat::Plane &plane,
+                                     int64_t start, LoadWords loadWords);
   llvm::SmallVector<Value> loadParts(const SketchFormat::Plane &plane,
                                      int64_t channel, LoadWords loadWords);
   /// How many bits of a byte lie below the codes of a group of channels, so
