@@ -425,6 +425,8 @@ def main():
     cases = [(f"proof{i}", case, text, own) for i, case in enumerate(draw())]
 
     def note():
+        if not counted:
+            return "no picks within budgets, "
         picked, enough = np.array(counted).sum(0)
         return (
             f"{len(counted)} picks within budgets, of {picked / enough:.3f} times as "
