@@ -9,7 +9,7 @@ import functools
 
 import torch
 
-from _shapes import PAGE, Shape
+from _shapes import Shape
 
 #: Queries are so many standard normals long, so that a certified step needs 7 to 10 %
 #: of 131,072 tokens: of one query head per KV head, and of groups.
@@ -26,7 +26,7 @@ class Inputs:
     """Several sets of inputs of a step, all in one pool of pages in a random order.
 
     Attributes:
-      k, v: `[pages, Hkv, 16, D]` bf16.
+      k, v: `[pages, Hkv, page, D]` bf16.
       table: `[copies, B, M]` i32.
       q: `[queries, B, H, D]` bf16, at least as many sets as there are tables, which
         they take in turn.
@@ -39,7 +39,7 @@ class Inputs:
         pages = copies * shape.batch * shape.pages
         self.table = torch.randperm(pages, generator=generator, device=device).int()
         self.table = self.table.view(copies, shape.batch, shape.pages)
-        size = (pages, shape.kv_heads, PAGE, shape.dim)
+        size = (pages, shape.kv_heads, shape.page, shape.dim)
         self.k, self.v = (
             torch.empty(size, dtype=torch.bfloat16, device=device) for _ in range(2)
         )

@@ -10,7 +10,6 @@ from typing import Any, Callable
 import torch
 
 from _inputs import Inputs
-from _shapes import PAGE
 from _timing import Timed
 
 #: The most that an output may differ from ours, of its largest number: probabilities in
@@ -82,10 +81,10 @@ class FA2:
         shape, device = inputs.shape, inputs.device
         self.inputs, self.how = inputs, ""
         lens = inputs.lens.cpu()
-        pages = (lens + PAGE - 1) // PAGE
+        pages = (lens + shape.page - 1) // shape.page
         indptr = torch.zeros(shape.batch + 1, dtype=torch.int32)
         indptr[1:] = pages.cumsum(0)
-        last = lens - (pages - 1) * PAGE
+        last = lens - (pages - 1) * shape.page
         # What a step leaves in it is nobody's by the next one.
         workspace = torch.zeros(_WORKSPACE, dtype=torch.uint8, device=device)
         self.wrappers = []
@@ -95,7 +94,7 @@ class FA2:
                 workspace, "HND", use_tensor_cores=tensor_cores, backend="fa2"
             )
             wrapper.plan(
-                indptr, indices, last, shape.heads, shape.kv_heads, shape.dim, PAGE,
+                indptr, indices, last, shape.heads, shape.kv_heads, shape.dim, shape.page,
                 pos_encoding_mode="NONE", q_data_type=torch.bfloat16,
                 kv_data_type=torch.bfloat16, sm_scale=inputs.scale,
             )  # fmt: skip

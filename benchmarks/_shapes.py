@@ -14,8 +14,8 @@ import numpy as np
 
 from vashista import AttentionSpec, Policy, Sketch, ir
 
-PAGE = 16
-ROUTED, CANDIDATES = 64, 128  # pages and tokens of the steps without a certificate
+DIM, PAGE = 128, 16  # where a shape's name says nothing else
+ROUTED, CANDIDATES = 1024, 128  # tokens, of pages and of those, without a certificate
 SINKS, WINDOW = 4, 64
 TOLERANCE, ROUNDS = 0.5, 2
 #: What is measured of ours and proves something: the bits of its sketch, and whether it
@@ -41,7 +41,8 @@ BETWEEN = ("scores", "page norms")
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A decode step: sequences, KV heads, query heads of each, tokens; bf16.
+    """A decode step: sequences, KV heads, query heads of each, tokens, channels of a
+    head, tokens of a page; bf16.
 
     is_any: it is compiled for any number of sequences and of pages, as servers do.
     """
@@ -50,7 +51,8 @@ class Shape:
     kv_heads: int
     group: int
     context: int
-    dim: int = 128
+    dim: int = DIM
+    page: int = PAGE
     is_any: bool = False
 
     @property
@@ -60,33 +62,53 @@ class Shape:
     @property
     def pages(self) -> int:
         """Of a sequence."""
-        return -(-self.context // PAGE)
+        return -(-self.context // self.page)
+
+    @property
+    def routed(self) -> int:
+        """Pages that a step without a certificate looks at."""
+        return -(-ROUTED // self.page)
 
     @property
     def name(self) -> str:
         tokens = self.context
         text = f"{tokens // 1024}k" if tokens % 1024 == 0 else str(tokens)
-        mark = "-any" if self.is_any else ""
-        return f"{self.batch}x{self.kv_heads}x{self.group}x{text}{mark}"
+        text = f"{self.batch}x{self.kv_heads}x{self.group}x{text}"
+        return "-".join((text, *self._marks))
 
     def __str__(self) -> str:
-        mark = ", any" if self.is_any else ""
-        return f"{self.batch}, {self.kv_heads}, {self.group}, {self.context:,}{mark}"
+        text = f"{self.batch}, {self.kv_heads}, {self.group}, {self.context:,}"
+        return ", ".join((text, *self._marks))
+
+    @property
+    def _marks(self) -> list[str]:
+        marks = {
+            f"d{self.dim}": self.dim != DIM,
+            f"p{self.page}": self.page != PAGE,
+            "any": self.is_any,
+        }
+        return [mark for mark, is_there in marks.items() if is_there]
 
 
 def parse(text: str) -> Shape:
-    """Of "8x8x4x128k": sequences, KV heads, query heads of each, tokens; "-any" behind
-    it: compiled for any number of sequences and pages."""
-    found = re.fullmatch(r"(\d+)x(\d+)x(\d+)x(\d+)(k?)(-any)?", text)
-    if not found or not all(map(int, found.groups()[:4])):
+    """Of "8x8x4x128k": sequences, KV heads, query heads of each, tokens. Behind it, in
+    this order: "-d64", channels of a head, "-p1", tokens of a page, "-any": compiled for
+    any number of sequences and pages."""
+    found = re.fullmatch(
+        r"(\d+)x(\d+)x(\d+)x(\d+)(k?)(?:-d(\d+))?(?:-p(\d+))?(-any)?", text
+    )
+    sizes = list(found.group(1, 2, 3, 4, 6, 7)) if found else [0]
+    sizes = [int(n) if n else usual for n, usual in zip(sizes, (0, 0, 0, 0, DIM, PAGE))]
+    if not all(sizes):
         raise ValueError(
-            "expected a shape BxHkvxGxT as in 8x8x4x128k or, compiled for any number of "
-            "sequences and pages, 8x8x4x128k-any, or a pattern of some of "
+            "expected a shape BxHkvxGxT as in 8x8x4x128k, behind which may be channels "
+            "of a head, tokens of a page, and that it is compiled for any number of "
+            "sequences and pages, as in 8x8x4x128k-d64-p1-any, or a pattern of some of "
             f"{', '.join(s.name for s in SHAPES)}; got '{text}'"
         )
-    batch, kv_heads, group, tokens = map(int, found.groups()[:4])
+    batch, kv_heads, group, tokens, dim, page = sizes
     tokens *= 1024 if found[5] else 1
-    return Shape(batch, kv_heads, group, tokens, is_any=bool(found[6]))
+    return Shape(batch, kv_heads, group, tokens, dim, page, is_any=bool(found[8]))
 
 
 #: Those of docs/performance.md, and grouped queries at a batch of 16.
@@ -131,12 +153,12 @@ def spec_of(shape: Shape, variant: str) -> AttentionSpec:
         options["sketch"] = Sketch(bits=bits)
     elif variant != "dense":
         options["policy"] = Policy(
-            pages=ROUTED, candidates=CANDIDATES, sinks=SINKS, window=WINDOW
+            pages=shape.routed, candidates=CANDIDATES, sinks=SINKS, window=WINDOW
         )
         options["summary"] = variant
     return AttentionSpec(
         shape.heads, shape.kv_heads, shape.dim, scale=shape.dim**-0.5,
-        page_size=PAGE, batch=None if shape.is_any else shape.batch, **options,
+        page_size=shape.page, batch=None if shape.is_any else shape.batch, **options,
     )  # fmt: skip
 
 
@@ -201,7 +223,7 @@ def stages(shape: Shape, variant: str, tokens: int | None = None) -> dict[str, i
         return {"keys and values": rows * shape.context * 2 * token}
     if variant in CERTIFIED:
         spec = spec_of(shape, variant)
-        sketch = spec.page_bytes["sketch"] // PAGE // shape.kv_heads
+        sketch = spec.page_bytes["sketch"] // shape.page // shape.kv_heads
         if tokens is None:
             raise ValueError(f"{variant}: expected how many tokens were attended")
         moments = {"moments": shape.batch * spec.sequence_bytes}
@@ -214,11 +236,11 @@ def stages(shape: Shape, variant: str, tokens: int | None = None) -> dict[str, i
             "page norms": rows * shape.pages * 8,
         }
     summaries = len(spec_of(shape, variant).summary_parts)
-    routed = min(ROUTED, shape.pages)
+    routed = min(shape.routed, shape.pages)
     return {
         "summaries": rows * shape.pages * summaries * token,
-        "keys": rows * routed * PAGE * token,
-        "values": rows * min(CANDIDATES, routed * PAGE) * token,
+        "keys": rows * routed * shape.page * token,
+        "values": rows * min(CANDIDATES, routed * shape.page) * token,
         "scores": 2 * heads * shape.pages * 4,
     }
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from _inputs import Inputs
-from _shapes import PAGE, Shape
+from _shapes import Shape
 
 
 class Trace(Inputs):
@@ -36,9 +36,9 @@ class Trace(Inputs):
         self.q = self.q.contiguous()
         order = self.table.long().view(-1, shape.pages)
         for x, name in ((self.k, "k"), (self.v, "v")):
-            padded = x.new_zeros(shape.pages * PAGE, shape.kv_heads, shape.dim)
+            padded = x.new_zeros(shape.pages * shape.page, shape.kv_heads, shape.dim)
             padded[: shape.context] = trace[name].to(self.device)
-            pages = padded.view(shape.pages, PAGE, shape.kv_heads, shape.dim)
+            pages = padded.view(shape.pages, shape.page, shape.kv_heads, shape.dim)
             pages = pages.transpose(1, 2).contiguous()
             for own in order:
                 x[own] = pages

@@ -4,13 +4,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Times decode steps on a GPU, ours and others' in the same run.
 
-For each shape (sequences x KV heads x query heads of each x tokens; D = 128, pages of 16
-tokens in a random order, bf16): the dense step, 64 pages and 128 tokens by `mean` and by
-`mean_std`, and the certified step (4-bit sketch, tau at most 50 %, two rounds, at most a
-quarter of the tokens in each, dense where that does not do), also with second moments
-of what the sketch lacks, with a sketch of 5 bits, and with both. Beside them, over the
-same keys and values, PyTorch's SDPA by cuDNN and, where it can be imported, FlashInfer:
-its decode wrapper without and with tensor cores, and XQA.
+For each shape (sequences x KV heads x query heads of each x tokens; D = 128 and pages of
+16 tokens, if it does not say otherwise, in a random order, bf16): the dense step, 64
+pages, or others of as many tokens, and 128 of these by `mean` and by `mean_std`, and the
+certified step (4-bit sketch, tau at most 50 %, two rounds, at most a quarter of the
+tokens in each, dense where that does not do), also with second moments of what the
+sketch lacks, with a sketch of 5 bits, and with both. Beside them, over the same keys and
+values, PyTorch's SDPA by cuDNN and, where it can be imported, FlashInfer: its decode
+wrapper without and with tensor cores, and XQA.
 
 Keys and values are normal, and queries so long that a proof needs 7 to 10 % of 131,072
 tokens, or all are a model's (`--trace`). A step is timed as one of a CUDA graph of
@@ -62,7 +63,7 @@ def parser_of() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--shapes", help="as 16x32x1x*,1x8x4x8k-any; default: all of the tables")
+    add("--shapes", help="as 16x32x1x*,1x8x4x8k-d64-p1-any; default: all of the tables")
     add("--steps", default=",".join(OURS), help=f"of ours; default: {','.join(OURS)}")
     add("--peers", default=",".join(PEERS), help=f"default: {','.join(PEERS)}")
     add("--skip-peers", action="store_true", help="none")

@@ -88,6 +88,12 @@ def draw():
     yield {**base, "heads": (24, 2), "budget": 64}
     yield {**base, "heads": (24, 2), "always": " sinks 4 window 64", "rows": True}
     yield {**base, "heads": (24, 2), **long, "page_size": 16}
+    # Pages of which a tile of a scan takes several, or no whole number.
+    for heads, size in (((8, 2), 1), ((2, 2), 2), ((8, 2), 4), ((24, 2), 8), ((8, 2), 24)):
+        yield {**base, "heads": heads, **long, "page_size": size, "longest": 9000}
+    yield {**base, "heads": (8, 2), **long, "page_size": 1, "bits": 5}
+    for size in (1, 8):
+        yield {**base, "page_size": size, "bits": 5, "moment": True}
 
 
 def text(name, case):
@@ -242,7 +248,6 @@ def judge_pick(where, case, found, given, counted):
     num_slots, is_loud, is_odd, on_gpu, deviations = more
     length, budget = bounds.shape[1], case["budget"]
     ratio = case["tolerance"] / (1 - case["tolerance"])
-    has_levels = on_gpu and case["page_size"] % 16 == 0
     if (ids[count:] != -1).any() or (np.diff(ids[:count]) <= 0).any():
         yield f"{where}: ids are not ascending, or not padded"
         return
@@ -255,7 +260,7 @@ def judge_pick(where, case, found, given, counted):
     for head, (bound, tail) in enumerate(zip(bounds, tails)):
         exact = log_sum_exp(bound[left]) if left.any() else -INF
         room = 1e-2
-        if has_levels and left.any():
+        if on_gpu and left.any():
             known = log_sum_exp(by_level(bound, len(bounds))[left]) + LEVEL_ROOM
             room = max(known - exact, room)
         if not np.isnan(moments[head]) and left.any() and np.isfinite(bound[left]).all():
@@ -266,7 +271,7 @@ def judge_pick(where, case, found, given, counted):
             limit = most + np.log(left_by_moment(own - most, others - most, moments[head])[0])
             # Thresholds are tried for bounds a few nats above scores. A GPU has one, found
             # in bins: of few slots it is far from the best.
-            is_far = on_gpu and (length < 4096 or not has_levels)
+            is_far = on_gpu and length < 4096
             far = 3 if is_far else 1.2 if is_odd or on_gpu else 0.5
             room = max(limit - exact, 0) + (INF if is_loud else far)
         if np.isnan(bound[left]).any() or (bound[left] == INF).any():
@@ -289,9 +294,7 @@ def judge_pick(where, case, found, given, counted):
     def find_all():
         own, others, sure = (x[..., open_slots] for x in (scores, bounds, always))
         risk = deviations, case["dim"] ** -0.5
-        # A GPU's pick of pages without whole tiles goes by bounds alone.
-        known = moments if has_levels or not on_gpu else moments * np.nan
-        return find_enough(own, others, known, ratio, attended, sure, risk)
+        return find_enough(own, others, moments, ratio, attended, sure, risk)
 
     if count < budget:
         if (always & ~chosen & open_slots).any():
@@ -320,7 +323,7 @@ def judge_pick(where, case, found, given, counted):
     if len(bounds) > 1:
         return
     own, margin = bounds[0], 5e-3
-    if has_levels:
+    if on_gpu:
         own, margin = by_level(own, 1), 2 / 64 * np.log(2) + 5e-3
     is_needed = always | (own >= own[chosen & ~always].min(initial=INF))
     for x in (own, scores[0]):

@@ -55,7 +55,7 @@ struct ScanFindings {
   /// [R, H, ceil(L / kTile)] f32 has: +inf if one is not known. A level is an
   /// eighth of a bit of a mass, or where that is too little for a tile more by
   /// a power of two, whose exponent is the last two bits of its top; the
-  /// largest is that or more.
+  /// largest is that or more. Rows of slots are padded to whole tiles.
   mlir::Value levels, tileTops;
   /// Beside these, [R, H, ceil(L / kTile)] f32: what the score of the highest
   /// bound of a tile lacks of that.

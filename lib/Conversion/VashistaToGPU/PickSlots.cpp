@@ -110,9 +110,11 @@ std::pair<Value, Value> PickLauncher::getChunks() {
         lastWord);
     last = b.minI(last, b.divU(window, size));
   }
-  Value isAligned = b.compare(
-      CmpIPredicate::eq, b.remU(numSlots, b.index(getTogether())), b.index(0));
-  last = b.select(isAligned, last, first);
+  if (!hasLevels()) { // whose rows are padded
+    Value rest = b.remU(numSlots, b.index(getTogether()));
+    Value isAligned = b.compare(CmpIPredicate::eq, rest, b.index(0));
+    last = b.select(isAligned, last, first);
+  }
   if (hasAlways() && pages)
     last = first;
   if (hasLevels()) { // whole tiles

@@ -321,7 +321,10 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
   laneBit = arith::ShLIOp::create(b, b.i32(1), b.toI32(lane));
   firstHead = b.mulI(kvHead, b.index(group));
   length = b.maxI(b.loadIndex(lengths, row), zero);
-  numSlots = b.dim(hasLevels() ? levels : scores, 2);
+  // Rows of levels are padded.
+  numSlots = hasLevels() && pages
+                 ? b.mulI(b.dim(pages, 2), b.index(op.getPageSize()))
+                 : b.dim(hasLevels() ? levels : scores, 2);
 
   // Without a list nothing that is visible follows what is not.
   used = numSlots;

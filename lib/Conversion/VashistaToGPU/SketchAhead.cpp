@@ -18,6 +18,10 @@
 // Rows that are no multiples of 16 bytes follow each other, some in the same
 // banks, and a chunk may have the end of one and the beginning of the next.
 //
+// Of smaller pages, or of no whole number of tiles, the tokens that follow each
+// other in memory are a run: lanes load the pages of a step's runs, and tell
+// each other.
+//
 //===----------------------------------------------------------------------===//
 
 #include "SketchScan.h"
@@ -43,7 +47,7 @@ bool SketchScan::canScanAhead() const {
   // A block's first step is waited for.
   constexpr int64_t kMany = 4;
   int64_t bytes = getRowBytes(op);
-  return Slots::hasWholeTiles(op, kTokens) && bytes >= 2 * kChunk &&
+  return run && run * bytes % kChunk == 0 && bytes >= 2 * kChunk &&
          kStages * getApart() * bytes <= kMostBytes &&
          block >= kMany * getApart();
 }
@@ -81,44 +85,84 @@ std::pair<Value, Value> SketchScan::findAhead(Value token, Value byte) {
   return {swizzle(chunk), b.remU(byte, b.index(kChunk))};
 }
 
-void SketchScan::copyAhead(Value start, Value page, Value stage) {
-  // Tokens of a tile follow each other in their page.
+SmallVector<Value> SketchScan::loadPages(Value start) {
+  const int64_t runs = kStep / run;
+  SmallVector<Value> pages;
+  for (int64_t first = 0; first < runs; first += kWarp) {
+    Value number = b.remU(lane, b.index(std::min(runs, kWarp)));
+    number = b.addI(number, b.index(first));
+    pages.push_back(
+        slots->loadPageOf(b.addI(start, b.mulI(number, b.index(run)))));
+  }
+  return pages;
+}
+
+Value SketchScan::getPageOf(ValueRange pages, Value number) {
+  number = b.toI32(number);
+  Value page = b.shuffle(pages[0], number); // of lane `number` % kWarp
+  for (auto [i, others] : llvm::enumerate(pages.drop_front())) {
+    Value isHere = b.compare(CmpIPredicate::uge, number,
+                             b.i32(static_cast<int64_t>(i + 1) * kWarp));
+    page = b.select(isHere, b.shuffle(others, number), page);
+  }
+  return page;
+}
+
+Slots::Place SketchScan::findOfStep(Value start, ValueRange pages,
+                                    Value offset) {
+  if (run == kTokens) { // this lane's own page
+    Value first = b.addI(start, b.mulI(within, b.index(kTokens)));
+    return slots->find(slots->findWholeTile(first, kTokens, pages[0]), offset)
+        .first;
+  }
+  Value token = b.addI(b.mulI(within, b.index(kTokens)), offset);
+  Value number = b.divU(token, b.index(run));
+  Value first = b.addI(start, b.mulI(number, b.index(run)));
+  Slots::Tile tile = slots->findWholeTile(first, run, getPageOf(pages, number));
+  return slots->find(tile, b.remU(token, b.index(run))).first;
+}
+
+void SketchScan::copyAhead(Value start, ValueRange pages, Value stage) {
+  // Tokens of a run follow each other in their page.
   Value tokens = memref::CollapseShapeOp::create(
       b, codes, ArrayRef<ReassociationIndices>{{0}, {1}, {2, 3}});
   const int64_t row = getRowBytes(op), chunks = kTokens * row / kChunk;
-  for (int64_t i = 0; i < kTiles * chunks; i += kWarp) {
-    // Lanes have chunks of one tile, or of two.
-    Value tile = b.index(i / chunks);
-    Value chunk = b.addI(lane, b.index(i % chunks));
-    if (i % chunks + kWarp > chunks) {
-      Value isNext = b.compare(CmpIPredicate::uge, chunk, b.index(chunks));
-      tile = b.select(isNext, b.index(i / chunks + 1), tile);
-      chunk = b.select(isNext, b.subI(chunk, b.index(chunks)), chunk);
+  const int64_t perRun = run * row / kChunk;
+  // Half a warp has a tile, whose chunks then lie where a lane's first one
+  // does, and so many further.
+  constexpr int64_t kHalf = kWarp / 2;
+  Value half = b.divU(lane, b.index(kHalf)), own = b.remU(lane, b.index(kHalf));
+  for (int64_t firstTile = 0; firstTile < kTiles; firstTile += 2) {
+    Value tile = b.addI(half, b.index(firstTile));
+    for (int64_t i = 0; i < chunks; i += kHalf) {
+      Value chunk = b.addI(own, b.index(i)), number = tile, ofRun = chunk;
+      if (run != kTokens) {
+        number = b.addI(b.mulI(tile, b.index(kTokens / run)),
+                        b.divU(chunk, b.index(perRun)));
+        ofRun = b.remU(chunk, b.index(perRun));
+      }
+      Value first = b.addI(start, b.mulI(number, b.index(run)));
+      Slots::Place place =
+          *slots->findWholeTile(first, run, getPageOf(pages, number)).place;
+      Value byte = b.addI(b.mulI(place.slot, b.index(row)),
+                          b.mulI(ofRun, b.index(kChunk)));
+      Value from[] = {place.page, slots->kvHead, byte};
+      Value to[] = {getPlaceAhead(stage, tile), swizzle(chunk), b.index(0)};
+      auto copy = [&] {
+        nvgpu::DeviceAsyncCopyOp::create(
+            b, nvgpu::DeviceAsyncTokenType::get(b.getContext()), ahead, to,
+            tokens, from, b.getIndexAttr(kChunk), /*srcElements=*/Value(),
+            /*bypassL1=*/b.getUnitAttr());
+      };
+      if (i + kHalf <= chunks)
+        copy();
+      else
+        b.ifThen(b.compare(CmpIPredicate::ult, chunk, b.index(chunks)), copy);
     }
-    Value first = b.addI(start, b.mulI(tile, b.index(kTokens)));
-    Slots::Place place =
-        *slots->findWholeTile(first, kTokens, b.shuffle(page, b.toI32(tile)))
-             .place;
-    Value byte = b.addI(b.mulI(place.slot, b.index(row)),
-                        b.mulI(chunk, b.index(kChunk)));
-    Value from[] = {place.page, slots->kvHead, byte};
-    Value to[] = {getPlaceAhead(stage, tile), swizzle(chunk), b.index(0)};
-    auto copy = [&] {
-      nvgpu::DeviceAsyncCopyOp::create(
-          b, nvgpu::DeviceAsyncTokenType::get(b.getContext()), ahead, to,
-          tokens, from, b.getIndexAttr(kChunk), /*srcElements=*/Value(),
-          /*bypassL1=*/b.getUnitAttr());
-    };
-    const int64_t left = kTiles * chunks - i;
-    if (left >= kWarp)
-      copy();
-    else
-      b.ifThen(b.compare(CmpIPredicate::ult, lane, b.index(left)), copy);
   }
 }
 
 SmallVector<Value> SketchScan::scanAhead(Value from, Value to,
-                                         ArrayRef<Column> all,
                                          ValueRange found) {
   Value any = b.compare(CmpIPredicate::slt, from, to),
         apart = b.index(getApart());
@@ -127,23 +171,17 @@ SmallVector<Value> SketchScan::scanAhead(Value from, Value to,
     Value next = b.addI(start, apart);
     return b.select(b.compare(CmpIPredicate::slt, next, to), next, start);
   };
-  // Of the tile of which this lane has tokens; lanes 0 to 3 have all of them.
-  auto loadPage = [&](Value start) {
-    return slots->loadPageOf(b.addI(start, b.mulI(within, b.index(kTokens))));
-  };
   // Scales of its tokens, then norms. Bytes of slots that follow each other are
   // carried as a word of four of them: less would be taken apart, and waited
   // for, as soon as it is loaded.
   const int64_t numNorms = hasBounds ? getNumNorms() : 0;
-  const bool inWords = hasLevels &&
+  const bool inWords = hasLevels && run % 4 == 0 &&
                        cast<MemRefType>(norms.getType()).getRank() == 3 &&
                        getElementTypeOrSelf(norms).isInteger(8);
-  auto loadOwn = [&](Value start, Value page) {
-    Value first = b.addI(start, b.mulI(within, b.index(kTokens)));
-    Slots::Tile tile = slots->findWholeTile(first, kTokens, page);
+  auto loadOwn = [&](Value start, ValueRange pages) {
     SmallVector<Value> own;
     auto load = [&](Value part, Value offset, int64_t number) {
-      Slots::Place place = slots->find(tile, offset).first;
+      Slots::Place place = findOfStep(start, pages, offset);
       Value at[] = {place.page, slots->kvHead, place.slot};
       llvm::append_range(own, loadStored(part, at, number));
     };
@@ -184,20 +222,23 @@ SmallVector<Value> SketchScan::scanAhead(Value from, Value to,
   };
 
   auto walk = [&]() -> SmallVector<Value> {
-    Value page = loadPage(from);
-    copyAhead(from, page, b.index(0));
+    // All that is loaded here is waited for once.
+    SmallVector<Value> pages = loadPages(from);
+    copyAhead(from, pages, b.index(0));
     createGroup();
-    SmallVector<Value> state = loadOwn(from, page);
-    size_t numStored = state.size();
-    state.push_back(loadPage(getNext(from)));
+    SmallVector<Value> state = loadOwn(from, pages);
+    const size_t numStored = state.size(), numPages = pages.size();
+    llvm::append_range(state, loadPages(getNext(from)));
     state.push_back(b.index(0)); // the stage of this step
     size_t numAhead = state.size();
+    SmallVector<Column> all = loadColumns();
     llvm::append_range(state, found);
     state = b.forLoop(
         from, to, getApart(), state,
         [&](Value start, ValueRange now) -> SmallVector<Value> {
           ValueRange stored = now.take_front(numStored);
-          Value page = now[numStored], stage = now[numStored + 1],
+          ValueRange pages = now.slice(numStored, numPages);
+          Value stage = now[numStored + numPages],
                 other = b.subI(b.index(kStages - 1), stage);
           // Before anything else is loaded, for which it would wait too.
           SmallVector<Token> loaded = takeOwn(start, stored);
@@ -206,10 +247,10 @@ SmallVector<Value> SketchScan::scanAhead(Value from, Value to,
           shareTokens(loaded);
           Value next = getNext(start);
           Value isNext = b.compare(CmpIPredicate::ne, next, start);
-          b.ifThen(isNext, [&] { copyAhead(next, page, other); });
+          b.ifThen(isNext, [&] { copyAhead(next, pages, other); });
           auto group = createGroup();
-          SmallVector<Value> after = loadOwn(next, page);
-          after.push_back(loadPage(getNext(next)));
+          SmallVector<Value> after = loadOwn(next, pages);
+          llvm::append_range(after, loadPages(getNext(next)));
           after.push_back(other);
           nvgpu::DeviceAsyncWaitOp::create(b, group, b.getI32IntegerAttr(1));
           b.warpBarrier();

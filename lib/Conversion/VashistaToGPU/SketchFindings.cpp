@@ -152,18 +152,14 @@ Value SketchScan::storeLevels(Value start, ArrayRef<Value> slots,
       Value bits = arith::BitcastOp::create(b, b.getI32Type(), steps);
       both.push_back(arith::TruncIOp::create(b, b.getI8Type(), bits));
     }
-    storePair(both, levels, head, slots[i], isHead, areWhole);
+    storePair(both, levels, head, slots[i], isHead);
   }
   storeOfTile(top, tileTops, head, start, b.andI(isHead, isFirstOfHead()));
   return top;
 }
 
 void SketchScan::storePair(ValueRange both, Value to, Value head, Value slot,
-                           Value isWanted, bool isWhole) {
-  // Rows may end within what is not whole.
-  if (!isWhole)
-    isWanted =
-        b.andI(isWanted, b.compare(CmpIPredicate::slt, slot, b.dim(to, 2)));
+                           Value isWanted) {
   b.ifThen(isWanted, [&] {
     auto pair = VectorType::get({2}, getElementTypeOrSelf(to));
     vector::StoreOp::create(
@@ -174,13 +170,13 @@ void SketchScan::storePair(ValueRange both, Value to, Value head, Value slot,
   });
 }
 
-void SketchScan::storeSpreads(ArrayRef<Value> both, Value slot, bool areWhole) {
+void SketchScan::storeSpreads(ArrayRef<Value> both, Value slot) {
   Value isWanted = andFirst(
       b.compare(CmpIPredicate::eq, b.remU(within, b.index(heads)), b.index(0)));
   SmallVector<Value> narrow;
   for (Value spread : both)
     narrow.push_back(arith::TruncFOp::create(b, b.getF16Type(), spread));
-  storePair(narrow, spreads, slots->kvHead, slot, isWanted, areWhole);
+  storePair(narrow, spreads, slots->kvHead, slot, isWanted);
 }
 
 void SketchScan::addFindings(const Token &token, Value score, Value bound,
@@ -194,9 +190,12 @@ void SketchScan::addFindings(const Token &token, Value score, Value bound,
 }
 
 void SketchScan::findPageNorms(Value first, Value last) {
-  constexpr int64_t kAtOnce = 2; // pages of a thread
-  int64_t size =
+  constexpr int64_t kMost = 8; // pages of a thread at once
+  const int64_t size =
       cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(2);
+  const int64_t threads = numWarps * kWarp;
+  const int64_t atOnce =
+      std::clamp<int64_t>(llvm::divideCeil(block, size * threads), 2, kMost);
   // Where nothing is visible there is no page either, also in the middle of
   // one.
   Value any = b.compare(CmpIPredicate::ult, first, last),
@@ -204,8 +203,8 @@ void SketchScan::findPageNorms(Value first, Value last) {
   end = b.select(any, end, b.index(0));
   Value own = b.addI(b.divU(first, b.index(size)), b.threadId());
   SmallVector<Value> norms = findLargestNorms(
-      b, pageNorms, slots->kvHead, /*kvHeads=*/1, own, end, numWarps * kWarp,
-      kAtOnce, [&](Value at) -> Value {
+      b, pageNorms, slots->kvHead, /*kvHeads=*/1, own, end, threads, atOnce,
+      [&](Value at) -> Value {
         Value page = slots->loadPageOf(b.mulI(at, b.index(size)));
         return arith::IndexCastOp::create(b, b.getIndexType(), page);
       });

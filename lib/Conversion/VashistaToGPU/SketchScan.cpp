@@ -54,10 +54,8 @@ using namespace vashista;
 using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
-/// Levels of two slots are written together: pages must hold whole tiles.
 bool SketchScan::needsLevels(ScoreOp op) {
-  auto keys = cast<RankedTensorType>(op.getParts()[0].getType());
-  return !op.getBounds().use_empty() && keys.getDimSize(2) % kTokens == 0 &&
+  return !op.getBounds().use_empty() &&
          llvm::all_of(op->getUsers(), [](Operation *user) {
            auto pick = dyn_cast<PickOp>(user);
            return pick && picksByLevels(pick);
@@ -101,13 +99,17 @@ SmallVector<Value> SketchScan::launch() {
   };
   if (hasLevels) {
     findings.channels = format.paddedDim;
-    findings.levels = allocate(b.getI8Type(), sizes);
     SmallVector<OpFoldResult> tiles = {sizes[0], sizes[1],
                                        divideUp(ScanFindings::kTile)};
     findings.tileTops = allocate(b.getF32Type(), tiles);
     findings.tileLacks = allocate(b.getF32Type(), tiles);
+    // Rows of whole tiles, some of whose slots are written together.
+    OpFoldResult padded = getAsOpFoldResult(b.createOrFold<arith::MulIOp>(
+        getValueOrCreateConstantIndexOp(b, b.getLoc(), tiles[2]),
+        b.index(ScanFindings::kTile)));
+    findings.levels = allocate(b.getI8Type(), {sizes[0], sizes[1], padded});
     findings.spreads =
-        allocate(b.getF16Type(), {sizes[0], b.getIndexAttr(kvHeads), sizes[2]});
+        allocate(b.getF16Type(), {sizes[0], b.getIndexAttr(kvHeads), padded});
     if (boundsByNorm(op)) {
       findings.norms = rounded.factors;
       findings.reach = getLogitOfDot();
@@ -185,9 +187,9 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   factors = given.take();
   ArrayRef<Value> written = values.take_back(hasLevels ? 5 : hasBounds ? 3 : 1);
   if (hasLevels) {
-    levels = written[0];
-    tileTops = written[1];
-    tileLacks = written[2];
+    tileTops = written[0];
+    tileLacks = written[1];
+    levels = written[2];
     spreads = written[3];
   } else {
     scores = written[0];
@@ -217,13 +219,9 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   part = b.divU(within, b.index(heads));
 
   Value first = b.mulI(b.blockId(gpu::Dimension::y), b.index(block));
-  Value end = b.minI(b.addI(first, b.index(block)), b.dim(written[0], 2));
+  Value end = b.minI(b.addI(first, b.index(block)),
+                     b.dim(hasLevels ? levels : scores, 2));
   Value last = b.maxI(b.minI(end, slots->numSlots), first);
-  if (pageNorms)
-    findPageNorms(first, last);
-  SmallVector<Column> all;
-  for (int64_t i = 0; i < columns; ++i)
-    all.push_back(loadColumn(i));
   static_assert(kStep == ScanFindings::kTile);
   SmallVector<Value> found;
   for (int64_t i = 0; i < columns; ++i) {
@@ -233,16 +231,20 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
       found[found.size() - getNumFound() + 1] = b.negInf();
   }
   Value start = b.addI(first, b.mulI(warp, b.index(kStep)));
-  if (Slots::hasWholeTiles(op, kTokens)) {
+  if (ahead || run == kTokens) {
     // As long as all of a step is visible, nothing is looked at.
     Value whole = b.maxI(b.subI(last, b.index(kStep - 1)), start);
-    found = ahead ? scanAhead(start, whole, all, found)
-                  : scanTiles(start, whole, /*areWhole=*/true, all, found);
+    found = ahead ? scanAhead(start, whole, found)
+                  : scanTiles(start, whole, /*areWhole=*/true, found);
     Value times = b.createOrFold<arith::CeilDivUIOp>(b.subI(whole, start),
                                                      b.index(getApart()));
     start = b.addI(start, b.mulI(times, b.index(getApart())));
   }
-  found = scanTiles(start, last, /*areWhole=*/false, all, found);
+  found = b.ifThen(b.compare(CmpIPredicate::slt, start, last), found, [&] {
+    return scanTiles(start, last, /*areWhole=*/false, found);
+  });
+  if (pageNorms)
+    findPageNorms(first, last);
   b.letNextStart();
   if (hasBounds)
     storeTops(found, shared);
@@ -266,8 +268,8 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
 }
 
 SmallVector<Value> SketchScan::scanTiles(Value from, Value to, bool areWhole,
-                                         ArrayRef<Column> all,
                                          ValueRange found) {
+  SmallVector<Column> all = loadColumns();
   auto scan = [&](Value start, ValueRange carried) {
     auto findTile = [&](Value number) {
       Value first = b.addI(start, b.mulI(number, b.index(kTokens)));
@@ -365,7 +367,7 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
       }
     }
     if (hasLevels)
-      storeSpreads(spreads, slots[slots.size() - 2], areWhole);
+      storeSpreads(spreads, slots[slots.size() - 2]);
   }
   if (!hasLevels)
     return next;
@@ -391,6 +393,13 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
     llvm::copy(all.pack(), getFound(number).begin());
   }
   return next;
+}
+
+SmallVector<SketchScan::Column> SketchScan::loadColumns() {
+  SmallVector<Column> all;
+  for (int64_t i = 0; i < columns; ++i)
+    all.push_back(loadColumn(i));
+  return all;
 }
 
 float SketchScan::getLogitOfDot() {
@@ -648,7 +657,7 @@ const char *vashista::findObstacle(ScoreOp op) {
 static SmallVector<CertifyOp> findCertifies(ScoreOp op,
                                             const Findings &findings) {
   SmallVector<CertifyOp> found;
-  if (op.getBounds().use_empty() || !Slots::hasWholeTiles(op, 1))
+  if (op.getBounds().use_empty() || Slots::getRun(op, 1) == 0)
     return found;
   auto codes = cast<RankedTensorType>(op.getParts()[0].getType());
   for (auto certify : op->getBlock()->getOps<CertifyOp>()) {

@@ -44,7 +44,8 @@ public:
         heads(llvm::bit_ceil<uint64_t>(std::min(group, kColumns))),
         schedule(*op.getSchedule()), numWarps(schedule.getWarps()),
         block(schedule.getSplit()), hasBounds(!op.getBounds().use_empty()),
-        hasLevels(needsLevels(op)), pageNorms(pageNorms) {}
+        hasLevels(needsLevels(op)), run(Slots::getRun(op, kTokens)),
+        pageNorms(pageNorms) {}
 
   /// Blocks that share a multiprocessor, so that each has registers for what it
   /// has of its heads.
@@ -90,6 +91,7 @@ private:
   /// What a dot is multiplied by, where logits have no cap.
   float getLogitOfDot();
   Column loadColumn(int64_t number);
+  llvm::SmallVector<Column> loadColumns();
   /// Of tokens g and g + 8 of a product: where they are in their tile.
   Value getOffset(int64_t half) {
     if (hasLevels)
@@ -101,18 +103,21 @@ private:
   /// A warp's steps from a slot on and up to another, of whole tiles or any;
   /// yields what was found.
   llvm::SmallVector<Value> scanTiles(Value from, Value to, bool areWhole,
-                                     llvm::ArrayRef<Column> all,
                                      ValueRange found);
   /// The same of whole tiles, whose codes come while those before them are
   /// looked at (SketchAhead.cpp).
-  llvm::SmallVector<Value>
-  scanAhead(Value from, Value to, llvm::ArrayRef<Column> all, ValueRange found);
+  llvm::SmallVector<Value> scanAhead(Value from, Value to, ValueRange found);
   bool canScanAhead() const;
   mlir::MemRefType getAheadType();
   Value getPlaceAhead(Value stage, Value tile);
   Value swizzle(Value chunk);
   std::pair<Value, Value> findAhead(Value token, Value byte);
-  void copyAhead(Value start, Value page, Value stage);
+  /// The pages of a step's runs, some of each lane; and of one of the runs.
+  llvm::SmallVector<Value> loadPages(Value start);
+  Value getPageOf(ValueRange pages, Value number);
+  /// Where a token of a whole step is, an offset from the first of a tile.
+  Slots::Place findOfStep(Value start, ValueRange pages, Value offset);
+  void copyAhead(Value start, ValueRange pages, Value stage);
   /// One of them, of tokens that are shared: `loaded` are the lane's own two.
   llvm::SmallVector<Value> scanStep(Value start, bool areWhole,
                                     llvm::function_ref<Codes(int64_t)> getCodes,
@@ -200,10 +205,10 @@ private:
                     llvm::ArrayRef<Value> bounds, Value top, Value lack,
                     const Column &column, bool areWhole);
   /// Writes spreads of two slots, by lanes of the first head.
-  void storeSpreads(llvm::ArrayRef<Value> both, Value slot, bool areWhole);
+  void storeSpreads(llvm::ArrayRef<Value> both, Value slot);
   /// Writes a number of 16 bits for each of two slots that follow each other.
   void storePair(ValueRange both, Value to, Value head, Value slot,
-                 Value isWanted, bool isWhole);
+                 Value isWanted);
   /// Adds up what finished tokens come to, as `tops` has it.
   void addFindings(const Token &token, Value score, Value bound,
                    llvm::MutableArrayRef<Value> found);
@@ -230,6 +235,8 @@ private:
   const ScheduleAttr schedule;
   const int64_t numWarps, block; // of a block, and its slots
   const bool hasBounds, hasLevels;
+  /// Of a whole tile's tokens, how many at a time are in one page; or 0.
+  const int64_t run;
   Value pageNorms; // of the op, then of the kernel
   /// Numbers that are found of a head: with levels what a Best has, else the
   /// highest finite bound and whether a score is NaN.

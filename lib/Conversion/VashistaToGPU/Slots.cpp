@@ -8,6 +8,8 @@
 
 #include "Slots.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace vashista;
 
@@ -97,9 +99,10 @@ Slots::Tile Slots::findTile(Value first, int64_t size) {
   return tile;
 }
 
-bool Slots::hasWholeTiles(ScoreOp op, int64_t size) {
-  return !op.getFrom().scoresPages() && getPageSize(op) % size == 0 &&
-         !op.getPages();
+int64_t Slots::getRun(ScoreOp op, int64_t size) {
+  if (op.getFrom().scoresPages() || op.getPages())
+    return 0;
+  return std::gcd(getPageSize(op), size);
 }
 
 Value Slots::loadPageOf(Value first) {

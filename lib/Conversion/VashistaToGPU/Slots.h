@@ -61,8 +61,10 @@ public:
   /// table says.
   Tile findWholeTile(Value first, int64_t size, Value page);
   Value loadPageOf(Value first);
-  /// Whether that may be known: all slots before the last one are visible.
-  static bool hasWholeTiles(ScoreOp op, int64_t size);
+  /// Of a tile's slots, how many at a time are in one page, from a multiple of
+  /// their number on; 0 if all may not be known to be visible, as they are
+  /// before the last one where there is no list.
+  static int64_t getRun(ScoreOp op, int64_t size);
   /// Whether they are in one page.
   bool hasTiles(int64_t size) const { return !inPages && pageSize % size == 0; }
   std::pair<Place, Value> find(const Tile &tile, Value offset);

@@ -11,10 +11,10 @@
 // CHECK: memref.extract_strided_metadata %[[LARGEST]] : memref<2x2x8x2xf32>
 // CHECK: gpu.launch_func @kernels::@certify_0
 // CHECK: gpu.func @sketch_scan_0(
+// CHECK: nvvm.mma.sync
 // CHECK: vector.load %{{.*}} {alignment = 8 : i64} : memref<?x2x2xf32>, vector<2xf32>
 // CHECK: arith.maximumf
 // CHECK: memref.store %{{.*}} : memref<4x2xf32, #gpu.address_space<workgroup>>
-// CHECK: nvvm.mma.sync
 // CHECK: memref.store %{{.*}} : memref<2x2x8x2xf32>
 // CHECK: gpu.func @certify_0(
 // CHECK-NOT: memref<?x2x2xf32>, vector

@@ -596,8 +596,8 @@ func.func @fallback_f32(
 // multiprocessor, or a share of a cluster, which no other waits for. What the
 // first pick counts the second one reads.
 // CHECK-LABEL: func.func @prove(
-// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x1024xi8>
 // CHECK-COUNT-2: memref.alloc() {alignment = 64 : i64} : memref<2x4x16xf32>
+// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x1024xi8>
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x2x1024xf16>
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x8x4xf32>
 // CHECK: gpu.launch_func @kernels::@sketch_scan_0 {{.*}} : memref<i8>

@@ -1,0 +1,126 @@
+// Pages of which the 16 tokens of a product lie in several.
+
+// RUN: vashista-opt %s -split-input-file -convert-vashista-to-gpu | FileCheck %s
+
+// Rows of 5 bits are 80 bytes, five chunks of 16, each of which is copied from
+// the page of its token: of the 64 pages of a step a lane has two, and tells
+// them to others. Rows of levels are padded to whole tiles of 64: slots are
+// written in pairs.
+// CHECK-LABEL: func.func @of_one(
+// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x8x8064xi8>
+// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x2x8064xf16>
+// CHECK: gpu.func @sketch_scan_0
+// CHECK: gpu.shuffle idx %[[FIRST:[^ ]+]], %[[OF:[^ ]+]],
+// CHECK: %[[IS_OTHER:.*]] = arith.cmpi uge, %[[OF]], %c32_i32
+// CHECK: gpu.shuffle idx %[[OTHER:[^ ]+]], %[[OF]],
+// CHECK: arith.select %[[IS_OTHER]]
+// CHECK: nvgpu.device_async_copy
+// CHECK: gpu.shuffle idx %[[FIRST]],
+// CHECK: gpu.shuffle idx %[[OTHER]],
+// CHECK-COUNT-9: nvgpu.device_async_copy
+// CHECK: nvgpu.device_async_wait
+// CHECK: nvvm.mma.sync
+func.func @of_one(
+    %q: tensor<2x8x128xbf16>, %codes: tensor<?x2x1x80xi8>,
+    %scales: tensor<?x2x1x4xf8E4M3FN>, %norms: tensor<?x2x1xi8>,
+    %table: tensor<2x8001xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x2x512xi32>, tensor<2x2xi32>) {
+  %scores, %bounds = vashista.score %q
+      from #vashista.sketch<bits = 5, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.088388
+      schedule <split = 4096>
+      : (tensor<2x8x128xbf16>, tensor<?x2x1x80xi8>,
+         tensor<?x2x1x4xf8E4M3FN>, tensor<?x2x1xi8>, tensor<2x8001xi32>,
+         tensor<2xi32>) -> (tensor<2x8x8001xf32>, tensor<2x8x8001xf32>)
+  %ids, %count, %tail = vashista.pick proving 512 tokens of(%scores, %bounds)
+      lens(%lens) kv_heads 2 page_size 1 tolerance 0.5
+      : (tensor<2x8x8001xf32>, tensor<2x8x8001xf32>, tensor<2xi32>)
+      -> (tensor<2x2x512xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  return %ids, %count : tensor<2x2x512xi32>, tensor<2x2xi32>
+}
+
+// -----
+
+// Rows of 60 bytes: those of a page of four are 15 chunks, and copied; norms of
+// four tokens are a word.
+// CHECK-LABEL: func.func @of_four(
+// CHECK: gpu.func @sketch_scan_0
+// CHECK: gpu.shuffle idx
+// CHECK-NOT: gpu.shuffle idx
+// CHECK: nvgpu.device_async_copy
+// CHECK: vector.load {{.*}} {alignment = 4 : i64} : memref<?x2x4xi8>, vector<4xi8>
+// CHECK: nvgpu.device_async_wait
+func.func @of_four(
+    %q: tensor<2x8x96xbf16>, %codes: tensor<?x2x4x60xi8>,
+    %scales: tensor<?x2x4x3xf8E4M3FN>, %norms: tensor<?x2x4xi8>,
+    %table: tensor<2x2000xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x2x512xi32>, tensor<2x2xi32>) {
+  %scores, %bounds = vashista.score %q
+      from #vashista.sketch<bits = 5, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.088388
+      schedule <split = 4096>
+      : (tensor<2x8x96xbf16>, tensor<?x2x4x60xi8>,
+         tensor<?x2x4x3xf8E4M3FN>, tensor<?x2x4xi8>, tensor<2x2000xi32>,
+         tensor<2xi32>) -> (tensor<2x8x8000xf32>, tensor<2x8x8000xf32>)
+  %ids, %count, %tail = vashista.pick proving 512 tokens of(%scores, %bounds)
+      lens(%lens) kv_heads 2 page_size 4 tolerance 0.5
+      : (tensor<2x8x8000xf32>, tensor<2x8x8000xf32>, tensor<2xi32>)
+      -> (tensor<2x2x512xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  return %ids, %count : tensor<2x2x512xi32>, tensor<2x2xi32>
+}
+
+// -----
+
+// Those of two are no whole chunks: lanes load what they need of their tokens,
+// as long as these are visible.
+// CHECK-LABEL: func.func @of_two(
+// CHECK: gpu.func @sketch_scan_0
+// CHECK-NOT: nvgpu.device_async_copy
+// CHECK: vector.store {{.*}} : memref<2x2x8000xf16>, vector<2xf16>
+// CHECK: gpu.return
+func.func @of_two(
+    %q: tensor<2x8x96xbf16>, %codes: tensor<?x2x2x60xi8>,
+    %scales: tensor<?x2x2x3xf8E4M3FN>, %norms: tensor<?x2x2xi8>,
+    %table: tensor<2x4000xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x2x512xi32>, tensor<2x2xi32>) {
+  %scores, %bounds = vashista.score %q
+      from #vashista.sketch<bits = 5, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.088388
+      schedule <split = 4096>
+      : (tensor<2x8x96xbf16>, tensor<?x2x2x60xi8>,
+         tensor<?x2x2x3xf8E4M3FN>, tensor<?x2x2xi8>, tensor<2x4000xi32>,
+         tensor<2xi32>) -> (tensor<2x8x8000xf32>, tensor<2x8x8000xf32>)
+  %ids, %count, %tail = vashista.pick proving 512 tokens of(%scores, %bounds)
+      lens(%lens) kv_heads 2 page_size 2 tolerance 0.5
+      : (tensor<2x8x8000xf32>, tensor<2x8x8000xf32>, tensor<2xi32>)
+      -> (tensor<2x2x512xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  return %ids, %count : tensor<2x2x512xi32>, tensor<2x2xi32>
+}
+
+// -----
+
+// Of pages of 24 tokens eight at a time lie in one.
+// CHECK-LABEL: func.func @of_24(
+// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x8x7232xi8>
+// CHECK: gpu.func @sketch_scan_0
+// CHECK: %[[LANE:.*]] = arith.remui %{{.*}}, %c8
+// CHECK-COUNT-10: nvgpu.device_async_copy
+// CHECK: nvgpu.device_async_wait
+func.func @of_24(
+    %q: tensor<2x8x128xbf16>, %codes: tensor<?x2x24x80xi8>,
+    %scales: tensor<?x2x24x4xf8E4M3FN>, %norms: tensor<?x2x24xi8>,
+    %table: tensor<2x300xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x2x512xi32>, tensor<2x2xi32>) {
+  %scores, %bounds = vashista.score %q
+      from #vashista.sketch<bits = 5, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.088388
+      schedule <split = 4096>
+      : (tensor<2x8x128xbf16>, tensor<?x2x24x80xi8>,
+         tensor<?x2x24x4xf8E4M3FN>, tensor<?x2x24xi8>, tensor<2x300xi32>,
+         tensor<2xi32>) -> (tensor<2x8x7200xf32>, tensor<2x8x7200xf32>)
+  %ids, %count, %tail = vashista.pick proving 512 tokens of(%scores, %bounds)
+      lens(%lens) kv_heads 2 page_size 24 tolerance 0.5
+      : (tensor<2x8x7200xf32>, tensor<2x8x7200xf32>, tensor<2xi32>)
+      -> (tensor<2x2x512xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  return %ids, %count : tensor<2x2x512xi32>, tensor<2x2xi32>
+}
