@@ -66,8 +66,9 @@ class Shape:
 
     @property
     def routed(self) -> int:
-        """Pages that a step without a certificate looks at."""
-        return -(-ROUTED // self.page)
+        """Pages that a step without a certificate looks at: three at least, for sinks and
+        window."""
+        return max(-(-ROUTED // self.page), 3)
 
     @property
     def name(self) -> str:

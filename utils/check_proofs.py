@@ -63,7 +63,7 @@ def draw():
     for size in (5, 32):
         yield {**base, "page_size": size}
     yield {**base, "rows": True}
-    # So long that a sample is counted, of rows whose slots are multiples of 16 or 8.
+    # So long that a sample is counted.
     for heads, size in (((2, 2), 16), ((8, 2), 16), ((8, 2), 8)):
         long = {"page_size": size, "longest": 70008, "budget": 16384, "scale": 3}
         yield {**base, "heads": heads, **long}

@@ -51,9 +51,23 @@ class ShapeTest(unittest.TestCase):
         of_any = _shapes.parse("2x3x4x1k-any")
         self.assertEqual(of_any, Shape(2, 3, 4, 1024, is_any=True))
         self.assertEqual(_shapes.parse(of_any.name), of_any)
+        sizes = _shapes.parse("2x3x4x1k-d64-p1-any")
+        self.assertEqual(sizes, Shape(2, 3, 4, 1024, 64, 1, is_any=True))
+        self.assertEqual((sizes.name, sizes.pages), ("2x3x4x1k-d64-p1-any", 1024))
+        for page in (1, 24, 16, 1024):
+            sized = Shape(2, 3, 4, 8192, page=page)
+            self.assertEqual(_shapes.parse(sized.name), sized)
+            self.assertIn("vashista", _shapes.text_of(sized, "mean"))
         self.assertEqual(LARGE.name, "16x32x1x128k")
         self.assertEqual((LARGE.heads, LARGE.pages), (512 // 16, 8192))
-        for text in ("16x32", "0x1x1x8k", "8,8", "*x9x*"):
+        for text in (
+            "16x32",
+            "0x1x1x8k",
+            "8,8",
+            "*x9x*",
+            "1x1x1x8-p0",
+            "1x1x1x8-any-p1",
+        ):
             with self.assertRaisesRegex(ValueError, "expected a shape"):
                 _shapes.parse(text)
 

@@ -166,10 +166,10 @@ def ConvertVashistaToGPUPass
     * On tensors, in a small kernel each: `check_table` and, of lists of a static
       size, `check_list`, in which a block has a row, and `check_positions`, in
       which a thread has one.
-    * Where only proving picks read what a sketch's `score` makes, in pages of a
-      multiple of 16 tokens, no score or bound is stored, but a byte of each
-      bound: how far it lies below the highest of 64, rounded so that it is not
-      lowered; and two of each token, by which a score is estimated from its bound.
+    * Where only proving picks, of the same lengths and lists, read what a sketch's
+      `score` makes, no score or bound is stored, but a byte of each bound: how far
+      it lies below the highest of 64, rounded so that it is not lowered; and two of
+      each token, by which a score is estimated from its bound.
       Tails are those of these bounds. A group that is over its budget picks what
       lies furthest within what a head needs.
     * On tensors, too: a softmax `attend`, from an empty state, to the best tokens

@@ -127,6 +127,9 @@ llvm::LogicalResult launchAttendBest(AttendOp op, const ScheduleTarget &target,
 /// Whether a sketch's bounds are scores and at least a norm of the direction
 /// times one of what a key lacks.
 bool boundsByNorm(ScoreOp op);
+/// Whether a pick is of the slots that were scored: of the same lengths and
+/// list.
+bool seesSlotsOf(PickOp op, ScoreOp score);
 /// Whether there is a kernel for a pick that needs no more than levels.
 bool picksByLevels(PickOp op);
 /// Notes of a pick, while all who use it are as they were, whether its list may

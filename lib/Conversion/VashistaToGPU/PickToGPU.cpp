@@ -620,8 +620,14 @@ bool vashista::picksByLevels(PickOp op) {
   return !findObstacle(op) && op.getMode() == PickMode::proving &&
          op.getUnit() == SlotUnit::tokens && score &&
          op.getScores() == score.getScores() &&
-         op.getBounds() == score.getBounds() &&
+         op.getBounds() == score.getBounds() && seesSlotsOf(op, score) &&
          (!op.getMoment() || boundsByNorm(score));
+}
+
+bool vashista::seesSlotsOf(PickOp op, ScoreOp score) {
+  return op.getSeqLens() == score.getSeqLens() &&
+         op.getPages() == score.getPages() &&
+         op.getPageCount() == score.getPageCount();
 }
 
 LogicalResult vashista::launchPick(PickOp op, const ScheduleTarget &target,

@@ -692,7 +692,11 @@ LogicalResult vashista::launchSketchScan(ScoreOp op, Findings &findings,
                   certifies.empty() ? Value() : certifies[0].getNorms());
   SmallVector<Value> tensors = scan.launch();
   Value bounds = tensors.empty() ? op.getBounds() : tensors[1];
-  if (scan.findings.tops)
+  bool areSame = llvm::all_of(op->getUsers(), [&](Operation *user) {
+    auto pick = dyn_cast<PickOp>(user);
+    return !pick || seesSlotsOf(pick, op);
+  });
+  if (scan.findings.tops && areSame)
     findings.scans.insert({bounds, scan.findings});
   for (CertifyOp certify : certifies)
     findings.norms.insert({certify, scan.largestNorms});

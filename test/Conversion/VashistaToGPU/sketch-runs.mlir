@@ -71,8 +71,8 @@ func.func @of_four(
 
 // -----
 
-// Those of two are no whole chunks: lanes load what they need of their tokens,
-// as long as these are visible.
+// Those of two are no whole chunks: each slot is looked up, and lanes load what
+// they need of its token.
 // CHECK-LABEL: func.func @of_two(
 // CHECK: gpu.func @sketch_scan_0
 // CHECK-NOT: nvgpu.device_async_copy
