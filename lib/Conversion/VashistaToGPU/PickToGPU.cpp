@@ -326,9 +326,16 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
                  ? b.mulI(b.dim(pages, 2), b.index(op.getPageSize()))
                  : b.dim(hasLevels() ? levels : scores, 2);
 
-  // Without a list nothing that is visible follows what is not.
+  // Nothing that is visible follows the last page of a list or, without one,
+  // the sequence; nor is a level there.
   used = numSlots;
-  if (!pages)
+  if (pageCount) {
+    Value listed = b.maxI(b.loadIndex(pageCount, {row, kvHead}), zero);
+    used = b.minI(used, b.mulI(listed, b.index(op.getPageSize())));
+  }
+  if (pages)
+    used = b.select(b.compare(CmpIPredicate::sgt, length, zero), used, zero);
+  else
     used =
         b.minI(used, b.divU(b.addI(length, b.index(unit - 1)), b.index(unit)));
   Value words = b.divU(b.addI(used, b.index(kWarp - 1)), b.index(kWarp));
