@@ -227,11 +227,12 @@ std::pair<Value, Value> PickLauncher::fillBins(Value head, Value shift) {
         SmallVector<Value> estimates = weighted(scores, head, slots);
         if (group > 1) {
           others = weighted(bounds, previous, slots);
-          marked = loadBits(picked, zero, slots);
+          SmallVector<Value> nothing(slots.size(), b.boolean(false));
+          marked = b.ifThen(isThird, nothing,
+                            [&] { return loadBits(picked, zero, slots); });
           for (auto [i, slot] : llvm::enumerate(slots)) {
             Value is = isTaken(previousTop, previousEnd, others[i]);
-            is = b.andI(isSecond, is);
-            marked[i] = b.orI(b.andI(isThird, marked[i]), is);
+            marked[i] = b.orI(marked[i], b.andI(isSecond, is));
             marked[i] = andOpen(slot, marked[i]);
           }
           storeBits(marked, picked, zero, slots);
