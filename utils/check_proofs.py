@@ -94,6 +94,9 @@ def draw():
     yield {**base, "heads": (8, 2), **long, "page_size": 1, "bits": 5}
     for size in (1, 8):
         yield {**base, "page_size": size, "bits": 5, "moment": True}
+    # Warps of a block with KV heads of their own.
+    for heads, size in (((16, 4), 1), ((48, 4), 2)):
+        yield {**base, "heads": heads, **long, "page_size": size, "longest": 9000}
 
 
 def text(name, case):

@@ -140,6 +140,9 @@ def draw_scans():
     # Without a kernel of tensor cores.
     yield {**base, "sketch": ", centre = page"}
     yield {**base, "group": 16}
+    # Pages so small that warps of a block have several KV heads.
+    for heads, size in (((16, 4), 1), ((12, 6), 2), ((40, 4), 3)):
+        yield {**base, "heads": heads, "page_size": size}
 
 
 def scan_text(name, case):

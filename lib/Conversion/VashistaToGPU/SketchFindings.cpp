@@ -190,12 +190,13 @@ void SketchScan::addFindings(const Token &token, Value score, Value bound,
 }
 
 void SketchScan::findPageNorms(Value first, Value last) {
-  constexpr int64_t kMost = 8; // pages of a thread at once
+  constexpr int64_t kMost = 8; // norms of a thread at once, in pairs
   const int64_t size =
       cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(2);
   const int64_t threads = numWarps * kWarp;
   const int64_t atOnce =
-      std::clamp<int64_t>(llvm::divideCeil(block, size * threads), 2, kMost);
+      std::clamp<int64_t>(llvm::divideCeil(block, size * threads), 2,
+                          std::max<int64_t>(kMost / kvHeadsOfBlock, 2));
   // Where nothing is visible there is no page either, also in the middle of
   // one.
   Value any = b.compare(CmpIPredicate::ult, first, last),
@@ -203,7 +204,7 @@ void SketchScan::findPageNorms(Value first, Value last) {
   end = b.select(any, end, b.index(0));
   Value own = b.addI(b.divU(first, b.index(size)), b.threadId());
   SmallVector<Value> norms = findLargestNorms(
-      b, pageNorms, slots->kvHead, /*kvHeads=*/1, own, end, threads, atOnce,
+      b, pageNorms, firstKvHead, kvHeadsOfBlock, own, end, threads, atOnce,
       [&](Value at) -> Value {
         Value page = slots->loadPageOf(b.mulI(at, b.index(size)));
         return arith::IndexCastOp::create(b, b.getIndexType(), page);
@@ -217,13 +218,19 @@ void SketchScan::findPageNorms(Value first, Value last) {
 
 void SketchScan::storePageNorms(Value largest) {
   Value which = b.threadId();
-  Value isWanted = b.compare(CmpIPredicate::ult, which, b.index(2));
+  Value isWanted =
+      b.compare(CmpIPredicate::ult, which, b.index(2 * kvHeadsOfBlock));
   b.ifThen(andFirst(isWanted), [&] {
     Value norm = b.load(normsOfWarps, {b.index(0), which});
     for (int64_t i = 1; i < numWarps; ++i)
       norm = getLargerNorm(b, norm, b.load(normsOfWarps, {b.index(i), which}));
+    Value kvHead = firstKvHead, ofPair = which;
+    if (kvHeadsOfBlock > 1) {
+      kvHead = b.addI(kvHead, b.divU(which, b.index(2)));
+      ofPair = b.remU(which, b.index(2));
+    }
     b.store(norm, largest,
-            {slots->row, slots->kvHead, b.blockId(gpu::Dimension::y), which});
+            {slots->row, kvHead, b.blockId(gpu::Dimension::y), ofPair});
   });
 }
 
@@ -260,24 +267,39 @@ void SketchScan::storeTops(ArrayRef<Value> found, Value shared) {
   }
   b.barrier();
   Value thread = b.threadId();
-  b.ifThen(b.compare(CmpIPredicate::ult, thread, numHeads), [&] {
-    auto load = [&](int64_t warp) {
+  // A thread for each head, those of a KV head after each other.
+  Value isThere, kvHead, number = thread;
+  if (kvHeadsOfBlock > 1) {
+    Value all = b.mulI(numHeads, b.index(kvHeadsOfBlock));
+    isThere = b.compare(CmpIPredicate::ult, thread, all);
+    kvHead = b.divU(thread, numHeads);
+    number = b.remU(thread, numHeads);
+  } else {
+    isThere = b.compare(CmpIPredicate::ult, thread, numHeads);
+  }
+  b.ifThen(isThere, [&] {
+    auto load = [&](int64_t turn) {
+      Value warp = b.index(turn * kvHeadsOfBlock);
+      if (kvHead)
+        warp = b.addI(warp, kvHead);
       SmallVector<Value> all;
       for (int64_t which = 0; which < numFound; ++which)
-        all.push_back(b.load(shared, {b.index(warp), thread, b.index(which)}));
+        all.push_back(b.load(shared, {warp, number, b.index(which)}));
       return all;
     };
     SmallVector<Value> all = load(0);
-    for (int64_t i = 1; i < numWarps; ++i)
+    for (int64_t i = 1; i < getNumTurns(); ++i)
       join(all, load(i));
     if (!hasLevels) {
       Value isNaN = b.compare(CmpFPredicate::OGT, all[1], b.f32(0.0f));
       Value nan = b.f32(std::numeric_limits<float>::quiet_NaN());
       all = {b.select(isNaN, nan, all[0])};
     }
+    Value head = b.addI(firstOfBlock, number);
+    if (kvHead)
+      head = b.addI(head, b.mulI(kvHead, b.index(group)));
     for (auto [which, value] : llvm::enumerate(all))
       b.store(value, tops,
-              {slots->row, b.addI(firstHead, thread),
-               b.blockId(gpu::Dimension::y), b.index(which)});
+              {slots->row, head, b.blockId(gpu::Dimension::y), b.index(which)});
   });
 }

@@ -22,11 +22,13 @@
 // have the same sums finishes a tile of its own. What goes with a token comes
 // from the lane that has loaded it (SketchTokens.cpp).
 //
-// A block has a row, up to 8 heads of a KV head and a split of the slots; a
-// warp takes a step of kTiles tiles of 16 slots at once. All loads of a step
-// are in flight together, or, of whole tiles, while the step before is looked
-// at (SketchAhead.cpp). More heads would take more registers than there are:
-// they have blocks beside it, which read the same from the second cache.
+// A block has a row, up to 8 heads of a KV head and a split of the slots; or,
+// of small pages, of which memory gives what several KV heads have at once, a
+// KV head for each warp or two. A warp takes a step of kTiles tiles of 16 slots
+// at once. All loads of a step are in flight together, or, of whole tiles,
+// while the step before is looked at (SketchAhead.cpp). More heads would take
+// more registers than there are: they have blocks beside it, which read the
+// same from the second cache.
 //
 // Where only proving picks read them, levels of bounds are written in their
 // place (SketchFindings.cpp). Tokens g and g + 8 of the product are then slots
@@ -46,6 +48,7 @@
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 
 #include <cmath>
+#include <numeric>
 
 using namespace mlir;
 using namespace vashista;
@@ -71,6 +74,18 @@ static SmallVector<OpFoldResult> getScoreSizes(ScoreOp op, WarpBuilder &b) {
   (void)cast<ReifyRankedShapedTypeOpInterface>(*op).reifyResultShapes(b,
                                                                       shapes);
   return shapes[0];
+}
+
+int64_t SketchScan::chooseKvHeads() {
+  // Scales of 8 tokens are as much as memory gives at once, or more.
+  constexpr int64_t kFewTokens = 8;
+  int64_t kvHeads =
+      cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1);
+  int64_t most = run && run < kFewTokens ? std::gcd(kvHeads, numWarps) : 1;
+  // Slots of a block are whole steps, of which each warp has some.
+  while (most > 1 && schedule.getSplit() % (most * kStep))
+    most /= 2;
+  return most;
 }
 
 SmallVector<Value> SketchScan::launch() {
@@ -140,7 +155,7 @@ SmallVector<Value> SketchScan::launch() {
   shape.name = "sketch_scan";
   // What all KV heads have of a page lies together, and all heads of one of
   // them read the same: their blocks follow each other.
-  shape.gridX = b.index(kvHeads * headBlocks);
+  shape.gridX = b.index(kvHeads / kvHeadsOfBlock * headBlocks);
   shape.gridY = blocks;
   shape.gridZ = b.dim(written[0], 0);
   shape.threads = numWarps * kWarp;
@@ -202,17 +217,27 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
     number = b.mulI(b.remU(kvHead, b.index(headBlocks)), b.index(kMostHeads));
     kvHead = b.divU(kvHead, b.index(headBlocks));
   }
+  Value thread = b.threadId();
+  warp = b.divU(thread, b.index(kWarp));
+  lane = b.remU(thread, b.index(kWarp));
+  firstKvHead = kvHead;
+  Value turn = warp;
+  if (kvHeadsOfBlock > 1) {
+    firstKvHead = b.mulI(kvHead, b.index(kvHeadsOfBlock));
+    kvHead = b.addI(firstKvHead, b.remU(warp, b.index(kvHeadsOfBlock)));
+    turn = b.divU(warp, b.index(kvHeadsOfBlock));
+  }
   slots->begin(b.blockId(gpu::Dimension::z), kvHead);
-  firstHead = b.mulI(slots->kvHead, b.index(group));
-  if (number)
-    firstHead = b.addI(firstHead, number);
+  auto getFirstHead = [&](Value kvHead) {
+    Value head = b.mulI(kvHead, b.index(group));
+    return number ? b.addI(head, number) : head;
+  };
+  firstOfBlock = getFirstHead(firstKvHead);
+  firstHead = getFirstHead(kvHead);
   numHeads = b.index(std::min(group, kMostHeads));
   if (number && group % kMostHeads)
     numHeads = b.minI(b.subI(b.index(group), number), numHeads);
   isFirst = number ? b.compare(CmpIPredicate::eq, number, b.index(0)) : Value();
-  Value thread = b.threadId();
-  warp = b.divU(thread, b.index(kWarp));
-  lane = b.remU(thread, b.index(kWarp));
   quad = b.divU(lane, b.index(4));
   within = b.remU(lane, b.index(4));
   part = b.divU(within, b.index(heads));
@@ -229,7 +254,7 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
     if (hasLevels)
       found[found.size() - getNumFound() + 1] = b.negInf();
   }
-  Value start = b.addI(first, b.mulI(warp, b.index(kStep)));
+  Value start = b.addI(first, b.mulI(turn, b.index(kStep)));
   if (ahead || run == kTokens) {
     // As long as all of a step is visible, nothing is looked at.
     Value whole = b.maxI(b.subI(last, b.index(kStep - 1)), start);
@@ -256,9 +281,10 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
       b.createOrFold<arith::CeilDivUIOp>(b.subI(last, first), b.index(kStep)),
       b.index(kStep));
   Value rest = b.addI(first, scored);
+  Value own = b.addI(b.mulI(turn, b.index(kWarp)), lane);
   b.forLoop(b.index(0), numHeads, 1, [&](Value number) {
     Value head = b.addI(firstHead, number);
-    b.forLoop(b.addI(rest, thread), end, numWarps * kWarp, [&](Value slot) {
+    b.forLoop(b.addI(rest, own), end, getNumTurns() * kWarp, [&](Value slot) {
       b.store(b.negInf(), scores, {slots->row, head, slot});
       if (hasBounds)
         b.store(b.negInf(), bounds, {slots->row, head, slot});

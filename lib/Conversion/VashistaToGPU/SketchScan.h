@@ -43,9 +43,9 @@ public:
         columns(llvm::divideCeil(std::min(group, kMostHeads), kColumns)),
         heads(llvm::bit_ceil<uint64_t>(std::min(group, kColumns))),
         schedule(*op.getSchedule()), numWarps(schedule.getWarps()),
-        block(schedule.getSplit()), hasBounds(!op.getBounds().use_empty()),
-        hasLevels(needsLevels(op)), run(Slots::getRun(op, kTokens)),
-        pageNorms(pageNorms) {}
+        hasBounds(!op.getBounds().use_empty()), hasLevels(needsLevels(op)),
+        run(Slots::getRun(op, kTokens)), kvHeadsOfBlock(chooseKvHeads()),
+        block(schedule.getSplit() / kvHeadsOfBlock), pageNorms(pageNorms) {}
 
   /// Blocks that share a multiprocessor, so that each has registers for what it
   /// has of its heads.
@@ -98,8 +98,12 @@ private:
       return b.addI(b.mulI(quad, b.index(2)), b.index(half));
     return b.addI(quad, b.index(8 * half));
   }
-  /// Between a warp's steps: slots.
-  int64_t getApart() const { return numWarps * kStep; }
+  /// KV heads that warps of a block have: several of the same slots, where what
+  /// one of them has of a page is less than what memory gives at once.
+  int64_t chooseKvHeads();
+  /// Warps of a KV head; and, between the steps of each, slots.
+  int64_t getNumTurns() const { return numWarps / kvHeadsOfBlock; }
+  int64_t getApart() const { return getNumTurns() * kStep; }
   /// A warp's steps from a slot on and up to another, of whole tiles or any;
   /// yields what was found.
   llvm::SmallVector<Value> scanTiles(Value from, Value to, bool areWhole,
@@ -220,7 +224,7 @@ private:
   void findPageNorms(Value first, Value last);
   void storePageNorms(Value largest);
   mlir::MemRefType getNormsType() {
-    return b.sharedType({numWarps, 2}, b.getF32Type());
+    return b.sharedType({numWarps, 2 * kvHeadsOfBlock}, b.getF32Type());
   }
   /// Of numbers as they are stored: residual norms, and norms of the scales.
   std::pair<llvm::SmallVector<Value>, llvm::SmallVector<Value>>
@@ -233,11 +237,12 @@ private:
   const int64_t group, headBlocks, columns; // of a KV head, and of a block
   const int64_t heads;                      // of a product, a power of two
   const ScheduleAttr schedule;
-  const int64_t numWarps, block; // of a block, and its slots
+  const int64_t numWarps; // of a block
   const bool hasBounds, hasLevels;
   /// Of a whole tile's tokens, how many at a time are in one page; or 0.
   const int64_t run;
-  Value pageNorms; // of the op, then of the kernel
+  const int64_t kvHeadsOfBlock, block; // and the slots of each
+  Value pageNorms;                     // of the op, then of the kernel
   /// Numbers that are found of a head: with levels what a Best has, else the
   /// highest finite bound and whether a score is NaN.
   int64_t getNumFound() const { return hasLevels ? 4 : 2; }
@@ -248,10 +253,10 @@ private:
   Value tops, levels, tileTops, tileLacks, spreads;
   Value ahead;               // codes of steps to come, of each warp
   Value ownScales, ownNorms; // of a step's tokens, of each warp
-  Value normsOfWarps;        // [warps, 2]: of pages
-  // The heads of the block, and whether these are the first of their KV head;
-  // null if all are.
-  Value firstHead, numHeads, isFirst;
+  Value normsOfWarps;        // [warps, 2 of each KV head]: of pages
+  // The heads of the warp, and whether these are the first of their KV head;
+  // null if all are. The block's first KV head, and the first of its heads.
+  Value firstHead, numHeads, isFirst, firstKvHead, firstOfBlock;
   Value andFirst(Value bit) { return isFirst ? b.andI(isFirst, bit) : bit; }
   Value warp, lane, quad, within; // quad = g, within = t
   Value part; // which of the lanes with the same sums this is

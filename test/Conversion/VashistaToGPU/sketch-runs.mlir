@@ -9,7 +9,13 @@
 // CHECK-LABEL: func.func @of_one(
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x8x8064xi8>
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x2x8064xf16>
+// What both KV heads have of a token lies together: half of a block's warps have
+// one of them, and half of the slots that a schedule's split would be of one.
+// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x8x4x4xf32>
 // CHECK: gpu.func @sketch_scan_0
+// CHECK: %[[FIRST_HEAD:.*]] = arith.muli %block_id_x, %c2
+// CHECK: %[[OF_WARP:.*]] = arith.remui %{{.*}}, %c2
+// CHECK: arith.addi %[[FIRST_HEAD]], %[[OF_WARP]]
 // CHECK: gpu.shuffle idx %[[FIRST:[^ ]+]], %[[OF:[^ ]+]],
 // CHECK: %[[IS_OTHER:.*]] = arith.cmpi uge, %[[OF]], %c32_i32
 // CHECK: gpu.shuffle idx %[[OTHER:[^ ]+]], %[[OF]],
@@ -123,4 +129,33 @@ func.func @of_24(
       : (tensor<2x8x7200xf32>, tensor<2x8x7200xf32>, tensor<2xi32>)
       -> (tensor<2x2x512xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
   return %ids, %count : tensor<2x2x512xi32>, tensor<2x2xi32>
+}
+
+// -----
+
+// A warp for each KV head, in two blocks of four.
+// CHECK-LABEL: func.func @of_eight_heads(
+// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x32x8x4xf32>
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0 blocks in (%c2{{.*}}, %c8{{.*}}, %c2{{.*}})
+// CHECK: gpu.func @sketch_scan_0
+// CHECK: %[[FIRST_HEAD:.*]] = arith.muli %block_id_x, %c4
+// CHECK: %[[OF_WARP:.*]] = arith.remui %{{.*}}, %c4
+// CHECK: arith.addi %[[FIRST_HEAD]], %[[OF_WARP]]
+func.func @of_eight_heads(
+    %q: tensor<2x32x128xbf16>, %codes: tensor<?x8x1x80xi8>,
+    %scales: tensor<?x8x1x4xf8E4M3FN>, %norms: tensor<?x8x1xi8>,
+    %table: tensor<2x8001xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x8x512xi32>, tensor<2x8xi32>) {
+  %scores, %bounds = vashista.score %q
+      from #vashista.sketch<bits = 5, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.088388
+      schedule <split = 4096>
+      : (tensor<2x32x128xbf16>, tensor<?x8x1x80xi8>,
+         tensor<?x8x1x4xf8E4M3FN>, tensor<?x8x1xi8>, tensor<2x8001xi32>,
+         tensor<2xi32>) -> (tensor<2x32x8001xf32>, tensor<2x32x8001xf32>)
+  %ids, %count, %tail = vashista.pick proving 512 tokens of(%scores, %bounds)
+      lens(%lens) kv_heads 8 page_size 1 tolerance 0.5
+      : (tensor<2x32x8001xf32>, tensor<2x32x8001xf32>, tensor<2xi32>)
+      -> (tensor<2x8x512xi32>, tensor<2x8xi32>, tensor<2x32xf32>)
+  return %ids, %count : tensor<2x8x512xi32>, tensor<2x8xi32>
 }
