@@ -48,7 +48,7 @@ bool SketchScan::canScanAhead() const {
   constexpr int64_t kMany = 4;
   int64_t bytes = getRowBytes(op);
   return run && run * bytes % kChunk == 0 && bytes >= 2 * kChunk &&
-         kStages * getApart() * bytes <= kMostBytes &&
+         kStages * numWarps * kStep * bytes <= kMostBytes &&
          block >= kMany * getApart();
 }
 

@@ -190,7 +190,7 @@ void SketchScan::addFindings(const Token &token, Value score, Value bound,
 }
 
 void SketchScan::findPageNorms(Value first, Value last) {
-  constexpr int64_t kMost = 8; // norms of a thread at once, in pairs
+  constexpr int64_t kMost = 8; // pages of a thread at once, or a KV head's
   const int64_t size =
       cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(2);
   const int64_t threads = numWarps * kWarp;
@@ -217,20 +217,17 @@ void SketchScan::findPageNorms(Value first, Value last) {
 }
 
 void SketchScan::storePageNorms(Value largest) {
-  Value which = b.threadId();
-  Value isWanted =
-      b.compare(CmpIPredicate::ult, which, b.index(2 * kvHeadsOfBlock));
+  Value isWanted = b.compare(CmpIPredicate::ult, lane, b.index(2));
+  isWanted = b.andI(isWanted, isFirstTurn());
   b.ifThen(andFirst(isWanted), [&] {
+    Value which = lane;
+    if (kvHeadsOfBlock > 1)
+      which = b.addI(which, b.mulI(warp, b.index(2)));
     Value norm = b.load(normsOfWarps, {b.index(0), which});
     for (int64_t i = 1; i < numWarps; ++i)
       norm = getLargerNorm(b, norm, b.load(normsOfWarps, {b.index(i), which}));
-    Value kvHead = firstKvHead, ofPair = which;
-    if (kvHeadsOfBlock > 1) {
-      kvHead = b.addI(kvHead, b.divU(which, b.index(2)));
-      ofPair = b.remU(which, b.index(2));
-    }
     b.store(norm, largest,
-            {slots->row, kvHead, b.blockId(gpu::Dimension::y), ofPair});
+            {slots->row, slots->kvHead, b.blockId(gpu::Dimension::y), lane});
   });
 }
 
@@ -266,25 +263,16 @@ void SketchScan::storeTops(ArrayRef<Value> found, Value shared) {
       b.store(one, shared, {warp, at, b.index(which)});
   }
   b.barrier();
-  Value thread = b.threadId();
-  // A thread for each head, those of a KV head after each other.
-  Value isThere, kvHead, number = thread;
-  if (kvHeadsOfBlock > 1) {
-    Value all = b.mulI(numHeads, b.index(kvHeadsOfBlock));
-    isThere = b.compare(CmpIPredicate::ult, thread, all);
-    kvHead = b.divU(thread, numHeads);
-    number = b.remU(thread, numHeads);
-  } else {
-    isThere = b.compare(CmpIPredicate::ult, thread, numHeads);
-  }
-  b.ifThen(isThere, [&] {
+  // A lane for each head of a warp, with those of the others of its KV head.
+  Value isHead = b.compare(CmpIPredicate::ult, lane, numHeads);
+  b.ifThen(b.andI(isHead, isFirstTurn()), [&] {
     auto load = [&](int64_t turn) {
-      Value warp = b.index(turn * kvHeadsOfBlock);
-      if (kvHead)
-        warp = b.addI(warp, kvHead);
+      Value other = b.index(turn * kvHeadsOfBlock);
+      if (kvHeadsOfBlock > 1)
+        other = b.addI(other, warp);
       SmallVector<Value> all;
       for (int64_t which = 0; which < numFound; ++which)
-        all.push_back(b.load(shared, {warp, number, b.index(which)}));
+        all.push_back(b.load(shared, {other, lane, b.index(which)}));
       return all;
     };
     SmallVector<Value> all = load(0);
@@ -295,11 +283,9 @@ void SketchScan::storeTops(ArrayRef<Value> found, Value shared) {
       Value nan = b.f32(std::numeric_limits<float>::quiet_NaN());
       all = {b.select(isNaN, nan, all[0])};
     }
-    Value head = b.addI(firstOfBlock, number);
-    if (kvHead)
-      head = b.addI(head, b.mulI(kvHead, b.index(group)));
     for (auto [which, value] : llvm::enumerate(all))
       b.store(value, tops,
-              {slots->row, head, b.blockId(gpu::Dimension::y), b.index(which)});
+              {slots->row, b.addI(firstHead, lane),
+               b.blockId(gpu::Dimension::y), b.index(which)});
   });
 }

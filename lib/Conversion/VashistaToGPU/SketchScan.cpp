@@ -23,12 +23,12 @@
 // from the lane that has loaded it (SketchTokens.cpp).
 //
 // A block has a row, up to 8 heads of a KV head and a split of the slots; or,
-// of small pages, of which memory gives what several KV heads have at once, a
-// KV head for each warp or two. A warp takes a step of kTiles tiles of 16 slots
-// at once. All loads of a step are in flight together, or, of whole tiles,
-// while the step before is looked at (SketchAhead.cpp). More heads would take
-// more registers than there are: they have blocks beside it, which read the
-// same from the second cache.
+// of small pages, of which memory gives what several KV heads have at once, as
+// many KV heads of so many times fewer slots, of which each warp has one. A
+// warp takes a step of kTiles tiles of 16 slots at once. All loads of a step
+// are in flight together, or, of whole tiles, while the step before is looked
+// at (SketchAhead.cpp). More heads would take more registers than there are:
+// they have blocks beside it, which read the same from the second cache.
 //
 // Where only proving picks read them, levels of bounds are written in their
 // place (SketchFindings.cpp). Tokens g and g + 8 of the product are then slots
@@ -79,13 +79,12 @@ static SmallVector<OpFoldResult> getScoreSizes(ScoreOp op, WarpBuilder &b) {
 int64_t SketchScan::chooseKvHeads() {
   // Scales of 8 tokens are as much as memory gives at once, or more.
   constexpr int64_t kFewTokens = 8;
-  int64_t kvHeads =
-      cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1);
-  int64_t most = run && run < kFewTokens ? std::gcd(kvHeads, numWarps) : 1;
-  // Slots of a block are whole steps, of which each warp has some.
-  while (most > 1 && schedule.getSplit() % (most * kStep))
-    most /= 2;
-  return most;
+  auto codes = cast<RankedTensorType>(op.getParts()[0].getType());
+  if (run == 0 || codes.getDimSize(2) >= kFewTokens)
+    return 1;
+  // Slots of a block are whole steps.
+  int64_t most = std::gcd(codes.getDimSize(1), numWarps);
+  return std::gcd(most, static_cast<int64_t>(schedule.getSplit()) / kStep);
 }
 
 SmallVector<Value> SketchScan::launch() {
@@ -221,19 +220,16 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   warp = b.divU(thread, b.index(kWarp));
   lane = b.remU(thread, b.index(kWarp));
   firstKvHead = kvHead;
-  Value turn = warp;
+  turn = warp;
   if (kvHeadsOfBlock > 1) {
     firstKvHead = b.mulI(kvHead, b.index(kvHeadsOfBlock));
     kvHead = b.addI(firstKvHead, b.remU(warp, b.index(kvHeadsOfBlock)));
     turn = b.divU(warp, b.index(kvHeadsOfBlock));
   }
   slots->begin(b.blockId(gpu::Dimension::z), kvHead);
-  auto getFirstHead = [&](Value kvHead) {
-    Value head = b.mulI(kvHead, b.index(group));
-    return number ? b.addI(head, number) : head;
-  };
-  firstOfBlock = getFirstHead(firstKvHead);
-  firstHead = getFirstHead(kvHead);
+  firstHead = b.mulI(slots->kvHead, b.index(group));
+  if (number)
+    firstHead = b.addI(firstHead, number);
   numHeads = b.index(std::min(group, kMostHeads));
   if (number && group % kMostHeads)
     numHeads = b.minI(b.subI(b.index(group), number), numHeads);

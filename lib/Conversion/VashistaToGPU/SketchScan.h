@@ -64,7 +64,7 @@ private:
   static constexpr int64_t kTiles = 4, kTokens = 16, kStep = kTiles * kTokens;
   /// What a lane has of the directions of the heads of a product.
   struct Column {
-    Value head;                         // its own, of those of the block
+    Value head;                         // its own, of those of the warp
     llvm::SmallVector<Value> factors;   // of its own head, f32: for logits
     llvm::SmallVector<Value> low, high; // of each 32 channels, i32: bytes
   };
@@ -101,9 +101,13 @@ private:
   /// KV heads that warps of a block have: several of the same slots, where what
   /// one of them has of a page is less than what memory gives at once.
   int64_t chooseKvHeads();
-  /// Warps of a KV head; and, between the steps of each, slots.
+  /// Warps of a KV head, which take steps by turns; and, between the steps of
+  /// each, slots.
   int64_t getNumTurns() const { return numWarps / kvHeadsOfBlock; }
   int64_t getApart() const { return getNumTurns() * kStep; }
+  Value isFirstTurn() {
+    return b.compare(mlir::arith::CmpIPredicate::eq, turn, b.index(0));
+  }
   /// A warp's steps from a slot on and up to another, of whole tiles or any;
   /// yields what was found.
   llvm::SmallVector<Value> scanTiles(Value from, Value to, bool areWhole,
@@ -255,8 +259,8 @@ private:
   Value ownScales, ownNorms; // of a step's tokens, of each warp
   Value normsOfWarps;        // [warps, 2 of each KV head]: of pages
   // The heads of the warp, and whether these are the first of their KV head;
-  // null if all are. The block's first KV head, and the first of its heads.
-  Value firstHead, numHeads, isFirst, firstKvHead, firstOfBlock;
+  // null if all are. The block's first KV head; and which of the warp's it is.
+  Value firstHead, numHeads, isFirst, firstKvHead, turn;
   Value andFirst(Value bit) { return isFirst ? b.andI(isFirst, bit) : bit; }
   Value warp, lane, quad, within; // quad = g, within = t
   Value part; // which of the lanes with the same sums this is

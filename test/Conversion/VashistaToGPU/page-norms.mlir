@@ -48,6 +48,44 @@ func.func @certified(
 
 // -----
 
+// Pages of one token: a block has 64 slots of each of four KV heads, whose norms
+// a thread loads together.
+// CHECK-LABEL: func.func @of_one(
+// CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x4x16x2xf32>
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0 blocks in (%c1{{.*}}, %c16{{.*}}, %c2{{.*}})
+// CHECK: gpu.func @sketch_scan_0(
+// CHECK: nvvm.mma.sync
+// CHECK-COUNT-8: vector.load %{{.*}} {alignment = 8 : i64} : memref<?x4x2xf32>, vector<2xf32>
+// CHECK-NOT: memref<?x4x2xf32>, vector<2xf32>
+// CHECK-COUNT-8: memref.store %{{.*}} : memref<4x8xf32, #gpu.address_space<workgroup>>
+// CHECK: gpu.barrier
+// CHECK: memref.store %{{.*}} : memref<2x4x16x2xf32>
+func.func @of_one(
+    %q: tensor<2x16x128xf32>, %codes: tensor<?x4x1x64xi8>,
+    %scales: tensor<?x4x1x4xf8E4M3FN>, %residuals: tensor<?x4x1xi8>,
+    %norms: tensor<?x4x2xf32>, %table: tensor<2x1024xi32>, %lens: tensor<2xi32>,
+    %o: tensor<2x16x128xf32>, %lse: tensor<2x16xf32>)
+    -> (tensor<2x4x64xi32>, tensor<2x16xf32>) {
+  %s, %b = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %residuals)
+      table(%table) lens(%lens) scale 0.0883883461 schedule <split = 256>
+      : (tensor<2x16x128xf32>, tensor<?x4x1x64xi8>, tensor<?x4x1x4xf8E4M3FN>,
+         tensor<?x4x1xi8>, tensor<2x1024xi32>, tensor<2xi32>)
+      -> (tensor<2x16x1024xf32>, tensor<2x16x1024xf32>)
+  %p:3 = vashista.pick proving 64 tokens of(%s, %b) lens(%lens)
+      kv_heads 4 page_size 1 tolerance 0.5
+      : (tensor<2x16x1024xf32>, tensor<2x16x1024xf32>, tensor<2xi32>)
+      -> (tensor<2x4x64xi32>, tensor<2x4xi32>, tensor<2x16xf32>)
+  %tau, %error = vashista.certify %q state(%o, %lse) tail(%p#2) norms(%norms)
+      table(%table) lens(%lens) page_size 1 scale 0.0883883461
+      : (tensor<2x16x128xf32>, tensor<2x16x128xf32>, tensor<2x16xf32>,
+         tensor<2x16xf32>, tensor<?x4x2xf32>, tensor<2x1024xi32>, tensor<2xi32>)
+      -> (tensor<2x16xf32>, tensor<2x16xf32>)
+  return %p#0, %tau : tensor<2x4x64xi32>, tensor<2x16xf32>
+}
+
+// -----
+
 // A certificate of other lengths or KV heads, by norms that are not there yet, or
 // that is wanted before there is a scan, looks at the pages itself.
 // CHECK-LABEL: func.func @others(

@@ -159,3 +159,30 @@ func.func @of_eight_heads(
       -> (tensor<2x8x512xi32>, tensor<2x8xi32>, tensor<2x32xf32>)
   return %ids, %count : tensor<2x8x512xi32>, tensor<2x8xi32>
 }
+
+// -----
+
+// Copies of rows of 128 bytes have no room in a block, for however many KV heads.
+// CHECK-LABEL: func.func @of_eight_bits(
+// CHECK: gpu.func @sketch_scan_0
+// CHECK: arith.muli %block_id_x, %c4
+// CHECK-NOT: nvgpu.device_async_copy
+// CHECK: gpu.return
+func.func @of_eight_bits(
+    %q: tensor<2x32x128xbf16>, %codes: tensor<?x8x1x128xi8>,
+    %scales: tensor<?x8x1x4xf8E4M3FN>, %norms: tensor<?x8x1xi8>,
+    %table: tensor<2x8001xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x8x512xi32>, tensor<2x8xi32>) {
+  %scores, %bounds = vashista.score %q
+      from #vashista.sketch<bits = 8, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.088388
+      schedule <split = 4096>
+      : (tensor<2x32x128xbf16>, tensor<?x8x1x128xi8>,
+         tensor<?x8x1x4xf8E4M3FN>, tensor<?x8x1xi8>, tensor<2x8001xi32>,
+         tensor<2xi32>) -> (tensor<2x32x8001xf32>, tensor<2x32x8001xf32>)
+  %ids, %count, %tail = vashista.pick proving 512 tokens of(%scores, %bounds)
+      lens(%lens) kv_heads 8 page_size 1 tolerance 0.5
+      : (tensor<2x32x8001xf32>, tensor<2x32x8001xf32>, tensor<2xi32>)
+      -> (tensor<2x8x512xi32>, tensor<2x8xi32>, tensor<2x32xf32>)
+  return %ids, %count : tensor<2x8x512xi32>, tensor<2x8xi32>
+}
