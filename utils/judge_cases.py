@@ -6,6 +6,7 @@ cases, trials of each, and a count of failures."""
 
 import argparse
 import pathlib
+import re
 import sys
 
 import numpy as np
@@ -13,6 +14,26 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"))
 
 import vashista  # noqa: E402
+
+
+def add_part(parser: argparse.ArgumentParser) -> None:
+    """Adds --part: a slice of all there is to do."""
+
+    def parse(text: str) -> slice:
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        first, parts = map(int, match.groups()) if match else (1, 0)
+        if first >= parts:
+            raise argparse.ArgumentTypeError(
+                f"expected I/N, I from 0 to N - 1, got {text}"
+            )
+        return slice(first, None, parts)
+
+    parser.add_argument(
+        "--part",
+        type=parse,
+        default="0/1",
+        help="I/N: every Nth of all from the Ith on, beside others",
+    )
 
 
 def empty_state(q: str, o: str, lse: str) -> str:
@@ -45,11 +66,13 @@ def judge_all(
     parser.add_argument("--trials", type=int, default=3, help="of each case")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--artefact", help="kept there; compiled if it is not there")
+    add_part(parser)
     args = parser.parse_args()
+    numbered = list(enumerate(cases))[args.part]
     if args.artefact and pathlib.Path(args.artefact).exists():
         artefact = vashista.load(args.artefact)
     else:
-        text = "".join(write(name, case) for name, case, write, _ in cases)
+        text = "".join(write(name, case) for _, (name, case, write, _) in numbered)
         artefact = vashista.compile(
             text, args.target, output=args.artefact, options=options
         )
@@ -62,7 +85,7 @@ def judge_all(
         # What is lied to would read anywhere.
         parser.error(f"expected an artefact of --checked, got one whose {bare[0]} is not")
     failures = 0
-    for i, (name, case, _, judge) in enumerate(cases):
+    for i, (name, case, _, judge) in numbered:
         for number in range(args.trials):
             rng = np.random.default_rng([args.seed, i, number])
             for wrong in judge(case, find(artefact, name), number, rng):
@@ -70,7 +93,7 @@ def judge_all(
                 if failures < 20:
                     print(f"{case}, trial {number}: {wrong}")
     print(
-        f"{len(cases)} cases on {artefact.device} ({artefact.architecture or 'CPU'}), "
-        f"{len(cases) * args.trials} trials, {note()}{failures} failures"
+        f"{len(numbered)} cases on {artefact.device} ({artefact.architecture or 'CPU'}), "
+        f"{len(numbered) * args.trials} trials, {note()}{failures} failures"
     )
     return int(failures > 0)

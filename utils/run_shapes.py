@@ -25,7 +25,6 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-import re
 import sys
 
 import numpy as np
@@ -34,6 +33,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"
 
 import vashista  # noqa: E402
 from check_kept import Buffer, Sketch as Format  # noqa: E402
+from judge_cases import add_part  # noqa: E402
 from vashista import AttentionSpec, Policy, Sketch  # noqa: E402
 from vashista.eval._artefacts import Artefacts  # noqa: E402
 
@@ -382,21 +382,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--artefacts", type=pathlib.Path, default=pathlib.Path("build/shapes"))
     parser.add_argument("--compile-only", action="store_true")
-    parser.add_argument(
-        "--part",
-        default="0/1",
-        help="I/N: every Nth module from the Ith on, beside others",
-    )
+    add_part(parser)
     args = parser.parse_args()
-    part = re.fullmatch(r"(\d+)/(\d+)", args.part)
-    first, parts = map(int, part.groups()) if part else (1, 0)
-    if first >= parts:
-        parser.error(f"argument --part: expected I/N, I from 0 to N - 1, got {args.part}")
     artefacts = Artefacts(args.artefacts, args.target)
     wrong = shapes = 0
-    for number, (name, text, check) in enumerate(modules()):
-        if number % parts != first:
-            continue
+    for number, (name, text, check) in list(enumerate(modules()))[args.part]:
         if args.compile_only:
             artefacts.make(text)
             continue
