@@ -102,7 +102,7 @@ def VashistaAssignSchedulePass
     and head sizes are at most 128, a block has up to 16 query heads of a KV head, and
     8 elsewhere: this is chosen, with three stages, where there are more than 8.
 
-    Of pages of fewer than 8 tokens, a block that scores a sketch has several KV heads,
+    Of pages of fewer than 4 tokens, a block that scores a sketch has several KV heads,
     as many as warps and `split` allow, and so many times fewer slots of each.
 
     Blocks have 64 warps on a multiprocessor at most. With `fuse` an `attend` is one

@@ -77,8 +77,9 @@ static SmallVector<OpFoldResult> getScoreSizes(ScoreOp op, WarpBuilder &b) {
 }
 
 int64_t SketchScan::chooseKvHeads() {
-  // Scales of 8 tokens are as much as memory gives at once, or more.
-  constexpr int64_t kFewTokens = 8;
+  // Scales of 8 tokens are as much as memory gives at once, or more; of 4, half
+  // of that, which is not worth what a pick has to join of more blocks.
+  constexpr int64_t kFewTokens = 4;
   auto codes = cast<RankedTensorType>(op.getParts()[0].getType());
   if (run == 0 || codes.getDimSize(2) >= kFewTokens)
     return 1;
