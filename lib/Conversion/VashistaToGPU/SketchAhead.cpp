@@ -39,23 +39,19 @@ static constexpr int64_t kStages = 2, kChunk = 16;
 /// What blocks of a multiprocessor may have of its memory, each.
 static constexpr int64_t kMostBytes = 40 << 10;
 
-static int64_t getRowBytes(ScoreOp op) {
-  return cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(3);
-}
-
 bool SketchScan::canScanAhead() const {
   // A block's first step is waited for.
   constexpr int64_t kMany = 4;
-  int64_t bytes = getRowBytes(op);
+  int64_t bytes = format.codeBytes;
   return run && run * bytes % kChunk == 0 && bytes >= 2 * kChunk &&
          kStages * numWarps * kStep * bytes <= kMostBytes &&
          block >= kMany * getApart();
 }
 
 MemRefType SketchScan::getAheadType() {
-  return b.sharedType(
-      {numWarps * kStages * kTiles, kTokens * getRowBytes(op) / kChunk, kChunk},
-      b.getI8Type());
+  return b.sharedType({numWarps * kStages * kTiles,
+                       kTokens * format.codeBytes / kChunk, kChunk},
+                      b.getI8Type());
 }
 
 /// Where a tile of this warp lies.
@@ -66,8 +62,8 @@ Value SketchScan::getPlaceAhead(Value stage, Value tile) {
 
 /// Where a tile's chunk lies.
 Value SketchScan::swizzle(Value chunk) {
-  int64_t perToken = getRowBytes(op) / kChunk;
-  if (getRowBytes(op) % kChunk || !llvm::isPowerOf2_64(perToken))
+  int64_t perToken = format.codeBytes / kChunk;
+  if (format.codeBytes % kChunk || !llvm::isPowerOf2_64(perToken))
     return chunk;
   Value token = b.divU(chunk, b.index(perToken));
   return arith::XOrIOp::create(b, chunk, b.andI(token, b.index(6)));
@@ -75,7 +71,7 @@ Value SketchScan::swizzle(Value chunk) {
 
 /// Where a token's byte lies, of a tile: chunk, and byte within.
 std::pair<Value, Value> SketchScan::findAhead(Value token, Value byte) {
-  const int64_t row = getRowBytes(op);
+  const int64_t row = format.codeBytes;
   if (row % kChunk) {
     byte = b.addI(b.mulI(token, b.index(row)), byte);
     return {b.divU(byte, b.index(kChunk)), b.remU(byte, b.index(kChunk))};
@@ -126,7 +122,7 @@ void SketchScan::copyAhead(Value start, ValueRange pages, Value stage) {
   // Tokens of a run follow each other in their page.
   Value tokens = memref::CollapseShapeOp::create(
       b, codes, ArrayRef<ReassociationIndices>{{0}, {1}, {2, 3}});
-  const int64_t row = getRowBytes(op), chunks = kTokens * row / kChunk;
+  const int64_t row = format.codeBytes, chunks = kTokens * row / kChunk;
   const int64_t perRun = run * row / kChunk;
   // Half a warp has a tile, whose chunks then lie where a lane's first one
   // does, and so many further.

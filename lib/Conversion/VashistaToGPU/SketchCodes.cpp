@@ -18,16 +18,11 @@ static int64_t getFirstBit(const SketchFormat::Plane &plane, int64_t channel) {
   return channel / plane.bytes * plane.bits;
 }
 
-static int64_t getRowBytes(const SketchFormat &format) {
-  const SketchFormat::Plane &last = format.planes.back();
-  return last.first + last.bytes;
-}
-
 /// Whether the channels that a product takes of a plane are whole parts of it,
 /// or lie in one, and a lane's own are 8 bytes.
 static bool hasWholeParts(const SketchFormat &format,
                           const SketchFormat::Plane &plane) {
-  for (int64_t bytes : {plane.bytes, plane.first, getRowBytes(format)})
+  for (int64_t bytes : {plane.bytes, plane.first, format.codeBytes})
     if (bytes % SketchScan::kOwn)
       return false;
   return plane.bytes % SketchScan::kChannels == 0 ||

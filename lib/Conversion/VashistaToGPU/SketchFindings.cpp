@@ -190,7 +190,7 @@ void SketchScan::addFindings(const Token &token, Value score, Value bound,
 }
 
 void SketchScan::findPageNorms(Value first, Value last) {
-  constexpr int64_t kMost = 8; // pages of a thread at once, or a KV head's
+  constexpr int64_t kMost = 8; // pairs of norms of a thread at once, about
   const int64_t size =
       cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(2);
   const int64_t threads = numWarps * kWarp;

@@ -259,7 +259,8 @@ private:
   Value ownScales, ownNorms; // of a step's tokens, of each warp
   Value normsOfWarps;        // [warps, 2 of each KV head]: of pages
   // The heads of the warp, and whether these are the first of their KV head;
-  // null if all are. The block's first KV head; and which of the warp's it is.
+  // null if all are. The block's first KV head; and, of the warps that have the
+  // same one, which this is.
   Value firstHead, numHeads, isFirst, firstKvHead, turn;
   Value andFirst(Value bit) { return isFirst ? b.andI(isFirst, bit) : bit; }
   Value warp, lane, quad, within; // quad = g, within = t

@@ -21,6 +21,7 @@ SketchFormat::SketchFormat(SketchAttr sketch, int64_t keyDim)
     : keyDim(keyDim), bits(sketch.getBits()), group(sketch.getGroup()),
       paddedDim(sketch.getNumGroups(keyDim) * sketch.getGroup()),
       numGroups(sketch.getNumGroups(keyDim)),
+      codeBytes(sketch.getCodeBytes(keyDim)),
       rotated(sketch.getRotation() == SketchRotation::hadamard),
       centred(sketch.getCentre() == SketchCentre::page),
       normPerToken(sketch.getNorm() == SketchNorm::token) {

@@ -36,6 +36,7 @@ struct SketchFormat {
   const int64_t keyDim, bits, group;
   /// Channels with padding, and groups of them.
   const int64_t paddedDim, numGroups;
+  const int64_t codeBytes; // of a token
   const bool rotated, centred, normPerToken;
   /// From the high bits of a code to the low ones.
   llvm::SmallVector<Plane> planes;
