@@ -40,12 +40,10 @@ static constexpr int64_t kStages = 2, kChunk = 16;
 static constexpr int64_t kMostBytes = 40 << 10;
 
 bool SketchScan::canScanAhead() const {
-  // A block's first step is waited for.
-  constexpr int64_t kMany = 4;
   int64_t bytes = format.codeBytes;
   return run && run * bytes % kChunk == 0 && bytes >= 2 * kChunk &&
          kStages * numWarps * kStep * bytes <= kMostBytes &&
-         block >= kMany * getApart();
+         block >= getApart();
 }
 
 MemRefType SketchScan::getAheadType() {

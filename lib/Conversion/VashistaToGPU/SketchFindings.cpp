@@ -12,8 +12,9 @@
 // product. So the bound that it stands for is not below the one that was found,
 // also where it is rounded by 2^-24: of its depth, which levels are too small
 // by 2^-20 of, and of the top, which is raised by as much. Tokens g and g + 8
-// of the product are then slots 2 g and 2 g + 1 of the tile, whose levels are
-// written together.
+// of the product are then slots 2 g and 2 g + 1 of the tile; lanes exchange
+// levels of their tiles, so that each writes those of slots that follow each
+// other.
 //
 //===----------------------------------------------------------------------===//
 
@@ -118,9 +119,8 @@ Value SketchScan::findExponent(Value top, ArrayRef<Value> some, bool areWhole) {
   return exponent;
 }
 
-Value SketchScan::storeLevels(Value start, ArrayRef<Value> slots,
-                              ArrayRef<Value> bounds, Value top, Value lack,
-                              const Column &column, bool areWhole) {
+Value SketchScan::storeLevels(Value start, ArrayRef<Value> bounds, Value top,
+                              Value lack, const Column &column, bool areWhole) {
   top = findTop(top, lack, start, column);
   Value exponent = findExponent(top, bounds.take_front(2), areWhole);
   // Raised by more than the bits of the exponent take away, subnormal numbers,
@@ -140,7 +140,8 @@ Value SketchScan::storeLevels(Value start, ArrayRef<Value> slots,
 
   Value isHead = b.compare(CmpIPredicate::ult, column.head, numHeads);
   Value head = b.addI(firstHead, column.head);
-  for (unsigned i = 0; i < slots.size(); i += 2) {
+  SmallVector<Value> pairs;
+  for (unsigned i = 0; i < bounds.size(); i += 2) {
     SmallVector<Value> both;
     for (Value bound : bounds.slice(i, 2)) {
       // From 2^23 on, f32 numbers are integers, whose lowest byte is that of
@@ -149,34 +150,77 @@ Value SketchScan::storeLevels(Value start, ArrayRef<Value> slots,
       constexpr float base = 0x1p23f;
       Value steps = b.fmaDown(b.subDown(top, bound), levelsOfNat, b.f32(base));
       steps = b.minNumber(steps, b.f32(base + ScanFindings::kLowest));
-      Value bits = arith::BitcastOp::create(b, b.getI32Type(), steps);
-      both.push_back(arith::TruncIOp::create(b, b.getI8Type(), bits));
+      both.push_back(arith::BitcastOp::create(b, b.getI32Type(), steps));
     }
-    storePair(both, levels, head, slots[i], isHead);
+    pairs.push_back(b.permuteBytes(both[0], both[1], 0x0040));
   }
+  auto [words, first] = bringTogether(pairs);
+  SmallVector<Value> bytes = b.takeApart(words, b.getI8Type());
+  bytes.truncate(bounds.size());
+  Value slot = b.addI(start, first);
+  b.ifThen(isHead, [&] {
+    auto type =
+        VectorType::get({static_cast<int64_t>(bytes.size())}, b.getI8Type());
+    vector::StoreOp::create(b, vector::FromElementsOp::create(b, type, bytes),
+                            levels, ValueRange{slots->row, head, slot},
+                            /*nontemporal=*/false,
+                            llvm::MaybeAlign(bytes.size()));
+  });
   storeOfTile(top, tileTops, head, start, b.andI(isHead, isFirstOfHead()));
   return top;
 }
 
-void SketchScan::storePair(ValueRange both, Value to, Value head, Value slot,
-                           Value isWanted) {
-  b.ifThen(isWanted, [&] {
-    auto pair = VectorType::get({2}, getElementTypeOrSelf(to));
-    vector::StoreOp::create(
-        b, vector::FromElementsOp::create(b, pair, both), to,
-        ValueRange{slots->row, head, slot},
-        /*nontemporal=*/false,
-        llvm::MaybeAlign(pair.getElementTypeBitWidth() / 4));
-  });
+std::pair<SmallVector<Value>, Value>
+SketchScan::bringTogether(SmallVector<Value> pairs) {
+  // Lanes of every other quad exchange what they have of half of their tiles,
+  // the first one for the others' first half.
+  const auto tiles = static_cast<int64_t>(pairs.size());
+  Value tile = b.index(0);
+  auto exchange = [&](Value first, Value second, int64_t quads) {
+    Value isSecond =
+        b.compare(CmpIPredicate::ne, b.andI(quad, b.index(quads)), b.index(0));
+    Value own = b.select(isSecond, second, first);
+    Value other =
+        b.shuffleXor(b.select(isSecond, first, second), kColumns * quads);
+    tile = b.addI(b.mulI(tile, b.index(2)),
+                  b.select(isSecond, b.index(1), b.index(0)));
+    return std::pair<Value, Value>(b.select(isSecond, other, own),
+                                   b.select(isSecond, own, other));
+  };
+  constexpr int64_t low = 0x5410, high = 0x7632; // halves of two words
+  SmallVector<Value> words = pairs;
+  if (tiles == 2) {
+    auto [first, second] = exchange(pairs[0], pairs[1], 1);
+    words = {b.permuteBytes(first, second, low)};
+  } else if (tiles == 4) {
+    auto [first, second] = exchange(b.permuteBytes(pairs[0], pairs[1], low),
+                                    b.permuteBytes(pairs[2], pairs[3], low), 1);
+    auto [before, after] = exchange(b.permuteBytes(first, second, low),
+                                    b.permuteBytes(first, second, high), 2);
+    words = {before, after};
+  }
+  tile = b.addI(part, b.mulI(tile, b.index(kTiles / tiles)));
+  Value within = b.mulI(b.divU(quad, b.index(tiles)), b.index(2 * tiles));
+  return {words, b.addI(b.mulI(tile, b.index(kTokens)), within)};
 }
 
-void SketchScan::storeSpreads(ArrayRef<Value> both, Value slot) {
-  Value isWanted = andFirst(
-      b.compare(CmpIPredicate::eq, b.remU(within, b.index(heads)), b.index(0)));
-  SmallVector<Value> narrow;
-  for (Value spread : both)
-    narrow.push_back(arith::TruncFOp::create(b, b.getF16Type(), spread));
-  storePair(narrow, spreads, slots->kvHead, slot, isWanted);
+void SketchScan::storeSpreads(ArrayRef<Token> loaded) {
+  SmallVector<Value> both;
+  for (const Token &token : loaded)
+    both.push_back(
+        arith::TruncFOp::create(b, b.getF16Type(), token.getSpread(b)));
+  auto store = [&] {
+    Value pair = vector::FromElementsOp::create(
+        b, VectorType::get({2}, b.getF16Type()), both);
+    vector::StoreOp::create(
+        b, pair, spreads,
+        ValueRange{slots->row, slots->kvHead, loaded.front().slot},
+        /*nontemporal=*/false, llvm::MaybeAlign(4));
+  };
+  if (isFirst)
+    b.ifThen(isFirst, store);
+  else
+    store();
 }
 
 void SketchScan::addFindings(const Token &token, Value score, Value bound,

@@ -334,7 +334,7 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
                                         ValueRange found) {
   const int64_t copies = kColumns / heads;
   Value none = b.negInf(), zero = b.f32(0.0f);
-  SmallVector<Value> next(found), slots;
+  SmallVector<Value> next(found);
   struct Step {
     SmallVector<Value> bounds;
     Best best;
@@ -358,7 +358,6 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
     SmallVector<Value> spreads;
     for (int64_t half : {0, 1}) {
       tokens[half] = getToken(loaded[half], start, tile, half, areWhole);
-      slots.push_back(tokens[half].slot);
       if (hasLevels)
         spreads.push_back(tokens[half].getSpread(b));
     }
@@ -388,11 +387,10 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
         }
       }
     }
-    if (hasLevels)
-      storeSpreads(spreads, slots[slots.size() - 2]);
   }
   if (!hasLevels)
     return next;
+  storeSpreads(loaded);
   Value inf = b.f32(std::numeric_limits<float>::infinity());
   for (auto [number, column] : llvm::enumerate(all)) {
     auto &[bounds, best, ofTop] = steps[number];
@@ -405,8 +403,7 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
       best.bound = b.select(isNone, inf, best.bound);
       best.lack = b.select(isNone, inf, best.lack);
     }
-    best.bound =
-        storeLevels(start, slots, bounds, best.bound, lack, column, areWhole);
+    best.bound = storeLevels(start, bounds, best.bound, lack, column, areWhole);
     // Of a tile with a bound that is not known, none is.
     Value isKnown = b.compare(CmpFPredicate::OLT, best.bound, inf);
     best.bound = b.select(isKnown, best.bound, none);

@@ -209,14 +209,15 @@ private:
   /// Writes levels of the slots of this lane, two of each of its tiles, the top
   /// of all lanes' bounds, which it yields, and what its score lacks of that:
   /// `top` and `lack` are the lane's own.
-  Value storeLevels(Value start, llvm::ArrayRef<Value> slots,
-                    llvm::ArrayRef<Value> bounds, Value top, Value lack,
-                    const Column &column, bool areWhole);
-  /// Writes spreads of two slots, by lanes of the first head.
-  void storeSpreads(llvm::ArrayRef<Value> both, Value slot);
-  /// Writes a number of 16 bits for each of two slots that follow each other.
-  void storePair(ValueRange both, Value to, Value head, Value slot,
-                 Value isWanted);
+  Value storeLevels(Value start, llvm::ArrayRef<Value> bounds, Value top,
+                    Value lack, const Column &column, bool areWhole);
+  /// Of bytes of two slots of each of a lane's tiles, i32, the bytes of twice
+  /// as many slots as it has tiles, which follow each other; and the first of
+  /// these, of the step.
+  std::pair<llvm::SmallVector<Value>, Value>
+  bringTogether(llvm::SmallVector<Value> pairs);
+  /// Writes spreads of the two tokens that a lane has loaded.
+  void storeSpreads(llvm::ArrayRef<Token> loaded);
   /// Adds up what finished tokens come to, as `tops` has it.
   void addFindings(const Token &token, Value score, Value bound,
                    llvm::MutableArrayRef<Value> found);

@@ -4,9 +4,10 @@
 // RUN: vashista-opt %s -vashista-lower-to-nvvm='format=isa' | sed 's/\\0A/\n/g' \
 // RUN:   | FileCheck %s --implicit-check-not=.local
 
-// A scan writes two levels of a byte together.
+// Lanes of a scan exchange levels, and each writes eight together.
 // CHECK: .entry sketch_scan_0(
-// CHECK: st.global.v2.b8
+// CHECK-COUNT-2: shfl.sync.bfly.b32
+// CHECK: st.global.v2.b32
 
 // Of eight slots of four heads: the levels of two in the halves of a word; what
 // is left of them, their highest bits everywhere in a half; masses without an
