@@ -32,7 +32,7 @@
 //
 // Where only proving picks read them, levels of bounds are written in their
 // place (SketchFindings.cpp). Tokens g and g + 8 of the product are then slots
-// 2 g and 2 g + 1 of the tile, whose levels are written together.
+// 2 g and 2 g + 1 of the tile, whose spreads are written together.
 //
 // Bytes: codes, scales and norms of each visible token once per KV head, and
 // from the second cache once per 8 heads; a score and a bound for each head and
@@ -334,6 +334,9 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
                                         ValueRange found) {
   const int64_t copies = kColumns / heads;
   Value none = b.negInf(), zero = b.f32(0.0f);
+  // Then its registers are free.
+  if (hasLevels)
+    storeSpreads(loaded);
   SmallVector<Value> next(found);
   struct Step {
     SmallVector<Value> bounds;
@@ -390,7 +393,6 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
   }
   if (!hasLevels)
     return next;
-  storeSpreads(loaded);
   Value inf = b.f32(std::numeric_limits<float>::infinity());
   for (auto [number, column] : llvm::enumerate(all)) {
     auto &[bounds, best, ofTop] = steps[number];

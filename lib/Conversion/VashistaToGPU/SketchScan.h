@@ -206,9 +206,9 @@ private:
     return b.andI(b.compare(mlir::arith::CmpIPredicate::eq, quad, b.index(0)),
                   b.compare(mlir::arith::CmpIPredicate::eq, part, b.index(0)));
   }
-  /// Writes levels of the slots of this lane, two of each of its tiles, the top
-  /// of all lanes' bounds, which it yields, and what its score lacks of that:
-  /// `top` and `lack` are the lane's own.
+  /// Writes levels of the step, the top of all lanes' bounds, which it yields,
+  /// and what its score lacks of that: `bounds` are those of two slots of each
+  /// of this lane's tiles, `top` and `lack` its own, too.
   Value storeLevels(Value start, llvm::ArrayRef<Value> bounds, Value top,
                     Value lack, const Column &column, bool areWhole);
   /// Of bytes of two slots of each of a lane's tiles, i32, the bytes of twice

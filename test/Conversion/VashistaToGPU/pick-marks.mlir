@@ -4,9 +4,12 @@
 // RUN: vashista-opt %s -vashista-lower-to-nvvm='format=isa' | sed 's/\\0A/\n/g' \
 // RUN:   | FileCheck %s --implicit-check-not=.local
 
-// Lanes of a scan exchange levels, and each writes eight together.
+// Lanes of a scan exchange levels of four tiles, and each writes eight together.
 // CHECK: .entry sketch_scan_0(
-// CHECK-COUNT-2: shfl.sync.bfly.b32
+// CHECK: prmt.b32 {{.*}}, 0x5410U
+// CHECK: shfl.sync.bfly.b32 {{.*}}, 4, 31, -1
+// CHECK: prmt.b32 {{.*}}, 0x7632U
+// CHECK: shfl.sync.bfly.b32 {{.*}}, 8, 31, -1
 // CHECK: st.global.v2.b32
 
 // Of eight slots of four heads: the levels of two in the halves of a word; what

@@ -4,8 +4,8 @@
 
 // Rows of 5 bits are 80 bytes, five chunks of 16, each of which is copied from
 // the page of its token: of the 64 pages of a step a lane has two, and tells
-// them to others. Rows of levels are padded to whole tiles of 64: slots are
-// written in pairs.
+// them to others. Rows of levels are padded to whole tiles of 64: those of slots
+// that follow each other are written together.
 // CHECK-LABEL: func.func @of_one(
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x8x8064xi8>
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<2x2x8064xf16>
@@ -185,4 +185,42 @@ func.func @of_eight_bits(
       : (tensor<2x32x8001xf32>, tensor<2x32x8001xf32>, tensor<2xi32>)
       -> (tensor<2x8x512xi32>, tensor<2x8xi32>, tensor<2x32xf32>)
   return %ids, %count : tensor<2x8x512xi32>, tensor<2x8xi32>
+}
+
+// -----
+
+// A warp has one step, whose codes are copied, too. Of two heads a lane has two
+// tiles: one exchange with the lane of the next quad, and four levels together;
+// spreads of all tiles at once.
+// CHECK-LABEL: func.func @of_two_heads(
+// CHECK: gpu.func @sketch_scan_0
+// CHECK: nvgpu.device_async_copy
+// CHECK: nvgpu.device_async_wait
+// CHECK: vector.store {{.*}} {alignment = 4 : i64} : memref<2x2x256xf16>, vector<2xf16>
+// CHECK-NOT: memref<2x2x256xf16>
+// CHECK: vector.store {{.*}} {alignment = 4 : i64} : memref<2x4x256xi8>, vector<4xi8>
+// What is not a whole step, too.
+// CHECK-NOT: memref<2x4x256xi8>
+// CHECK: vector.store {{.*}} {alignment = 4 : i64} : memref<2x2x256xf16>, vector<2xf16>
+// CHECK-NOT: memref<2x2x256xf16>
+// CHECK: vector.store {{.*}} {alignment = 4 : i64} : memref<2x4x256xi8>, vector<4xi8>
+// CHECK-NOT: vector.store
+// CHECK: nvvm.griddepcontrol
+func.func @of_two_heads(
+    %q: tensor<2x4x128xbf16>, %codes: tensor<?x2x16x64xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<2x16xi32>, %lens: tensor<2xi32>)
+    -> (tensor<2x2x64xi32>, tensor<2x2xi32>) {
+  %scores, %bounds = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.088388
+      schedule <split = 256>
+      : (tensor<2x4x128xbf16>, tensor<?x2x16x64xi8>,
+         tensor<?x2x16x4xf8E4M3FN>, tensor<?x2x16xi8>, tensor<2x16xi32>,
+         tensor<2xi32>) -> (tensor<2x4x256xf32>, tensor<2x4x256xf32>)
+  %ids, %count, %tail = vashista.pick proving 64 tokens of(%scores, %bounds)
+      lens(%lens) kv_heads 2 page_size 16 tolerance 0.5
+      : (tensor<2x4x256xf32>, tensor<2x4x256xf32>, tensor<2xi32>)
+      -> (tensor<2x2x64xi32>, tensor<2x2xi32>, tensor<2x4xf32>)
+  return %ids, %count : tensor<2x2x64xi32>, tensor<2x2xi32>
 }
