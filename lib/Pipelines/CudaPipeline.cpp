@@ -115,34 +115,37 @@ static void buildOutlinePipeline(OpPassManager &pm,
   pm.addPass(createVashistaFuseLaunchesPass());
 }
 
-/// Within a gpu.module: to the NVVM dialect.
+/// Within a gpu.module: to the NVVM dialect. Kernels are many, and nothing of
+/// one is another's: what need not see all of them takes each by itself.
 static void buildNVVMPipeline(OpPassManager &pm) {
-  pm.addPass(createLoopInvariantCodeMotionPass());
-  pm.addPass(createVashistaExactMathPass());
-  pm.addPass(createConvertVectorToSCFPass(
+  OpPassManager &kernels = pm.nestAny();
+  kernels.addPass(createLoopInvariantCodeMotionPass());
+  kernels.addPass(createVashistaExactMathPass());
+  kernels.addPass(createConvertVectorToSCFPass(
       VectorTransferToSCFOptions().enableFullUnroll()));
-  pm.addPass(createSCFToControlFlowPass());
-  pm.addPass(memref::createExpandStridedMetadataPass());
-  pm.addPass(createLowerAffinePass());
+  kernels.addPass(createSCFToControlFlowPass());
+  kernels.addPass(memref::createExpandStridedMetadataPass());
+  kernels.addPass(createLowerAffinePass());
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = true;
-  pm.addPass(arith::createArithExpandOpsPass(expand));
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createCSEPass());
-  pm.addPass(createConvertNVGPUToNVVMPass());
+  kernels.addPass(arith::createArithExpandOpsPass(expand));
+  kernels.addPass(createCanonicalizerPass());
+  kernels.addPass(createCSEPass());
+  kernels.addPass(createConvertNVGPUToNVVMPass());
   // Before vectors: they would not know of memory spaces.
   ConvertGpuOpsToNVVMOpsOptions nvvm;
   nvvm.useBarePtrCallConv = true;
   nvvm.hasRedux = true;
   pm.addPass(createConvertGpuOpsToNVVMOps(nvvm));
   pm.addPass(createVashistaDeclareSharedMemoryPass());
-  pm.addPass(createConvertVectorToLLVMPass());
-  pm.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createConvertMathToLLVMPass());
-  pm.addPass(createConvertNVVMToLLVMPass());
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createCSEPass());
-  pm.addPass(createReconcileUnrealizedCastsPass());
+  OpPassManager &code = pm.nestAny();
+  code.addPass(createConvertVectorToLLVMPass());
+  code.addPass(createArithToLLVMConversionPass());
+  code.addPass(createConvertMathToLLVMPass());
+  code.addPass(createConvertNVVMToLLVMPass());
+  code.addPass(createCanonicalizerPass());
+  code.addPass(createCSEPass());
+  code.addPass(createReconcileUnrealizedCastsPass());
 }
 
 static void buildDevicePipeline(OpPassManager &pm,
@@ -161,6 +164,7 @@ static void buildDevicePipeline(OpPassManager &pm,
     return;
   GpuModuleToBinaryPassOptions binary;
   binary.compilationTarget = options.format;
+  binary.cmdOptions = options.assemblerOptions;
   pm.addPass(createGpuModuleToBinaryPass(binary));
 }
 

@@ -13,6 +13,9 @@
 #include "llvm/Config/llvm-config.h"
 #include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/TargetSelect.h"
 
@@ -66,18 +69,37 @@ llvm::Expected<CudaTarget> vashista::parseCudaTarget(StringRef architecture) {
   return target;
 }
 
-/// Said at once, and with what helps.
-static LogicalResult requireAssembler(ModuleOp module) {
+/// The one that upstream finds. Where there is none, that is said at once, and
+/// with what helps.
+static FailureOr<std::string> findAssembler(ModuleOp module) {
+  if (auto found = llvm::sys::findProgramByName("ptxas"))
+    return *found;
   for (const char *variable : {"CUDA_ROOT", "CUDA_HOME", "CUDA_PATH"})
     if (const char *root = std::getenv(variable))
-      if (llvm::sys::findProgramByName("ptxas", {std::string(root) + "/bin"}))
-        return success();
-  if (llvm::sys::findProgramByName("ptxas"))
-    return success();
+      if (auto found = llvm::sys::findProgramByName(
+              "ptxas", {std::string(root) + "/bin"}))
+        return *found;
   return module.emitError(
       "expected the assembler ptxas of a CUDA toolkit on the PATH or in "
       "CUDA_HOME for a cubin, got none; a target such as cuda:compute_90 needs "
       "none: its PTX is assembled by the driver");
+}
+
+/// Kernels on all processors, where the assembler knows how:
+/// they are the same as one after the other.
+static std::string getAssemblerOptions(StringRef assembler) {
+  constexpr llvm::StringLiteral option = "--split-compile";
+  SmallString<128> path;
+  if (llvm::sys::fs::createTemporaryFile("ptxas", "txt", path))
+    return "";
+  llvm::FileRemover remover(path);
+  std::optional<StringRef> files[] = {StringRef(), path.str(), StringRef()};
+  if (llvm::sys::ExecuteAndWait(assembler, {assembler, "--help"}, std::nullopt,
+                                files))
+    return "";
+  auto help = llvm::MemoryBuffer::getFile(path);
+  bool isKnown = help && (*help)->getBuffer().contains(option);
+  return isKnown ? (option + "=0").str() : "";
 }
 
 void vashista::setOptions(CudaPipelineOptions &options,
@@ -88,10 +110,14 @@ void vashista::setOptions(CudaPipelineOptions &options,
 
 FailureOr<std::string>
 vashista::generateImage(ModuleOp module, const CudaTarget &target, bool asPTX) {
-  if (!asPTX && failed(requireAssembler(module)))
-    return failure();
   CudaPipelineOptions options;
   setOptions(options, target);
+  if (!asPTX) {
+    FailureOr<std::string> assembler = findAssembler(module);
+    if (failed(assembler))
+      return failure();
+    options.assemblerOptions = getAssemblerOptions(*assembler);
+  }
   options.format = asPTX ? "isa" : "bin";
   PassManager code(module->getName());
   buildCudaDevicePipeline(code, options);

@@ -151,7 +151,7 @@ static int compileFile(const CompileOptions &options, Bundle *bundled) {
   registerUpstreamDialects(registry);
   registerAllDialects(registry);
   registerCompileDialects(registry);
-  mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  mlir::MLIRContext context(registry);
   // The place in the text says it better.
   context.printOpOnDiagnostic(false);
   llvm::SourceMgr sources;

@@ -285,21 +285,24 @@ struct FuseLaunchesPass
   void runOnOperation() override {
     SmallVector<gpu::LaunchFuncOp> launches;
     getOperation().walk([&](gpu::LaunchFuncOp op) { launches.push_back(op); });
+    if (launches.empty())
+      return;
+    // Who uses a kernel stays: what is gone are launches, with their own.
+    SymbolTableCollection symbols;
+    SymbolUserMap users(symbols, getOperation());
     for (gpu::LaunchFuncOp op : launches)
-      fuse(op);
+      fuse(op, users);
   }
 
 private:
   /// With the launch before it.
-  void fuse(gpu::LaunchFuncOp op) {
+  void fuse(gpu::LaunchFuncOp op, const SymbolUserMap &users) {
     Operation *before = op->getPrevNode();
     while (before && !isa<gpu::LaunchFuncOp>(before) && canPass(before))
       before = before->getPrevNode();
     auto other = dyn_cast_or_null<gpu::LaunchFuncOp>(before);
     if (!other)
       return;
-    SymbolTableCollection symbols;
-    SymbolUserMap users(symbols, getOperation());
     std::optional<Launch> from = getLaunch(op, users),
                           into = getLaunch(other, users);
     if (!from || !into || !areIndependentThreads(*from) ||
