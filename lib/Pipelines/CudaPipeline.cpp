@@ -115,8 +115,9 @@ static void buildOutlinePipeline(OpPassManager &pm,
   pm.addPass(createVashistaFuseLaunchesPass());
 }
 
-/// Within a gpu.module: to the NVVM dialect. Kernels are many, and nothing of
-/// one is another's: what need not see all of them takes each by itself.
+/// Within a gpu.module: to the NVVM dialect. Kernels are many: what neither
+/// sees others nor makes symbols, as of a global or a declaration, takes each
+/// by itself.
 static void buildNVVMPipeline(OpPassManager &pm) {
   OpPassManager &kernels = pm.nestAny();
   kernels.addPass(createLoopInvariantCodeMotionPass());

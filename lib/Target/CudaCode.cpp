@@ -69,24 +69,27 @@ llvm::Expected<CudaTarget> vashista::parseCudaTarget(StringRef architecture) {
   return target;
 }
 
-/// The one that upstream finds. Where there is none, that is said at once, and
+/// As upstream looks for it. Where there is none, that is said at once, and
 /// with what helps.
 static FailureOr<std::string> findAssembler(ModuleOp module) {
   if (auto found = llvm::sys::findProgramByName("ptxas"))
     return *found;
+  const char *root = nullptr; // the first that is set
   for (const char *variable : {"CUDA_ROOT", "CUDA_HOME", "CUDA_PATH"})
-    if (const char *root = std::getenv(variable))
-      if (auto found = llvm::sys::findProgramByName(
-              "ptxas", {std::string(root) + "/bin"}))
-        return *found;
+    if ((root = std::getenv(variable)))
+      break;
+  if (root && *root)
+    if (auto found =
+            llvm::sys::findProgramByName("ptxas", {std::string(root) + "/bin"}))
+      return *found;
   return module.emitError(
       "expected the assembler ptxas of a CUDA toolkit on the PATH or in "
       "CUDA_HOME for a cubin, got none; a target such as cuda:compute_90 needs "
       "none: its PTX is assembled by the driver");
 }
 
-/// Kernels on all processors, where the assembler knows how:
-/// they are the same as one after the other.
+/// Kernels on all processors, where the assembler knows how: how many there are
+/// changes no byte of what it makes.
 static std::string getAssemblerOptions(StringRef assembler) {
   constexpr llvm::StringLiteral option = "--split-compile";
   SmallString<128> path;

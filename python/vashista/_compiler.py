@@ -82,11 +82,13 @@ def _machine() -> str:
 
 
 def _find_ptxas() -> str | None:
-    # As the compiler looks for it.
+    # As the compiler looks for it: on the PATH, and where the first of these says.
     roots = (os.environ.get(name) for name in ("CUDA_ROOT", "CUDA_HOME", "CUDA_PATH"))
-    folders = [os.path.join(root, "bin") for root in roots if root]
-    found = next(filter(None, (shutil.which("ptxas", path=f) for f in folders)), None)
-    return found or shutil.which("ptxas")
+    root = next((root for root in roots if root is not None), None)
+    found = shutil.which("ptxas")
+    if found is None and root:
+        found = shutil.which("ptxas", path=os.path.join(root, "bin"))
+    return found
 
 
 def has_ptxas() -> bool:

@@ -63,8 +63,10 @@ struct CudaPipelineOptions
       llvm::cl::init("nvvm")};
   Option<std::string> assemblerOptions{
       *this, "assembler-options",
-      llvm::cl::desc("What ptxas is given beside the architecture, as "
-                     "'--split-compile=0' for all processors (default: none)"),
+      llvm::cl::desc(
+          "What ptxas is given beside the architecture, as "
+          "'--split-compile=0' for all processors; for bin and fatbin "
+          "(default: none)"),
       llvm::cl::init("")};
 };
 
