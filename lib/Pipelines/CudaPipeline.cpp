@@ -165,7 +165,6 @@ static void buildDevicePipeline(OpPassManager &pm,
     return;
   GpuModuleToBinaryPassOptions binary;
   binary.compilationTarget = options.format;
-  binary.cmdOptions = options.assemblerOptions;
   pm.addPass(createGpuModuleToBinaryPass(binary));
 }
 

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "CudaCode.h"
+#include "KernelCode.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Pass/PassManager.h"
@@ -111,32 +112,70 @@ void vashista::setOptions(CudaPipelineOptions &options,
   options.features = target.features;
 }
 
+/// The cubin of a text.
+static FailureOr<std::string> assemble(ModuleOp module, StringRef text,
+                                       StringRef chip, StringRef assembler) {
+  SmallString<128> input, output, log;
+  auto fail = [&](const llvm::Twine &why) {
+    return module.emitError("expected ptxas to assemble the kernels, got: ")
+           << why;
+  };
+  std::array<std::pair<StringRef, SmallString<128> *>, 3> files = {
+      {{"ptx", &input}, {"cubin", &output}, {"txt", &log}}};
+  SmallVector<llvm::FileRemover, 3> removers;
+  for (auto [suffix, path] : files) {
+    if (std::error_code error =
+            llvm::sys::fs::createTemporaryFile("kernels", suffix, *path))
+      return fail(error.message());
+    removers.emplace_back(*path);
+  }
+  std::error_code error;
+  llvm::raw_fd_ostream(input, error) << text;
+  if (error)
+    return fail(error.message());
+  SmallVector<StringRef> arguments = {assembler, "-arch", chip,          input,
+                                      "-o",      output,  "--opt-level", "3"};
+  std::string options = getAssemblerOptions(assembler);
+  if (!options.empty())
+    arguments.push_back(options);
+  std::string message;
+  std::optional<StringRef> redirects[] = {StringRef(), log.str(), log.str()};
+  if (llvm::sys::ExecuteAndWait(assembler, arguments, std::nullopt, redirects,
+                                /*SecondsToWait=*/0, /*MemoryLimit=*/0,
+                                &message)) {
+    if (auto said = llvm::MemoryBuffer::getFile(log))
+      message += (*said)->getBuffer();
+    return fail(message);
+  }
+  auto image = llvm::MemoryBuffer::getFile(output);
+  if (!image)
+    return fail(image.getError().message());
+  return (*image)->getBuffer().str();
+}
+
 FailureOr<std::string>
 vashista::generateImage(ModuleOp module, const CudaTarget &target, bool asPTX) {
   CudaPipelineOptions options;
   setOptions(options, target);
+  options.format = "nvvm";
+  std::string assembler;
   if (!asPTX) {
-    FailureOr<std::string> assembler = findAssembler(module);
-    if (failed(assembler))
+    FailureOr<std::string> found = findAssembler(module);
+    if (failed(found))
       return failure();
-    options.assemblerOptions = getAssemblerOptions(*assembler);
+    assembler = std::move(*found);
   }
-  options.format = asPTX ? "isa" : "bin";
   PassManager code(module->getName());
   buildCudaDevicePipeline(code, options);
   if (failed(code.run(module)))
     return failure();
+  auto kernels = module.getOps<gpu::GPUModuleOp>();
   // Nothing to launch leaves no kernels.
-  std::string image;
-  for (auto binary : module.getOps<gpu::BinaryOp>())
-    image = cast<gpu::ObjectAttr>(binary.getObjects()[0])
-                .getObject()
-                .getValue()
-                .str();
-  if (image.empty())
+  if (kernels.empty())
     return module.emitError("expected a module with work for a device, got one "
                             "without");
-  while (!image.empty() && asPTX && image.back() == '\0')
-    image.pop_back();
-  return image;
+  FailureOr<std::string> text = generatePTX(*kernels.begin());
+  if (failed(text) || asPTX)
+    return text;
+  return assemble(module, *text, target.chip, assembler);
 }

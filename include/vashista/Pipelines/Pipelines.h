@@ -61,13 +61,6 @@ struct CudaPipelineOptions
           "nvvm (the dialect, the default), isa (PTX), bin (a cubin, "
           "by ptxas) or fatbin"),
       llvm::cl::init("nvvm")};
-  Option<std::string> assemblerOptions{
-      *this, "assembler-options",
-      llvm::cl::desc(
-          "What ptxas is given beside the architecture, as "
-          "'--split-compile=0' for all processors; for bin and fatbin "
-          "(default: none)"),
-      llvm::cl::init("")};
 };
 
 /// `vashista-lower-to-llvm-cpu`: from vashista ops on tensors or buffers to the
