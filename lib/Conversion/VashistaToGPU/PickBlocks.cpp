@@ -109,21 +109,52 @@ void PickLauncher::leave(ArrayRef<Value> values, Joins joins, int64_t first) {
       b.store(toBits(b, value), perWarp, {warp, b.index(i)});
   });
   b.barrier();
-  // A warp for each, in the order of warps.
-  for (auto [i, value, how] : llvm::enumerate(values, joins)) {
-    Value isOwn = b.compare(CmpIPredicate::eq, thread,
-                            b.index(static_cast<int64_t>(i) % warps * kWarp));
-    b.ifThen(isOwn, [&, i = i, value = value, how = how] {
-      Value all;
-      for (int64_t other = 0; other < warps; ++other) {
-        Value one = fromBits(b, b.load(perWarp, {b.index(other), b.index(i)}),
-                             value.getType());
-        all = all ? join(how, all, one) : one;
-      }
-      b.store(toBits(b, all), told,
-              getTold(block, b.index(first + static_cast<int64_t>(i))));
+  // A thread for each, in the order of warps.
+  SmallVector<Type> types(ValueRange(values).getTypes());
+  forEachPart(values.size(), [&](int64_t from, int64_t size) {
+    Value isOwn = b.compare(CmpIPredicate::eq, warp, b.index(from / kWarp));
+    isOwn = b.andI(isOwn, b.compare(CmpIPredicate::ult, lane, b.index(size)));
+    b.ifThen(isOwn, [&] {
+      Value own = b.addI(lane, b.index(from));
+      SmallVector<Value> each;
+      for (int64_t other = 0; other < warps; ++other)
+        each.push_back(b.load(perWarp, {b.index(other), own}));
+      Value all = joinOwn(each, ArrayRef(types).slice(from, size),
+                          joins.slice(from, size));
+      b.store(all, told, getTold(block, b.addI(own, b.index(first))));
     });
+  });
+}
+
+/// A part for each warp's lanes.
+void PickLauncher::forEachPart(
+    int64_t number, function_ref<void(int64_t from, int64_t size)> body) {
+  for (int64_t from = 0; from < number; from += kWarp)
+    body(from, std::min(number - from, kWarp));
+}
+
+/// Of a lane's value, bits from each warp or block, as i32: lanes differ in the
+/// types and joins of theirs, not in what they do. A branch for each would be
+/// code that is read once, and waited for.
+Value PickLauncher::joinOwn(ArrayRef<Value> each, TypeRange types,
+                            Joins joins) {
+  llvm::MapVector<std::pair<Join, Type>, uint32_t> lanesOf;
+  for (auto [lane, how, type] : llvm::enumerate(joins, types))
+    lanesOf[{how, type}] |= uint32_t(1) << lane;
+  Value own;
+  for (auto [kind, lanes] : lanesOf) {
+    Value all;
+    for (Value bits : each) {
+      Value one = fromBits(b, bits, kind.second);
+      all = all ? join(kind.first, all, one) : one;
+    }
+    all = toBits(b, all);
+    Value isOwn = b.compare(CmpIPredicate::ne,
+                            b.andI(laneBit, b.i32(static_cast<int32_t>(lanes))),
+                            b.i32(0));
+    own = own ? b.select(isOwn, all, own) : all;
   }
+  return own;
 }
 
 SmallVector<Value> PickLauncher::collectEach(int64_t number, Type type) {
@@ -148,14 +179,18 @@ Value PickLauncher::addUpBefore(ArrayRef<Value> each) {
 SmallVector<Value> PickLauncher::collect(TypeRange types, Joins joins,
                                          int64_t first) {
   SmallVector<Value> all;
-  for (auto [i, type, how] : llvm::enumerate(types, joins)) {
-    SmallVector<Value> each =
-        collectEach(first + static_cast<int64_t>(i), type);
-    Value joined = each.front();
-    for (Value other : ArrayRef<Value>(each).drop_front())
-      joined = join(how, joined, other);
-    all.push_back(joined);
-  }
+  forEachPart(types.size(), [&](int64_t from, int64_t size) {
+    // What lanes behind the last one have is of no value.
+    Value own = b.minI(lane, b.index(size - 1));
+    Value number = b.addI(own, b.index(first + from));
+    SmallVector<Value> each;
+    for (int64_t i = 0; i < clusterBlocks; ++i)
+      each.push_back(b.load(told, getTold(b.index(i), number)));
+    Value joined =
+        joinOwn(each, types.slice(from, size), joins.slice(from, size));
+    for (int64_t i = 0; i < size; ++i)
+      all.push_back(fromBits(b, b.shuffle(joined, b.i32(i)), types[from + i]));
+  });
   return all;
 }
 

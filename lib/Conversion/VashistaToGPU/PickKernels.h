@@ -594,6 +594,9 @@ private:
   void forEachFour(int64_t size, llvm::function_ref<void(Value at)> body);
   Value loadFour(Value from, ValueRange at);
   void storeFour(Value four, Value to, ValueRange at);
+  void forEachPart(int64_t number,
+                   llvm::function_ref<void(int64_t from, int64_t size)> body);
+  Value joinOwn(llvm::ArrayRef<Value> each, mlir::TypeRange types, Joins joins);
   void addToBin(Value at, Value amount);
   Value addAny(Value x, Value y) {
     return x.getType().isF32() ? b.addF(x, y) : b.addI(x, y);
