@@ -431,6 +431,7 @@ private:
   struct Unread {
     Value log2PerSpread, linear, square;
   };
+  void writeTails(ValueRange sums, llvm::ArrayRef<Value> bits);
   Unread getUnread(Value head);
   /// Adds a slot to the three sums, of a depth as f32, by whether it is left.
   void addByMoment(const Unread &of, Value depth, Value spread, Value logOfTop,

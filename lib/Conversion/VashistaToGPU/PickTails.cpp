@@ -61,13 +61,31 @@ void PickLauncher::writeTails(ValueRange left) {
   const int64_t numSums = getNumSums();
   SmallVector<Join> joins(group * numSums, Join::sum);
   joins.push_back(Join::either);
-  SmallVector<Value> all = reduceAll(SmallVector<Value>(left), joins);
+  SmallVector<Value> all = reduceAll(SmallVector<Value>(left), joins), bits;
   Value isAny = b.andI(all.back(), b.i32(1));
   for (int64_t head = 0; head < group; ++head) {
     Value isUnknown = b.andI(all.back(), b.i32(int64_t(2) << head));
     isUnknown = b.compare(CmpIPredicate::ne, isUnknown, b.i32(0));
-    writeTail(b.index(head), ValueRange(all).slice(head * numSums, numSums),
-              b.select(isUnknown, b.i32(3), isAny));
+    bits.push_back(b.select(isUnknown, b.i32(3), isAny));
+  writeTails(ValueRange(all).drop_back(), bits);
+}
+
+void PickLauncher::writeTails(ValueRange sums, ArrayRef<Value> bits) {
+  assert(group <= kWarp && "a lane for each head");
+  Value isOwn = b.andI(b.compare(CmpIPredicate::eq, block, b.index(0)),
+                       b.compare(CmpIPredicate::ult, thread, b.index(group)));
+  const int64_t numSums = getNumSums();
+  b.ifThen(isOwn, [&] {
+    SmallVector<Value> own;
+    for (int64_t i = 0; i < numSums; ++i) {
+      SmallVector<Value> ofHeads;
+      for (int64_t head = 0; head < group; ++head)
+        ofHeads.push_back(sums[head * numSums + i]);
+      own.push_back(selectOne(ofHeads, thread));
+    }
+    Value tail = getTail(thread, own, selectOne(bits, thread));
+    b.store(tail, tails, {row, b.addI(firstHead, thread)});
+  });
   }
 }
 

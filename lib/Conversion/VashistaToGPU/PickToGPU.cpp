@@ -419,10 +419,14 @@ void PickLauncher::pickAndWrite() {
   // are looked at.
   b.ifThen(notI(isOver), [&] {
     writePicks(Value());
-    for (int64_t head = 0; hasSums && head < group; ++head)
-      std::apply([&](ValueRange sums,
-                     Value bits) { writeTail(b.index(head), sums, bits); },
-                 getLeft(marked, head));
+    SmallVector<Value> sums, bits;
+    for (int64_t head = 0; hasSums && head < group; ++head) {
+      auto [ofHead, itsBits] = getLeft(marked, head);
+      llvm::append_range(sums, ofHead);
+      bits.push_back(itsBits);
+    }
+    if (hasSums)
+      writeTails(sums, bits);
   });
   b.ifThen(isOver, [&] {
     SmallVector<Value> best = markBest(b.i32(op.getBudget()), isCounted);
