@@ -154,6 +154,7 @@ private:
     llvm::SmallVector<Value> left;
   };
   Value loadPicked(Value word, int64_t which);
+  Value loadMarked(Value word);
   /// Writes ids of what is marked, and of what may be picked as well so many;
   /// null: nothing may.
   void writePicks(Value numTies);
@@ -526,6 +527,11 @@ private:
   /// A head's scores or bounds + weights; -inf of slots that are not open.
   llvm::SmallVector<Value> weighted(Value from, Value head,
                                     llvm::ArrayRef<Slot> slots);
+  /// Words of a block, at most, whose marks stay in its memory where there is
+  /// room.
+  int64_t getOwnWordsAtMost();
+  bool keepsMarks = false;
+  Value ownMarks; // [words of the block] i32
   Value addWeight(Value value, Value slot);
   Value getPosition(Value slot);
   Value isVisible(Value slot);

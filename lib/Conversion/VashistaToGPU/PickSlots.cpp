@@ -287,7 +287,17 @@ void PickLauncher::storeBits(ArrayRef<Value> bits, Value buffer,
   });
 }
 
+int64_t PickLauncher::getOwnWordsAtMost() {
+  int64_t slots =
+      cast<RankedTensorType>(op.getScores().getType()).getDimSize(2);
+  if (ShapedType::isDynamic(slots) || !hasLevels() || op.getAttended())
+    return kBins * kBins; // more than there is room for
+  return llvm::divideCeil(llvm::divideCeil(slots, kWarp), clusterBlocks);
+}
+
 void PickLauncher::storeMarked(Value word, Value slot) {
+  if (keepsMarks)
+    b.store(word, ownMarks, b.subI(b.divU(slot, b.index(kWarp)), firstWord));
   Value both = vector::FromElementsOp::create(
       b, VectorType::get({2}, b.getI32Type()), ValueRange{word, b.i32(0)});
   vector::StoreOp::create(

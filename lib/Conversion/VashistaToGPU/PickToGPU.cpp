@@ -237,8 +237,8 @@ void PickLauncher::launch(const Buffers &given, const PickFindings &its) {
                         BestScores::getNumFew(warps, BestScores::getUsual(op)));
   SmallVector<MemRefType> buffers = {
       b.sharedType(numWords, i32),
-      b.sharedType(kBins, f32),
-      b.sharedType(kBins, f32),
+      b.sharedType(hasLevels() ? 1 : kBins, f32),
+      b.sharedType(hasLevels() ? 1 : kBins, f32),
       b.sharedType({warps, numTold}, i32),
       b.sharedType(group, f32),
       b.sharedType(group, hasLevels() ? i32 : f32),
@@ -250,6 +250,12 @@ void PickLauncher::launch(const Buffers &given, const PickFindings &its) {
       b.sharedType({group, kFacts}, f32)};
   if (ofPages.sums)
     llvm::append_range(buffers, BlockPick::getBuffers(op, b, warps));
+  int64_t bytes = 0;
+  for (MemRefType type : buffers)
+    bytes += WarpBuilder::getBytes(type);
+  keepsMarks = bytes + 4 * getOwnWordsAtMost() <= kSharedBytes;
+  if (keepsMarks)
+    buffers.push_back(b.sharedType(getOwnWordsAtMost(), i32));
   b.launch(shape, given.read, given.written, buffers,
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              emit(values, its, given, shared);
@@ -306,6 +312,9 @@ void PickLauncher::emit(ArrayRef<Value> values, const PickFindings &its,
     chosenPages = shared[13];
     marks = shared[14];
   }
+
+  if (keepsMarks)
+    ownMarks = shared.back();
 
   // Proofs fill a multiprocessor: blocks of the next kernel wait for their
   // launch no more. A later pick is short, and has let them start.
@@ -469,6 +478,12 @@ Value PickLauncher::loadPicked(Value word, int64_t which) {
   return b.load(picked, {row, kvHead, word, b.index(which)});
 }
 
+/// Of what is marked, if nothing is over the budget.
+Value PickLauncher::loadMarked(Value word) {
+  return keepsMarks ? b.load(ownMarks, b.subI(word, firstWord))
+                    : loadPicked(word, 0);
+}
+
 /// A warp looks at 32 of its words at a time, each lane at one.
 void PickLauncher::writePicks(Value numTies) {
   Value zero = b.i32(0), one = b.i32(1), last = b.i32(kWarp - 1);
@@ -481,15 +496,18 @@ void PickLauncher::writePicks(Value numTies) {
   Value begin, end;
   std::tie(begin, end) = getOwnWords();
   SmallVector<Value> counted(numTies ? 2 : 1, zero);
-  counted = b.forLoop(
-      b.addI(begin, lane), end, kWarp, counted,
-      [&](Value word, ValueRange carried) {
-        SmallVector<Value> next;
-        for (auto [i, count] : llvm::enumerate(carried))
-          next.push_back(b.addI(
-              count, countBits(loadPicked(word, static_cast<int64_t>(i)))));
-        return next;
-      });
+  counted = b.forLoop(b.addI(begin, lane), end, kWarp, counted,
+                      [&](Value word, ValueRange carried) {
+                        SmallVector<Value> next;
+                        for (auto [i, count] : llvm::enumerate(carried)) {
+                          Value bits =
+                              numTies
+                                  ? loadPicked(word, static_cast<int64_t>(i))
+                                  : loadMarked(word);
+                          next.push_back(b.addI(count, countBits(bits)));
+                        }
+                        return next;
+                      });
   // Where this warp's picks and ties begin: behind those of other blocks, and
   // of the warps before.
   Value all = zero, first = zero, tiesBefore = zero;
@@ -542,7 +560,8 @@ void PickLauncher::writePicks(Value numTies) {
     Value word = b.addI(start, lane);
     Value isThere = b.compare(CmpIPredicate::slt, word, end);
     word = b.minI(word, b.subI(end, b.index(1)));
-    Value bits = b.select(isThere, loadPicked(word, 0), zero);
+    Value bits = numTies ? loadPicked(word, 0) : loadMarked(word);
+    bits = b.select(isThere, bits, zero);
     SmallVector<Value> next;
     if (numTies) {
       Value maybe = b.select(isThere, loadPicked(word, 1), zero);

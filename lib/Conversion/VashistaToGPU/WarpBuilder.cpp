@@ -18,7 +18,7 @@ using namespace vashista;
 
 static constexpr int64_t kSharedAlign = 16;
 
-static int64_t getBytes(MemRefType type) {
+int64_t WarpBuilder::getBytes(MemRefType type) {
   int64_t bits = type.getNumElements() * type.getElementTypeBitWidth();
   return llvm::alignTo(llvm::divideCeil(bits, 8), kSharedAlign);
 }
@@ -30,7 +30,7 @@ static SmallVector<Value> addBuffers(WarpBuilder &b, gpu::GPUFuncOp kernel,
                                      int64_t &dynamicBytes) {
   int64_t bytes = 0;
   for (MemRefType type : types)
-    bytes += getBytes(type);
+    bytes += WarpBuilder::getBytes(type);
   SmallVector<Value> buffers;
   if (bytes <= kSharedBytes) {
     for (auto [i, type] : llvm::enumerate(types)) {
@@ -47,7 +47,7 @@ static SmallVector<Value> addBuffers(WarpBuilder &b, gpu::GPUFuncOp kernel,
   for (MemRefType type : types) {
     buffers.push_back(memref::ViewOp::create(
         b, type, all, b.index(dynamicBytes), ValueRange()));
-    dynamicBytes += getBytes(type);
+    dynamicBytes += WarpBuilder::getBytes(type);
   }
   return buffers;
 }

@@ -128,6 +128,7 @@ public:
   /// A buffer of the block.
   mlir::MemRefType sharedType(llvm::ArrayRef<int64_t> shape,
                               mlir::Type element);
+  static int64_t getBytes(mlir::MemRefType type);
   /// i32, unsigned, as index and back.
   Value toIndex(Value value) {
     return mlir::arith::IndexCastUIOp::create(*this, getIndexType(), value);
