@@ -284,6 +284,15 @@ SmallVector<Value> PickLauncher::countDepthsOf(Value first, Value at,
     llvm::append_range(loaded, loadSpreads(slots));
     return loaded;
   };
+  // Where a thread has a tile at most, its top comes while slots are counted.
+  const bool areFew = countsTileTops() && getOwnWordsAtMost() <= threads;
+  Value hasTile;
+  SmallVector<Value> ofTile(2 * heads, none);
+  if (areFew) {
+    hasTile = b.compare(CmpIPredicate::ult, thread, getTiles().second);
+    ofTile =
+        b.ifThen(hasTile, ofTile, [&] { return loadTileTop(counted, thread); });
+  }
   SmallVector<Value> sums = forEachSlot(
       SmallVector<Value>(heads, none), load,
       [&](ArrayRef<Slot> slots, ValueRange loaded, ValueRange now) {
@@ -325,38 +334,57 @@ SmallVector<Value> PickLauncher::countDepthsOf(Value first, Value at,
         return next;
       },
       /*ofMarked=*/false, sampleShift);
-  if (countsTileTops())
+  if (areFew)
+    b.ifThen(hasTile, [&] { countTileTop(counted, thread, ofTile); });
+  else if (countsTileTops())
     countTileTops(counted);
   return sums;
 }
 
-/// A thread for each tile, of which the scan has left what decides.
-void PickLauncher::countTileTops(ArrayRef<CountedHead> heads) {
-  Value firstWord, chunks;
-  std::tie(firstWord, chunks) = getChunks();
-  Value firstTile = b.divU(firstWord, b.index(kWordsOfTile));
-  Value tiles = b.mulI(chunks, b.index(kAtOnce / kWordsOfTile));
+/// Tiles of this block's chunks: the first, and how many.
+std::pair<Value, Value> PickLauncher::getTiles() {
+  auto [firstWord, chunks] = getChunks();
+  return {b.divU(firstWord, b.index(kWordsOfTile)),
+          b.mulI(chunks, b.index(kAtOnce / kWordsOfTile))};
+}
+
+/// What the scan has left of a tile, or of the last one if there are fewer: its
+/// top, and what the score of that lacks, of each head.
+SmallVector<Value> PickLauncher::loadTileTop(ArrayRef<CountedHead> heads,
+                                             Value number) {
+  auto [firstTile, tiles] = getTiles();
+  Value own = b.minI(number, b.subI(tiles, b.index(1)));
+  Value tile = b.addI(firstTile, own);
+  SmallVector<Value> loaded;
+  for (const CountedHead &head : heads)
+    for (Value of : {tileTops, tileLacks})
+      loaded.push_back(b.load(of, {row, b.addI(firstHead, head.number), tile}));
+  return loaded;
+}
+
+void PickLauncher::countTileTop(ArrayRef<CountedHead> heads, Value number,
+                                ValueRange loaded) {
+  Value isOut = b.compare(CmpIPredicate::uge, number, getTiles().second);
   const Weight once = getWeight();
-  // Loads of two tiles wait together.
+  for (auto [i, head] : llvm::enumerate(heads)) {
+    Value top = loaded[2 * i], lack = loaded[2 * i + 1];
+    Value share = math::FmaOp::create(b, lack, b.f32(-kLog2E), head.lack);
+    countDepth(head, isOut, getBelow(head.top, top), share, once);
+  }
+}
+
+/// A thread for each tile. Loads of two tiles wait together.
+void PickLauncher::countTileTops(ArrayRef<CountedHead> heads) {
   constexpr int64_t kTilesAtOnce = 2;
-  b.forLoop(thread, tiles, kTilesAtOnce * threads, [&](Value number) {
-    SmallVector<Value> areOut, depths, shares;
-    for (int64_t i = 0; i < kTilesAtOnce; ++i) {
-      Value own = b.addI(number, b.index(i * threads));
-      Value isOut = b.compare(CmpIPredicate::uge, own, tiles);
-      own = b.minI(own, b.subI(tiles, b.index(1)));
-      Value tile = b.addI(firstTile, own);
-      for (const CountedHead &head : heads) {
-        Value at[] = {row, b.addI(firstHead, head.number), tile};
-        areOut.push_back(isOut);
-        depths.push_back(b.load(tileTops, at));
-        shares.push_back(b.load(tileLacks, at));
-      }
-    }
-    for (auto [i, top, lack] : llvm::enumerate(depths, shares)) {
-      const CountedHead &head = heads[i % heads.size()];
-      Value share = math::FmaOp::create(b, lack, b.f32(-kLog2E), head.lack);
-      countDepth(head, areOut[i], getBelow(head.top, top), share, once);
-    }
-  });
+  b.forLoop(thread, getTiles().second, kTilesAtOnce * threads,
+            [&](Value number) {
+              SmallVector<Value> numbers;
+              SmallVector<SmallVector<Value>> loaded;
+              for (int64_t i = 0; i < kTilesAtOnce; ++i) {
+                numbers.push_back(b.addI(number, b.index(i * threads)));
+                loaded.push_back(loadTileTop(heads, numbers.back()));
+              }
+              for (auto [own, its] : llvm::zip_equal(numbers, loaded))
+                countTileTop(heads, own, its);
+            });
 }

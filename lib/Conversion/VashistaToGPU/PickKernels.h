@@ -287,6 +287,11 @@ private:
   /// One chunk in 2^this is the sample, i32, which is counted as so many, but
   /// for the highest of each tile: 0, or one of these, of some slots or of
   /// many. Null if always all are counted.
+  std::pair<Value, Value> getTiles();
+  llvm::SmallVector<Value> loadTileTop(llvm::ArrayRef<CountedHead> heads,
+                                       Value number);
+  void countTileTop(llvm::ArrayRef<CountedHead> heads, Value number,
+                    ValueRange loaded);
   static constexpr int64_t kShift = 2, kShiftOfMany = 3;
   Value getSampleShift();
   /// As markNeeded, for levels. Where what is needed may be over the budget,
