@@ -241,6 +241,9 @@ private:
                             llvm::ArrayRef<Value> headTops);
   Value getFloatBelow(Value top, Value topOfTile);
   Value getFloatDepth(const AllLevels &all, int64_t head, int64_t slot);
+  /// A level as f32, and 2^15 more; 2^65, unless `isThere`.
+  Value getFloatLevel(const Levels &levels, int64_t slot,
+                      Value isThere = nullptr);
   Value toFloatDepth(Value depth) {
     return mlir::arith::SIToFPOp::create(b, b.getF32Type(), depth);
   }
@@ -284,14 +287,14 @@ private:
   /// scores are known.
   bool countsTileTops();
   void countTileTops(llvm::ArrayRef<CountedHead> heads);
-  /// One chunk in 2^this is the sample, i32, which is counted as so many, but
-  /// for the highest of each tile: 0, or one of these, of some slots or of
-  /// many. Null if always all are counted.
   std::pair<Value, Value> getTiles();
   llvm::SmallVector<Value> loadTileTop(llvm::ArrayRef<CountedHead> heads,
                                        Value number);
   void countTileTop(llvm::ArrayRef<CountedHead> heads, Value number,
                     ValueRange loaded);
+  /// One chunk in 2^this is the sample, i32, which is counted as so many, but
+  /// for the highest of each tile: 0, or one of these, of some slots or of
+  /// many. Null if always all are counted.
   static constexpr int64_t kShift = 2, kShiftOfMany = 3;
   Value getSampleShift();
   /// As markNeeded, for levels. Where what is needed may be over the budget,
@@ -425,7 +428,10 @@ private:
   void addLeftOf(Value head, llvm::ArrayRef<Slot> slots,
                  llvm::ArrayRef<Value> left, llvm::MutableArrayRef<Value> sums);
   llvm::SmallVector<Value> getNothingLeft();
+  /// Writes tails of what threads have found that is left, and of what all
+  /// have: sums of each head, and its bits.
   void writeTails(ValueRange left);
+  void writeTails(ValueRange sums, llvm::ArrayRef<Value> bits);
   /// From there, of all blocks, to a tail.
   Value getTail(Value head, ValueRange sums, Value bits);
   /// The same, which is written; yields as `sumTails`.
@@ -436,24 +442,25 @@ private:
   /// spread: what that takes off a score, and off the mass of a bound.
   struct Unread {
     Value log2PerSpread, linear, square;
+    Value start; // where units begin, in steps of depths
   };
-  void writeTails(ValueRange sums, llvm::ArrayRef<Value> bits);
   Unread getUnread(Value head);
   /// Adds a slot to the three sums, of a depth as f32, by whether it is left.
-  void addByMoment(const Unread &of, Value depth, Value spread, Value logOfTop,
+  void addByMoment(const Unread &of, Value depth, Value spread, Value isLeft,
                    llvm::MutableArrayRef<Value> sums);
-  Value getLogOfTop(Value isLeft);
+  /// The same of the log of a mass, of base 2.
+  void addByMoment(const Unread &of, Value log, Value spread,
+                   llvm::MutableArrayRef<Value> sums);
+  /// The same of all heads, by bits of the slots that are left.
+  void addByMoment(llvm::ArrayRef<Unread> heads, const AllLevels &all,
+                   Value left, size_t slots, llvm::MutableArrayRef<Value> sums);
   /// How far below the highest bound units of masses begin, in nats; depths of
   /// `addByMoment` are from there.
   Value getStart(Value head) { return getFact(head, Fact::start); }
   void setStart(Value head, Value nats);
   Value getUnitOfMasses(Value head);
-  Value fromStart(Value head, Value depth) {
-    Value steps = b.mulF(getStart(head), b.f32(ScanFindings::kPerNat));
-    return b.subF(depth, steps);
-  }
-  /// What a stored spread is at least, a finite number.
-  Value getSureSpread(Value spread);
+  /// What stored spreads are at least, finite numbers.
+  llvm::SmallVector<Value> getSureSpreads(ValueRange loaded);
   /// The same of a score, with several thresholds; bounds are finite where it
   /// is left.
   void addByScore(Value highest, Value bound, Value score, Value isLeft,
@@ -520,6 +527,11 @@ private:
   /// Leaves a word as what is picked, and nothing as what may be picked as
   /// well.
   void storeMarked(Value word, Value slot);
+  /// Words of a block, at most, whose marks stay in its memory where there is
+  /// room.
+  int64_t getOwnWordsAtMost();
+  bool keepsMarks = false;
+  Value ownMarks; // [words of the block] i32
   /// Bits of the slots of a lane, as i32, the first lowest; and one of them.
   Value getOwnBits(llvm::ArrayRef<Value> bits);
   Value isOwn(Value bits, int64_t slot);
@@ -532,11 +544,6 @@ private:
   /// A head's scores or bounds + weights; -inf of slots that are not open.
   llvm::SmallVector<Value> weighted(Value from, Value head,
                                     llvm::ArrayRef<Slot> slots);
-  /// Words of a block, at most, whose marks stay in its memory where there is
-  /// room.
-  int64_t getOwnWordsAtMost();
-  bool keepsMarks = false;
-  Value ownMarks; // [words of the block] i32
   Value addWeight(Value value, Value slot);
   Value getPosition(Value slot);
   Value isVisible(Value slot);
@@ -587,6 +594,9 @@ private:
   void leave(llvm::ArrayRef<Value> values, Joins joins, int64_t first = 0);
   llvm::SmallVector<Value> collect(mlir::TypeRange types, Joins joins,
                                    int64_t first = 0);
+  void forEachPart(int64_t number,
+                   llvm::function_ref<void(int64_t from, int64_t size)> body);
+  Value joinOwn(llvm::ArrayRef<Value> each, mlir::TypeRange types, Joins joins);
   /// A value of the block, of each block.
   llvm::SmallVector<Value> collectEach(int64_t number, mlir::Type type);
   /// The sum of those of the blocks before this one, i32.
@@ -606,9 +616,6 @@ private:
   void forEachFour(int64_t size, llvm::function_ref<void(Value at)> body);
   Value loadFour(Value from, ValueRange at);
   void storeFour(Value four, Value to, ValueRange at);
-  void forEachPart(int64_t number,
-                   llvm::function_ref<void(int64_t from, int64_t size)> body);
-  Value joinOwn(llvm::ArrayRef<Value> each, mlir::TypeRange types, Joins joins);
   void addToBin(Value at, Value amount);
   Value addAny(Value x, Value y) {
     return x.getType().isF32() ? b.addF(x, y) : b.addI(x, y);

@@ -148,8 +148,7 @@ PickLauncher::AllLevels PickLauncher::takeAllLevels(ValueRange loaded,
     all.levels.push_back(Levels::unpack(loaded, slots));
   for (int64_t head = 0; head < group; ++head)
     all.below.push_back(getBelow(headTops[head], all.levels[head].top));
-  for (Value spread : getSpreads(loaded))
-    all.spreads.push_back(getSureSpread(spread));
+  all.spreads = getSureSpreads(loaded);
   return all;
 }
 
@@ -168,21 +167,27 @@ PickLauncher::takeFloatLevels(ValueRange loaded, size_t slots,
     all.levels.push_back(Levels::unpack(loaded, slots));
     all.below.push_back(getFloatBelow(headTops[head], all.levels.back().top));
   }
-  for (Value spread : getSpreads(loaded))
-    all.spreads.push_back(getSureSpread(spread));
+  all.spreads = getSureSpreads(loaded);
   return all;
+}
+
+Value PickLauncher::getFloatLevel(const Levels &levels, int64_t slot,
+                                  Value isThere) {
+  // No conversion: 2^15, 0x47000000, has room for a level in its second byte;
+  // 0x60000000 is 2^65. Of bytes 0 to 3, levels, and 4 to 7, what both have.
+  constexpr int64_t kBits = 0x47600000, kNone = 0x6444;
+  Value bytes = b.i32(0x7404 | slot % Levels::kOfWord << 4);
+  if (isThere)
+    bytes = b.select(isThere, bytes, b.i32(kNone));
+  Value level = b.permuteBytes(levels.packed[slot / Levels::kOfWord],
+                               b.i32(kBits), bytes);
+  return arith::BitcastOp::create(b, b.getF32Type(), level);
 }
 
 Value PickLauncher::getFloatDepth(const AllLevels &all, int64_t head,
                                   int64_t slot) {
-  // No conversion: 2^15 has room for a level in its second byte.
-  constexpr int64_t bits = 0x47000000;
   const Levels &levels = all.levels[head];
-  Value level =
-      b.permuteBytes(levels.packed[slot / Levels::kOfWord], b.i32(bits),
-                     0x7404 | slot % Levels::kOfWord << 4);
-  level = b.subF(arith::BitcastOp::create(b, b.getF32Type(), level),
-                 b.f32(0x1p15f));
+  Value level = b.subF(getFloatLevel(levels, slot), b.f32(0x1p15f));
   return math::FmaOp::create(b, level, levels.scale(b, ScanFindings::kOfLevel),
                              all.below[head]);
 }

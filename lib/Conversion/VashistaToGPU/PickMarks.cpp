@@ -68,12 +68,8 @@ PickLauncher::Marked PickLauncher::markDeep(Value isNearlyOver) {
   for (Value &end : headEnds)
     end = toFloatDepth(end);
   SmallVector<Unread> unread;
-  SmallVector<Value> starts;
-  for (int64_t head = 0; hasMoment() && head < group; ++head) {
+  for (int64_t head = 0; hasMoment() && head < group; ++head)
     unread.push_back(getUnread(b.index(head)));
-    starts.push_back(
-        b.mulF(getStart(b.index(head)), b.f32(ScanFindings::kPerNat)));
-  }
   if (isNearlyOver) {
     mostMargin = getMostMargin();
     b.ifThen(isNearlyOver, [&] { clearBins(int64_t(1) << getFirstWidth()); });
@@ -135,18 +131,12 @@ PickLauncher::Marked PickLauncher::markDeep(Value isNearlyOver) {
           forEachWord(is, slots,
                       [&](Value word, Value slot) { storeMarked(word, slot); });
         }
-        for (size_t i = 0; all && i < slots.size(); ++i) {
-          Value isLeft = isOwn(left, i);
-          Value logOfTop = hasMoment() ? getLogOfTop(isLeft) : Value();
+        if (hasMoment()) {
+          addByMoment(unread, *all, left, slots.size(), own);
+        } else if (all) {
           for (int64_t head = 0; head < group; ++head) {
-            MutableArrayRef<Value> of = own.slice(head * numSums, numSums);
-            Value depth = getFloatDepth(*all, head, i);
-            if (hasMoment())
-              addByMoment(unread[head], b.subF(depth, starts[head]),
-                          all->spreads[i], logOfTop, of);
-            else
-              of[0] =
-                  b.addF(of[0], b.select(isLeft, getMassOfDepth(depth), none));
+            Value mass = getMassOfDepth(getFloatDepth(*all, head, 0));
+            own[head] = b.addF(own[head], b.select(isOwn(left, 0), mass, none));
           }
         }
         next[0] = b.addI(next[0], math::CtPopOp::create(b, needed));

@@ -37,14 +37,23 @@ using arith::CmpIPredicate;
 static constexpr float kLog2OfTop = 20, kMostReach = 55;
 /// What is taken off masses of bounds is lowered by so much, for all rounding.
 static constexpr float kLowered = 1 - 0x1p-12f;
-static constexpr float kMostSpread = 65504.0f; // in f16
 
-Value PickLauncher::getSureSpread(Value spread) {
-  // Stored to nearest, and what was larger as an infinity.
-  Value known = b.minNumber(spread, b.f32(kMostSpread));
-  Value sure =
-      math::FmaOp::create(b, known, b.f32(1 - 0x1p-10f), b.f32(-0x1p-24f));
-  return b.maxNumber(sure, b.f32(0.0f));
+SmallVector<Value> PickLauncher::getSureSpreads(ValueRange loaded) {
+  // Stored to nearest, and what was larger as an infinity, in place of which
+  // the number before stands. Of nothing it is a little less: a score that is
+  // higher serves as well.
+  SmallVector<Value> finite(loaded);
+  for (Value &spread : finite)
+    if (!spread.getType().isF16()) // but two of them
+      spread = b.minOfHalves(spread, b.i32(0x7bff7bff));
+  SmallVector<Value> sure = getSpreads(finite);
+  for (Value &spread : sure) {
+    if (sure.size() == loaded.size())
+      spread = b.minNumber(spread, b.f32(65504.0f));
+    spread =
+        math::FmaOp::create(b, spread, b.f32(1 - 0x1p-10f), b.f32(-0x1p-24f));
+  }
+  return sure;
 }
 
 void PickLauncher::setMomentFacts(Value head, Value top) {
@@ -92,19 +101,54 @@ PickLauncher::Unread PickLauncher::getUnread(Value head) {
   Value square = b.mulF(perSpread, perSpread);
   square = b.mulF(getFact(head, Fact::theta), square);
   return {b.mulF(perSpread, b.f32(-kLog2E)),
-          b.mulF(perSpread, b.f32(-kLowered)), b.subF(b.f32(0.0f), square)};
-}
-
-Value PickLauncher::getLogOfTop(Value isLeft) {
-  return b.select(isLeft, b.f32(kLog2OfTop), b.f32(-0x1p24f));
+          b.mulF(perSpread, b.f32(-kLowered)), b.subF(b.f32(0.0f), square),
+          b.mulF(getStart(head), b.f32(ScanFindings::kPerNat))};
 }
 
 void PickLauncher::addByMoment(const Unread &of, Value depth, Value spread,
-                               Value logOfTop, MutableArrayRef<Value> sums) {
+                               Value isLeft, MutableArrayRef<Value> sums) {
+  Value ofTop = b.select(isLeft, b.f32(kLog2OfTop), b.f32(-0x1p24f));
+  Value log = math::FmaOp::create(b, b.subF(depth, of.start),
+                                  b.f32(-1.0f / ScanFindings::kPerBit), ofTop);
+  addByMoment(of, log, spread, sums);
+}
+
+void PickLauncher::addByMoment(ArrayRef<Unread> heads, const AllLevels &all,
+                               Value left, size_t slots,
+                               MutableArrayRef<Value> sums) {
+  // Levels come with 2^15 more of them, which a tile's log makes up for: it is
+  // off by half of 2^-11 of a bit for levels of an eighth, and so many times
+  // that for larger ones. A 256th of a level is as much; bounds and scores are
+  // higher alike.
+  constexpr float kMore = 0x1.000002p15f,
+                  kOfLevel = 1.0f / ScanFindings::kLevelsOfBit;
+  const int64_t numSums = getNumSums();
+  SmallVector<Value> ofTile, perLevel;
+  for (auto [head, levels, below] :
+       llvm::zip_equal(heads, all.levels, all.below)) {
+    perLevel.push_back(levels.scale(b, -kOfLevel));
+    Value log = math::FmaOp::create(b, b.subF(below, head.start),
+                                    b.f32(-1.0f / ScanFindings::kPerBit),
+                                    b.f32(kLog2OfTop));
+    ofTile.push_back(
+        math::FmaOp::create(b, perLevel.back(), b.f32(-kMore), log));
+  }
+  for (size_t i = 0; i < slots; ++i) {
+    const auto slot = static_cast<int64_t>(i);
+    Value isLeft = isOwn(left, slot);
+    for (auto [j, head] : llvm::enumerate(heads)) {
+      Value level = getFloatLevel(all.levels[j], slot, isLeft);
+      Value log = math::FmaOp::create(b, level, perLevel[j], ofTile[j]);
+      addByMoment(head, log, all.spreads[i], sums.slice(j * numSums, numSums));
+    }
+  }
+}
+
+void PickLauncher::addByMoment(const Unread &of, Value log, Value spread,
+                               MutableArrayRef<Value> sums) {
   auto fma = [&](Value x, Value y, Value z) -> Value {
     return math::FmaOp::create(b, x, y, z);
   };
-  Value log = fma(depth, b.f32(-1.0f / ScanFindings::kPerBit), logOfTop);
   Value ofBound = b.exp2(log),
         mass = b.exp2(fma(of.log2PerSpread, spread, log));
   sums[0] = b.addF(sums[0], mass);

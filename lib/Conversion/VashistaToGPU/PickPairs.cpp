@@ -24,8 +24,6 @@
 
 #include "PickPairs.h"
 
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-
 #include <cmath>
 
 using namespace mlir;
@@ -38,16 +36,6 @@ using arith::CmpIPredicate;
 static Value twice(WarpBuilder &b, Value number) {
   Value bits = arith::BitcastOp::create(b, b.getI32Type(), number);
   return b.permuteBytes(bits, bits, 0x1010);
-}
-
-/// The lesser of each half, unsigned.
-static Value getLeastOfPairs(WarpBuilder &b, Value x, Value y) {
-  auto type = VectorType::get({2}, b.getI16Type());
-  auto unpack = [&](Value pair) -> Value {
-    return LLVM::BitcastOp::create(b, type, pair);
-  };
-  Value least = arith::MinUIOp::create(b, unpack(x), unpack(y));
-  return LLVM::BitcastOp::create(b, b.getI32Type(), least);
 }
 
 LevelPairs::LevelPairs(WarpBuilder &b, const Levels &from, Value below)
@@ -93,7 +81,7 @@ void vashista::addMasses(WarpBuilder &b, Value lane, ArrayRef<LevelPairs> heads,
     for (int64_t i = 0; i < LevelPairs::kNumber; ++i) {
       // What is too deep for a number is lost, as all that is below 2^-126.
       Value steps = b.mulI(own.levels[i], own.steps);
-      steps = getLeastOfPairs(b, steps, tops);
+      steps = b.minOfHalves(steps, tops);
       masses[i] = b.andI(b.subI(tops, steps), masks[i]);
     }
     Value isColumn =

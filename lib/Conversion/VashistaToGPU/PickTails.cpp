@@ -41,9 +41,8 @@ void PickLauncher::addLeft(int64_t head, Value depth, Value spread,
   Value counts = b.andI(isLeft, isKnown);
   MutableArrayRef<Value> own = left.slice(head * getNumSums(), getNumSums());
   if (hasMoment())
-    addByMoment(getUnread(b.index(head)),
-                fromStart(b.index(head), toFloatDepth(depth)), spread,
-                getLogOfTop(counts), own);
+    addByMoment(getUnread(b.index(head)), toFloatDepth(depth), spread, counts,
+                own);
   else
     own[0] =
         b.addF(own[0], b.select(counts, getMassOfDepth(depth), b.f32(0.0f)));
@@ -67,6 +66,7 @@ void PickLauncher::writeTails(ValueRange left) {
     Value isUnknown = b.andI(all.back(), b.i32(int64_t(2) << head));
     isUnknown = b.compare(CmpIPredicate::ne, isUnknown, b.i32(0));
     bits.push_back(b.select(isUnknown, b.i32(3), isAny));
+  }
   writeTails(ValueRange(all).drop_back(), bits);
 }
 
@@ -86,7 +86,6 @@ void PickLauncher::writeTails(ValueRange sums, ArrayRef<Value> bits) {
     Value tail = getTail(thread, own, selectOne(bits, thread));
     b.store(tail, tails, {row, b.addI(firstHead, thread)});
   });
-  }
 }
 
 void PickLauncher::addLeftOf(Value head, ArrayRef<Slot> slots,
@@ -111,12 +110,11 @@ void PickLauncher::addLeftOf(Value head, ArrayRef<Slot> slots,
   if (hasLevels()) {
     Levels found = loadLevels(head, slots);
     Value below = getBelow(b.load(tops, head), found.top);
-    SmallVector<Value> spreads = getSpreads(loadSpreads(slots));
+    SmallVector<Value> spreads = getSureSpreads(loadSpreads(slots));
     Unread unread = getUnread(head);
     for (auto [i, isLeft] : llvm::enumerate(counts))
-      addByMoment(unread,
-                  fromStart(head, toFloatDepth(getDepth(found, below, i))),
-                  getSureSpread(spreads[i]), getLogOfTop(isLeft), own);
+      addByMoment(unread, toFloatDepth(getDepth(found, below, i)), spreads[i],
+                  isLeft, own);
     return;
   }
   Value highest = getHighestLeft(head);

@@ -621,7 +621,7 @@ SmallVector<Value> PickLauncher::addTiesLeft(ValueRange left) {
                   b.addI(b.mulI(word, b.index(kWarp)), b.toIndex(bit));
               Value spread;
               if (hasMoment())
-                spread = getSureSpread(getSpreads(loadSpreads(slot)).front());
+                spread = getSureSpreads(loadSpreads(slot)).front();
               for (int64_t head = 0; head < group; ++head) {
                 Levels found = loadLevels(b.index(head), slot);
                 Value below = getBelow(b.load(tops, b.index(head)), found.top);

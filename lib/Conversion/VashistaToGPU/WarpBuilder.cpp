@@ -419,12 +419,19 @@ Value WarpBuilder::packPair(Value low, Value high, Type element) {
   return emitAssembly(*this, text, "=r,f,f", {high, low}, false);
 }
 
-Value WarpBuilder::permuteBytes(Value a, Value b, int64_t selector) {
-  Value bytes = arith::ConstantOp::create(*this, getI32IntegerAttr(selector));
+Value WarpBuilder::permuteBytes(Value a, Value b, Value selector) {
   return LLVM::CallIntrinsicOp::create(*this, getI32Type(),
                                        getStringAttr("llvm.nvvm.prmt"),
-                                       ValueRange{a, b, bytes})
+                                       ValueRange{a, b, selector})
       .getResult(0);
+}
+
+Value WarpBuilder::minOfHalves(Value a, Value b) {
+  auto halves = VectorType::get({2}, getI16Type());
+  Value least = arith::MinUIOp::create(
+      *this, LLVM::BitcastOp::create(*this, halves, a).getResult(),
+      LLVM::BitcastOp::create(*this, halves, b).getResult());
+  return LLVM::BitcastOp::create(*this, getI32Type(), least);
 }
 
 Value WarpBuilder::transpose(Value fragment) {

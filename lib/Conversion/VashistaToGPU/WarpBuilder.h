@@ -125,7 +125,7 @@ public:
   void warpBarrier();
   /// A bit of each lane, as i32.
   Value ballot(Value bit);
-  /// A buffer of the block.
+  /// A buffer of the block; and what it takes of its memory.
   mlir::MemRefType sharedType(llvm::ArrayRef<int64_t> shape,
                               mlir::Type element);
   static int64_t getBytes(mlir::MemRefType type);
@@ -175,7 +175,12 @@ public:
   /// Two f32 as a pair of 16-bit floats, `low` in the low half.
   Value packPair(Value low, Value high, mlir::Type element);
   /// Bytes of two i32, four of 0 to 7 in hexadecimal, the lowest last.
-  Value permuteBytes(Value a, Value b, int64_t selector);
+  Value permuteBytes(Value a, Value b, Value selector);
+  Value permuteBytes(Value a, Value b, int64_t selector) {
+    return permuteBytes(a, b, i32(selector));
+  }
+  /// The lesser of each 16-bit half, unsigned.
+  Value minOfHalves(Value a, Value b);
   /// A matrix of 8 x 8 pairs of bytes, a row for four lanes, transposed.
   Value transpose(Value fragment);
   /// c + a b for a of 16 x 16, b of 16 x 8 16-bit floats, c of f32: fragments

@@ -17,10 +17,10 @@
 // CHECK: %[[MOMENT_AT:[^ ,]*]], %{{.*}} = memref.extract_strided_metadata %[[GIVEN]] :
 // CHECK: gpu.launch_func @kernels::@pick_1 {{.*}} %[[MOMENT_AT]] : memref<f32>, %[[NORMS_AT]] : memref<f32>
 // CHECK: gpu.launch_func @kernels::@pick_0 {{.*}} %[[MOMENT_AT]] : memref<f32>, %[[NORMS_AT]] : memref<f32>
-// A level is the second byte of a f32 number: of eight slots of four heads. Two
-// exponentials for each: of a bound, and of a score.
+// A level is the second byte of a f32 number, or that is too large for a mass,
+// where a slot is not left: of eight slots of four heads. No conversions.
 // PTX: .entry pick_0(
-// PTX-COUNT-32: prmt.b32 {{.*}}, 1191182336, 0x74{{[0-3]}}4U
+// PTX-COUNT-32: prmt.b32 {{.*}}, 1197473792, %r{{[0-9]+}};
 // PTX: .entry pick_1(
 func.func @levels(
     %q: tensor<2x8x128xbf16>, %codes: tensor<?x2x16x64xi8>,
