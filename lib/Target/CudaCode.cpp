@@ -130,7 +130,14 @@ static FailureOr<std::string> assemble(ModuleOp module, StringRef text,
     removers.emplace_back(*path);
   }
   std::error_code error;
-  llvm::raw_fd_ostream(input, error) << text;
+  {
+    llvm::raw_fd_ostream os(input, error);
+    os << text;
+    os.close();
+    if (!error)
+      error = os.error();
+    os.clear_error();
+  }
   if (error)
     return fail(error.message());
   SmallVector<StringRef> arguments = {assembler, "-arch", chip,          input,

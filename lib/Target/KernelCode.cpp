@@ -51,8 +51,8 @@ static SmallVector<Operation *> getNamed(Operation *op,
   return inOrder;
 }
 
-/// A module for each kernel; the given one, where two of them name what is
-/// defined once.
+/// A module for each kernel; none, and the given one stays as it is, where two
+/// of them name what is defined once.
 static SmallVector<OwningOpRef<gpu::GPUModuleOp>>
 splitKernels(gpu::GPUModuleOp module) {
   SymbolTable symbols(module);
@@ -110,11 +110,19 @@ FailureOr<std::string> vashista::generatePTX(gpu::GPUModuleOp module) {
       });
   if (failed(made))
     return failure();
-  std::string all = std::move(texts.front());
+  // All begin alike: version, target, size of addresses.
+  constexpr llvm::StringLiteral last = ".address_size 64\n";
+  auto takeApart = [&](StringRef text) {
+    size_t end = text.find(last);
+    assert(end != StringRef::npos && "PTX has a header");
+    return std::make_pair(text.take_front(end + last.size()),
+                          text.drop_front(end + last.size()));
+  };
+  std::string all = texts.front();
   for (StringRef text : llvm::drop_begin(texts)) {
-    // All begin as the first one does: version, target, size of addresses.
-    constexpr llvm::StringLiteral last = ".address_size 64\n";
-    all += text.split(last).second;
+    auto [header, kernel] = takeApart(text);
+    assert(header == takeApart(texts.front()).first && "of one target");
+    all += kernel;
   }
   return all;
 }

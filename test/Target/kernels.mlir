@@ -12,3 +12,9 @@
 // CHECK: .visible .entry pick_0(
 // CHECK: .shared {{.*}} __wg_pick_0_0[
 // CHECK: .visible .entry attend_0(
+
+// Each declares the memory that its launch gives it: the same name again.
+// CHECK: .extern .shared .align 16 .b8 __dynamic_shmem__0[];
+// CHECK: .visible .entry attend_1(
+// CHECK: .extern .shared .align 16 .b8 __dynamic_shmem__0[];
+// CHECK: .visible .entry attend_2(

@@ -40,16 +40,17 @@ static constexpr float kLowered = 1 - 0x1p-12f;
 
 SmallVector<Value> PickLauncher::getSureSpreads(ValueRange loaded) {
   // Stored to nearest, and what was larger as an infinity, in place of which
-  // the number before stands. Of nothing it is a little less: a score that is
-  // higher serves as well.
+  // the number before stands. What is rounded off is taken off: of 0 it becomes
+  // -2^-24, of a score that is higher, which serves as well. A sign is none.
   SmallVector<Value> finite(loaded);
   for (Value &spread : finite)
     if (!spread.getType().isF16()) // but two of them
-      spread = b.minOfHalves(spread, b.i32(0x7bff7bff));
+      spread =
+          b.minOfHalves(b.andI(spread, b.i32(0x7fff7fff)), b.i32(0x7bff7bff));
   SmallVector<Value> sure = getSpreads(finite);
   for (Value &spread : sure) {
     if (sure.size() == loaded.size())
-      spread = b.minNumber(spread, b.f32(65504.0f));
+      spread = b.minNumber(b.absF(spread), b.f32(65504.0f));
     spread =
         math::FmaOp::create(b, spread, b.f32(1 - 0x1p-10f), b.f32(-0x1p-24f));
   }
@@ -116,10 +117,11 @@ void PickLauncher::addByMoment(const Unread &of, Value depth, Value spread,
 void PickLauncher::addByMoment(ArrayRef<Unread> heads, const AllLevels &all,
                                Value left, size_t slots,
                                MutableArrayRef<Value> sums) {
-  // Levels come with 2^15 more of them, which a tile's log makes up for: it is
-  // off by half of 2^-11 of a bit for levels of an eighth, and so many times
-  // that for larger ones. A 256th of a level is as much; bounds and scores are
-  // higher alike.
+  // Levels come with 2^15 more of them, which a tile's log makes up for: that
+  // is off by at most 2^-12 of a bit for levels of an eighth, and so many times
+  // that for larger ones; a 256th of a level, which is twice as much, covers
+  // that and what the other operations round. Bounds and scores are higher
+  // alike.
   constexpr float kMore = 0x1.000002p15f,
                   kOfLevel = 1.0f / ScanFindings::kLevelsOfBit;
   const int64_t numSums = getNumSums();

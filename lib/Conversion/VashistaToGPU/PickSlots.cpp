@@ -292,7 +292,9 @@ int64_t PickLauncher::getOwnWordsAtMost() {
       cast<RankedTensorType>(op.getScores().getType()).getDimSize(2);
   if (ShapedType::isDynamic(slots) || !hasLevels() || op.getAttended())
     return kBins * kBins; // more than there is room for
-  return llvm::divideCeil(llvm::divideCeil(slots, kWarp), clusterBlocks);
+  // Rows of levels are padded.
+  slots = llvm::alignTo(slots, ScanFindings::kTile);
+  return llvm::divideCeil(slots / kWarp, clusterBlocks);
 }
 
 void PickLauncher::storeMarked(Value word, Value slot) {
