@@ -23,7 +23,7 @@
 using namespace mlir;
 using namespace vashista;
 
-/// Which texts may declare as often as they like.
+/// What several texts may declare.
 static bool isDeclaration(Operation *op) {
   if (auto function = dyn_cast<LLVM::LLVMFuncOp>(op))
     return function.isExternal();
@@ -122,7 +122,16 @@ FailureOr<std::string> vashista::generatePTX(gpu::GPUModuleOp module) {
   for (StringRef text : llvm::drop_begin(texts)) {
     auto [header, kernel] = takeApart(text);
     assert(header == takeApart(texts.front()).first && "of one target");
-    all += kernel;
+    // Memory that launches give has one name in all of them, and one
+    // declaration.
+    size_t entry = kernel.find(".visible .entry");
+    assert(entry != StringRef::npos && "kernels are visible");
+    for (StringRef line : llvm::split(kernel.take_front(entry), '\n'))
+      if (!line.starts_with(".extern .shared") ||
+          !StringRef(all).contains(line))
+        (all += line) += '\n';
+    all.pop_back(); // of the last line, which the entry goes on with
+    all += kernel.drop_front(entry);
   }
   return all;
 }

@@ -13,8 +13,11 @@
 // CHECK: .shared {{.*}} __wg_pick_0_0[
 // CHECK: .visible .entry attend_0(
 
-// Each declares the memory that its launch gives it: the same name again.
+// Memory that launches give has one name, and one declaration.
 // CHECK: .extern .shared .align 16 .b8 __dynamic_shmem__0[];
+// CHECK-NOT: .extern
 // CHECK: .visible .entry attend_1(
-// CHECK: .extern .shared .align 16 .b8 __dynamic_shmem__0[];
+// CHECK: __dynamic_shmem__0
+// CHECK-NOT: .extern
 // CHECK: .visible .entry attend_2(
+// CHECK: __dynamic_shmem__0
