@@ -19,8 +19,8 @@
 // registers of a block, PickFew.cpp does all of it, or PickPages.cpp where
 // these are pages of which a scan has left enough.
 //
-// PickToGPU.cpp has the order of things and writes picks; PickProof.cpp finds
-// what the proofs of a group need, from bounds and scores, PickLevels.cpp from
+// PickToGPU.cpp has the order of things, PickLists.cpp writes what is picked;
+// PickProof.cpp finds what the proofs of a group need, from bounds and scores, PickLevels.cpp from
 // levels, which is all that some scans leave, as deep as PickDepths.cpp says;
 // PickRanks.cpp the best of more than there is room for, PickTails.cpp what is
 // left; PickPairs.cpp looks at two slots at a time, PickSlots.cpp walks slots,
