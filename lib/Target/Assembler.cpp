@@ -75,17 +75,21 @@ FailureOr<std::string> vashista::assemble(ModuleOp module, StringRef text,
     return module.emitError("expected ptxas to assemble the kernels, got: ")
            << why;
   };
+  auto failFile = [&](std::error_code error) {
+    return module.emitError("expected a temporary file for ptxas, got: ")
+           << error.message();
+  };
   SmallString<128> input, output, log;
   SmallVector<llvm::FileRemover, 3> removers;
   for (auto [suffix, path] :
        {std::pair("ptx", &input), {"cubin", &output}, {"txt", &log}}) {
     if (std::error_code error =
             llvm::sys::fs::createTemporaryFile("kernels", suffix, *path))
-      return fail(error.message());
+      return failFile(error);
     removers.emplace_back(*path);
   }
   if (std::error_code error = write(input, text))
-    return fail(error.message());
+    return failFile(error);
   SmallVector<StringRef> arguments = {"-arch", chip,          input, "-o",
                                       output,  "--opt-level", "3"};
   if (splitsKernels(assembler, "--split-compile", log))
@@ -95,6 +99,6 @@ FailureOr<std::string> vashista::assemble(ModuleOp module, StringRef text,
     return fail(printed);
   auto image = llvm::MemoryBuffer::getFile(output);
   if (!image)
-    return fail(image.getError().message());
+    return failFile(image.getError());
   return (*image)->getBuffer().str();
 }

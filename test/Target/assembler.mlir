@@ -16,9 +16,12 @@
 // RUN: not env PATH=%t/bad %build_dir/bin/vashista-compile %s \
 // RUN:   --target=cuda:sm_90a -o %t/bad.vso 2>&1 | FileCheck %s --check-prefix=BAD
 // RUN: test ! -e %t/bad.vso
+// RUN: not env PATH=%t/new TMPDIR=%t/none %build_dir/bin/vashista-compile %s \
+// RUN:   --target=cuda:sm_90a -o %t/bad.vso 2>&1 | FileCheck %s --check-prefix=FILE
 
 // NEW: -arch sm_90a {{.*}} --split-compile=0
 // OLD: -arch sm_90a
+// FILE: error: expected a temporary file for ptxas, got: No such file or directory
 // BAD: error: expected ptxas to assemble the kernels, got: ptxas fatal : no such architecture
 
 // NEW> #!/bin/sh
