@@ -26,6 +26,7 @@ const char *findObstacle(FallbackOp op);
 const char *findObstacle(ScoreOp op);
 const char *findObstacle(PickOp op);
 const char *findObstacle(CertifyOp op);
+const char *findObstacle(MomentOp op);
 
 // Each replaces an op, which has a whole schedule, by the launches of its
 // kernels. Fails, without an error, where there are none for it.
@@ -113,7 +114,8 @@ struct Findings {
   llvm::DenseSet<mlir::Operation *> shortLists;
 };
 
-/// With levels, the op is left as it is, for its picks.
+/// With levels, the op is left as it is, for its picks. Directional moments of
+/// the same direction are done by some of its blocks.
 llvm::LogicalResult launchSketchScan(ScoreOp op, Findings &findings,
                                      mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchVectorScan(ScoreOp op, Findings &findings,

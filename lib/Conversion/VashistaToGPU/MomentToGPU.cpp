@@ -7,9 +7,11 @@
 //===----------------------------------------------------------------------===//
 
 //
-// A block has a row, a KV head and some of its query heads. A warp has a few
-// rows of the matrix, a lane four columns: their loads are on their way while
-// other warps rotate directions. Each head then has the products of both.
+// A block has a row, a KV head and some of its query heads: one of its own
+// kernel, or of the scan whose scores a pick has beside moments, so that they
+// are there when the scan has ended. A warp has a few rows of the matrix, a
+// lane four columns: their loads are on their way while other warps rotate
+// directions. Each head then has the products of both.
 //
 // All of it is in f32. A rotated direction w is off by less than 2^-20 of its
 // norm (SketchLanes.h), and a sum of w_i M_ij w_j, in any order, by 2^-24 of
@@ -23,7 +25,7 @@
 
 #include "../VashistaToVector/UpperBounds.h"
 #include "Kernels.h"
-#include "SketchLanes.h"
+#include "MomentBlock.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 
@@ -33,125 +35,54 @@ using namespace vashista;
 using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
-namespace {
-
-constexpr int64_t kWarps = 16, kThreads = kWarps * kWarp;
-/// Columns of a lane's vector.
-constexpr int64_t kFour = 4;
-/// Query heads of a block at most, and f32 of their directions.
-constexpr int64_t kMostHeads = 16, kMostChannels = 8192;
-
-class MomentLauncher {
-public:
-  MomentLauncher(MomentOp op, WarpBuilder &b);
-
-  /// Yields a tensor.
-  SmallVector<Value> launch();
-
-private:
-  void emit();
-  void emitMoments();
-  void rotateDirections();
-  /// A thread's rows of a pass, as vectors of four columns.
-  SmallVector<Value> loadRows(Value first);
-  /// Their share of the trace, then of each head.
-  SmallVector<Value> addRows(Value first, ArrayRef<Value> rows,
-                             ValueRange sums);
-  void storeMoment(Value number);
-  Value getHead(Value number);
-
-  Value getColumn(int64_t part) {
-    return b.mulI(b.addI(lane, b.index(part * kWarp)), b.index(kFour));
-  }
-  /// Whether a lane has columns of a part.
-  Value hasColumn(int64_t part) {
-    return b.compare(CmpIPredicate::ult, getColumn(part), b.index(dim));
-  }
-  bool isWhole() const { return dim % (kFour * kWarp) == 0; }
-  Value getNearColumn(int64_t part) {
-    return isWhole() ? getColumn(part)
-                     : b.minI(getColumn(part), b.index(dim - kFour));
-  }
-  /// Rows of a warp in a pass: they begin with a multiple of 4.
-  int64_t getNumRows() const { return parts == 1 ? 8 : 4; }
-  int64_t getPasses() const {
-    return llvm::divideCeil(dim, kWarps * getNumRows());
-  }
-  /// Roundings that a product of the sum goes through, and what a direction is
-  /// off by, twice.
-  double getRoundings() const {
-    return kFour * parts + getNumRows() * getPasses() + 16 + 32;
-  }
-
-  MomentOp op;
-  WarpBuilder &b;
-  const SketchFormat format;
-  const int64_t dim, parts; // vectors of a lane
-  const TokenLanes lanes;   // of a direction
-  const int64_t group;      // query heads of a KV head
-  const int64_t heads;      // of a block
-  // Of the kernel.
-  Value direction, moments, lengths, rowToSeq, result;
-  Value directions, squares, partial; // shared
-  Value row, kvHead, sequence, firstHead, thread, warp, lane;
-};
-
-} // namespace
+/// F32 of directions that a block has, at most.
+static constexpr int64_t kMostChannels = 8192;
 
 static int64_t getSize(Value tensor, int64_t dim) {
   return cast<RankedTensorType>(tensor.getType()).getDimSize(dim);
 }
 
-MomentLauncher::MomentLauncher(MomentOp op, WarpBuilder &b)
+MomentBlock::MomentBlock(MomentOp op, WarpBuilder &b, int64_t warps,
+                         int64_t mostHeads)
     : op(op), b(b), format(op.getSketch(), getSize(op.getDirection(), 2)),
       dim(format.paddedDim), parts(llvm::divideCeil(dim, kFour * kWarp)),
-      lanes(dim, kFour),
+      warps(warps), lanes(dim, kFour),
       group(getSize(op.getDirection(), 1) / getSize(op.getMoments(), 1)),
-      heads(std::min({group, kMostHeads, kMostChannels / dim})) {}
+      heads(std::min({group, mostHeads, kMostChannels / dim})) {}
 
-SmallVector<Value> MomentLauncher::launch() {
+SmallVector<Value> MomentBlock::getRead() {
   SmallVector<Value> read;
   for (Value value : {Value(op.getDirection()), Value(op.getMoments()),
                       Value(op.getSeqLens()), Value(op.getRowToSeq())})
     if (value)
       read.push_back(b.readOnly(value));
-  SmallVector<Value> results = allocateResults(op, b, op->getNumResults());
-  KernelShape shape;
-  shape.name = "moment";
-  shape.gridX = b.dim(read[0], 0);
-  shape.gridY = b.dim(read[1], 1);
-  shape.gridZ = b.index(llvm::divideCeil(group, heads));
-  shape.threads = kThreads;
-  shape.residentBlocks = 1;
-  shape.isShort = true;
-  MemRefType shared[] = {b.sharedType({heads, dim}, b.getF32Type()),
-                         b.sharedType({heads}, b.getF32Type()),
-                         b.sharedType({heads + 1, kWarps}, b.getF32Type())};
-  b.launch(shape, read, results, shared,
-           [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
-             Given given(values);
-             for (Value *place : {&direction, &moments, &lengths})
-               *place = given.take();
-             rowToSeq = given.take(op.getRowToSeq() != nullptr);
-             result = given.take();
-             directions = shared[0];
-             squares = shared[1];
-             partial = shared[2];
-             emit();
-           });
-  return toTensors(b, results, op->getResultTypes());
+  return read;
 }
 
-Value MomentLauncher::getHead(Value number) {
+SmallVector<MemRefType> MomentBlock::getShared() {
+  return {b.sharedType({heads, dim}, b.getF32Type()),
+          b.sharedType({heads}, b.getF32Type()),
+          b.sharedType({heads + 1, warps}, b.getF32Type())};
+}
+
+Value MomentBlock::getHead(Value number) {
   return b.addI(b.mulI(kvHead, b.index(group)), b.addI(firstHead, number));
 }
 
-void MomentLauncher::emit() {
-  row = b.blockId(gpu::Dimension::x);
-  kvHead = b.blockId(gpu::Dimension::y);
+void MomentBlock::emit(ArrayRef<Value> values, ArrayRef<Value> shared,
+                       Value row, Value kvHead, Value number) {
+  Given given(values);
+  for (Value *place : {&direction, &moments, &lengths})
+    *place = given.take();
+  rowToSeq = given.take(op.getRowToSeq() != nullptr);
+  result = given.take();
+  directions = shared[0];
+  squares = shared[1];
+  partial = shared[2];
+  this->row = row;
+  this->kvHead = kvHead;
   // The last heads once more do no harm.
-  firstHead = b.minI(b.mulI(b.blockId(gpu::Dimension::z), b.index(heads)),
-                     b.index(group - heads));
+  firstHead = b.minI(b.mulI(number, b.index(heads)), b.index(group - heads));
   thread = b.threadId();
   warp = b.divU(thread, b.index(kWarp));
   lane = b.remU(thread, b.index(kWarp));
@@ -172,8 +103,8 @@ void MomentLauncher::emit() {
   b.ifThen(isKnown, [&] { emitMoments(); });
 }
 
-void MomentLauncher::rotateDirections() {
-  int64_t atOnce = lanes.getTokens(kWarps);
+void MomentBlock::rotateDirections() {
+  int64_t atOnce = lanes.getTokens(warps);
   for (int64_t first = 0; first < heads; first += atOnce) {
     Value number = b.addI(lanes.getToken(b), b.index(first));
     Value isHead = b.compare(CmpIPredicate::ult, number, b.index(heads));
@@ -215,7 +146,7 @@ void MomentLauncher::rotateDirections() {
   }
 }
 
-SmallVector<Value> MomentLauncher::loadRows(Value first) {
+SmallVector<Value> MomentBlock::loadRows(Value first) {
   SmallVector<Value> rows;
   Value near = b.minI(first, b.index(dim - getNumRows()));
   for (int64_t i = 0; i < getNumRows(); ++i)
@@ -228,8 +159,8 @@ SmallVector<Value> MomentLauncher::loadRows(Value first) {
   return rows;
 }
 
-SmallVector<Value> MomentLauncher::addRows(Value first, ArrayRef<Value> rows,
-                                           ValueRange sums) {
+SmallVector<Value> MomentBlock::addRows(Value first, ArrayRef<Value> rows,
+                                        ValueRange sums) {
   SmallVector<Value> next(sums);
   const int64_t number = getNumRows();
   Value none = b.splat(0.0f, kFour), zero = b.f32(0.0f);
@@ -280,7 +211,7 @@ SmallVector<Value> MomentLauncher::addRows(Value first, ArrayRef<Value> rows,
   return next;
 }
 
-void MomentLauncher::emitMoments() {
+void MomentBlock::emitMoments() {
   const int64_t passes = getPasses(), number = getNumRows();
   SmallVector<Value> sums(1 + heads, b.f32(0.0f)), rows;
   Value first = b.mulI(warp, b.index(number));
@@ -291,7 +222,7 @@ void MomentLauncher::emitMoments() {
   if (passes == 1)
     sums = addRows(first, rows, sums);
   else
-    sums = b.forLoop(first, b.index(dim), kWarps * number, sums,
+    sums = b.forLoop(first, b.index(dim), warps * number, sums,
                      [&](Value first, ValueRange carried) {
                        return addRows(first, loadRows(first), carried);
                      });
@@ -301,16 +232,16 @@ void MomentLauncher::emitMoments() {
     b.store(sum, partial, {b.index(i), warp});
   }
   b.barrier();
-  b.forLoop(warp, b.index(heads), kWarps,
+  b.forLoop(warp, b.index(heads), warps,
             [&](Value number) { storeMoment(number); });
 }
 
-void MomentLauncher::storeMoment(Value number) {
+void MomentBlock::storeMoment(Value number) {
   auto add = [&](Value x, Value y) { return b.addF(x, y); };
-  Value own = b.remU(lane, b.index(kWarps));
+  Value own = b.remU(lane, b.index(warps));
   auto join = [&](Value which) {
     Value sum = b.load(partial, {which, own});
-    return widen(b, b.combine(sum, add, 1, kWarps));
+    return widen(b, b.combine(sum, add, 1, warps));
   };
   Value trace = join(b.index(0)), form = join(b.addI(number, b.index(1)));
   Value square = widen(b, b.load(squares, number));
@@ -332,20 +263,41 @@ void MomentLauncher::storeMoment(Value number) {
   });
 }
 
-LogicalResult vashista::launchMoment(MomentOp op, PatternRewriter &rewriter) {
-  auto refuse = [&](const char *why) {
-    return rewriter.notifyMatchFailure(op, why);
-  };
+const char *vashista::findObstacle(MomentOp op) {
   if (op->getParentOfType<LoopLikeOpInterface>())
-    return refuse("expected no loop around");
+    return "expected no loop around";
   auto type = cast<RankedTensorType>(op.getDirection().getType());
   if (type.isDynamicDim(1) || type.isDynamicDim(2) ||
       ShapedType::isDynamic(getSize(op.getMoments(), 1)))
-    return refuse("expected static head sizes");
+    return "expected static head sizes";
   SketchFormat format(op.getSketch(), type.getDimSize(2));
   if (format.paddedDim > kMostChannels / 8)
-    return refuse("expected channels that have room in registers");
+    return "expected channels that have room in registers";
+  return nullptr;
+}
+
+LogicalResult vashista::launchMoment(MomentOp op, PatternRewriter &rewriter) {
+  constexpr int64_t kWarps = 16, kMostHeads = 16;
+  if (const char *obstacle = findObstacle(op))
+    return rewriter.notifyMatchFailure(op, obstacle);
   WarpBuilder b(op.getLoc(), rewriter);
-  rewriter.replaceOp(op, MomentLauncher(op, b).launch());
+  MomentBlock block(op, b, kWarps, kMostHeads);
+  SmallVector<Value> read = block.getRead(),
+                     results = allocateResults(op, b, op->getNumResults());
+  KernelShape shape;
+  shape.name = "moment";
+  shape.gridX = b.dim(read[0], 0);
+  shape.gridY = b.dim(read[1], 1);
+  shape.gridZ = b.index(block.getNumBlocks());
+  shape.threads = kWarps * kWarp;
+  shape.residentBlocks = 1;
+  shape.isShort = true;
+  b.launch(shape, read, results, block.getShared(),
+           [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
+             block.emit(values, shared, b.blockId(gpu::Dimension::x),
+                        b.blockId(gpu::Dimension::y),
+                        b.blockId(gpu::Dimension::z));
+           });
+  rewriter.replaceOp(op, toTensors(b, results, op->getResultTypes()));
   return success();
 }
