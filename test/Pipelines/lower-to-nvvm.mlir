@@ -133,7 +133,6 @@
 // CHECK-LABEL: func.func @certified(
 // CHECK-NOT: vashista.
 // CHECK-NOT: scf.
-// CHECK: gpu.launch_func @kernels::@round_direction_0
 // CHECK: gpu.launch_func @kernels::@sketch_scan_0
 // CHECK: gpu.launch_func @kernels::@pick_1
 // CHECK: gpu.launch_func @kernels::@attend_1
@@ -152,15 +151,13 @@
 // PTX: .target sm_80
 // PTX-NOT: .extern
 // PTX-NOT: sqrt.approx
-// PTX: .entry round_direction_0(
+// PTX: .entry sketch_scan_0(
 // PTX-NOT: .local
 // PTX: ld.global.nc.v2.b32
+// PTX: cp.async.cg.shared.global
 // PTX: shfl.sync.bfly.b32
 // PTX: rcp.rn.f64
 // PTX: sqrt.rn.f64
-// PTX: .entry sketch_scan_0(
-// PTX-NOT: .local
-// PTX: cp.async.cg.shared.global
 // PTX: mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32
 // PTX: .entry pick_0(
 // PTX-NOT: cluster

@@ -112,6 +112,12 @@ def VashistaAssignSchedulePass
     of pages, in one block for each row and KV head, where these are as many as
     multiprocessors, about, or the `attend` has a written schedule.
 
+    With `fuse` each block of a `score` of a sketch rounds the directions of its
+    heads, of up to 1,024 channels, which are rounded by a kernel of their own
+    without. It is chosen where no schedule is written and there are no more than 16
+    blocks for each multiprocessor; of slots that are not known, a row and KV head
+    count as one.
+
     With `cpu` only attends to whole sequences have one, of a `split` of 4096: the
     parameter that kernels of a CPU honour, and what `vashista-split-tokens` does
     where nothing is said.
@@ -161,9 +167,11 @@ def ConvertVashistaToGPUPass
     destination op on buffers: the pass runs twice.
 
     * On tensors: `score` from a key sketch without a centre, in groups of 32 to
-      128 channels, on tensor cores, after a kernel in which lanes of a warp round
-      a direction (one thread, of more than 1,024 channels); `score` from summaries
-      or keys whose channels are a multiple of 8; `pick`; `certify`; a softmax
+      128 channels, on tensor cores, whose blocks round their directions with `fuse`,
+      or after a kernel in which lanes of a warp do (one thread, of more than 1,024
+      channels); `moment`, by blocks of the `score` of the same direction, if its
+      matrix is there by then, or in a kernel of its own; `score` from summaries or
+      keys whose channels are a multiple of 8; `pick`; `certify`; a softmax
       `fallback` as an `attend` below, of which only the groups that miss the limit
       read anything. Heads and head sizes are static.
     * On tensors, in a small kernel each: `check_table` and, of lists of a static

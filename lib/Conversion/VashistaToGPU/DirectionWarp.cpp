@@ -15,6 +15,9 @@
 // arithmetic this is; squares are summed up in another order, which its
 // roundings cover.
 //
+// By a block for itself it takes no launch, and works beside the first loads of
+// the block.
+//
 // Bytes: the directions once; two and some factors for each of their channels.
 //
 //===----------------------------------------------------------------------===//
@@ -38,7 +41,9 @@ DirectionWarp::DirectionWarp(WarpBuilder &b, const SketchFormat &format,
                              SketchDirection &rounded)
     : b(b), format(format), rounded(rounded), lanes(format.paddedDim, kWidth) {}
 
-bool DirectionWarp::hasRoom() const { return lanes.parts <= kMaxParts; }
+bool DirectionWarp::hasRoom(const SketchFormat &format) {
+  return TokenLanes(format.paddedDim, kWidth).parts <= kMaxParts;
+}
 
 void DirectionWarp::launch(Value direction) {
   rounded.allocate(direction);
@@ -53,8 +58,38 @@ void DirectionWarp::launch(Value direction) {
   shape.residentBlocks = 2;
   b.launch(shape, direction, {rounded.multiples, rounded.factors}, {},
            [&](ArrayRef<Value> values, ArrayRef<Value>) {
-             emit(values[0], values[1], values[2]);
+             Value row = b.blockId(gpu::Dimension::x);
+             Value head = b.addI(b.mulI(b.blockId(gpu::Dimension::y),
+                                        b.index(lanes.getTokens(kWarps))),
+                                 lanes.getToken(b));
+             Value heads = b.dim(values[0], 1);
+             Value isHead = b.compare(CmpIPredicate::ult, head, heads);
+             head = b.minI(head, b.subI(heads, b.index(1)));
+             round(load(values[0], row, head, {row, head}, isHead), values[1],
+                   values[2]);
            });
+}
+
+SmallVector<MemRefType> DirectionWarp::getTypesOfBlock(int64_t heads) const {
+  return {b.sharedType({heads, 2, format.paddedDim}, b.getI8Type()),
+          b.sharedType({heads, rounded.getNumFactors()}, b.getF32Type())};
+}
+
+void DirectionWarp::loadOfBlock(Value direction, Value row, int64_t heads,
+                                int64_t warps,
+                                function_ref<Value(Value number)> getHead) {
+  int64_t atOnce = lanes.getTokens(warps);
+  for (int64_t first = 0; first < heads; first += atOnce) {
+    Value number = b.addI(lanes.getToken(b), b.index(first));
+    Value isHead = b.compare(CmpIPredicate::ult, number, b.index(heads));
+    number = b.minI(number, b.index(heads - 1));
+    ofBlock.push_back(load(direction, row, getHead(number), number, isHead));
+  }
+}
+
+void DirectionWarp::roundOfBlock(Value multiples, Value factors) {
+  for (const Own &own : ofBlock)
+    round(own, multiples, factors);
 }
 
 SmallVector<Value> DirectionWarp::sumEach(ArrayRef<Value> numbers,
@@ -85,7 +120,9 @@ void DirectionWarp::storeEach(ArrayRef<Value> numbers, int64_t channels,
     isFirst = b.andI(isFirst, lanes.has(b, vector));
     b.ifThen(b.andI(isFirst, isHead), [&] {
       Value which = b.addI(b.divU(vector, together), b.index(first));
-      b.store(numbers[part], factors, {row, head, which});
+      SmallVector<Value> at(this->place);
+      at.push_back(which);
+      b.store(numbers[part], factors, at);
     });
   }
 }
@@ -108,35 +145,37 @@ void DirectionWarp::storeBytes(ArrayRef<Value> multiples, Value vector,
     for (auto [part, bytes] : llvm::enumerate(parts)) {
       Value one = vector::BroadcastOp::create(
           b, VectorType::get({1}, b.getI32Type()), bytes);
-      vector::StoreOp::create(
-          b, vector::BitCastOp::create(b, four, one), to,
-          ValueRange{row, head, b.index(part), b.mulI(vector, b.index(kWidth))},
-          /*nontemporal=*/false, llvm::MaybeAlign(kWidth));
+      SmallVector<Value> at(place);
+      at.append({b.index(part), b.mulI(vector, b.index(kWidth))});
+      vector::StoreOp::create(b, vector::BitCastOp::create(b, four, one), to,
+                              at, /*nontemporal=*/false,
+                              llvm::MaybeAlign(kWidth));
     }
   });
 }
 
-void DirectionWarp::emit(Value direction, Value multiples, Value factors) {
-  this->factors = factors;
-  row = b.blockId(gpu::Dimension::x);
-  head = b.addI(
-      b.mulI(b.blockId(gpu::Dimension::y), b.index(lanes.getTokens(kWarps))),
-      lanes.getToken(b));
-  Value heads = b.dim(direction, 1);
-  isHead = b.compare(CmpIPredicate::ult, head, heads);
-  head = b.minI(head, b.subI(heads, b.index(1)));
+DirectionWarp::Own DirectionWarp::load(Value direction, Value row, Value head,
+                                       ValueRange place, Value isHead) {
+  Own own{llvm::to_vector_of<Value>(place), isHead, {}};
+  for (int64_t part = 0; part < lanes.parts; ++part)
+    own.channels.push_back(loadChannels(
+        b, format, lanes, lanes.getVector(b, part),
+        [&](Value channel, int64_t number) {
+          return b.loadFloats(direction, {row, head, channel}, number);
+        }));
+  return own;
+}
 
-  SmallVector<LaneChannels> exact;
+void DirectionWarp::round(const Own &own, Value multiples, Value factors) {
+  place = own.place;
+  isHead = own.isHead;
+  this->factors = factors;
+  vectors.clear();
+  SmallVector<LaneChannels> exact(own.channels);
   for (int64_t part = 0; part < lanes.parts; ++part) {
     vectors.push_back(lanes.getVector(b, part));
-    exact.push_back(loadChannels(
-        b, format, lanes, vectors.back(), [&](Value channel, int64_t number) {
-          LaneChannels channels =
-              b.loadFloats(direction, {row, head, channel}, number);
-          for (Value &x : channels)
-            x = widen(b, x);
-          return channels;
-        }));
+    for (Value &x : exact[part])
+      x = widen(b, x);
   }
   if (format.rotated)
     rotate(b, format, lanes, exact);

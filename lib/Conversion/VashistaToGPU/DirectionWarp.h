@@ -14,22 +14,41 @@
 
 namespace vashista {
 
-/// What SketchDirection makes, in bytes, by a kernel whose lanes share a
-/// direction.
+/// What SketchDirection makes, in bytes, by lanes that share a direction: in a
+/// kernel of its own, or in each block that needs some of them.
 class DirectionWarp {
 public:
   using Value = mlir::Value;
+  using ValueRange = mlir::ValueRange;
 
   DirectionWarp(WarpBuilder &b, const SketchFormat &format,
                 SketchDirection &rounded);
 
   /// Whether a lane's channels stay in registers.
-  bool hasRoom() const;
+  bool hasRoom() const { return hasRoom(format); }
+  static bool hasRoom(const SketchFormat &format);
   /// Of a buffer [R, H, D].
   void launch(Value direction);
+  /// Of some heads of a row, by all warps of a block, what they have of them,
+  /// f32: `getHead` yields which head one of them is.
+  void loadOfBlock(Value direction, Value row, int64_t heads, int64_t warps,
+                   llvm::function_ref<Value(Value number)> getHead);
+  /// Then buffers of the block [heads, 2, Dp] i8 and [heads, factors] f32,
+  /// which are there after a barrier.
+  void roundOfBlock(Value multiples, Value factors);
+  llvm::SmallVector<mlir::MemRefType> getTypesOfBlock(int64_t heads) const;
 
 private:
-  void emit(Value direction, Value multiples, Value factors);
+  /// A lane's share of some heads, one or none of each: where that is to be,
+  /// and whether it is one.
+  struct Own {
+    llvm::SmallVector<Value> place;
+    Value isHead;
+    llvm::SmallVector<LaneChannels> channels; // f32, of each part
+  };
+  Own load(Value direction, Value row, Value head, ValueRange place,
+           Value isHead);
+  void round(const Own &own, Value multiples, Value factors);
   /// Of a number of each part, f64 or i32: in all of their lanes, the sums over
   /// the parts that lie in the same `channels`.
   llvm::SmallVector<Value> sumEach(llvm::ArrayRef<Value> numbers,
@@ -44,7 +63,9 @@ private:
   SketchDirection &rounded;
   const TokenLanes lanes;
   // Of the kernel.
-  Value row, head, isHead, factors;
+  llvm::SmallVector<Own> ofBlock;
+  llvm::SmallVector<Value> place;
+  Value isHead, factors;
   llvm::SmallVector<Value> vectors; // of this lane
 };
 

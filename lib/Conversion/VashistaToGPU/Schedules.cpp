@@ -371,7 +371,6 @@ static int64_t chooseScanSplit(int64_t most, int64_t least, int64_t unknown,
 
 static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
   ScheduleDraft draft(op.getScheduleAttr());
-  draft.expectNoFuse();
   draft.expectNoSplits();
   SourcePart part = op.getFrom().getParts().front();
   auto at = llvm::find(part.dims, Dim::kvHeads) - part.dims.begin();
@@ -395,8 +394,20 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
     SketchFormat format(cast<SketchAttr>(op.getFrom()),
                         direction.getDimSize(2));
     draft.choose(draft.blocks, SketchScan::chooseBlocks(format, group));
+    // Directions rounded by each block for itself are a launch less, and are
+    // hidden by what a block waits for first; of many blocks they are more than
+    // that. Where sizes are not known, the few are what a launch matters to.
+    constexpr int64_t kMostBlocks = 16; // for each multiprocessor
+    int64_t blocks = groups * headBlocks;
+    if (!ShapedType::isDynamic(slots))
+      blocks *= llvm::divideCeil(slots, draft.split);
+    if (!DirectionWarp::hasRoom(format))
+      draft.expectNoFuse();
+    else if (!op.getScheduleAttr())
+      draft.fuse = blocks <= kMostBlocks * getPower(target);
     return draft.assign(op);
   }
+  draft.expectNoFuse();
   draft.choose(draft.stages, chooseRows(op));
   int64_t lanes = getLanesOfRow(direction.getDimSize(2));
   draft.expect(llvm::isPowerOf2_64(draft.stages), "stages a power of two",

@@ -79,14 +79,14 @@ std::pair<Value, Value> SketchScan::findAhead(Value token, Value byte) {
   return {swizzle(chunk), b.remU(byte, b.index(kChunk))};
 }
 
-SmallVector<Value> SketchScan::loadPages(Value start) {
+SmallVector<Value> SketchScan::loadPages(Value start,
+                                         function_ref<Value(Value)> load) {
   const int64_t runs = kStep / run;
   SmallVector<Value> pages;
   for (int64_t first = 0; first < runs; first += kWarp) {
     Value number = b.remU(lane, b.index(std::min(runs, kWarp)));
     number = b.addI(number, b.index(first));
-    pages.push_back(
-        slots->loadPageOf(b.addI(start, b.mulI(number, b.index(run)))));
+    pages.push_back(load(b.addI(start, b.mulI(number, b.index(run)))));
   }
   return pages;
 }
@@ -215,56 +215,91 @@ SmallVector<Value> SketchScan::scanAhead(Value from, Value to,
         b, nvgpu::DeviceAsyncTokenType::get(b.getContext()), ValueRange());
   };
 
-  auto walk = [&]() -> SmallVector<Value> {
-    // All that is loaded here is waited for once.
-    SmallVector<Value> pages = loadPages(from);
-    copyAhead(from, pages, b.index(0));
-    createGroup();
-    SmallVector<Value> state = loadOwn(from, pages);
-    const size_t numStored = state.size(), numPages = pages.size();
-    llvm::append_range(state, loadPages(getNext(from)));
-    state.push_back(b.index(0)); // the stage of this step
-    size_t numAhead = state.size();
-    SmallVector<Column> all = loadColumns();
-    llvm::append_range(state, found);
-    state = b.forLoop(
-        from, to, getApart(), state,
-        [&](Value start, ValueRange now) -> SmallVector<Value> {
-          ValueRange stored = now.take_front(numStored);
-          ValueRange pages = now.slice(numStored, numPages);
-          Value stage = now[numStored + numPages],
-                other = b.subI(b.index(kStages - 1), stage);
-          // Before anything else is loaded, for which it would wait too.
-          SmallVector<Token> loaded = takeOwn(start, stored);
-          // What comes takes the place of what was looked at.
-          b.warpBarrier();
-          shareTokens(loaded);
-          Value next = getNext(start);
-          Value isNext = b.compare(CmpIPredicate::ne, next, start);
-          b.ifThen(isNext, [&] { copyAhead(next, pages, other); });
-          auto group = createGroup();
-          SmallVector<Value> after = loadOwn(next, pages);
-          llvm::append_range(after, loadPages(getNext(next)));
-          after.push_back(other);
-          nvgpu::DeviceAsyncWaitOp::create(b, group, b.getI32IntegerAttr(1));
-          b.warpBarrier();
-          auto getCodes = [&](int64_t tile) {
-            Codes codes;
-            for (int64_t half : {0, 1})
-              codes[half] = loadCodes([&](Value byte, int64_t number) {
-                auto [chunk, within] = findAhead(getOffset(half), byte);
-                return b.loadWords(
-                    ahead, {getPlaceAhead(stage, b.index(tile)), chunk, within},
-                    4 * number);
-              });
-            return codes;
-          };
-          llvm::append_range(after,
-                             scanStep(start, /*areWhole=*/true, getCodes,
-                                      loaded, all, now.drop_front(numAhead)));
-          return after;
-        });
-    return SmallVector<Value>(llvm::drop_begin(state, numAhead));
+  // What a block begins with is a chain of loads, which others hide in part:
+  // pages do not wait for what is visible, nor directions for any of it.
+  const bool loadsAnyway = slots->hasSequence();
+  auto loadAnyway = [&](Value start) {
+    return loadPages(start,
+                     [&](Value first) { return slots->loadPageAnyway(first); });
   };
-  return b.ifThen(any, found, walk);
+  SmallVector<Value> firstPages, nextPages;
+  if (loadsAnyway) {
+    firstPages = loadAnyway(from);
+    nextPages = loadAnyway(b.addI(from, apart));
+  }
+  loadDirections();
+  SmallVector<Column> all;
+  if (!roundsDirections)
+    all = loadColumns();
+  // LLVM would move what is loaded to where it is used.
+  b.warpBarrier();
+  size_t numStored, numPages;
+  SmallVector<Value> state = b.ifThenOrZeros(any, [&] {
+    Value next = getNext(from);
+    if (loadsAnyway) {
+      Value isNext = b.compare(CmpIPredicate::ne, next, from);
+      for (auto [page, first] : llvm::zip_equal(nextPages, firstPages))
+        page = b.select(isNext, page, first);
+    } else {
+      firstPages = loadPages(from);
+      nextPages = loadPages(next);
+    }
+    copyAhead(from, firstPages, b.index(0));
+    createGroup();
+    SmallVector<Value> state = loadOwn(from, firstPages);
+    numStored = state.size();
+    numPages = nextPages.size();
+    llvm::append_range(state, nextPages);
+    return state;
+  });
+  // So would the assembler, of what is used in that branch alone.
+  if (loadsAnyway)
+    for (auto [page, first] : llvm::zip_equal(
+             MutableArrayRef(state).take_back(numPages), firstPages))
+      page = b.select(any, page, first);
+  if (roundsDirections) {
+    roundDirections();
+    all = loadColumns();
+  }
+  state.push_back(b.index(0)); // the stage of this step
+  const size_t numAhead = state.size();
+  llvm::append_range(state, found);
+  state = b.forLoop(
+      from, to, getApart(), state,
+      [&](Value start, ValueRange now) -> SmallVector<Value> {
+        ValueRange stored = now.take_front(numStored);
+        ValueRange pages = now.slice(numStored, numPages);
+        Value stage = now[numStored + numPages],
+              other = b.subI(b.index(kStages - 1), stage);
+        // Before anything else is loaded, for which it would wait too.
+        SmallVector<Token> loaded = takeOwn(start, stored);
+        // What comes takes the place of what was looked at.
+        b.warpBarrier();
+        shareTokens(loaded);
+        Value next = getNext(start);
+        Value isNext = b.compare(CmpIPredicate::ne, next, start);
+        b.ifThen(isNext, [&] { copyAhead(next, pages, other); });
+        auto group = createGroup();
+        SmallVector<Value> after = loadOwn(next, pages);
+        llvm::append_range(after, loadPages(getNext(next)));
+        after.push_back(other);
+        nvgpu::DeviceAsyncWaitOp::create(b, group, b.getI32IntegerAttr(1));
+        b.warpBarrier();
+        auto getCodes = [&](int64_t tile) {
+          Codes codes;
+          for (int64_t half : {0, 1})
+            codes[half] = loadCodes([&](Value byte, int64_t number) {
+              auto [chunk, within] = findAhead(getOffset(half), byte);
+              return b.loadWords(
+                  ahead, {getPlaceAhead(stage, b.index(tile)), chunk, within},
+                  4 * number);
+            });
+          return codes;
+        };
+        llvm::append_range(after,
+                           scanStep(start, /*areWhole=*/true, getCodes, loaded,
+                                    all, now.drop_front(numAhead)));
+        return after;
+      });
+  return SmallVector<Value>(llvm::drop_begin(state, numAhead));
 }

@@ -270,8 +270,7 @@ void SketchScan::storePageNorms(Value largest) {
     Value norm = b.load(normsOfWarps, {b.index(0), which});
     for (int64_t i = 1; i < numWarps; ++i)
       norm = getLargerNorm(b, norm, b.load(normsOfWarps, {b.index(i), which}));
-    b.store(norm, largest,
-            {slots->row, slots->kvHead, b.blockId(gpu::Dimension::y), lane});
+    b.store(norm, largest, {slots->row, slots->kvHead, getNumber(), lane});
   });
 }
 
@@ -328,8 +327,8 @@ void SketchScan::storeTops(ArrayRef<Value> found, Value shared) {
       all = {b.select(isNaN, nan, all[0])};
     }
     for (auto [which, value] : llvm::enumerate(all))
-      b.store(value, tops,
-              {slots->row, b.addI(firstHead, lane),
-               b.blockId(gpu::Dimension::y), b.index(which)});
+      b.store(
+          value, tops,
+          {slots->row, b.addI(firstHead, lane), getNumber(), b.index(which)});
   });
 }

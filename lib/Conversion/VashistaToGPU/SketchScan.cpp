@@ -30,6 +30,11 @@
 // at (SketchAhead.cpp). More heads would take more registers than there are:
 // they have blocks beside it, which read the same from the second cache.
 //
+// Directions are rounded by a kernel before this one, or by each block for
+// itself (`fuse`). The moments of the same directions are what the first block
+// of each row and KV head does: they are there when the scan is
+// (MomentBlock.h).
+//
 // Where only proving picks read them, levels of bounds are written in their
 // place (SketchFindings.cpp). Tokens g and g + 8 of the product are then slots
 // 2 g and 2 g + 1 of the tile, whose spreads are written together.
@@ -90,11 +95,10 @@ int64_t SketchScan::chooseKvHeads() {
 
 SmallVector<Value> SketchScan::launch() {
   Value direction = b.readOnly(op.getDirection());
-  DirectionWarp warps(b, format, rounded);
-  if (warps.hasRoom())
-    warps.launch(direction);
-  else
+  if (!directions.hasRoom())
     rounded.emit(direction);
+  else if (!roundsDirections)
+    directions.launch(direction);
   SmallVector<OpFoldResult> sizes = getScoreSizes(op, b);
   int64_t kvHeads =
       cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1);
@@ -124,10 +128,8 @@ SmallVector<Value> SketchScan::launch() {
     findings.levels = allocate(b.getI8Type(), {sizes[0], sizes[1], padded});
     findings.spreads =
         allocate(b.getF16Type(), {sizes[0], b.getIndexAttr(kvHeads), padded});
-    if (boundsByNorm(op)) {
-      findings.norms = rounded.factors;
+    if (boundsByNorm(op))
       findings.reach = getLogitOfDot();
-    }
   } else {
     allocate(b.getF32Type(), sizes);
     if (hasBounds)
@@ -139,24 +141,39 @@ SmallVector<Value> SketchScan::launch() {
     findings.tops = allocate(b.getF32Type(),
                              {sizes[0], sizes[1], divideUp(block),
                               b.getIndexAttr(hasLevels ? getNumFound() : 1)});
+  // What moments are of comes first, and what they are last.
   SmallVector<Value> read, inputs(op.getParts());
+  if (momentBlock)
+    read = momentBlock->getRead();
+  const size_t numOfMoments = read.size();
   if (pageNorms) {
     inputs.push_back(pageNorms);
     largestNorms =
         allocate(b.getF32Type(), {sizes[0], b.getIndexAttr(kvHeads),
                                   divideUp(block), b.getIndexAttr(2)});
   }
+  if (hasLevels && boundsByNorm(op))
+    findings.norms =
+        roundsDirections
+            ? allocate(b.getF32Type(), {sizes[0], sizes[1], b.getIndexAttr(1)})
+            : rounded.factors;
   for (Value part : inputs)
     read.push_back(b.readOnly(part));
-  llvm::append_range(read, ValueRange{rounded.multiples, rounded.factors});
+  if (roundsDirections)
+    read.push_back(direction);
+  else
+    llvm::append_range(read, ValueRange{rounded.multiples, rounded.factors});
   llvm::append_range(read, Slots::getRead(op, b));
+
+  if (momentBlock)
+    moments = allocate(b.getF32Type(), {sizes[0], sizes[1]});
 
   KernelShape shape;
   shape.name = "sketch_scan";
   // What all KV heads have of a page lies together, and all heads of one of
   // them read the same: their blocks follow each other.
   shape.gridX = b.index(kvHeads / kvHeadsOfBlock * headBlocks);
-  shape.gridY = blocks;
+  shape.gridY = momentBlock ? b.addI(blocks, b.index(1)) : blocks;
   shape.gridZ = b.dim(written[0], 0);
   shape.threads = numWarps * kWarp;
   shape.residentBlocks = schedule.getBlocks();
@@ -171,6 +188,11 @@ SmallVector<Value> SketchScan::launch() {
     shared.push_back(getSharedType(2 * getNumNorms()));
   if (pageNorms)
     shared.push_back(getNormsType());
+  if (roundsDirections)
+    llvm::append_range(
+        shared, directions.getTypesOfBlock(kvHeadsOfBlock * getHeadsOfBlock()));
+  if (momentBlock)
+    llvm::append_range(shared, momentBlock->getShared());
   b.launch(shape, read, written, shared,
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              Given given(shared.drop_front());
@@ -178,7 +200,14 @@ SmallVector<Value> SketchScan::launch() {
              ownScales = given.take(areShared);
              ownNorms = given.take(areShared && hasBounds);
              normsOfWarps = given.take(largestNorms != nullptr);
-             emit(values, shared[0]);
+             multiples = given.take(roundsDirections);
+             factors = given.take(roundsDirections);
+             if (!momentBlock)
+               return emit(values, shared[0]);
+             SmallVector<Value> own(values.take_front(numOfMoments));
+             own.push_back(values.back());
+             values = values.drop_front(numOfMoments).drop_back();
+             emitMoments(own, given.values, [&] { emit(values, shared[0]); });
            });
   if (hasLevels)
     return {};
@@ -186,19 +215,37 @@ SmallVector<Value> SketchScan::launch() {
                    op->getResultTypes());
 }
 
+void SketchScan::emitMoments(ArrayRef<Value> values, ArrayRef<Value> shared,
+                             function_ref<void()> others) {
+  Value number = b.blockId(gpu::Dimension::y),
+        kvHead = b.blockId(gpu::Dimension::x);
+  b.ifThen(b.compare(CmpIPredicate::eq, number, b.index(0)), [&] {
+    momentBlock->emit(values, shared, b.blockId(gpu::Dimension::z),
+                      b.divU(kvHead, b.index(headBlocks)),
+                      b.remU(kvHead, b.index(headBlocks)));
+  });
+  b.ifThen(b.compare(CmpIPredicate::ne, number, b.index(0)), others);
+}
+
 void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   codes = values[0];
   scales = values[1];
   norms = values[2];
-  Value largest;
-  if (pageNorms) {
+  auto takeLast = [&](bool isThere) {
+    Value last = isThere ? values.back() : Value();
+    values = values.drop_back(isThere);
+    return last;
+  };
+  directionNorms = takeLast(roundsDirections && hasLevels && boundsByNorm(op));
+  Value largest = takeLast(pageNorms != nullptr);
+  if (pageNorms)
     pageNorms = values[3];
-    largest = values.back();
-    values = values.drop_back();
-  }
   Given given(values.drop_front(pageNorms ? 4 : 3));
-  multiples = given.take();
-  factors = given.take();
+  direction = given.take(roundsDirections);
+  if (!roundsDirections) {
+    multiples = given.take();
+    factors = given.take();
+  }
   ArrayRef<Value> written = values.take_back(hasLevels ? 5 : hasBounds ? 3 : 1);
   if (hasLevels) {
     tileTops = written[0];
@@ -231,7 +278,7 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   firstHead = b.mulI(slots->kvHead, b.index(group));
   if (number)
     firstHead = b.addI(firstHead, number);
-  numHeads = b.index(std::min(group, kMostHeads));
+  numHeads = b.index(getHeadsOfBlock());
   if (number && group % kMostHeads)
     numHeads = b.minI(b.subI(b.index(group), number), numHeads);
   isFirst = number ? b.compare(CmpIPredicate::eq, number, b.index(0)) : Value();
@@ -239,7 +286,7 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   within = b.remU(lane, b.index(4));
   part = b.divU(within, b.index(heads));
 
-  Value first = b.mulI(b.blockId(gpu::Dimension::y), b.index(block));
+  Value first = b.mulI(getNumber(), b.index(block));
   Value end = b.minI(b.addI(first, b.index(block)),
                      b.dim(hasLevels ? levels : scores, 2));
   Value last = b.maxI(b.minI(end, slots->numSlots), first);
@@ -255,11 +302,18 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   if (ahead || run == kTokens) {
     // As long as all of a step is visible, nothing is looked at.
     Value whole = b.maxI(b.subI(last, b.index(kStep - 1)), start);
+    if (!ahead) {
+      loadDirections();
+      roundDirections();
+    }
     found = ahead ? scanAhead(start, whole, found)
                   : scanTiles(start, whole, /*areWhole=*/true, found);
     Value times = b.createOrFold<arith::CeilDivUIOp>(b.subI(whole, start),
                                                      b.index(getApart()));
     start = b.addI(start, b.mulI(times, b.index(getApart())));
+  } else {
+    loadDirections();
+    roundDirections();
   }
   found = b.ifThen(b.compare(CmpIPredicate::slt, start, last), found, [&] {
     return scanTiles(start, last, /*areWhole=*/false, found);
@@ -416,50 +470,6 @@ SmallVector<Value> SketchScan::scanStep(Value start, bool areWhole,
   return next;
 }
 
-SmallVector<SketchScan::Column> SketchScan::loadColumns() {
-  SmallVector<Column> all;
-  for (int64_t i = 0; i < columns; ++i)
-    all.push_back(loadColumn(i));
-  return all;
-}
-
-float SketchScan::getLogitOfDot() {
-  return op.getScale().convertToFloat() / op.getEpsilon().convertToFloat();
-}
-
-SketchScan::Column SketchScan::loadColumn(int64_t number) {
-  auto getHead = [&](Value offset) {
-    Value head = b.addI(offset, b.index(kColumns * number));
-    return b.addI(firstHead, b.minI(head, b.subI(numHeads, b.index(1))));
-  };
-  Column column;
-  Value mine = b.remU(within, b.index(heads));
-  column.head = b.addI(mine, b.index(kColumns * number));
-  Value own = getHead(mine);
-  for (int64_t i = 0; i < rounded.getNumFactors(); ++i)
-    column.factors.push_back(b.load(factors, {slots->row, own, b.index(i)}));
-  // Without a cap, logits are sums of as many products as dots: f32 numbers are
-  // rounded as often. What a bound has above a score covers what it is itself
-  // rounded by.
-  float toLogit = op.getSoftCap() ? 1.0f : getLogitOfDot();
-  for (Value &factor : MutableArrayRef<Value>(column.factors)
-                           .take_front(2 * rounded.getNumNorms()))
-    factor = b.mulF(factor, b.f32(toLogit * (1 + 0x1p-18f)));
-  Value &half = column.factors[rounded.getHalfStep()];
-  half = b.mulF(half, b.f32(toLogit));
-  // Column g of a product: byte g % 2 of head g / 2.
-  Value two = b.index(2);
-  Value other = getHead(b.remU(b.divU(quad, two), b.index(heads)));
-  Value byte = b.remU(quad, two);
-  for (int64_t channel = 0; channel < format.paddedDim; channel += kChannels) {
-    Value at = b.addI(b.mulI(within, b.index(kOwn)), b.index(channel));
-    auto [low, high] = b.load8Bytes(multiples, {slots->row, other, byte, at});
-    column.low.push_back(low);
-    column.high.push_back(high);
-  }
-  return column;
-}
-
 std::array<SmallVector<Value>, 2> SketchScan::multiply(const Codes &codes,
                                                        const Column &column) {
   std::array<Value, 4> zeros = {b.i32(0), b.i32(0), b.i32(0), b.i32(0)};
@@ -560,6 +570,37 @@ const char *vashista::findObstacle(ScoreOp op) {
   return nullptr;
 }
 
+/// Whether there is a value before an op.
+static bool isBefore(Value value, Operation *op) {
+  Operation *maker = value.getDefiningOp();
+  return !maker ||
+         (maker->getBlock() == op->getBlock() && maker->isBeforeInBlock(op));
+}
+
+/// Moments of the direction, whose matrix is there, and that are needed later.
+static MomentOp findMoment(ScoreOp op) {
+  int64_t kvHeads =
+      cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1);
+  for (Operation *user : op.getDirection().getUsers()) {
+    auto moment = dyn_cast<MomentOp>(user);
+    if (!moment || moment->getBlock() != op->getBlock() ||
+        findObstacle(moment) ||
+        cast<RankedTensorType>(moment.getMoments().getType()).getDimSize(1) !=
+            kvHeads)
+      continue;
+    bool isKnown = llvm::all_of(moment->getOperands(), [&](Value operand) {
+      return isBefore(operand, op);
+    });
+    bool isLater = llvm::all_of(moment->getUsers(), [&](Operation *user) {
+      Operation *own = op->getBlock()->findAncestorOpInBlock(*user);
+      return own && op->isBeforeInBlock(own);
+    });
+    if (isKnown && isLater)
+      return moment;
+  }
+  return nullptr;
+}
+
 /// Those who want the largest norms of all visible pages, which a scan looks up
 /// anyway: of the same pages and KV heads, and later.
 static SmallVector<CertifyOp> findCertifies(ScoreOp op,
@@ -570,12 +611,9 @@ static SmallVector<CertifyOp> findCertifies(ScoreOp op,
   auto codes = cast<RankedTensorType>(op.getParts()[0].getType());
   for (auto certify : op->getBlock()->getOps<CertifyOp>()) {
     Value norms = certify.getNorms();
-    Operation *maker = norms.getDefiningOp();
-    bool isKnown = !maker || (maker->getBlock() == op->getBlock() &&
-                              maker->isBeforeInBlock(op));
     int64_t kvHeads = cast<RankedTensorType>(norms.getType()).getDimSize(1);
-    if (isKnown && op->isBeforeInBlock(certify) && !findObstacle(certify) &&
-        !findings.norms.contains(certify) &&
+    if (isBefore(norms, op) && op->isBeforeInBlock(certify) &&
+        !findObstacle(certify) && !findings.norms.contains(certify) &&
         certify.getPageTable() == op.getPageTable() &&
         certify.getSeqLens() == op.getSeqLens() &&
         certify.getRowToSeq() == op.getRowToSeq() &&
@@ -596,8 +634,10 @@ LogicalResult vashista::launchSketchScan(ScoreOp op, Findings &findings,
       cast<RankedTensorType>(op.getDirection().getType()).getDimSize(2));
   WarpBuilder b(op.getLoc(), rewriter);
   SmallVector<CertifyOp> certifies = findCertifies(op, findings);
+  MomentOp moment = findMoment(op);
   SketchScan scan(op, b, format,
-                  certifies.empty() ? Value() : certifies[0].getNorms());
+                  certifies.empty() ? Value() : certifies[0].getNorms(),
+                  moment);
   SmallVector<Value> tensors = scan.launch();
   Value bounds = tensors.empty() ? op.getBounds() : tensors[1];
   bool areSame = llvm::all_of(op->getUsers(), [&](Operation *user) {
@@ -608,6 +648,9 @@ LogicalResult vashista::launchSketchScan(ScoreOp op, Findings &findings,
     findings.scans.insert({bounds, scan.findings});
   for (CertifyOp certify : certifies)
     findings.norms.insert({certify, scan.largestNorms});
+  if (scan.moments)
+    rewriter.replaceOp(moment,
+                       toTensors(b, {scan.moments}, moment->getResultTypes()));
   if (!tensors.empty())
     rewriter.replaceOp(op, tensors);
   return success();

@@ -11,6 +11,7 @@
 
 #include "DirectionWarp.h"
 #include "Kernels.h"
+#include "MomentBlock.h"
 #include "Slots.h"
 #include "WarpBuilder.h"
 
@@ -30,11 +31,12 @@ public:
   static constexpr int64_t kColumns = 4, kMostHeads = 2 * kColumns;
 
   /// `pageNorms`: a tensor [N, Hkv, 2] f32, of which a certify wants the
-  /// largest, or null.
+  /// largest, or null. `moment`: what some of the blocks do, or null.
   SketchScan(ScoreOp op, WarpBuilder &b, const SketchFormat &format,
-             Value pageNorms)
+             Value pageNorms, MomentOp moment)
       : op(op), b(b), format(format),
         rounded(this->format, b, SketchDirection::Packing::bytes),
+        directions(b, this->format, rounded),
         group(mlir::cast<mlir::RankedTensorType>(op.getDirection().getType())
                   .getDimSize(1) /
               mlir::cast<mlir::RankedTensorType>(op.getParts()[0].getType())
@@ -44,8 +46,12 @@ public:
         heads(llvm::bit_ceil<uint64_t>(std::min(group, kColumns))),
         schedule(*op.getSchedule()), numWarps(schedule.getWarps()),
         hasBounds(!op.getBounds().use_empty()), hasLevels(needsLevels(op)),
-        run(Slots::getRun(op, kTokens)), kvHeadsOfBlock(chooseKvHeads()),
-        block(schedule.getSplit() / kvHeadsOfBlock), pageNorms(pageNorms) {}
+        roundsDirections(schedule.getFuse()), run(Slots::getRun(op, kTokens)),
+        kvHeadsOfBlock(chooseKvHeads()),
+        block(schedule.getSplit() / kvHeadsOfBlock), pageNorms(pageNorms) {
+    if (moment && kvHeadsOfBlock == 1)
+      momentBlock.emplace(moment, b, numWarps, kMostHeads);
+  }
 
   /// Blocks that share a multiprocessor, so that each has registers for what it
   /// has of its heads.
@@ -59,6 +65,8 @@ public:
   ScanFindings findings;
   /// [R, Hkv, blocks, 2] f32: the largest page norms; null if none are wanted.
   Value largestNorms;
+  /// [R, H] f32: the moments; null where they are not done here.
+  Value moments;
 
 private:
   static constexpr int64_t kTiles = 4, kTokens = 16, kStep = kTiles * kTokens;
@@ -88,8 +96,27 @@ private:
   /// Whether all that is read are levels, by picks.
   static bool needsLevels(ScoreOp op);
   void emit(llvm::ArrayRef<Value> values, Value shared);
+  /// The first block of each row and KV head has its moments, if they are done
+  /// here; `others` is what all others do.
+  void emitMoments(llvm::ArrayRef<Value> values, llvm::ArrayRef<Value> shared,
+                   llvm::function_ref<void()> others);
+  /// Which of a row's blocks of slots this one is.
+  Value getNumber() {
+    Value number = b.blockId(mlir::gpu::Dimension::y);
+    return momentBlock ? b.subI(number, b.index(1)) : number;
+  }
   /// What a dot is multiplied by, where logits have no cap.
   float getLogitOfDot();
+  /// Query heads of a block, of each of its KV heads.
+  int64_t getHeadsOfBlock() const { return std::min(group, kMostHeads); }
+  /// All warps of a block round the directions of its heads, if they do: what
+  /// these are, and then the rest.
+  void loadDirections();
+  void roundDirections();
+  /// Which head of the row is that of a number, of all KV heads of the block.
+  Value getHeadOfBlock(Value number);
+  /// Where multiples and factors are, of a head of the warp's.
+  llvm::SmallVector<Value> getPlaceOfHead(Value number);
   Column loadColumn(int64_t number);
   llvm::SmallVector<Column> loadColumns();
   /// Of tokens g and g + 8 of a product: where they are in their tile.
@@ -120,8 +147,14 @@ private:
   Value getPlaceAhead(Value stage, Value tile);
   Value swizzle(Value chunk);
   std::pair<Value, Value> findAhead(Value token, Value byte);
-  /// The pages of a step's runs, some of each lane; and of one of the runs.
-  llvm::SmallVector<Value> loadPages(Value start);
+  /// The pages of a step's runs, some of each lane, as they are loaded; and of
+  /// one of the runs.
+  llvm::SmallVector<Value>
+  loadPages(Value start, llvm::function_ref<Value(Value first)> load);
+  llvm::SmallVector<Value> loadPages(Value start) {
+    return loadPages(start,
+                     [&](Value first) { return slots->loadPageOf(first); });
+  }
   Value getPageOf(ValueRange pages, Value number);
   /// Where a token of a whole step is, an offset from the first of a tile.
   Slots::Place findOfStep(Value start, ValueRange pages, Value offset);
@@ -239,11 +272,15 @@ private:
   WarpBuilder &b;
   const SketchFormat format;
   SketchDirection rounded;
+  DirectionWarp directions;
   const int64_t group, headBlocks, columns; // of a KV head, and of a block
   const int64_t heads;                      // of a product, a power of two
   const ScheduleAttr schedule;
   const int64_t numWarps; // of a block
   const bool hasBounds, hasLevels;
+  /// Whether each block rounds the directions of its heads, or finds them
+  /// rounded.
+  const bool roundsDirections;
   /// Of a whole tile's tokens, how many at a time are in one page; or 0.
   const int64_t run;
   const int64_t kvHeadsOfBlock, block; // and the slots of each
@@ -254,7 +291,11 @@ private:
 
   // Of the kernel.
   std::optional<Slots> slots;
+  std::optional<MomentBlock> momentBlock;
   Value codes, scales, norms, multiples, factors, scores, bounds;
+  // Of a block that rounds directions: what it reads, and their norms, which
+  // some of them write, or null.
+  Value direction, directionNorms;
   Value tops, levels, tileTops, tileLacks, spreads;
   Value ahead;               // codes of steps to come, of each warp
   Value ownScales, ownNorms; // of a step's tokens, of each warp

@@ -110,6 +110,12 @@ Value Slots::loadPageOf(Value first) {
   return b.load(table, {sequence, b.toIndex(entry)});
 }
 
+Value Slots::loadPageAnyway(Value first) {
+  Value entry = b.toIndex(b.divU(b.toI32(first), b.i32(pageSize)));
+  Value last = b.subI(b.dim(table, 1), b.index(1));
+  return b.load(table, {sequence, b.minI(entry, last)});
+}
+
 Slots::Tile Slots::findWholeTile(Value first, int64_t size, Value page) {
   Value slot = b.index(0);
   if (pageSize != size)

@@ -61,6 +61,10 @@ public:
   /// table says.
   Tile findWholeTile(Value first, int64_t size, Value page);
   Value loadPageOf(Value first);
+  /// The same of a slot that may not be visible, before lengths are known: any
+  /// entry of the table, then. Only where the row has a sequence for certain.
+  Value loadPageAnyway(Value first);
+  bool hasSequence() const { return !rowToSeq; }
   /// Of a tile's slots, how many at a time are in one page, from a multiple of
   /// their number on; 0 if all may not be known to be visible, as they are
   /// before the last one where there is no list.

@@ -69,16 +69,7 @@ struct ConvertPass
       (void)launchAttendBest(op, target, rewriter);
     });
     SmallVector<ScoreOp> scores;
-    SmallVector<PickOp> picks;
-    SmallVector<Operation *> others;
-    getOperation().walk([&](Operation *op) {
-      if (auto score = dyn_cast<ScoreOp>(op))
-        scores.push_back(score);
-      else if (auto pick = dyn_cast<PickOp>(op))
-        picks.push_back(pick);
-      else if (isa_and_present<VashistaDialect>(op->getDialect()))
-        others.push_back(op);
-    });
+    getOperation().walk([&](ScoreOp op) { scores.push_back(op); });
     Findings findings;
     SmallVector<ScoreOp> picked; // whose levels stand for their results
     for (ScoreOp op : scores) {
@@ -92,6 +83,16 @@ struct ConvertPass
       if (findings.scans.lookup(bounds).levels)
         picked.push_back(op);
     }
+    // What no scan has done beside its own.
+    SmallVector<PickOp> picks;
+    SmallVector<Operation *> others;
+    getOperation().walk([&](Operation *op) {
+      if (auto pick = dyn_cast<PickOp>(op))
+        picks.push_back(pick);
+      else if (isa_and_present<VashistaDialect>(op->getDialect()) &&
+               !isa<ScoreOp>(op))
+        others.push_back(op);
+    });
     for (PickOp op : picks)
       noteList(op, findings);
     for (PickOp op : llvm::reverse(picks)) {

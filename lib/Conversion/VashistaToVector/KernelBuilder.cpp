@@ -155,21 +155,44 @@ void KernelBuilder::ifThen(Value condition, function_ref<void()> body) {
   });
 }
 
+/// What bodies yield, of the types that the first one's results have.
+static SmallVector<Value>
+makeIf(KernelBuilder &builder, Value condition,
+       function_ref<SmallVector<Value>()> body,
+       function_ref<SmallVector<Value>(TypeRange)> otherwise) {
+  SmallVector<Type> types;
+  auto make = [&](OpBuilder &b, function_ref<SmallVector<Value>()> get) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPoint(b.getInsertionBlock(), b.getInsertionPoint());
+    SmallVector<Value> values = get();
+    types = llvm::to_vector(ValueRange(values).getTypes());
+    scf::YieldOp::create(builder, values);
+  };
+  auto ifOp = scf::IfOp::create(
+      builder, condition, [&](OpBuilder &b, Location) { make(b, body); },
+      [&](OpBuilder &b, Location) {
+        make(b, [&] { return otherwise(types); });
+      });
+  return llvm::to_vector_of<Value>(ifOp.getResults());
+}
+
 SmallVector<Value>
 KernelBuilder::ifThen(Value condition, ValueRange otherwise,
                       function_ref<SmallVector<Value>()> body) {
-  auto make = [&](OpBuilder &b, function_ref<SmallVector<Value>()> get) {
-    OpBuilder::InsertionGuard guard(*this);
-    setInsertionPoint(b.getInsertionBlock(), b.getInsertionPoint());
-    SmallVector<Value> values = get();
-    scf::YieldOp::create(*this, values);
-  };
-  auto ifOp = scf::IfOp::create(
-      *this, condition, [&](OpBuilder &b, Location) { make(b, body); },
-      [&](OpBuilder &b, Location) {
-        make(b, [&] { return SmallVector<Value>(otherwise); });
-      });
-  return llvm::to_vector_of<Value>(ifOp.getResults());
+  return makeIf(*this, condition, body, [&](TypeRange) {
+    return llvm::to_vector_of<Value>(otherwise);
+  });
+}
+
+SmallVector<Value>
+KernelBuilder::ifThenOrZeros(Value condition,
+                             function_ref<SmallVector<Value>()> body) {
+  return makeIf(*this, condition, body, [&](TypeRange types) {
+    SmallVector<Value> zeros;
+    for (Type type : types)
+      zeros.push_back(arith::ConstantOp::create(*this, getZeroAttr(type)));
+    return zeros;
+  });
 }
 
 SmallVector<Value> vashista::allocateResults(Operation *op,

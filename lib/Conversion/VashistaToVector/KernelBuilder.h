@@ -230,6 +230,10 @@ public:
   llvm::SmallVector<Value>
   ifThen(Value condition, ValueRange otherwise,
          llvm::function_ref<llvm::SmallVector<Value>()> body);
+  /// The same, with zeros otherwise.
+  llvm::SmallVector<Value>
+  ifThenOrZeros(Value condition,
+                llvm::function_ref<llvm::SmallVector<Value>()> body);
 };
 
 /// Buffers for results of an op on tensors, as many as are needed.

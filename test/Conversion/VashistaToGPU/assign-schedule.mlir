@@ -166,7 +166,7 @@ func.func @single(
 // SMALL-LABEL: func.func @certified(
 // LITTLE-LABEL: func.func @certified(
 // LITTLE-COUNT-2: vashista.attend {{.*}} stages = 1, {{.*}} blocks = 3,
-// CHECK: vashista.score {{.*}}#vashista.sketch{{.*}} schedule <warps = 4, vector = 8, stages = 4, split = 4096, blocks = 4, cluster = 1> :
+// CHECK: vashista.score {{.*}}#vashista.sketch{{.*}} schedule <warps = 4, vector = 8, stages = 4, split = 4096, blocks = 4, cluster = 1, fuse = true> :
 // WIDE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 2> :
 // ALONE: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 1, cluster = 1> :
 // SMALL: vashista.pick {{.*}} schedule <warps = 16, vector = 4, stages = 8, blocks = 2, cluster = 1> :
@@ -441,15 +441,23 @@ func.func @nobody(
 
 // -----
 
-// A scan of few groups: two blocks for each multiprocessor, as long as can be.
+// A scan of few groups: two blocks for each multiprocessor, as long as can be. Each
+// rounds its directions, where there are no more than 16 for each multiprocessor.
 // WIDE-LABEL: func.func @scans(
-// WIDE: vashista.score {{.*}} split = 1024, blocks
-// WIDE: vashista.score {{.*}} split = 4096, blocks
+// WIDE: vashista.score {{.*}} split = 1024, blocks = 4, cluster = 1, fuse = true>
+// WIDE: vashista.score {{.*}} split = 4096, blocks = 4, cluster = 1, fuse = true>
+// WIDE: vashista.score {{.*}} split = 4096, blocks = 4, cluster = 1> :
+// SMALL-LABEL: func.func @scans(
+// SMALL: vashista.score {{.*}} split = 4096, blocks = 4, cluster = 1, fuse = true>
+// SMALL: vashista.score {{.*}} split = 4096, blocks = 4, cluster = 1> :
 func.func @scans(
     %q: tensor<1x32x128xbf16>, %codes: tensor<?x8x16x64xi8>,
     %scales: tensor<?x8x16x4xf8E4M3FN>, %norms: tensor<?x8x16xi8>,
-    %short: tensor<1x2048xi32>, %long: tensor<1x12288xi32>, %lens: tensor<1xi32>)
-    -> (tensor<1x32x32768xf32>, tensor<1x32x196608xf32>) {
+    %short: tensor<1x2048xi32>, %long: tensor<1x12288xi32>, %lens: tensor<1xi32>,
+    %many: tensor<9x32x128xbf16>, %tables: tensor<9x8192xi32>,
+    %their: tensor<9xi32>)
+    -> (tensor<1x32x32768xf32>, tensor<1x32x196608xf32>,
+        tensor<9x32x131072xf32>) {
   %s, %u = vashista.score %q
       from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
       table(%short) lens(%lens) scale 0.125
@@ -462,5 +470,12 @@ func.func @scans(
       : (tensor<1x32x128xbf16>, tensor<?x8x16x64xi8>,
          tensor<?x8x16x4xf8E4M3FN>, tensor<?x8x16xi8>, tensor<1x12288xi32>,
          tensor<1xi32>) -> (tensor<1x32x196608xf32>, tensor<1x32x196608xf32>)
-  return %s, %t : tensor<1x32x32768xf32>, tensor<1x32x196608xf32>
+  %r, %w = vashista.score %many
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%tables) lens(%their) scale 0.125
+      : (tensor<9x32x128xbf16>, tensor<?x8x16x64xi8>,
+         tensor<?x8x16x4xf8E4M3FN>, tensor<?x8x16xi8>, tensor<9x8192xi32>,
+         tensor<9xi32>) -> (tensor<9x32x131072xf32>, tensor<9x32x131072xf32>)
+  return %s, %t, %r : tensor<1x32x32768xf32>, tensor<1x32x196608xf32>,
+                      tensor<9x32x131072xf32>
 }

@@ -181,6 +181,23 @@ func.func @sketch_stages(
 
 // -----
 
+// Directions that do not stay in registers are rounded first.
+func.func @sketch_fuse(
+    %q: tensor<3x4x2048xbf16>, %codes: tensor<?x2x16x1024xi8>,
+    %scales: tensor<?x2x16x64xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<3x?xi32>, %lens: tensor<3xi32>) -> tensor<3x4x?xf32> {
+  // expected-error @+1 {{expected a schedule with fuse = false, got true}}
+  %s, %b = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.125 schedule <fuse = true>
+      : (tensor<3x4x2048xbf16>, tensor<?x2x16x1024xi8>,
+         tensor<?x2x16x64xf8E4M3FN>, tensor<?x2x16xi8>, tensor<3x?xi32>,
+         tensor<3xi32>) -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>)
+  return %s : tensor<3x4x?xf32>
+}
+
+// -----
+
 func.func @pick_warps(%scores: tensor<2x8x512xf32>, %lens: tensor<2xi32>)
     -> tensor<2x2x64xi32> {
   // expected-error @+1 {{expected a schedule with warps at least 4, got 2}}

@@ -67,3 +67,97 @@ func.func @stays(%q: tensor<?x?x64xf32>, %moments: tensor<?x?x64x64xf32>,
       -> tensor<?x?xf32>
   return %moment : tensor<?x?xf32>
 }
+
+// -----
+
+// Of the direction that a scan scores, the first block of each row and KV head has
+// the moments, whose picks come later; all others have slots.
+// CHECK-LABEL: func.func @scanned(
+// CHECK: %[[BLOCKS:.*]] = arith.ceildivui %{{.*}}, %c1024
+// CHECK: %[[MORE:.*]] = arith.addi %[[BLOCKS]], %c1
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0 blocks in (%c2, %[[MORE]], %{{.*}}) threads in (%c128, %c1, %c1)
+// CHECK-NOT: @moment_0
+// CHECK: gpu.func @sketch_scan_0(
+// CHECK: %[[NUMBER:.*]] = gpu.block_id y
+// CHECK: %[[IS:.*]] = arith.cmpi eq, %[[NUMBER]], %c0
+// CHECK: scf.if %[[IS]] {
+// CHECK: scf.for
+// CHECK-COUNT-8: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x2x128x128xf32{{.*}}>, vector<4xf32>
+// CHECK: %[[OTHERS:.*]] = arith.cmpi ne, %[[NUMBER]], %c0
+// CHECK: scf.if %[[OTHERS]] {
+// CHECK: arith.subi %{{.*}}, %c1
+// CHECK: nvvm.mma.sync
+func.func @scanned(
+    %q: tensor<?x8x128xbf16>, %codes: tensor<?x2x16x64xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<?x?xi32>, %lens: tensor<?xi32>,
+    %moments: tensor<?x2x128x128xf32>) -> (tensor<?x2xi32>, tensor<?x8xf32>) {
+  %scores, %bounds = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.0883883461
+      : (tensor<?x8x128xbf16>, tensor<?x2x16x64xi8>,
+         tensor<?x2x16x4xf8E4M3FN>, tensor<?x2x16xi8>, tensor<?x?xi32>,
+         tensor<?xi32>) -> (tensor<?x8x?xf32>, tensor<?x8x?xf32>)
+  %moment = vashista.moment %q of(%moments)
+      sketch <bits = 4, group = 32, rotation = hadamard, norm = token>
+      lens(%lens) scale 0.0883883461
+      : (tensor<?x8x128xbf16>, tensor<?x2x128x128xf32>, tensor<?xi32>)
+      -> tensor<?x8xf32>
+  %ids, %count, %tail = vashista.pick proving 512 tokens of(%scores, %bounds)
+      lens(%lens) moment(%moment) kv_heads 2 page_size 16 tolerance 0.5
+      : (tensor<?x8x?xf32>, tensor<?x8x?xf32>, tensor<?xi32>,
+         tensor<?x8xf32>)
+      -> (tensor<?x2x512xi32>, tensor<?x2xi32>, tensor<?x8xf32>)
+  return %count, %tail : tensor<?x2xi32>, tensor<?x8xf32>
+}
+
+// -----
+
+// One that is used before the scan has a kernel of its own.
+// CHECK-LABEL: func.func @early(
+// CHECK: gpu.launch_func @kernels::@moment_0
+func.func @early(
+    %q: tensor<1x8x128xbf16>, %codes: tensor<?x2x16x64xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<1x8xi32>, %lens: tensor<1xi32>,
+    %moments: tensor<1x2x128x128xf32>) -> (tensor<1x8xf32>, tensor<1x8x128xf32>) {
+  %moment = vashista.moment %q of(%moments)
+      sketch <bits = 4, group = 32, rotation = hadamard, norm = token>
+      lens(%lens) scale 0.0883883461
+      : (tensor<1x8x128xbf16>, tensor<1x2x128x128xf32>, tensor<1xi32>)
+      -> tensor<1x8xf32>
+  %twice = arith.addf %moment, %moment : tensor<1x8xf32>
+  %scores, %bounds = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.0883883461
+      : (tensor<1x8x128xbf16>, tensor<?x2x16x64xi8>,
+         tensor<?x2x16x4xf8E4M3FN>, tensor<?x2x16xi8>, tensor<1x8xi32>,
+         tensor<1xi32>) -> (tensor<1x8x128xf32>, tensor<1x8x128xf32>)
+  return %twice, %scores : tensor<1x8xf32>, tensor<1x8x128xf32>
+}
+
+// -----
+
+// So has one whose matrix is made after it.
+// CHECK-LABEL: func.func @late(
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0
+// CHECK: gpu.launch_func @kernels::@moment_0
+func.func @late(
+    %q: tensor<1x8x128xbf16>, %codes: tensor<?x2x16x64xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<1x8xi32>, %lens: tensor<1xi32>,
+    %moments: tensor<1x2x128x128xf32>) -> (tensor<1x8xf32>, tensor<1x8x128xf32>) {
+  %scores, %bounds = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.0883883461
+      : (tensor<1x8x128xbf16>, tensor<?x2x16x64xi8>,
+         tensor<?x2x16x4xf8E4M3FN>, tensor<?x2x16xi8>, tensor<1x8xi32>,
+         tensor<1xi32>) -> (tensor<1x8x128xf32>, tensor<1x8x128xf32>)
+  %more = arith.addf %moments, %moments : tensor<1x2x128x128xf32>
+  %moment = vashista.moment %q of(%more)
+      sketch <bits = 4, group = 32, rotation = hadamard, norm = token>
+      lens(%lens) scale 0.0883883461
+      : (tensor<1x8x128xbf16>, tensor<1x2x128x128xf32>, tensor<1xi32>)
+      -> tensor<1x8xf32>
+  return %moment, %scores : tensor<1x8xf32>, tensor<1x8x128xf32>
+}

@@ -10,9 +10,9 @@
 // them: scores are bounds less what a norm and a spread are sure to add.
 // CHECK-LABEL: func.func @levels(
 // CHECK-SAME: %[[MOMENT:[a-z0-9]*]]: tensor<2x8xf32>, %{{.*}}: tensor<2x8xf32>)
-// CHECK: %[[NORMS:.*]] = memref.alloc() {{.*}} : memref<2x8x7xf32>
+// CHECK: %[[NORMS:.*]] = memref.alloc() {{.*}} : memref<2x8x1xf32>
 // CHECK: %[[NORMS_AT:[^ ,]*]], %{{.*}} = memref.extract_strided_metadata %[[NORMS]] :
-// CHECK: gpu.launch_func @kernels::@round_direction_0 {{.*}} %[[NORMS_AT]] : memref<f32>
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0 {{.*}} %[[NORMS_AT]] : memref<f32>
 // CHECK: %[[GIVEN:.*]] = bufferization.to_buffer %[[MOMENT]]
 // CHECK: %[[MOMENT_AT:[^ ,]*]], %{{.*}} = memref.extract_strided_metadata %[[GIVEN]] :
 // CHECK: gpu.launch_func @kernels::@pick_1 {{.*}} %[[MOMENT_AT]] : memref<f32>, %[[NORMS_AT]] : memref<f32>

@@ -13,22 +13,28 @@
 // THREE: error: expected clusters to be 1, 2, 4 or 8, got 3
 // LESS: error: expected shared-bytes to be at least 49152, got 49151
 
-// A direction is rounded first, to two bytes a channel, by the lanes of a warp.
-// A block has 1,024 slots of a KV head and sequence; sums are of bytes, and a
-// block leaves the highest of its bounds to whoever picks.
+// Each block rounds the directions of its heads, to two bytes a channel, by the
+// lanes of a warp. What it begins with is on the way before it knows how long the
+// row is: directions, and the pages of its first codes. A block has 1,024 slots of
+// a KV head and sequence; sums are of bytes, and a block leaves the highest of its
+// bounds to whoever picks.
 // CHECK-LABEL: func.func @score(
-// CHECK: %[[BYTES:.*]] = memref.alloc(%{{.*}}, %{{.*}}) {alignment = 64 : i64} : memref<?x?x2x128xi8>
-// CHECK-NOT: scf.forall
-// CHECK: gpu.launch_func @kernels::@round_direction_0 blocks in (%c3{{.*}}, %c1{{.*}}, %c1{{.*}}) threads in (%c128{{.*}}, %c1{{.*}}, %c1{{.*}})
+// CHECK-NOT: @round_direction
 // CHECK: %[[BLOCKS:.*]] = arith.ceildivui %{{.*}}, %c1024
 // CHECK: memref.alloc({{.*}}) {alignment = 64 : i64} : memref<3x4x?x1xf32>
 // CHECK: gpu.launch_func @kernels::@sketch_scan_0 blocks in (%c2{{.*}}, %[[BLOCKS]], %c3{{.*}}) threads in (%c128{{.*}}, %c1{{.*}}, %c1{{.*}})
 // CHECK-NOT: vashista.
+// CHECK: gpu.func @sketch_scan_0({{.*}}llvm.noalias, llvm.readonly
+// CHECK: %[[PAGE:.*]] = memref.load {{.*}} : memref<3x?xi32{{.*}}>
+// CHECK: vector.load {{.*}} {alignment = 8 : i64} : {{.*}}, vector<4xbf16>
+// CHECK: nvvm.bar.warp.sync
+// CHECK: scf.if
+// CHECK: gpu.shuffle idx %[[PAGE]],
+// CHECK: nvgpu.device_async_copy
 // Four channels of a lane: two levels within it, five between 32 lanes, each of
 // two halves. So are the largest channel and squares; sums of a group are those
 // of 8 lanes.
-// CHECK: gpu.func @round_direction_0({{.*}}llvm.noalias, llvm.readonly
-// CHECK: vector.load {{.*}} {alignment = 8 : i64} : {{.*}}, vector<4xbf16>
+// CHECK: arith.extf {{.*}} : f32 to f64
 // CHECK-COUNT-40: gpu.shuffle xor
 // CHECK: arith.maximumf
 // CHECK-COUNT-10: gpu.shuffle xor
@@ -36,11 +42,11 @@
 // CHECK-COUNT-10: gpu.shuffle xor
 // CHECK: arith.divf
 // CHECK: math.roundeven {{.*}} : f64
-// CHECK-COUNT-2: vector.store {{.*}} {alignment = 4 : i64} : memref<?x?x2x128xi8{{.*}}>, vector<4xi8>
+// CHECK-COUNT-2: vector.store {{.*}} {alignment = 4 : i64} : memref<2x2x128xi8, #gpu.address_space<workgroup>>, vector<4xi8>
 // CHECK-COUNT-13: gpu.shuffle xor
-// CHECK-NOT: gpu.shuffle
+// CHECK: memref.store {{.*}} : memref<2x7xf32, #gpu.address_space<workgroup>>
+// CHECK: gpu.barrier
 // A lane loads what goes with two tokens of a step; all lanes of a tile read it.
-// CHECK: gpu.func @sketch_scan_0({{.*}}llvm.noalias, llvm.readonly
 // CHECK: nvvm.bar.warp.sync
 // CHECK: vector.store {{.*}} {alignment = 16 : i64} : memref<16x18x4xf32, #gpu.address_space<workgroup>>, vector<4xf32>
 // CHECK: vector.store {{.*}} {alignment = 8 : i64} : memref<16x18x2xf32, #gpu.address_space<workgroup>>, vector<2xf32>
@@ -56,6 +62,41 @@ func.func @score(
       table(%table) lens(%lens) scale 0.0883883461
       : (tensor<3x4x128xbf16>, tensor<?x2x16x64xi8>, tensor<?x2x16x4xf8E4M3FN>,
          tensor<?x2x16xi8>, tensor<3x?xi32>, tensor<3xi32>)
+      -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>)
+  return %s, %b : tensor<3x4x?xf32>, tensor<3x4x?xf32>
+}
+
+// -----
+
+// Without `fuse`, as where there are many blocks, directions are rounded first, by a
+// kernel of their own. Which sequence a row is may be anything where it sees
+// nothing: then no page is looked up before it is known.
+// CHECK-LABEL: func.func @score_apart(
+// CHECK: memref.alloc(%{{.*}}, %{{.*}}) {alignment = 64 : i64} : memref<?x?x2x128xi8>
+// CHECK-NOT: scf.forall
+// CHECK: gpu.launch_func @kernels::@round_direction_0 blocks in (%c3{{.*}}, %c1{{.*}}, %c1{{.*}}) threads in (%c128{{.*}}, %c1{{.*}}, %c1{{.*}})
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0
+// CHECK: gpu.func @round_direction_0({{.*}}llvm.noalias, llvm.readonly
+// CHECK: vector.load {{.*}} {alignment = 8 : i64} : {{.*}}, vector<4xbf16>
+// CHECK-COUNT-73: gpu.shuffle xor
+// CHECK-NOT: gpu.shuffle
+// CHECK: gpu.func @sketch_scan_0({{.*}}llvm.noalias, llvm.readonly
+// CHECK: nvvm.bar.warp.sync
+// CHECK: scf.if
+// CHECK: memref.load {{.*}} : memref<?x?xi32{{.*}}>
+// CHECK: nvgpu.device_async_copy
+// CHECK: nvvm.mma.sync
+func.func @score_apart(
+    %q: tensor<3x4x128xbf16>, %codes: tensor<?x2x16x64xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<?x?xi32>, %lens: tensor<3xi32>, %rows: tensor<3xi32>)
+    -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>) {
+  %s, %b = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) rows(%rows) scale 0.0883883461
+      schedule <warps = 4>
+      : (tensor<3x4x128xbf16>, tensor<?x2x16x64xi8>, tensor<?x2x16x4xf8E4M3FN>,
+         tensor<?x2x16xi8>, tensor<?x?xi32>, tensor<3xi32>, tensor<3xi32>)
       -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>)
   return %s, %b : tensor<3x4x?xf32>, tensor<3x4x?xf32>
 }
@@ -135,7 +176,7 @@ func.func @score_alone(
     %table: tensor<3x8xi32>, %lens: tensor<3xi32>) -> tensor<3x4x128xf32> {
   %s, %b = vashista.score %q
       from #vashista.sketch<bits = 4, group = 128>(%codes, %scales, %norms)
-      table(%table) lens(%lens) scale 0.0883883461
+      table(%table) lens(%lens) scale 0.0883883461 schedule <warps = 4>
       : (tensor<3x4x128xbf16>, tensor<?x2x16x64xi8>, tensor<?x2x16x1xf16>,
          tensor<?x2x16x1xf16>, tensor<3x8xi32>, tensor<3xi32>)
       -> (tensor<3x4x128xf32>, tensor<3x4x128xf32>)

@@ -271,7 +271,7 @@ def Vashista_ScheduleAttr : Vashista_Attr<"Schedule", "schedule"> {
     DefaultValuedParameter<"int64_t", "0", "blocks that share the slots of a row, at most: of more slots than these hold, each takes more than `split`">:$splits,
     DefaultValuedParameter<"int64_t", "0", "blocks that share a multiprocessor, at least">:$blocks,
     DefaultValuedParameter<"int64_t", "0", "blocks of a cluster, which work on one list together">:$cluster,
-    DefaultValuedParameter<"bool", "false", "whether an attend is one kernel with the pick and score that its list is from">:$fuse);
+    DefaultValuedParameter<"bool", "false", "whether an attend is one kernel with the pick and score that its list is from, or the blocks of a score of a sketch round their directions themselves">:$fuse);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }
