@@ -16,7 +16,8 @@ source of the bounds and by regime. Exits with 1 after a false certificate, afte
 accepted row that misses its target, and where too few rows are certified to mean
 anything.
 
-Needs NumPy, and the build of the checkout (build/) or VASHISTA_BUILD.
+Needs NumPy, and the build of the checkout (build/) or VASHISTA_BUILD. Artefacts that
+were compiled elsewhere, by the same options and --compile-only, are found in --artefacts.
 """
 
 import argparse
@@ -37,6 +38,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "python"))
 
 import vashista  # noqa: E402
+from vashista.eval._artefacts import Artefacts  # noqa: E402
 
 LONGEST = 8192
 ROWS, SEQUENCES, KV_HEADS = 32, 4, 2
@@ -706,14 +708,39 @@ def new_findings():
     }
 
 
-def work(job):
-    seed, number, draws, target = job
+def draw_configuration(seed, number):
+    """What is compiled, and what draws its data."""
     rng = np.random.default_rng([seed, number])
-    spec = draw_spec(rng)
-    module = vashista.compile(text_of(spec), target)
+    return draw_spec(rng), rng
+
+
+def choose_configurations(args):
+    """The numbers of as many as have --rows rows together."""
+    numbers, rows = [], 0
+    while rows < args.rows:
+        spec, _ = draw_configuration(args.seed, len(numbers))
+        numbers.append(len(numbers))
+        rows += args.draws * ROWS * spec.heads
+    return numbers
+
+
+def compile_one(job):
+    number, args = job
+    spec, _ = draw_configuration(args.seed, number)
+    Artefacts(args.artefacts, args.target).make(text_of(spec))
+
+
+def work(job):
+    number, args = job
+    spec, rng = draw_configuration(args.seed, number)
+    if args.artefacts:
+        module = Artefacts(args.artefacts, args.target).get(text_of(spec))
+    else:
+        module = vashista.compile(text_of(spec), args.target)
     found = new_findings()
-    for _ in range(draws):
-        judge(Case(spec, rng), module, found, on_device=target.startswith("cuda"))
+    for _ in range(args.draws):
+        on_device = args.target.startswith("cuda")
+        judge(Case(spec, rng), module, found, on_device)
     found["slack"] = {
         key: np.array(values, np.float32) for key, values in found["slack"].items()
     }
@@ -731,13 +758,19 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--target", default="cpu", help="as of vashista-compile")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--artefacts", type=pathlib.Path, help="a folder to keep them in")
+    parser.add_argument("--compile-only", action="store_true", help="needs --artefacts")
     args = parser.parse_args()
+    if args.compile_only and not args.artefacts:
+        parser.error("--compile-only: expected --artefacts, got none")
     found, number = new_findings(), 0
     slack = collections.defaultdict(list)
     with multiprocessing.Pool(args.jobs) as pool:
-        jobs = (
-            (args.seed, i, args.draws, args.target) for i in range(10**9)
-        )
+        jobs = [(number, args) for number in choose_configurations(args)]
+        if args.compile_only:
+            pool.map(compile_one, jobs, chunksize=1)
+            print(f"{len(jobs)} configurations in {args.artefacts}")
+            return False
         for some in pool.imap_unordered(work, jobs):
             number += 1
             for key in ("rows", "policy rows", "fell back", "second rounds"):
@@ -750,7 +783,7 @@ def main():
                 slack[key].append(values)
             if sys.stderr.isatty():
                 print(f"\r{found['rows']} rows", end="", file=sys.stderr)
-            if found["rows"] >= args.rows or len(found["false"]) > 20:
+            if len(found["false"]) > 20:
                 pool.terminate()
                 break
 
