@@ -255,7 +255,7 @@ _KERNELS = {
     "sketch_scan": (("sketch", 1.0), ("scores", 0.5)),
     "vector_scan": (("summaries", 1.0), ("scores", 0.5)),
     "pick": (("scores", 0.5),),
-    "moment": (("moments", 1.0),),
+    "moment": (("moments", 1.0),),  # or by the scan
     "attend": (("keys and values", 1.0),),
     "attend_best": (("keys", 1.0), ("values", 1.0)),
     "route_attend_best": (("summaries", 1.0), ("keys", 1.0), ("values", 1.0)),
@@ -266,9 +266,11 @@ def kernel_bytes(names: list[str], parts: dict[str, int]) -> list[int]:
     """Of each kernel of a step, 0 where that does not follow from shapes."""
     seen: set[str] = set()
     out = []
-    for name in names:
-        base = re.sub(r"_\d+$", "", name)
+    bases = [re.sub(r"_\d+$", "", name) for name in names]
+    for base in bases:
         of = () if base in seen else _KERNELS.get(base, ())
+        if of and base == "sketch_scan" and "moment" not in bases:
+            of += _KERNELS["moment"]
         seen.add(base)
         out.append(int(sum(share * parts.get(part, 0) for part, share in of)))
     return out

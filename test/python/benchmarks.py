@@ -117,6 +117,13 @@ class ShapeTest(unittest.TestCase):
         self.assertEqual(
             sizes, [0, parts["sketch"] + half, half, parts["keys and values"], 0]
         )
+        # A scan has the moments, where they have no kernel.
+        parts = stages(LARGE, "moments", 512)
+        scanned = parts["sketch"] + parts["scores"] // 2
+        sizes = _shapes.kernel_bytes(["sketch_scan_0", "pick_0"], parts)
+        self.assertEqual(sizes[0], scanned + parts["moments"])
+        sizes = _shapes.kernel_bytes(["moment_0", "sketch_scan_0"], parts)
+        self.assertEqual(sizes, [parts["moments"], scanned])
 
     def test_copies(self):
         cache = 60 << 20
