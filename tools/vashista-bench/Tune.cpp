@@ -63,7 +63,8 @@ public:
 private:
   Error prepare(const Entry &entry);
   Error tuneStep(const Entry &entry);
-  /// Takes the ops apart that are one kernel, if that is faster.
+  /// Takes apart what is one kernel, if that is faster: ops, or a score and the
+  /// rounding of its directions.
   Error tryApart(size_t number);
   Error tuneParameter(size_t number, const Parameter &parameter);
   /// Of what is refused there is none.
@@ -169,7 +170,7 @@ Error Tuner::tryApart(size_t number) {
   OpSchedule &schedule = function->schedules[number];
   if (!schedule.find("fuse"))
     return Error::success();
-  // What is not written is chosen, of all three.
+  // What is not written is chosen, of all ops that were one.
   ScheduledFunction tried = *function;
   tried.schedules[number].parameters = {{"warps", "4"}};
   std::string text;

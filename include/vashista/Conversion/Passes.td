@@ -113,10 +113,10 @@ def VashistaAssignSchedulePass
     multiprocessors, about, or the `attend` has a written schedule.
 
     With `fuse` each block of a `score` of a sketch rounds the directions of its
-    heads, of up to 1,024 channels, which are rounded by a kernel of their own
-    without. It is chosen where no schedule is written and there are no more than 16
-    blocks for each multiprocessor; of slots that are not known, a row and KV head
-    count as one.
+    heads, of up to 1,024 channels and where there is room, which are rounded by a
+    kernel of their own without. It is chosen where no schedule is written and there
+    are no more than 16 blocks for each multiprocessor; rows that are not known count
+    as one, and so do slots.
 
     With `cpu` only attends to whole sequences have one, of a `split` of 4096: the
     parameter that kernels of a CPU honour, and what `vashista-split-tokens` does
@@ -144,6 +144,8 @@ def VashistaAssignSchedulePass
         schedule <warps = 8, vector = 8, stages = 1, split = 2048, blocks = 4, cluster = 1>
     ```
   }];
+  // What a block has of its memory is of its types.
+  let dependentDialects = ["::mlir::gpu::GPUDialect"];
   let options = [
     Option<"multiprocessors", "multiprocessors", "int64_t", "132",
            "Multiprocessors that blocks are to occupy (default: 132)">,
@@ -170,8 +172,8 @@ def ConvertVashistaToGPUPass
       128 channels, on tensor cores, whose blocks round their directions with `fuse`,
       or after a kernel in which lanes of a warp do (one thread, of more than 1,024
       channels); `moment`, by blocks of the `score` of the same direction, if its
-      matrix is there by then, or in a kernel of its own; `score` from summaries or
-      keys whose channels are a multiple of 8; `pick`; `certify`; a softmax
+      matrix is there by then, who uses it comes later and there is room, or in a
+      kernel of its own; `score` from summaries or keys whose channels are a multiple of 8; `pick`; `certify`; a softmax
       `fallback` as an `attend` below, of which only the groups that miss the limit
       read anything. Heads and head sizes are static.
     * On tensors, in a small kernel each: `check_table` and, of lists of a static

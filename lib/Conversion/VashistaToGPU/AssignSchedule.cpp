@@ -10,6 +10,8 @@
 #include "vashista/Conversion/Passes.h"
 #include "vashista/Dialect/Vashista/Transforms/SplitTokens.h"
 
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+
 namespace vashista {
 #define GEN_PASS_DEF_VASHISTAASSIGNSCHEDULEPASS
 #include "vashista/Conversion/Passes.h.inc"

@@ -116,7 +116,8 @@ struct Findings {
 
 /// With levels, the op is left as it is, for its picks. Directional moments of
 /// the same direction are done by some of its blocks.
-llvm::LogicalResult launchSketchScan(ScoreOp op, Findings &findings,
+llvm::LogicalResult launchSketchScan(ScoreOp op, const ScheduleTarget &target,
+                                     Findings &findings,
                                      mlir::PatternRewriter &rewriter);
 llvm::LogicalResult launchVectorScan(ScoreOp op, Findings &findings,
                                      mlir::PatternRewriter &rewriter);

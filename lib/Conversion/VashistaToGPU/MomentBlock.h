@@ -32,6 +32,10 @@ public:
   /// Blocks for each row and KV head.
   int64_t getNumBlocks() const { return llvm::divideCeil(group, heads); }
   llvm::SmallVector<mlir::MemRefType> getShared();
+  /// Times that warps load some rows of the matrix, and wait for them.
+  int64_t getPasses() const {
+    return llvm::divideCeil(dim, warps * getNumRows());
+  }
 
   /// Emits it, of what it reads and writes, buffers of the block, and the
   /// `number`th block of a row and KV head.
@@ -66,9 +70,6 @@ private:
   }
   /// Rows of a warp in a pass: they begin with a multiple of 4.
   int64_t getNumRows() const { return parts == 1 ? 8 : 4; }
-  int64_t getPasses() const {
-    return llvm::divideCeil(dim, warps * getNumRows());
-  }
   /// Roundings that a product of the sum goes through, and what a direction is
   /// off by, twice.
   double getRoundings() const {

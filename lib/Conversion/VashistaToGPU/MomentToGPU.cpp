@@ -19,7 +19,8 @@
 // at most norm(w)^2 trace(M), and so is what the direction lacks, twice: it is
 // added.
 //
-// Bytes: the matrix of each row and KV head, once for each 16 query heads.
+// Bytes: the matrix of each row and KV head, once for each 16 query heads,
+// or 8 of a scan.
 //
 //===----------------------------------------------------------------------===//
 

@@ -369,6 +369,17 @@ static int64_t chooseScanSplit(int64_t most, int64_t least, int64_t unknown,
   return split;
 }
 
+/// Whether a block of a scan can round its directions.
+static bool canRound(ScoreOp op, const SketchFormat &format,
+                     ScheduleDraft draft, const ScheduleTarget &target) {
+  draft.fuse = true;
+  OpBuilder builder(op);
+  WarpBuilder b(op.getLoc(), builder);
+  return DirectionWarp::hasRoom(format) &&
+         SketchScan(op, b, format, draft.get(op.getContext()), target)
+             .hasRoom(target);
+}
+
 static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
   ScheduleDraft draft(op.getScheduleAttr());
   draft.expectNoSplits();
@@ -401,10 +412,11 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
     int64_t blocks = groups * headBlocks;
     if (!ShapedType::isDynamic(slots))
       blocks *= llvm::divideCeil(slots, draft.split);
-    if (!DirectionWarp::hasRoom(format))
+    if (!op.getScheduleAttr())
+      draft.fuse = blocks <= kMostBlocks * getPower(target) &&
+                   canRound(op, format, draft, target);
+    else if (draft.fuse && !canRound(op, format, draft, target))
       draft.expectNoFuse();
-    else if (!op.getScheduleAttr())
-      draft.fuse = blocks <= kMostBlocks * getPower(target);
     return draft.assign(op);
   }
   draft.expectNoFuse();

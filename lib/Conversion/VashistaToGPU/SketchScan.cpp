@@ -93,6 +93,41 @@ int64_t SketchScan::chooseKvHeads() {
   return std::gcd(most, static_cast<int64_t>(schedule.getSplit()) / kStep);
 }
 
+SmallVector<MemRefType> SketchScan::getBuffers() {
+  SmallVector<MemRefType> buffers = {b.sharedType(
+      {numWarps, columns * kColumns, getNumFound()}, b.getF32Type())};
+  if (canScanAhead())
+    buffers.push_back(getAheadType());
+  if (sharesTokens())
+    buffers.push_back(getSharedType(format.numGroups));
+  if (sharesTokens() && hasBounds)
+    buffers.push_back(getSharedType(2 * getNumNorms()));
+  if (pageNorms)
+    buffers.push_back(getNormsType());
+  if (roundsDirections)
+    llvm::append_range(buffers, directions.getTypesOfBlock(kvHeadsOfBlock *
+                                                           getHeadsOfBlock()));
+  if (momentBlock)
+    llvm::append_range(buffers, momentBlock->getShared());
+  return buffers;
+}
+
+bool SketchScan::hasRoom(const ScheduleTarget &target) {
+  int64_t bytes = 0;
+  for (MemRefType type : getBuffers())
+    bytes += WarpBuilder::getBytes(type);
+  return bytes <= getSharedBytes(target, schedule.getBlocks());
+}
+
+void SketchScan::takeMoment(MomentOp moment, const ScheduleTarget &target) {
+  // Those of 128 channels by 4 warps; more would be what a scan waits for.
+  constexpr int64_t kMostPasses = 4;
+  this->moment = moment;
+  momentBlock.emplace(moment, b, numWarps, kMostHeads);
+  if (momentBlock->getPasses() > kMostPasses || !hasRoom(target))
+    momentBlock.reset();
+}
+
 SmallVector<Value> SketchScan::launch() {
   Value direction = b.readOnly(op.getDirection());
   if (!directions.hasRoom())
@@ -166,7 +201,7 @@ SmallVector<Value> SketchScan::launch() {
   llvm::append_range(read, Slots::getRead(op, b));
 
   if (momentBlock)
-    moments = allocate(b.getF32Type(), {sizes[0], sizes[1]});
+    written.push_back(moments = allocateResults(moment, b, 1)[0]);
 
   KernelShape shape;
   shape.name = "sketch_scan";
@@ -177,23 +212,8 @@ SmallVector<Value> SketchScan::launch() {
   shape.gridZ = b.dim(written[0], 0);
   shape.threads = numWarps * kWarp;
   shape.residentBlocks = schedule.getBlocks();
-  SmallVector<MemRefType> shared = {b.sharedType(
-      {numWarps, columns * kColumns, getNumFound()}, b.getF32Type())};
   const bool isAhead = canScanAhead(), areShared = sharesTokens();
-  if (isAhead)
-    shared.push_back(getAheadType());
-  if (areShared)
-    shared.push_back(getSharedType(format.numGroups));
-  if (areShared && hasBounds)
-    shared.push_back(getSharedType(2 * getNumNorms()));
-  if (pageNorms)
-    shared.push_back(getNormsType());
-  if (roundsDirections)
-    llvm::append_range(
-        shared, directions.getTypesOfBlock(kvHeadsOfBlock * getHeadsOfBlock()));
-  if (momentBlock)
-    llvm::append_range(shared, momentBlock->getShared());
-  b.launch(shape, read, written, shared,
+  b.launch(shape, read, written, getBuffers(),
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              Given given(shared.drop_front());
              ahead = given.take(isAhead);
@@ -299,21 +319,18 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
       found[found.size() - getNumFound() + 1] = b.negInf();
   }
   Value start = b.addI(first, b.mulI(turn, b.index(kStep)));
+  if (!ahead) {
+    loadDirections();
+    roundDirections();
+  }
   if (ahead || run == kTokens) {
     // As long as all of a step is visible, nothing is looked at.
     Value whole = b.maxI(b.subI(last, b.index(kStep - 1)), start);
-    if (!ahead) {
-      loadDirections();
-      roundDirections();
-    }
     found = ahead ? scanAhead(start, whole, found)
                   : scanTiles(start, whole, /*areWhole=*/true, found);
     Value times = b.createOrFold<arith::CeilDivUIOp>(b.subI(whole, start),
                                                      b.index(getApart()));
     start = b.addI(start, b.mulI(times, b.index(getApart())));
-  } else {
-    loadDirections();
-    roundDirections();
   }
   found = b.ifThen(b.compare(CmpIPredicate::slt, start, last), found, [&] {
     return scanTiles(start, last, /*areWhole=*/false, found);
@@ -577,7 +594,7 @@ static bool isBefore(Value value, Operation *op) {
          (maker->getBlock() == op->getBlock() && maker->isBeforeInBlock(op));
 }
 
-/// Moments of the direction, whose matrix is there, and that are needed later.
+/// Moments of the direction, whose matrix is there and which are needed later.
 static MomentOp findMoment(ScoreOp op) {
   int64_t kvHeads =
       cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1);
@@ -625,7 +642,9 @@ static SmallVector<CertifyOp> findCertifies(ScoreOp op,
   return found;
 }
 
-LogicalResult vashista::launchSketchScan(ScoreOp op, Findings &findings,
+LogicalResult vashista::launchSketchScan(ScoreOp op,
+                                         const ScheduleTarget &target,
+                                         Findings &findings,
                                          PatternRewriter &rewriter) {
   if (const char *obstacle = findObstacle(op))
     return rewriter.notifyMatchFailure(op, obstacle);
@@ -635,7 +654,7 @@ LogicalResult vashista::launchSketchScan(ScoreOp op, Findings &findings,
   WarpBuilder b(op.getLoc(), rewriter);
   SmallVector<CertifyOp> certifies = findCertifies(op, findings);
   MomentOp moment = findMoment(op);
-  SketchScan scan(op, b, format,
+  SketchScan scan(op, b, format, *op.getSchedule(), target,
                   certifies.empty() ? Value() : certifies[0].getNorms(),
                   moment);
   SmallVector<Value> tensors = scan.launch();

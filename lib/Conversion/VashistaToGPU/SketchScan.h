@@ -12,6 +12,7 @@
 #include "DirectionWarp.h"
 #include "Kernels.h"
 #include "MomentBlock.h"
+#include "Schedules.h"
 #include "Slots.h"
 #include "WarpBuilder.h"
 
@@ -31,9 +32,10 @@ public:
   static constexpr int64_t kColumns = 4, kMostHeads = 2 * kColumns;
 
   /// `pageNorms`: a tensor [N, Hkv, 2] f32, of which a certify wants the
-  /// largest, or null. `moment`: what some of the blocks do, or null.
+  /// largest, or null. `moment`: what some of the blocks are to do, or null.
   SketchScan(ScoreOp op, WarpBuilder &b, const SketchFormat &format,
-             Value pageNorms, MomentOp moment)
+             ScheduleAttr schedule, const ScheduleTarget &target,
+             Value pageNorms = nullptr, MomentOp moment = nullptr)
       : op(op), b(b), format(format),
         rounded(this->format, b, SketchDirection::Packing::bytes),
         directions(b, this->format, rounded),
@@ -44,18 +46,21 @@ public:
         headBlocks(llvm::divideCeil(group, kMostHeads)),
         columns(llvm::divideCeil(std::min(group, kMostHeads), kColumns)),
         heads(llvm::bit_ceil<uint64_t>(std::min(group, kColumns))),
-        schedule(*op.getSchedule()), numWarps(schedule.getWarps()),
+        schedule(schedule), numWarps(schedule.getWarps()),
         hasBounds(!op.getBounds().use_empty()), hasLevels(needsLevels(op)),
         roundsDirections(schedule.getFuse()), run(Slots::getRun(op, kTokens)),
         kvHeadsOfBlock(chooseKvHeads()),
         block(schedule.getSplit() / kvHeadsOfBlock), pageNorms(pageNorms) {
     if (moment && kvHeadsOfBlock == 1)
-      momentBlock.emplace(moment, b, numWarps, kMostHeads);
+      takeMoment(moment, target);
   }
 
   /// Blocks that share a multiprocessor, so that each has registers for what it
   /// has of its heads.
   static int64_t chooseBlocks(const SketchFormat &format, int64_t group);
+
+  /// Whether a block has room for what it has, of a target.
+  bool hasRoom(const ScheduleTarget &target);
 
   /// Launches the kernel; yields the tensors of scores and bounds, or none
   /// where levels stand for them.
@@ -95,6 +100,10 @@ private:
 
   /// Whether all that is read are levels, by picks.
   static bool needsLevels(ScoreOp op);
+  /// What a block has of its memory.
+  llvm::SmallVector<mlir::MemRefType> getBuffers();
+  /// Has some of the blocks do it, where there is room and it is not long.
+  void takeMoment(MomentOp moment, const ScheduleTarget &target);
   void emit(llvm::ArrayRef<Value> values, Value shared);
   /// The first block of each row and KV head has its moments, if they are done
   /// here; `others` is what all others do.
@@ -291,6 +300,7 @@ private:
 
   // Of the kernel.
   std::optional<Slots> slots;
+  MomentOp moment; // what some of the blocks do, and how; or null
   std::optional<MomentBlock> momentBlock;
   Value codes, scales, norms, multiples, factors, scores, bounds;
   // Of a block that rounds directions: what it reads, and their norms, which

@@ -79,7 +79,7 @@ struct ConvertPass
         continue;
       }
       Value bounds = op.getBounds();
-      (void)launchSketchScan(op, findings, rewriter);
+      (void)launchSketchScan(op, target, findings, rewriter);
       if (findings.scans.lookup(bounds).levels)
         picked.push_back(op);
     }

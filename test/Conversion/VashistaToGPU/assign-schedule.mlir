@@ -479,3 +479,24 @@ func.func @scans(
   return %s, %t, %r : tensor<1x32x32768xf32>, tensor<1x32x196608xf32>,
                       tensor<9x32x131072xf32>
 }
+
+// -----
+
+// Where codes take what a block has of its memory, directions are rounded first.
+// WIDE-LABEL: func.func @room(
+// WIDE: vashista.score {{.*}} cluster = 1, fuse = true>
+// LITTLE-LABEL: func.func @room(
+// LITTLE: vashista.score {{.*}} cluster = 1> :
+func.func @room(
+    %q: tensor<1x64x128xbf16>, %codes: tensor<?x8x16x80xi8>,
+    %scales: tensor<?x8x16x4xf8E4M3FN>, %norms: tensor<?x8x16xi8>,
+    %table: tensor<1x2048xi32>, %lens: tensor<1xi32>)
+    -> (tensor<1x64x32768xf32>, tensor<1x64x32768xf32>) {
+  %s, %u = vashista.score %q
+      from #vashista.sketch<bits = 5, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.125
+      : (tensor<1x64x128xbf16>, tensor<?x8x16x80xi8>,
+         tensor<?x8x16x4xf8E4M3FN>, tensor<?x8x16xi8>, tensor<1x2048xi32>,
+         tensor<1xi32>) -> (tensor<1x64x32768xf32>, tensor<1x64x32768xf32>)
+  return %s, %u : tensor<1x64x32768xf32>, tensor<1x64x32768xf32>
+}

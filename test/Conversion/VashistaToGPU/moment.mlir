@@ -161,3 +161,91 @@ func.func @late(
       -> tensor<1x8xf32>
   return %moment, %scores : tensor<1x8xf32>, tensor<1x8x128xf32>
 }
+
+// -----
+
+// Sizes that only one of both knows are no obstacle.
+// CHECK-LABEL: func.func @sizes(
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0
+// CHECK-NOT: @moment_0
+// CHECK: return %{{.*}} : tensor<?x8xf32>, tensor<3x8x128xf32>
+func.func @sizes(
+    %q: tensor<3x8x128xbf16>, %codes: tensor<?x2x16x64xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<3x8xi32>, %lens: tensor<?xi32>,
+    %moments: tensor<?x2x128x128xf32>) -> (tensor<?x8xf32>, tensor<3x8x128xf32>) {
+  %scores, %bounds = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.0883883461
+      : (tensor<3x8x128xbf16>, tensor<?x2x16x64xi8>,
+         tensor<?x2x16x4xf8E4M3FN>, tensor<?x2x16xi8>, tensor<3x8xi32>,
+         tensor<?xi32>) -> (tensor<3x8x128xf32>, tensor<3x8x128xf32>)
+  %moment = vashista.moment %q of(%moments)
+      sketch <bits = 4, group = 32, rotation = hadamard, norm = token>
+      lens(%lens) scale 0.0883883461
+      : (tensor<3x8x128xbf16>, tensor<?x2x128x128xf32>, tensor<?xi32>)
+      -> tensor<?x8xf32>
+  return %moment, %scores : tensor<?x8xf32>, tensor<3x8x128xf32>
+}
+
+// -----
+
+// More heads than a block of a scan has: each block of a KV head has moments of its
+// own, of which sequences are looked up.
+// CHECK-LABEL: func.func @many_heads(
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0 blocks in (%c4,
+// CHECK-NOT: @moment_0
+// CHECK: gpu.func @sketch_scan_0(
+// CHECK-SAME: memref<8x2x128xi8, #gpu.address_space<workgroup>>
+// CHECK-SAME: memref<8x128xf32, #gpu.address_space<workgroup>>
+// CHECK: arith.divui %{{.*}}, %c2
+// CHECK: arith.remui %{{.*}}, %c2
+func.func @many_heads(
+    %q: tensor<3x24x128xbf16>, %codes: tensor<?x2x16x64xi8>,
+    %scales: tensor<?x2x16x4xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
+    %table: tensor<?x8xi32>, %lens: tensor<3xi32>, %rows: tensor<3xi32>,
+    %moments: tensor<?x2x128x128xf32>)
+    -> (tensor<3x24xf32>, tensor<3x24x128xf32>) {
+  %scores, %bounds = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) rows(%rows) scale 0.0883883461
+      : (tensor<3x24x128xbf16>, tensor<?x2x16x64xi8>,
+         tensor<?x2x16x4xf8E4M3FN>, tensor<?x2x16xi8>, tensor<?x8xi32>,
+         tensor<3xi32>, tensor<3xi32>)
+      -> (tensor<3x24x128xf32>, tensor<3x24x128xf32>)
+  %moment = vashista.moment %q of(%moments)
+      sketch <bits = 4, group = 32, rotation = hadamard, norm = token>
+      lens(%lens) rows(%rows) scale 0.0883883461
+      : (tensor<3x24x128xbf16>, tensor<?x2x128x128xf32>, tensor<3xi32>,
+         tensor<3xi32>) -> tensor<3x24xf32>
+  return %moment, %scores : tensor<3x24xf32>, tensor<3x24x128xf32>
+}
+
+// -----
+
+// Of small pages a block has several KV heads, whose directions it rounds; moments
+// have a kernel of their own.
+// CHECK-LABEL: func.func @small_pages(
+// CHECK: gpu.launch_func @kernels::@sketch_scan_0
+// CHECK: gpu.launch_func @kernels::@moment_0
+// CHECK: gpu.func @sketch_scan_0(
+// CHECK-SAME: memref<4x2x128xi8, #gpu.address_space<workgroup>>
+func.func @small_pages(
+    %q: tensor<1x8x128xbf16>, %codes: tensor<?x4x2x64xi8>,
+    %scales: tensor<?x4x2x4xf8E4M3FN>, %norms: tensor<?x4x2xi8>,
+    %table: tensor<1x4096xi32>, %lens: tensor<1xi32>,
+    %moments: tensor<1x4x128x128xf32>)
+    -> (tensor<1x8xf32>, tensor<1x8x8192xf32>) {
+  %scores, %bounds = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, rotation = hadamard, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.0883883461
+      : (tensor<1x8x128xbf16>, tensor<?x4x2x64xi8>,
+         tensor<?x4x2x4xf8E4M3FN>, tensor<?x4x2xi8>, tensor<1x4096xi32>,
+         tensor<1xi32>) -> (tensor<1x8x8192xf32>, tensor<1x8x8192xf32>)
+  %moment = vashista.moment %q of(%moments)
+      sketch <bits = 4, group = 32, rotation = hadamard, norm = token>
+      lens(%lens) scale 0.0883883461
+      : (tensor<1x8x128xbf16>, tensor<1x4x128x128xf32>, tensor<1xi32>)
+      -> tensor<1x8xf32>
+  return %moment, %scores : tensor<1x8xf32>, tensor<1x8x8192xf32>
+}

@@ -241,10 +241,11 @@ def Vashista_ScheduleAttr : Vashista_Attr<"Schedule", "schedule"> {
   let description = [{
     A person writes it, or a tuner does (`vashista-bench --tune`), or
     `vashista-assign-schedule` chooses it from shapes and target. A parameter that
-    is 0 is left to whoever lowers the op. It never changes what is computed, but
-    for the order of sums: results are bit-equal for a fixed schedule. Certificates
-    allow for the rounding of splits of 64 tokens or more. The schedule of an op
-    that stands for several is that of their scores, attends and fallbacks.
+    is 0 is left to whoever lowers the op; `fuse` is false where it is not written.
+    It never changes what is computed, but for the order of sums: results are
+    bit-equal for a fixed schedule. Certificates allow for the rounding of splits of
+    64 tokens or more. The schedule of an op that stands for several is that of their
+    scores, attends and fallbacks.
 
     Kernels of a GPU honour all parameters, each within what it can be, which a
     table of `vashista-assign-schedule` says; what it cannot be is an error at the
