@@ -21,6 +21,10 @@ using namespace vashista;
 
 using arith::CmpIPredicate;
 
+bool PickLauncher::isDynamic() {
+  return cast<RankedTensorType>(op.getScores().getType()).isDynamicDim(2);
+}
+
 void PickLauncher::pickFew() {
   int64_t own = fewOwn;
   BestScores best(b, warps, own, counters, perWarp, bins);

@@ -20,13 +20,13 @@
 // these are pages of which a scan has left enough.
 //
 // PickToGPU.cpp has the order of things, PickLists.cpp writes what is picked;
-// PickProof.cpp finds what the proofs of a group need, from bounds and scores, PickLevels.cpp from
-// levels, which is all that some scans leave, as deep as PickDepths.cpp says;
-// PickRanks.cpp the best of more than there is room for, PickTails.cpp what is
-// left; PickPairs.cpp looks at two slots at a time, PickSlots.cpp walks slots,
-// PickBlocks.cpp joins what threads and blocks find; PickMoments.cpp bounds
-// what is left by a moment. What is picked and why: PickToLinalg.cpp and
-// ProvingPick.cpp.
+// PickProof.cpp finds what the proofs of a group need, from bounds and scores,
+// PickLevels.cpp from levels, which is all that some scans leave, as deep as
+// PickDepths.cpp says; PickRanks.cpp the best of more than there is room for,
+// PickTails.cpp what is left; PickPairs.cpp looks at two slots at a time,
+// PickSlots.cpp walks slots, PickBlocks.cpp joins what threads and blocks find;
+// PickMoments.cpp bounds what is left by a moment. What is picked and why:
+// PickToLinalg.cpp and ProvingPick.cpp.
 //
 // Bytes, for L slots and G heads: `proving` reads G L scores and (2 G + G (G -
 // 1) / 2) L bounds, and as much as `top` where that is more than the budget;
@@ -557,16 +557,10 @@ private:
     return slot.isAlways ? b.orI(slot.isAlways, bit) : bit;
   }
   /// +inf or NaN.
-  Value isUnknown(Value bound) {
-    return b.compare(mlir::arith::CmpFPredicate::UGE, bound,
-                     b.f32(std::numeric_limits<float>::infinity()));
-  }
+  Value isUnknown(Value bound);
   /// Whether the slots are known to be few.
   bool picksFew() { return fewOwn > 0 && !isDynamic(); }
-  bool isDynamic() {
-    return mlir::cast<mlir::RankedTensorType>(op.getScores().getType())
-        .isDynamicDim(2);
-  }
+  bool isDynamic();
   bool hasAlways() { return op.getSinks() > 0 || op.getWindow() > 0; }
   /// Whether words tell what is open, and not the length alone.
   bool hasWords() { return op.getTaken() || op.getPages(); }
@@ -627,18 +621,14 @@ private:
   }
   /// The mass that a log stands for, in units of exp(shift): finite.
   Value getMass(Value log, Value shift) {
-    Value x = b.subF(log, shift);
-    return b.exp(b.minF(x, b.f32(80.0f)));
+    return b.exp(b.minF(b.subF(log, shift), b.f32(80.0f)));
   }
   /// exp(x), within 2^-21 of it and as far as the exponent is rounded.
   Value estimate(Value x) { return b.exp2(b.mulF(x, b.f32(kLog2E))); }
   Value isNaN(Value x) {
     return b.compare(mlir::arith::CmpFPredicate::UNO, x, x);
   }
-  Value isInf(Value x) {
-    return b.compare(mlir::arith::CmpFPredicate::OEQ, x,
-                     b.f32(std::numeric_limits<float>::infinity()));
-  }
+  Value isInf(Value x);
   Value isFirstLane() {
     return b.compare(mlir::arith::CmpIPredicate::eq, lane, b.index(0));
   }
@@ -664,20 +654,9 @@ private:
   bool hasLevels() const { return findings.levels != nullptr; }
   Value hostBefore; // tails of the pick whose list is taken; or null
   /// What is left is summed up while needs are marked, but for many heads.
-  bool sumsWhileMarking() {
-    if (hasMoment() && !hasLevels())
-      return false;
-    bool areFew = group <= 4;
-    if (hasLevels())
-      areFew = hasFewHeads() || (!hasMoment() && group <= kMostInProducts);
-    return isProving && hasTail && areFew;
-  }
+  bool sumsWhileMarking();
   /// Of a head, what marking has found.
-  std::pair<ValueRange, Value> getLeft(const Marked &marked, int64_t head) {
-    ValueRange own = ValueRange(marked.left)
-                         .slice(head * (getNumSums() + 1), getNumSums() + 1);
-    return {own.drop_back(), own.back()};
-  }
+  std::pair<ValueRange, Value> getLeft(const Marked &marked, int64_t head);
 
   // Of the kernel. Buffers of operands, results, and between blocks.
   Value scores, bounds, lengths, pages, pageCount, taken, outside, attended;

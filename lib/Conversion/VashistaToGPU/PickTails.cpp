@@ -16,6 +16,14 @@ using arith::CmpIPredicate;
 
 static constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
+Value PickLauncher::isUnknown(Value bound) {
+  return b.compare(CmpFPredicate::UGE, bound, b.f32(kInfinity));
+}
+
+Value PickLauncher::isInf(Value x) {
+  return b.compare(CmpFPredicate::OEQ, x, b.f32(kInfinity));
+}
+
 // tails[h] = log( exp(outside) + sum of what is left ); +inf where a score or
 // bound is NaN.
 
@@ -48,6 +56,13 @@ void PickLauncher::addLeft(int64_t head, Value depth, Value spread,
         b.addF(own[0], b.select(counts, getMassOfDepth(depth), b.f32(0.0f)));
   Value bits = b.select(isKnown, b.i32(1), b.i32(1 + (int64_t(2) << head)));
   left.back() = b.orI(left.back(), b.select(isLeft, bits, b.i32(0)));
+}
+
+std::pair<ValueRange, Value> PickLauncher::getLeft(const Marked &marked,
+                                                   int64_t head) {
+  const int64_t size = getNumSums() + 1;
+  ValueRange own = ValueRange(marked.left).slice(head * size, size);
+  return {own.drop_back(), own.back()};
 }
 
 SmallVector<Value> PickLauncher::getNothingLeft() {

@@ -110,6 +110,15 @@ PickLauncher::PickLauncher(PickOp op, ScheduleAttr schedule,
     hostBefore = before.getTail();
 }
 
+bool PickLauncher::sumsWhileMarking() {
+  if (hasMoment() && !hasLevels())
+    return false;
+  bool areFew = group <= 4;
+  if (hasLevels())
+    areFew = hasFewHeads() || (!hasMoment() && group <= kMostInProducts);
+  return isProving && hasTail && areFew;
+}
+
 int64_t PickLauncher::getHeadsAtOnce(int64_t sharedBytes) const {
   // Of other buffers, and of bins of what is not counted, of masses and rests.
   constexpr int64_t kOthers = 24 * 1024, kOfHead = 2 * kBins * 4;
