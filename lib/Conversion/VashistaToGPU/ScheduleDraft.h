@@ -49,9 +49,10 @@ public:
           ("expected a schedule with " + expected + ", got " + llvm::Twine(got))
               .str();
   }
-  void expectNoFuse() {
+  void expectNoFuse(llvm::StringRef where = "") {
     if (fuse && mistake.empty())
-      mistake = "expected a schedule with fuse = false, got true";
+      mistake = ("expected a schedule with fuse = false" + where + ", got true")
+                    .str();
   }
   void expectNoSplits() { expectOnly("splits", splits, 0); }
   /// What no kernel of a family can be but this.

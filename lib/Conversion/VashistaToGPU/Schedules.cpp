@@ -416,7 +416,7 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
       draft.fuse = blocks <= kMostBlocks * getPower(target) &&
                    canRound(op, format, draft, target);
     else if (draft.fuse && !canRound(op, format, draft, target))
-      draft.expectNoFuse();
+      draft.expectNoFuse(" where directions have no room in a block");
     return draft.assign(op);
   }
   draft.expectNoFuse();

@@ -186,7 +186,7 @@ func.func @sketch_fuse(
     %q: tensor<3x4x2048xbf16>, %codes: tensor<?x2x16x1024xi8>,
     %scales: tensor<?x2x16x64xf8E4M3FN>, %norms: tensor<?x2x16xi8>,
     %table: tensor<3x?xi32>, %lens: tensor<3xi32>) -> tensor<3x4x?xf32> {
-  // expected-error @+1 {{expected a schedule with fuse = false, got true}}
+  // expected-error @+1 {{expected a schedule with fuse = false where directions have no room in a block, got true}}
   %s, %b = vashista.score %q
       from #vashista.sketch<bits = 4, group = 32, norm = token>(%codes, %scales, %norms)
       table(%table) lens(%lens) scale 0.125 schedule <fuse = true>
@@ -194,6 +194,24 @@ func.func @sketch_fuse(
          tensor<?x2x16x64xf8E4M3FN>, tensor<?x2x16xi8>, tensor<3x?xi32>,
          tensor<3xi32>) -> (tensor<3x4x?xf32>, tensor<3x4x?xf32>)
   return %s : tensor<3x4x?xf32>
+}
+
+// -----
+
+// Those of pages of 2 tokens have several KV heads in a block.
+func.func @sketch_room(
+    %q: tensor<3x128x1024xbf16>, %codes: tensor<?x16x2x512xi8>,
+    %scales: tensor<?x16x2x32xf8E4M3FN>, %norms: tensor<?x16x2xi8>,
+    %table: tensor<3x?xi32>, %lens: tensor<3xi32>) -> tensor<3x128x?xf32> {
+  // expected-error @+1 {{expected a schedule with fuse = false where directions have no room in a block, got true}}
+  %s, %b = vashista.score %q
+      from #vashista.sketch<bits = 4, group = 32, norm = token>(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.125
+      schedule <warps = 16, blocks = 1, fuse = true>
+      : (tensor<3x128x1024xbf16>, tensor<?x16x2x512xi8>,
+         tensor<?x16x2x32xf8E4M3FN>, tensor<?x16x2xi8>, tensor<3x?xi32>,
+         tensor<3xi32>) -> (tensor<3x128x?xf32>, tensor<3x128x?xf32>)
+  return %s : tensor<3x128x?xf32>
 }
 
 // -----
