@@ -84,15 +84,15 @@ def VashistaAssignSchedulePass
     (`vashista-bench --tune`) before `convert-vashista-to-gpu` makes kernels, which
     chooses the same where this pass did not run.
 
-    | | attend, fallback | score of a summary or keys | of a sketch | pick | attend with `fuse` |
-    |---|---|---|---|---|---|
-    | `warps` | that a block's memory has room for | any | any | from 4 on | a thread for each head and 32 slots, and room |
-    | `vector` | 8 | 8 | 8 | 4 | 8 |
-    | `stages` | tiles of 16 tokens | rows of a lane: 1, 2, 4 or 8 | 4 | 8 | values of a lane |
-    | `split` | a multiple of 16 | a multiple of 32 | a multiple of 64 | 0 | 0 |
-    | `splits` | any; 0: as many as there is room for | 0 | 0 | 0 | 0 |
-    | `blocks` | any | any | any | any | any |
-    | `cluster` | 1 | 1 | 1 | for tokens any | one that divides the slots; 1 with pages |
+    | | attend, fallback | score of a summary or keys | of a sketch | pick | attend with `fuse`, to the best | to what proves |
+    |---|---|---|---|---|---|---|
+    | `warps` | that a block's memory has room for | any | any | from 4 on | a thread for each head and 32 slots, and room | that there is room for |
+    | `vector` | 8 | 8 | 8 | 4 | 8 | 8 |
+    | `stages` | tiles of 16 tokens | rows of a lane: 1, 2, 4 or 8 | 4 | 8 | values of a lane | tiles of 16 tokens, from 2 on |
+    | `split` | a multiple of 16 | a multiple of 32 | a multiple of 64 | 0 | 0 | a multiple of 64, for each warp as many, of which there is room for what is found |
+    | `splits` | any; 0: as many as there is room for | 0 | 0 | 0 | 0 | 0 |
+    | `blocks` | any | any | any | any | any | any |
+    | `cluster` | 1 | 1 | 1 | for tokens any | one that divides the slots; 1 with pages | any |
 
     An attend or fallback of two or more `stages` has so many tiles of each warp in
     the block's memory, of which all but one are on the way while that is multiplied,
@@ -111,6 +111,15 @@ def VashistaAssignSchedulePass
     are the `pick` of the pages and the `score` of their summaries: of a known number
     of pages, in one block for each row and KV head, where these are as many as
     multiprocessors, about, or the `attend` has a written schedule.
+
+    With `fuse` an `attend` to the list of a first `proving` pick, by a sketch and
+    without a moment, is one kernel with that and its `score`, too, if nobody else
+    reads the list and a KV head has at most 8 query heads: each cluster has a chunk
+    of `cluster` times `split` slots, which it proves by itself (`pick` says what that
+    is). It is chosen where no schedule is written, there are clusters, sizes are known,
+    all clusters run at once, and a sequence is one chunk or the budget half of its
+    slots; and has two blocks for each multiprocessor then, of 256 to 4096 slots, and
+    as large clusters as there can be.
 
     With `fuse` each block of a `score` of a sketch rounds the directions of its
     heads, of up to 1,024 channels and where there is room, which are rounded by a

@@ -101,6 +101,32 @@ public:
 
   void launch();
 
+  // Of a kernel that picks tokens itself: each block some of its split, whose
+  // states a merge joins (AttendChunks.cpp).
+
+  /// What the merge adds up, of splits that pick tokens: the logs of what each
+  /// leaves, [R, H] f32, and how many tokens it picks, [R, Hkv] i32; or nulls.
+  struct Picked {
+    Value tail, count;
+  };
+  /// Buffers for states of so many splits, and for what they have picked.
+  void allocateStates(Value numSplits, const Picked &all);
+  llvm::SmallVector<Value> getRead();
+  llvm::SmallVector<Value> getWritten();
+  void launchMerge();
+  /// The block's memory: tiles, and exponents.
+  std::array<mlir::MemRefType, 2> getBuffers();
+  /// `values` are what getRead() and then getWritten() are in the kernel, and
+  /// `list` [slots] i16, `count` numbers of tokens from `first` on.
+  void emitListed(llvm::ArrayRef<Value> values, llvm::ArrayRef<Value> buffers,
+                  Value row, Value kvHead, Value split, Value list, Value first,
+                  Value count);
+  /// Where what a split has picked goes.
+  void storeCount(llvm::ArrayRef<Value> values, Value row, Value kvHead,
+                  Value split, Value count);
+  void storeTail(llvm::ArrayRef<Value> values, Value row, Value head,
+                 Value split, Value tail);
+
 private:
   /// What the kernels are given, in the kernel or on the host; null where
   /// absent.
@@ -110,7 +136,9 @@ private:
     Value partials,
         exponents; // of splits: [R, H, splits, Dv], [R, H, splits, 2]
     Value numSplits;
-    Value arrivals; // [R * blocks of heads]: how many splits are done
+    Value arrivals;      // [R * blocks of heads]: how many splits are done
+    Value tails, counts; // [R, H, splits], [R, Hkv, splits]: of Picked
+    Picked picked;
     std::optional<Condition> condition;
   };
 
@@ -136,7 +164,6 @@ private:
   States unpack(ValueRange all);
 
   void launchSplits(bool isWhole, Value blocksOfHeads);
-  void launchMerge();
   /// Of some splits of a head, what a warp knows: the largest exponent, and
   /// against that the sum of weights and of outputs, a pair of a lane's
   /// channels for each 64.
@@ -170,12 +197,14 @@ private:
   /// So many splits of a head, by the warps of a block or by one of them.
   void mergeSplits(Value head, Value count);
   void mergeByWarp(Value head, Value count);
+  void mergeTails(Value head, Value count);
+  void addUpCounts(Value head, Value count);
   /// Those of consecutive heads, if no other block of theirs is still at work.
   void mergeIfLast(Value heads);
-  llvm::SmallVector<Value> getRead();
   Operands bind(llvm::ArrayRef<Value> values, bool hasPartials);
 
   // Within a kernel.
+  void bindThread();
   void findSlots();
   /// Slots of a block of the row: `split`, or more where there are too many.
   Value getSlotsOfSplit();
@@ -192,6 +221,8 @@ private:
   Value getRowsOfBlock(Value numRows, Value numSplits);
   void emitSplit();
   void emitTiles(Value heads);
+  /// The state of a split that attends to nothing.
+  void storeNothing(Value heads);
   /// Heads of this block: the last one of a KV head may have fewer.
   Value countHeads();
   /// Channels of a row that lanes load together, from one on: each has so many,
@@ -337,7 +368,8 @@ private:
   const bool startsEmpty;
   const int64_t group, keyDim, valueDim, pageSize;
   const mlir::Type element;
-  const bool inTokens, inPages;
+  bool inTokens;
+  const bool inPages;
   const ScheduleAttr schedule;
   const int64_t numHeads, headBlocks; // of a block, and blocks of a KV head
   const int64_t products;
@@ -357,6 +389,7 @@ private:
   Value warp, lane, quad, within;       // quad = g, within = t
   Value sharedOutputs, sharedExponents; // [warps, heads, Dv], [warps, heads, 2]
   Value tiles;                          // of all warps and stages, elements
+  Value ownList, firstListed; // what the block has picked, from a token on
 };
 
 } // namespace vashista

@@ -32,13 +32,10 @@ void AttendLauncher::launchMerge() {
   warps = kMergeWarps;
   shape.threads = warps * kWarp;
   shape.isShort = true;
-  SmallVector<Value> written(op.getOuts());
-  llvm::append_range(written,
-                     ValueRange{host.partials, host.exponents, host.numSplits});
   auto shared = [&](int64_t size) {
     return b.sharedType({warps, 1, size}, b.getF32Type());
   };
-  b.launch(shape, getRead(), written, {shared(valueDim), shared(2)},
+  b.launch(shape, getRead(), getWritten(), {shared(valueDim), shared(2)},
            [&](ArrayRef<Value> values, ArrayRef<Value> buffers) {
              its = bind(values, true);
              sharedOutputs = buffers[0];
@@ -57,6 +54,10 @@ void AttendLauncher::launchMerge() {
              if (startsEmpty)
                b.ifThen(b.compare(CmpIPredicate::sle, count, zero),
                         [&] { storeEmpty(head, b.index(1)); });
+             if (its.tails) {
+               mergeTails(head, count);
+               addUpCounts(head, count);
+             }
            });
 }
 
@@ -140,6 +141,59 @@ void AttendLauncher::mergeSplits(Value head, Value count) {
   Value isFirst = b.compare(CmpIPredicate::eq, thread, zero);
   b.ifThen(isFirst, [&] {
     b.store(joinLse(merged, before), its.lse, {row, head});
+  });
+}
+
+/// By the first warp, in a fixed order; of none, nothing is left.
+void AttendLauncher::mergeTails(Value head, Value count) {
+  Value zero = b.f32(0.0f);
+  b.ifThen(b.compare(CmpIPredicate::eq, warp, b.index(0)), [&] {
+    auto load = [&](Value split) {
+      return b.load(its.tails, {row, head, split});
+    };
+    Value top =
+        b.forLoop(lane, count, kWarp, ValueRange{b.negInf()},
+                  [&](Value split, ValueRange now) {
+                    return SmallVector<Value>{b.maxF(now[0], load(split))};
+                  })[0];
+    top = b.combine(top, [&](Value x, Value y) { return b.maxF(x, y); });
+    Value shift = getShift(top);
+    Value sum = b.forLoop(lane, count, kWarp, ValueRange{zero},
+                          [&](Value split, ValueRange now) {
+                            Value mass = b.exp(b.subF(load(split), shift));
+                            return SmallVector<Value>{b.addF(now[0], mass)};
+                          })[0];
+    sum = b.combine(sum, [&](Value x, Value y) { return b.addF(x, y); });
+    // More than what exponentials, sums and the logarithm are rounded by.
+    Value tail = b.addF(shift, b.log(b.mulF(sum, b.f32(1 + 0x1p-12f))));
+    tail = math::FmaOp::create(b, b.absF(shift), b.f32(0x1p-20f), tail);
+    Value isNone = isEqual(top, -INFINITY);
+    // NaN, and what is not bounded, stay so: no difference of infinities.
+    Value isSum = b.compare(arith::CmpFPredicate::OLT, top, b.f32(INFINITY));
+    tail = b.select(isSum, tail, b.f32(INFINITY));
+    tail = b.select(isNone, b.negInf(), tail);
+    b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)), [&] {
+      b.store(tail, its.picked.tail, {row, head});
+    });
+  });
+}
+
+/// By the last warp of those that have the first head of a KV head.
+void AttendLauncher::addUpCounts(Value head, Value count) {
+  Value isFirst =
+      b.compare(CmpIPredicate::eq, b.remU(head, b.index(group)), b.index(0));
+  Value isLast = b.compare(CmpIPredicate::eq, warp, b.index(warps - 1));
+  b.ifThen(b.andI(isFirst, isLast), [&] {
+    Value sum =
+        b.forLoop(lane, count, kWarp, ValueRange{b.i32(0)},
+                  [&](Value split, ValueRange now) {
+                    Value its = b.load(this->its.counts, {row, kvHead, split});
+                    return SmallVector<Value>{b.addI(now[0], its)};
+                  })[0];
+    sum = b.addUpWarp(sum);
+    b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)), [&] {
+      b.store(sum, its.picked.count, {row, kvHead});
+    });
   });
 }
 

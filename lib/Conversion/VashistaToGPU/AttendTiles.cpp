@@ -46,6 +46,12 @@ Value AttendLauncher::getSlotsOfSplit() {
 }
 
 Value AttendLauncher::loadEntry(Value slot) {
+  if (ownList) {
+    slot = b.minI(slot, b.subI(last, b.index(1)));
+    Value entry = b.load(ownList, slot);
+    entry = arith::ExtUIOp::create(b, b.getI32Type(), entry);
+    return b.addI(entry, b.toI32(firstListed));
+  }
   if (!its.list)
     return nullptr;
   // What lies behind a list's end is not read.
@@ -487,12 +493,16 @@ Value AttendLauncher::countHeads() {
   return b.minI(b.subI(end, firstHead), b.index(numHeads));
 }
 
-void AttendLauncher::emitSplit() {
+void AttendLauncher::bindThread() {
   Value thread = b.threadId();
   warp = b.divU(thread, b.index(kWarp));
   lane = b.remU(thread, b.index(kWarp));
   quad = b.divU(lane, b.index(4));
   within = b.remU(lane, b.index(4));
+}
+
+void AttendLauncher::emitSplit() {
+  bindThread();
   findSlots();
   ofSplit = getSlotsOfSplit();
   first = b.mulI(splitNumber, ofSplit);
@@ -501,6 +511,20 @@ void AttendLauncher::emitSplit() {
   if (takesTurns)
     return emitTiles(heads);
   attendIf(firstHead, heads, [&] { emitTiles(heads); });
+}
+
+void AttendLauncher::storeNothing(Value heads) {
+  Value dim = b.index(valueDim), thread = b.threadId();
+  b.forLoop(thread, b.mulI(heads, dim), warps * kWarp, [&](Value number) {
+    Value head = b.addI(firstHead, b.divU(number, dim));
+    b.store(b.f32(0.0f), its.partials,
+            {row, head, splitNumber, b.remU(number, dim)});
+  });
+  b.ifThen(b.compare(CmpIPredicate::ult, thread, heads), [&] {
+    Value head = b.addI(firstHead, thread);
+    b.store(b.negInf(), its.exponents, {row, head, splitNumber, b.index(0)});
+    b.store(b.f32(0.0f), its.exponents, {row, head, splitNumber, b.index(1)});
+  });
 }
 
 void AttendLauncher::emitTiles(Value heads) {
@@ -516,12 +540,15 @@ void AttendLauncher::emitTiles(Value heads) {
       storeFlag(b.boolean(true), firstHead);
     });
   }
+  // Of a cluster, others may have picked all there is.
+  if (ownList)
+    b.ifThen(none, [&] { storeNothing(heads); });
   Value some = b.compare(CmpIPredicate::slt, first, last);
   b.ifThen(some, [&] {
     Query query = loadQuery();
     States found = isAhead ? attendAhead(query) : attendLoaded(query);
     // The merge of a list is launched while this one ends.
-    if (its.list && its.partials && startsEmpty)
+    if ((its.list || ownList) && its.partials && startsEmpty)
       b.letNextStart();
     storeShared(found);
     b.barrier();

@@ -85,7 +85,41 @@ AttendLauncher::Operands AttendLauncher::bind(ArrayRef<Value> values,
   in.exponents = given.take(hasPartials);
   in.numSplits = given.take(hasPartials);
   in.arrivals = given.take(hasPartials && host.arrivals);
+  const bool arePicked = hasPartials && host.tails;
+  for (Value *place :
+       {&in.tails, &in.counts, &in.picked.tail, &in.picked.count})
+    *place = given.take(arePicked);
   return in;
+}
+
+void AttendLauncher::allocateStates(Value numSplits, const Picked &all) {
+  host.numSplits = numSplits;
+  Value rows = b.dim(op.getQuery(), 0), heads = b.dim(op.getQuery(), 1);
+  auto allocate = [&](Value heads, ArrayRef<int64_t> last,
+                      Type element) -> Value {
+    SmallVector<int64_t> shape(3, ShapedType::kDynamic);
+    llvm::append_range(shape, last);
+    return memref::AllocOp::create(b, MemRefType::get(shape, element),
+                                   ValueRange{rows, heads, numSplits},
+                                   b.getI64IntegerAttr(64));
+  };
+  host.partials = allocate(heads, valueDim, b.getF32Type());
+  host.exponents = allocate(heads, 2, b.getF32Type());
+  if (!all.tail)
+    return;
+  host.tails = allocate(heads, {}, b.getF32Type());
+  host.counts = allocate(b.divU(heads, b.index(group)), {}, b.getI32Type());
+  host.picked = all;
+}
+
+SmallVector<Value> AttendLauncher::getWritten() {
+  SmallVector<Value> written(op.getOuts());
+  for (Value value :
+       {host.partials, host.exponents, host.numSplits, host.arrivals,
+        host.tails, host.counts, host.picked.tail, host.picked.count})
+    if (value)
+      written.push_back(value);
+  return written;
 }
 
 void AttendLauncher::launch() {
@@ -99,20 +133,8 @@ void AttendLauncher::launch() {
     host.numSplits =
         b.createOrFold<arith::MinUIOp>(host.numSplits, b.index(mostSplits));
   bool isWhole = getConstantIntValue(host.numSplits) == 1;
-  if (!isWhole) {
-    auto allocate = [&](int64_t size) -> Value {
-      constexpr int64_t dynamic = ShapedType::kDynamic;
-      auto type =
-          MemRefType::get({dynamic, dynamic, dynamic, size}, b.getF32Type());
-      return memref::AllocOp::create(b, type,
-                                     ValueRange{b.dim(op.getQuery(), 0),
-                                                b.dim(op.getQuery(), 1),
-                                                host.numSplits},
-                                     b.getI64IntegerAttr(64));
-    };
-    host.partials = allocate(valueDim);
-    host.exponents = allocate(2);
-  }
+  if (!isWhole)
+    allocateStates(host.numSplits, /*all=*/{});
   // Of a later round, or of what was not certified, most rows have nothing.
   isShort = condition || (!startsEmpty && list);
   takesTurns = isShort && !isWhole;

@@ -16,8 +16,7 @@
 using namespace mlir;
 using namespace vashista;
 
-/// Whether destinations are an empty state.
-static bool isEmptyState(ValueRange outs) {
+bool vashista::isEmptyState(ValueRange outs) {
   constexpr float values[] = {0.0f, -INFINITY};
   for (auto [out, expected] : llvm::zip_equal(outs, values)) {
     auto fill = out.getDefiningOp<linalg::FillOp>();

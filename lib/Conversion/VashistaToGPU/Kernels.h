@@ -119,10 +119,23 @@ struct Findings {
 llvm::LogicalResult launchSketchScan(ScoreOp op, const ScheduleTarget &target,
                                      Findings &findings,
                                      mlir::PatternRewriter &rewriter);
+/// Those who want the largest norms of all visible pages, which a scan looks up
+/// anyway: of the same pages and KV heads, and behind the op that it is a part
+/// of.
+llvm::SmallVector<CertifyOp> findCertifies(ScoreOp score, mlir::Operation *op,
+                                           const Findings &findings);
 llvm::LogicalResult launchVectorScan(ScoreOp op, Findings &findings,
                                      mlir::PatternRewriter &rewriter);
 /// Whether a pick of the best pages has use for PageFindings.
 bool picksByBlocks(PickOp op);
+/// Whether tensors are filled with the empty state, o and lse.
+bool isEmptyState(mlir::ValueRange outs);
+/// An `attend` to what chunks of a sequence prove, which scans and picks, too:
+/// where its schedule says so.
+llvm::LogicalResult launchAttendChunks(AttendOp op,
+                                       const ScheduleTarget &target,
+                                       Findings &findings,
+                                       mlir::PatternRewriter &rewriter);
 /// An `attend` to the best tokens of few, which scores and picks them, too:
 /// where its schedule says so.
 llvm::LogicalResult launchAttendBest(AttendOp op, const ScheduleTarget &target,

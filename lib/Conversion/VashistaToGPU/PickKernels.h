@@ -232,8 +232,6 @@ private:
   Value isLevel(const Levels &levels, int64_t slot, int64_t level);
   /// Depths of a head's slots: `below` of their tile, and a level.
   Value getBelow(Value top, Value topOfTile);
-  /// What that is before it is an integer, so much less.
-  Value getSteps(Value top, Value topOfTile, float less = 0);
   Value getDepth(const Levels &levels, Value below, int64_t slot);
   /// The same, with what is below as f32 for `getFloatDepth`: no conversions,
   /// which are slow.

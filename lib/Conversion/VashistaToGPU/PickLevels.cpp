@@ -117,7 +117,8 @@ SmallVector<Value> PickLauncher::getBoundsOfLevels(Value head,
   return result;
 }
 
-Value PickLauncher::getSteps(Value top, Value topOfTile, float less) {
+Value vashista::getStepsBelow(WarpBuilder &b, Value top, Value topOfTile,
+                              float less) {
   // Not known: far above. NaN, of nothing and nothing: the same.
   Value steps =
       math::FmaOp::create(b, b.subF(top, topOfTile),
@@ -128,7 +129,8 @@ Value PickLauncher::getSteps(Value top, Value topOfTile, float less) {
 
 Value PickLauncher::getBelow(Value top, Value topOfTile) {
   // Towards zero: the highest lies not above itself.
-  return arith::FPToSIOp::create(b, b.getI32Type(), getSteps(top, topOfTile));
+  return arith::FPToSIOp::create(b, b.getI32Type(),
+                                 getStepsBelow(b, top, topOfTile));
 }
 
 SmallVector<Value> PickLauncher::loadAllLevels(ArrayRef<Slot> slots) {
@@ -155,7 +157,7 @@ PickLauncher::AllLevels PickLauncher::takeAllLevels(ValueRange loaded,
 Value PickLauncher::getFloatBelow(Value top, Value topOfTile) {
   // Rounded down by a half less, and to an integer by a sum.
   constexpr float large = 0x1.8p23f;
-  Value steps = getSteps(top, topOfTile, 0.5f);
+  Value steps = getStepsBelow(b, top, topOfTile, 0.5f);
   return b.subF(b.addF(steps, b.f32(large)), b.f32(large));
 }
 

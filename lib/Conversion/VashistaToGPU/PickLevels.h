@@ -45,6 +45,11 @@ struct Levels {
   static Levels unpack(mlir::ValueRange &all, size_t slots);
 };
 
+/// How far a tile's top lies below another one, in steps, rounded down, and by
+/// `less`: f32. Where the tile's is not known, far above.
+mlir::Value getStepsBelow(WarpBuilder &b, mlir::Value top,
+                          mlir::Value topOfTile, float less = 0);
+
 } // namespace vashista
 
 #endif // VASHISTA_LIB_CONVERSION_VASHISTATOGPU_PICKLEVELS_H

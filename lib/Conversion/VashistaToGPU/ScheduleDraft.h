@@ -96,6 +96,18 @@ private:
   std::string mistake;
 };
 
+struct ScheduleTarget;
+
+/// Of one row, where rows are not known.
+int64_t countGroups(int64_t rows, int64_t kvHeads);
+/// Multiprocessors, as a power of two, which blocks and groups mostly are.
+int64_t getPower(const ScheduleTarget &target);
+/// How many clusters run at once, each block of which has a multiprocessor.
+/// Those of a cluster are neighbours, of whom there are not multiples of four
+/// and eight everywhere: of an H200's 132 there is room for 31 clusters of 4,
+/// or 15 of 8. One that has to wait takes as long as all others.
+int64_t getMostClusters(const ScheduleTarget &target, int64_t blocks);
+
 } // namespace vashista
 
 #endif // VASHISTA_LIB_CONVERSION_VASHISTATOGPU_SCHEDULEDRAFT_H

@@ -14,6 +14,7 @@
 
 #include "Schedules.h"
 
+#include "AttendChunks.h"
 #include "AttendKernels.h"
 #include "BestTokens.h"
 #include "Kernels.h"
@@ -44,21 +45,16 @@ static ShapedType getShape(Value value) {
   return cast<ShapedType>(value.getType());
 }
 
-/// Of one row, where rows are not known.
-static int64_t getGroups(int64_t rows, int64_t kvHeads) {
+int64_t vashista::countGroups(int64_t rows, int64_t kvHeads) {
   return ShapedType::isDynamic(rows) ? kvHeads : rows * kvHeads;
 }
 
-/// As a power of two, which blocks and groups mostly are.
-static int64_t getPower(const ScheduleTarget &target) {
+int64_t vashista::getPower(const ScheduleTarget &target) {
   return llvm::bit_floor<uint64_t>(target.multiprocessors);
 }
 
-/// How many clusters run at once, each block of which has a multiprocessor.
-/// Those of a cluster are neighbours, of whom there are not multiples of four
-/// and eight everywhere: of an H200's 132 there is room for 31 clusters of 4,
-/// or 15 of 8. One that has to wait takes as long as all others.
-static int64_t getMostClusters(const ScheduleTarget &target, int64_t blocks) {
+int64_t vashista::getMostClusters(const ScheduleTarget &target,
+                                  int64_t blocks) {
   return blocks > 2 ? (getPower(target) - 1) / blocks
                     : target.multiprocessors / blocks;
 }
@@ -255,8 +251,8 @@ static LogicalResult assign(FallbackOp op, const ScheduleTarget &target) {
 }
 
 static int64_t getGroups(BestTokens best) {
-  return getGroups(getShape(best.attend.getQuery()).getDimSize(0),
-                   best.kvHeads);
+  return countGroups(getShape(best.attend.getQuery()).getDimSize(0),
+                     best.kvHeads);
 }
 
 /// Groups of which each has a block of many warps: of more there are several
@@ -388,7 +384,7 @@ static LogicalResult assign(ScoreOp op, const ScheduleTarget &target) {
   ShapedType direction = getShape(op.getDirection());
   int64_t kvHeads = getShape(op.getParts().front()).getDimSize(at),
           group = direction.getDimSize(1) / kvHeads,
-          groups = getGroups(direction.getDimSize(0), kvHeads),
+          groups = countGroups(direction.getDimSize(0), kvHeads),
           slots = getShape(op.getScores()).getDimSize(2);
   draft.choose(draft.warps, 4);
   draft.expectOnly("vector", draft.vector, 8);
@@ -448,7 +444,7 @@ static int64_t chooseWarpsOfFew(PickOp op, bool areMany) {
 }
 
 static int64_t getGroups(PickOp op) {
-  return getGroups(getShape(op.getScores()).getDimSize(0), op.getKvHeads());
+  return countGroups(getShape(op.getScores()).getDimSize(0), op.getKvHeads());
 }
 
 static ScheduleDraft makeDraft(PickOp op, ScheduleAttr written, int64_t groups,
@@ -643,6 +639,17 @@ LogicalResult vashista::assignSchedules(ModuleOp module,
     auto attend = dyn_cast<AttendOp>(op);
     if (!attend)
       return WalkResult::advance();
+    auto pick = attend.getTokens() ? attend.getTokens().getDefiningOp<PickOp>()
+                                   : PickOp();
+    if (pick && pick.getMode() == PickMode::proving) {
+      FailureOr<std::optional<ProvenChunks>> chunks =
+          assignChunks(attend, target);
+      if (failed(chunks))
+        return WalkResult::interrupt();
+      if (*chunks)
+        fused.insert({op, (*chunks)->pick, (*chunks)->score});
+      return WalkResult::advance();
+    }
     FailureOr<std::optional<BestTokens>> best = assignFused(attend, target);
     if (failed(best))
       return WalkResult::interrupt();

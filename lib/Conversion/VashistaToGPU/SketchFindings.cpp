@@ -56,27 +56,28 @@ void SketchScan::Best::joinLanes(WarpBuilder &b, const Best &other) {
   score = best;
 }
 
-void SketchScan::storeOfTile(Value value, Value to, Value head, Value start,
-                             Value isWanted) {
+void SketchScan::storeOfTile(Value value, Value to, const Column &column,
+                             Value start, Value isWanted) {
   b.ifThen(isWanted, [&] {
-    Value tile = b.divU(start, b.index(ScanFindings::kTile));
-    b.store(value, to, {slots->row, head, tile});
+    b.store(value, to, getPlace(column.head, start, ScanFindings::kTile));
   });
 }
 
 Value SketchScan::findTop(Value own, Value lack, Value start,
                           const Column &column) {
   Value isHead = b.compare(CmpIPredicate::ult, column.head, numHeads);
-  Value head = b.addI(firstHead, column.head), top = own;
-  if (areOfOneHead()) {
+  Value top = own;
+  if (areOfOneHead() || isKept) {
     for (int64_t mask : getHeadMasks())
       top = b.maxNumber(top, b.shuffleXor(top, mask));
+    if (isKept)
+      return top;
     // The first lane of those that have it.
     Value all = b.ballot(b.compare(CmpFPredicate::OEQ, own, top));
     Value lowest = b.andI(all, b.subI(b.i32(0), all));
     Value bit = arith::ShLIOp::create(b, b.i32(1), b.toI32(lane));
     Value isFirst = b.compare(CmpIPredicate::eq, lowest, bit);
-    storeOfTile(lack, tileLacks, head, start, b.andI(isHead, isFirst));
+    storeOfTile(lack, tileLacks, column, start, b.andI(isHead, isFirst));
     return top;
   }
   for (int64_t mask : getHeadMasks()) {
@@ -85,7 +86,7 @@ Value SketchScan::findTop(Value own, Value lack, Value start,
     lack = b.select(isHigher, its, lack);
     top = b.maxNumber(top, other);
   }
-  storeOfTile(lack, tileLacks, head, start, b.andI(isHead, isFirstOfHead()));
+  storeOfTile(lack, tileLacks, column, start, b.andI(isHead, isFirstOfHead()));
   return top;
 }
 
@@ -139,7 +140,6 @@ Value SketchScan::storeLevels(Value start, ArrayRef<Value> bounds, Value top,
   Value levelsOfNat = b.scaleByPower(ofNat, exponent, /*isInverse=*/true);
 
   Value isHead = b.compare(CmpIPredicate::ult, column.head, numHeads);
-  Value head = b.addI(firstHead, column.head);
   SmallVector<Value> pairs;
   for (unsigned i = 0; i < bounds.size(); i += 2) {
     SmallVector<Value> both;
@@ -162,11 +162,11 @@ Value SketchScan::storeLevels(Value start, ArrayRef<Value> bounds, Value top,
     auto type =
         VectorType::get({static_cast<int64_t>(bytes.size())}, b.getI8Type());
     vector::StoreOp::create(b, vector::FromElementsOp::create(b, type, bytes),
-                            levels, ValueRange{slots->row, head, slot},
+                            levels, getPlace(column.head, slot),
                             /*nontemporal=*/false,
                             llvm::MaybeAlign(bytes.size()));
   });
-  storeOfTile(top, tileTops, head, start, b.andI(isHead, isFirstOfHead()));
+  storeOfTile(top, tileTops, column, start, b.andI(isHead, isFirstOfHead()));
   return top;
 }
 
@@ -212,10 +212,12 @@ void SketchScan::storeSpreads(ArrayRef<Token> loaded) {
   auto store = [&] {
     Value pair = vector::FromElementsOp::create(
         b, VectorType::get({2}, b.getF16Type()), both);
-    vector::StoreOp::create(
-        b, pair, spreads,
-        ValueRange{slots->row, slots->kvHead, loaded.front().slot},
-        /*nontemporal=*/false, llvm::MaybeAlign(4));
+    Value slot = loaded.front().slot;
+    SmallVector<Value> at = {slots->row, slots->kvHead, slot};
+    if (isKept)
+      at = {b.subI(slot, firstSlot)};
+    vector::StoreOp::create(b, pair, spreads, at, /*nontemporal=*/false,
+                            llvm::MaybeAlign(4));
   };
   if (isFirst)
     b.ifThen(isFirst, store);
@@ -326,9 +328,12 @@ void SketchScan::storeTops(ArrayRef<Value> found, Value shared) {
       Value nan = b.f32(std::numeric_limits<float>::quiet_NaN());
       all = {b.select(isNaN, nan, all[0])};
     }
-    for (auto [which, value] : llvm::enumerate(all))
-      b.store(
-          value, tops,
-          {slots->row, b.addI(firstHead, lane), getNumber(), b.index(which)});
+    for (auto [which, value] : llvm::enumerate(all)) {
+      SmallVector<Value> at = {lane};
+      if (!isKept)
+        at = {slots->row, b.addI(firstHead, lane), getNumber()};
+      at.push_back(b.index(which));
+      b.store(value, tops, at);
+    }
   });
 }

@@ -129,11 +129,7 @@ void SketchScan::takeMoment(MomentOp moment, const ScheduleTarget &target) {
 }
 
 SmallVector<Value> SketchScan::launch() {
-  Value direction = b.readOnly(op.getDirection());
-  if (!directions.hasRoom())
-    rounded.emit(direction);
-  else if (!roundsDirections)
-    directions.launch(direction);
+  prepare();
   SmallVector<OpFoldResult> sizes = getScoreSizes(op, b);
   int64_t kvHeads =
       cast<RankedTensorType>(op.getParts()[0].getType()).getDimSize(1);
@@ -176,30 +172,21 @@ SmallVector<Value> SketchScan::launch() {
     findings.tops = allocate(b.getF32Type(),
                              {sizes[0], sizes[1], divideUp(block),
                               b.getIndexAttr(hasLevels ? getNumFound() : 1)});
-  // What moments are of comes first, and what they are last.
-  SmallVector<Value> read, inputs(op.getParts());
-  if (momentBlock)
-    read = momentBlock->getRead();
-  const size_t numOfMoments = read.size();
-  if (pageNorms) {
-    inputs.push_back(pageNorms);
+  if (pageNorms)
     largestNorms =
         allocate(b.getF32Type(), {sizes[0], b.getIndexAttr(kvHeads),
                                   divideUp(block), b.getIndexAttr(2)});
-  }
   if (hasLevels && boundsByNorm(op))
     findings.norms =
         roundsDirections
             ? allocate(b.getF32Type(), {sizes[0], sizes[1], b.getIndexAttr(1)})
             : rounded.factors;
-  for (Value part : inputs)
-    read.push_back(b.readOnly(part));
-  if (roundsDirections)
-    read.push_back(direction);
-  else
-    llvm::append_range(read, ValueRange{rounded.multiples, rounded.factors});
-  llvm::append_range(read, Slots::getRead(op, b));
-
+  // What moments are of comes first, and what they are last.
+  SmallVector<Value> read;
+  if (momentBlock)
+    read = momentBlock->getRead();
+  const size_t numOfMoments = read.size();
+  llvm::append_range(read, getRead());
   if (momentBlock)
     written.push_back(moments = allocateResults(moment, b, 1)[0]);
 
@@ -212,16 +199,10 @@ SmallVector<Value> SketchScan::launch() {
   shape.gridZ = b.dim(written[0], 0);
   shape.threads = numWarps * kWarp;
   shape.residentBlocks = schedule.getBlocks();
-  const bool isAhead = canScanAhead(), areShared = sharesTokens();
   b.launch(shape, read, written, getBuffers(),
            [&](ArrayRef<Value> values, ArrayRef<Value> shared) {
              Given given(shared.drop_front());
-             ahead = given.take(isAhead);
-             ownScales = given.take(areShared);
-             ownNorms = given.take(areShared && hasBounds);
-             normsOfWarps = given.take(largestNorms != nullptr);
-             multiples = given.take(roundsDirections);
-             factors = given.take(roundsDirections);
+             bindShared(given);
              if (!momentBlock)
                return emit(values, shared[0]);
              SmallVector<Value> own(values.take_front(numOfMoments));
@@ -247,38 +228,46 @@ void SketchScan::emitMoments(ArrayRef<Value> values, ArrayRef<Value> shared,
   b.ifThen(b.compare(CmpIPredicate::ne, number, b.index(0)), others);
 }
 
-void SketchScan::emit(ArrayRef<Value> values, Value shared) {
-  codes = values[0];
-  scales = values[1];
-  norms = values[2];
-  auto takeLast = [&](bool isThere) {
-    Value last = isThere ? values.back() : Value();
-    values = values.drop_back(isThere);
-    return last;
-  };
-  directionNorms = takeLast(roundsDirections && hasLevels && boundsByNorm(op));
-  Value largest = takeLast(pageNorms != nullptr);
+SmallVector<Value> SketchScan::getRead() {
+  SmallVector<Value> inputs(op.getParts()), read;
   if (pageNorms)
-    pageNorms = values[3];
-  Given given(values.drop_front(pageNorms ? 4 : 3));
+    inputs.push_back(pageNorms);
+  for (Value part : inputs)
+    read.push_back(b.readOnly(part));
+  if (roundsDirections)
+    read.push_back(b.readOnly(op.getDirection()));
+  else
+    llvm::append_range(read, ValueRange{rounded.multiples, rounded.factors});
+  llvm::append_range(read, Slots::getRead(op, b));
+  return read;
+}
+
+void SketchScan::bind(Given &given) {
+  codes = given.take();
+  scales = given.take();
+  norms = given.take();
+  if (pageNorms)
+    pageNorms = given.take();
   direction = given.take(roundsDirections);
   if (!roundsDirections) {
     multiples = given.take();
     factors = given.take();
   }
-  ArrayRef<Value> written = values.take_back(hasLevels ? 5 : hasBounds ? 3 : 1);
-  if (hasLevels) {
-    tileTops = written[0];
-    tileLacks = written[1];
-    levels = written[2];
-    spreads = written[3];
-  } else {
-    scores = written[0];
-    bounds = hasBounds ? written[1] : nullptr;
-  }
-  tops = hasBounds ? written.back() : nullptr;
   slots.emplace(op, b, given);
-  Value kvHead = b.blockId(gpu::Dimension::x);
+}
+
+void SketchScan::bindShared(Given &given) {
+  ahead = given.take(canScanAhead());
+  ownScales = given.take(sharesTokens());
+  ownNorms = given.take(sharesTokens() && hasBounds);
+  normsOfWarps = given.take(pageNorms != nullptr);
+  if (!roundsDirections)
+    return;
+  multiples = given.take();
+  factors = given.take();
+}
+
+void SketchScan::begin(Value row, Value kvHead) {
   Value number; // of the first head, within its KV head
   if (headBlocks > 1) {
     number = b.mulI(b.remU(kvHead, b.index(headBlocks)), b.index(kMostHeads));
@@ -294,7 +283,7 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
     kvHead = b.addI(firstKvHead, b.remU(warp, b.index(kvHeadsOfBlock)));
     turn = b.divU(warp, b.index(kvHeadsOfBlock));
   }
-  slots->begin(b.blockId(gpu::Dimension::z), kvHead);
+  slots->begin(row, kvHead);
   firstHead = b.mulI(slots->kvHead, b.index(group));
   if (number)
     firstHead = b.addI(firstHead, number);
@@ -305,11 +294,9 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   quad = b.divU(lane, b.index(4));
   within = b.remU(lane, b.index(4));
   part = b.divU(within, b.index(heads));
+}
 
-  Value first = b.mulI(getNumber(), b.index(block));
-  Value end = b.minI(b.addI(first, b.index(block)),
-                     b.dim(hasLevels ? levels : scores, 2));
-  Value last = b.maxI(b.minI(end, slots->numSlots), first);
+SmallVector<Value> SketchScan::scanSlots() {
   static_assert(kStep == ScanFindings::kTile);
   SmallVector<Value> found;
   for (int64_t i = 0; i < columns; ++i) {
@@ -318,25 +305,56 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
     if (hasLevels)
       found[found.size() - getNumFound() + 1] = b.negInf();
   }
-  Value start = b.addI(first, b.mulI(turn, b.index(kStep)));
+  Value start = b.addI(firstSlot, b.mulI(turn, b.index(kStep)));
   if (!ahead) {
     loadDirections();
     roundDirections();
   }
   if (ahead || run == kTokens) {
     // As long as all of a step is visible, nothing is looked at.
-    Value whole = b.maxI(b.subI(last, b.index(kStep - 1)), start);
+    Value whole = b.maxI(b.subI(endSlot, b.index(kStep - 1)), start);
     found = ahead ? scanAhead(start, whole, found)
                   : scanTiles(start, whole, /*areWhole=*/true, found);
     Value times = b.createOrFold<arith::CeilDivUIOp>(b.subI(whole, start),
                                                      b.index(getApart()));
     start = b.addI(start, b.mulI(times, b.index(getApart())));
   }
-  found = b.ifThen(b.compare(CmpIPredicate::slt, start, last), found, [&] {
-    return scanTiles(start, last, /*areWhole=*/false, found);
+  return b.ifThen(b.compare(CmpIPredicate::slt, start, endSlot), found, [&] {
+    return scanTiles(start, endSlot, /*areWhole=*/false, found);
   });
+}
+
+void SketchScan::prepare() {
+  if (!directions.hasRoom())
+    rounded.emit(b.readOnly(op.getDirection()));
+  else if (!roundsDirections)
+    directions.launch(b.readOnly(op.getDirection()));
+}
+
+void SketchScan::emit(ArrayRef<Value> values, Value shared) {
+  Given given(values);
+  bind(given);
+  if (hasLevels) {
+    tileTops = given.take();
+    tileLacks = given.take();
+    levels = given.take();
+    spreads = given.take();
+  } else {
+    scores = given.take();
+    bounds = given.take(hasBounds);
+  }
+  tops = given.take(hasBounds);
+  Value largest = given.take(pageNorms != nullptr);
+  directionNorms =
+      given.take(roundsDirections && hasLevels && boundsByNorm(op));
+  begin(b.blockId(gpu::Dimension::z), b.blockId(gpu::Dimension::x));
+  firstSlot = b.mulI(getNumber(), b.index(block));
+  Value end = b.minI(b.addI(firstSlot, b.index(block)),
+                     b.dim(hasLevels ? levels : scores, 2));
+  endSlot = b.maxI(b.minI(end, slots->numSlots), firstSlot);
+  SmallVector<Value> found = scanSlots();
   if (pageNorms)
-    findPageNorms(first, last);
+    findPageNorms(firstSlot, endSlot);
   b.letNextStart();
   if (hasBounds)
     storeTops(found, shared);
@@ -345,10 +363,10 @@ void SketchScan::emit(ArrayRef<Value> values, Value shared) {
   if (hasLevels)
     return; // what is not visible is not read
   // Tiles end together; what follows the last is not visible.
-  Value scored = b.mulI(
-      b.createOrFold<arith::CeilDivUIOp>(b.subI(last, first), b.index(kStep)),
-      b.index(kStep));
-  Value rest = b.addI(first, scored);
+  Value scored = b.mulI(b.createOrFold<arith::CeilDivUIOp>(
+                            b.subI(endSlot, firstSlot), b.index(kStep)),
+                        b.index(kStep));
+  Value rest = b.addI(firstSlot, scored);
   Value own = b.addI(b.mulI(turn, b.index(kWarp)), lane);
   b.forLoop(b.index(0), numHeads, 1, [&](Value number) {
     Value head = b.addI(firstHead, number);
@@ -618,22 +636,20 @@ static MomentOp findMoment(ScoreOp op) {
   return nullptr;
 }
 
-/// Those who want the largest norms of all visible pages, which a scan looks up
-/// anyway: of the same pages and KV heads, and later.
-static SmallVector<CertifyOp> findCertifies(ScoreOp op,
-                                            const Findings &findings) {
+SmallVector<CertifyOp> vashista::findCertifies(ScoreOp score, Operation *op,
+                                               const Findings &findings) {
   SmallVector<CertifyOp> found;
-  if (op.getBounds().use_empty() || Slots::getRun(op, 1) == 0)
+  if (score.getBounds().use_empty() || Slots::getRun(score, 1) == 0)
     return found;
-  auto codes = cast<RankedTensorType>(op.getParts()[0].getType());
+  auto codes = cast<RankedTensorType>(score.getParts()[0].getType());
   for (auto certify : op->getBlock()->getOps<CertifyOp>()) {
     Value norms = certify.getNorms();
     int64_t kvHeads = cast<RankedTensorType>(norms.getType()).getDimSize(1);
     if (isBefore(norms, op) && op->isBeforeInBlock(certify) &&
         !findObstacle(certify) && !findings.norms.contains(certify) &&
-        certify.getPageTable() == op.getPageTable() &&
-        certify.getSeqLens() == op.getSeqLens() &&
-        certify.getRowToSeq() == op.getRowToSeq() &&
+        certify.getPageTable() == score.getPageTable() &&
+        certify.getSeqLens() == score.getSeqLens() &&
+        certify.getRowToSeq() == score.getRowToSeq() &&
         certify.getPageSize() == static_cast<uint64_t>(codes.getDimSize(2)) &&
         kvHeads == codes.getDimSize(1) &&
         (found.empty() || norms == found.front().getNorms()))
@@ -652,7 +668,7 @@ LogicalResult vashista::launchSketchScan(ScoreOp op,
       cast<SketchAttr>(op.getFrom()),
       cast<RankedTensorType>(op.getDirection().getType()).getDimSize(2));
   WarpBuilder b(op.getLoc(), rewriter);
-  SmallVector<CertifyOp> certifies = findCertifies(op, findings);
+  SmallVector<CertifyOp> certifies = findCertifies(op, op, findings);
   MomentOp moment = findMoment(op);
   SketchScan scan(op, b, format, *op.getSchedule(), target,
                   certifies.empty() ? Value() : certifies[0].getNorms(),

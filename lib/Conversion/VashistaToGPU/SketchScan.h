@@ -66,6 +66,52 @@ public:
   /// where levels stand for them.
   llvm::SmallVector<Value> launch();
 
+  /// What a kernel that goes on with the slots of a block keeps of them, in the
+  /// block's memory: levels of bounds and their tops, and spreads, as
+  /// ScanFindings has them; and of each head what `tops` has there.
+  struct Kept {
+    Value levels;   // [heads, slots] i8
+    Value tileTops; // [heads, tiles] f32
+    Value spreads;  // [slots] f16
+    Value tops;     // [heads, 4] f32
+  };
+  llvm::SmallVector<mlir::MemRefType> getKeptTypes();
+  /// What such a kernel is given, on the host; and within it, where it has
+  /// buffers of getBuffers(). `largest`: where its page norms go, or null.
+  llvm::SmallVector<Value> getRead();
+  /// Before that: a kernel of its own rounds directions, if no block does.
+  void prepare();
+  void keep(Given &given, llvm::ArrayRef<Value> shared, const Kept &kept,
+            Value row, Value kvHead, Value number, Value largest);
+  /// Slots of a block.
+  int64_t getSlotsOfBlock() const { return block; }
+  /// Whether a block has one KV head, and all of its heads.
+  bool hasWholeGroup() const { return kvHeadsOfBlock == 1 && headBlocks == 1; }
+  /// Whether codes come while those before them are looked at.
+  bool canScanAhead() const;
+  /// What a block has of its memory.
+  llvm::SmallVector<mlir::MemRefType> getBuffers();
+  /// Of a kernel: the block's first slot, and the one behind its last visible
+  /// one.
+  Value firstSlot, endSlot;
+  std::optional<Slots> slots;
+  /// Of tokens with levels, as `tops` has it: the highest finite bound; the
+  /// highest score, or NaN if any is; what a score lacks of its bound, and the
+  /// spread of its token.
+  struct Best {
+    Value bound, score, lack, spread;
+
+    explicit Best(llvm::ArrayRef<Value> all)
+        : bound(all[0]), score(all[1]), lack(all[2]), spread(all[3]) {}
+    llvm::SmallVector<Value> pack() const {
+      return {bound, score, lack, spread};
+    }
+    /// Within a lane, of the token with the highest score.
+    void join(WarpBuilder &b, const Best &other);
+    /// Of lanes, or of blocks, whichever of the two is `other`.
+    void joinLanes(WarpBuilder &b, const Best &other);
+  };
+
   /// What it leaves beside them; nothing without bounds.
   ScanFindings findings;
   /// [R, Hkv, blocks, 2] f32: the largest page norms; null if none are wanted.
@@ -100,17 +146,30 @@ private:
 
   /// Whether all that is read are levels, by picks.
   static bool needsLevels(ScoreOp op);
-  /// What a block has of its memory.
-  llvm::SmallVector<mlir::MemRefType> getBuffers();
   /// Has some of the blocks do it, where there is room and it is not long.
   void takeMoment(MomentOp moment, const ScheduleTarget &target);
   void emit(llvm::ArrayRef<Value> values, Value shared);
+  /// What is read, and buffers of the block but the first.
+  void bind(Given &given);
+  void bindShared(Given &given);
+  /// Where the block and its lanes are.
+  void begin(Value row, Value kvHead);
+  /// Of the block's visible slots, what is found of its heads.
+  llvm::SmallVector<Value> scanSlots();
+  /// Where a number is that each head has for so many slots.
+  llvm::SmallVector<Value> getPlace(Value head, Value slot, int64_t of = 1) {
+    if (isKept)
+      return {head, b.divU(b.subI(slot, firstSlot), b.index(of))};
+    return {slots->row, b.addI(firstHead, head), b.divU(slot, b.index(of))};
+  }
   /// The first block of each row and KV head has its moments, if they are done
   /// here; `others` is what all others do.
   void emitMoments(llvm::ArrayRef<Value> values, llvm::ArrayRef<Value> shared,
                    llvm::function_ref<void()> others);
   /// Which of a row's blocks of slots this one is.
   Value getNumber() {
+    if (isKept)
+      return blockNumber;
     Value number = b.blockId(mlir::gpu::Dimension::y);
     return momentBlock ? b.subI(number, b.index(1)) : number;
   }
@@ -151,7 +210,6 @@ private:
   /// The same of whole tiles, whose codes come while those before them are
   /// looked at (SketchAhead.cpp).
   llvm::SmallVector<Value> scanAhead(Value from, Value to, ValueRange found);
-  bool canScanAhead() const;
   mlir::MemRefType getAheadType();
   Value getPlaceAhead(Value stage, Value tile);
   Value swizzle(Value chunk);
@@ -219,28 +277,12 @@ private:
   /// tiles with levels, a bound may be NaN or -inf, which bounds nothing.
   std::pair<Value, Value> finish(const Token &token, llvm::ArrayRef<Value> sums,
                                  const Column &column, bool areWhole);
-  /// Of tokens with levels, as `tops` has it: the highest finite bound; the
-  /// highest score, or NaN if any is; what a score lacks of its bound, and the
-  /// spread of its token.
-  struct Best {
-    Value bound, score, lack, spread;
-
-    explicit Best(llvm::ArrayRef<Value> all)
-        : bound(all[0]), score(all[1]), lack(all[2]), spread(all[3]) {}
-    llvm::SmallVector<Value> pack() const {
-      return {bound, score, lack, spread};
-    }
-    /// Within a lane, of the token with the highest score.
-    void join(WarpBuilder &b, const Best &other);
-    /// Of lanes, whichever of the two is `other`.
-    void joinLanes(WarpBuilder &b, const Best &other);
-  };
   /// The highest bound of all lanes of a head, of which a lane has its own;
   /// what its score lacks of it is written.
   Value findTop(Value own, Value lack, Value start, const Column &column);
   Value findExponent(Value top, llvm::ArrayRef<Value> some, bool areWhole);
   /// Writes a number of a step's tile of levels.
-  void storeOfTile(Value value, Value to, Value head, Value start,
+  void storeOfTile(Value value, Value to, const Column &column, Value start,
                    Value isWanted);
   /// Whether all lanes are: what any of them has is one instruction then.
   bool areOfOneHead() const { return heads == 1; }
@@ -299,7 +341,8 @@ private:
   int64_t getNumFound() const { return hasLevels ? 4 : 2; }
 
   // Of the kernel.
-  std::optional<Slots> slots;
+  bool isKept = false; // what is found, by the block
+  Value blockNumber;
   MomentOp moment; // what some of the blocks do, and how; or null
   std::optional<MomentBlock> momentBlock;
   Value codes, scales, norms, multiples, factors, scores, bounds;

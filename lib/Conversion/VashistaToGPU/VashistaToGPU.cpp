@@ -68,9 +68,13 @@ struct ConvertPass
       rewriter.setInsertionPoint(op);
       (void)launchAttendBest(op, target, rewriter);
     });
+    Findings findings;
+    getOperation().walk([&](AttendOp op) {
+      rewriter.setInsertionPoint(op);
+      (void)launchAttendChunks(op, target, findings, rewriter);
+    });
     SmallVector<ScoreOp> scores;
     getOperation().walk([&](ScoreOp op) { scores.push_back(op); });
-    Findings findings;
     SmallVector<ScoreOp> picked; // whose levels stand for their results
     for (ScoreOp op : scores) {
       rewriter.setInsertionPoint(op);

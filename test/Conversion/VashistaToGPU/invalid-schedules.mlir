@@ -380,3 +380,68 @@ func.func @splits_of_pick(
       -> (tensor<2x2x16xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
   return %ids : tensor<2x2x16xi32>
 }
+
+// -----
+
+#sketch = #vashista.sketch<bits = 4, group = 32, norm = token>
+func.func @chunks_with_moment(%q: tensor<2x8x64xbf16>, %k: tensor<?x2x16x64xbf16>,
+    %codes: tensor<?x2x16x32xi8>, %scales: tensor<?x2x16x2xf8E4M3FN>,
+    %norms: tensor<?x2x16xi8>, %table: tensor<2x64xi32>, %lens: tensor<2xi32>,
+    %moment: tensor<2x8xf32>) -> tensor<2x8x64xf32> {
+  %zero = arith.constant 0.0 : f32
+  %none = arith.constant 0xFF800000 : f32
+  %eo = tensor.empty() : tensor<2x8x64xf32>
+  %el = tensor.empty() : tensor<2x8xf32>
+  %o0 = linalg.fill ins(%zero : f32) outs(%eo : tensor<2x8x64xf32>) -> tensor<2x8x64xf32>
+  %l0 = linalg.fill ins(%none : f32) outs(%el : tensor<2x8xf32>) -> tensor<2x8xf32>
+  %s, %b = vashista.score %q from #sketch(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.125
+      : (tensor<2x8x64xbf16>, tensor<?x2x16x32xi8>, tensor<?x2x16x2xf8E4M3FN>,
+         tensor<?x2x16xi8>, tensor<2x64xi32>, tensor<2xi32>)
+      -> (tensor<2x8x1024xf32>, tensor<2x8x1024xf32>)
+  %ids, %count, %tail = vashista.pick proving 512 tokens of(%s, %b) lens(%lens)
+      moment(%moment) kv_heads 2 page_size 16 tolerance 0.5
+      : (tensor<2x8x1024xf32>, tensor<2x8x1024xf32>, tensor<2xi32>, tensor<2x8xf32>)
+      -> (tensor<2x2x512xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  // expected-error @+1 {{expected a schedule with fuse = false of what is not one kernel, got true: expected a first list that proves all, without a moment, and that nobody else reads}}
+  %0:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      tokens(%ids, %count) outs(%o0, %l0) scale 0.125 schedule <fuse = true>
+      : (tensor<2x8x64xbf16>, tensor<?x2x16x64xbf16>, tensor<?x2x16x64xbf16>,
+         tensor<2x64xi32>, tensor<2xi32>, tensor<2x2x512xi32>,
+         tensor<2x2xi32>, tensor<2x8x64xf32>, tensor<2x8xf32>)
+      -> (tensor<2x8x64xf32>, tensor<2x8xf32>)
+  return %0#0 : tensor<2x8x64xf32>
+}
+
+// -----
+
+#sketch = #vashista.sketch<bits = 4, group = 32, norm = token>
+func.func @too_large_chunks(%q: tensor<2x8x64xbf16>, %k: tensor<?x2x16x64xbf16>,
+    %codes: tensor<?x2x16x32xi8>, %scales: tensor<?x2x16x2xf8E4M3FN>,
+    %norms: tensor<?x2x16xi8>, %table: tensor<2x64xi32>, %lens: tensor<2xi32>)
+    -> tensor<2x8x64xf32> {
+  %zero = arith.constant 0.0 : f32
+  %none = arith.constant 0xFF800000 : f32
+  %eo = tensor.empty() : tensor<2x8x64xf32>
+  %el = tensor.empty() : tensor<2x8xf32>
+  %o0 = linalg.fill ins(%zero : f32) outs(%eo : tensor<2x8x64xf32>) -> tensor<2x8x64xf32>
+  %l0 = linalg.fill ins(%none : f32) outs(%el : tensor<2x8xf32>) -> tensor<2x8xf32>
+  %s, %b = vashista.score %q from #sketch(%codes, %scales, %norms)
+      table(%table) lens(%lens) scale 0.125
+      : (tensor<2x8x64xbf16>, tensor<?x2x16x32xi8>, tensor<?x2x16x2xf8E4M3FN>,
+         tensor<?x2x16xi8>, tensor<2x64xi32>, tensor<2xi32>)
+      -> (tensor<2x8x1024xf32>, tensor<2x8x1024xf32>)
+  %ids, %count, %tail = vashista.pick proving 512 tokens of(%s, %b) lens(%lens)
+      kv_heads 2 page_size 16 tolerance 0.5
+      : (tensor<2x8x1024xf32>, tensor<2x8x1024xf32>, tensor<2xi32>)
+      -> (tensor<2x2x512xi32>, tensor<2x2xi32>, tensor<2x8xf32>)
+  // expected-error @+1 {{expected a schedule with warps, stages and a split that 75 KiB have room for, got 16384}}
+  %0:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      tokens(%ids, %count) outs(%o0, %l0) scale 0.125
+      schedule <split = 16384, fuse = true>
+      : (tensor<2x8x64xbf16>, tensor<?x2x16x64xbf16>, tensor<?x2x16x64xbf16>,
+         tensor<2x64xi32>, tensor<2xi32>, tensor<2x2x512xi32>,
+         tensor<2x2xi32>, tensor<2x8x64xf32>, tensor<2x8xf32>)
+      -> (tensor<2x8x64xf32>, tensor<2x8xf32>)
+  return %0#0 : tensor<2x8x64xf32>
+}

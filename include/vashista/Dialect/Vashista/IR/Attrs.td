@@ -242,8 +242,9 @@ def Vashista_ScheduleAttr : Vashista_Attr<"Schedule", "schedule"> {
     A person writes it, or a tuner does (`vashista-bench --tune`), or
     `vashista-assign-schedule` chooses it from shapes and target. A parameter that
     is 0 is left to whoever lowers the op; `fuse` is false where it is not written.
-    It never changes what is computed, but for the order of sums: results are
-    bit-equal for a fixed schedule. Certificates allow for the rounding of splits of
+    It never changes what is computed, but for the order of sums and, of a `proving`
+    pick in one kernel with its `attend`, how much more than is enough is picked:
+    results are bit-equal for a fixed schedule. Certificates allow for the rounding of splits of
     64 tokens or more. The schedule of an op that stands for several is that of their
     scores, attends and fallbacks.
 
@@ -272,7 +273,7 @@ def Vashista_ScheduleAttr : Vashista_Attr<"Schedule", "schedule"> {
     DefaultValuedParameter<"int64_t", "0", "blocks that share the slots of a row, at most: of more slots than these hold, each takes more than `split`">:$splits,
     DefaultValuedParameter<"int64_t", "0", "blocks that share a multiprocessor, at least">:$blocks,
     DefaultValuedParameter<"int64_t", "0", "blocks of a cluster, which work on one list together">:$cluster,
-    DefaultValuedParameter<"bool", "false", "whether an attend is one kernel with the pick and score that its list is from, or the blocks of a score of a sketch round their directions themselves">:$fuse);
+    DefaultValuedParameter<"bool", "false", "whether an attend is one kernel with the pick and score that its list is from, which may be proved by chunks, or the blocks of a score of a sketch round their directions themselves">:$fuse);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

@@ -601,6 +601,15 @@ def Vashista_PickOp : Vashista_TensorOp<"pick",
       whose bound is +inf or NaN is always picked. So is every
       slot for a head with a score that is NaN, of which nothing can be proved.
 
+    One kernel for a proving pick and its `attend` (`fuse` of the latter's schedule)
+    cuts a sequence in chunks, each of which picks by itself what its own tolerance
+    needs, of the whole and the mass that it has, so that their sums prove that of the
+    sequence: more slots than are enough. A chunk has its share of the budget, by its
+    slots; where its heads need more together, each picks as many as fit of an equal
+    share of that, the highest bounds first. `count` is that of all chunks, and may be
+    above the budget by sinks, window and what has no bound, for which chunks have
+    no share.
+
     `tail[r, h] = log( exp(outside) + sum over visible slots that are neither
     picked nor taken of n exp(bound_h) )`: -inf when nothing is left out, +inf
     when a left-out bound is +inf or NaN, or a score of head h is NaN.
