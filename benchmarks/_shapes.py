@@ -17,14 +17,17 @@ from vashista import AttentionSpec, Policy, Sketch, ir
 DIM, PAGE = 128, 16  # where a shape's name says nothing else
 ROUTED, CANDIDATES = 1024, 128  # tokens, of pages and of those, without a certificate
 SINKS, WINDOW = 4, 64
-TOLERANCE, ROUNDS = 0.5, 2
-#: What is measured of ours and proves something: the bits of its sketch, and whether it
-#: has second moments of sequences.
+TOLERANCE = 0.5
+#: What is measured of ours and proves something: the bits of its sketch, whether it has
+#: second moments of sequences, and its rounds. One round is one kernel, each of whose
+#: clusters proves its own part of a sequence.
 CERTIFIED = {
-    "certified": (4, False),
-    "moments": (4, True),
-    "certified5": (5, False),
-    "moments5": (5, True),
+    "certified": (4, False, 2),
+    "moments": (4, True, 2),
+    "certified5": (5, False, 2),
+    "moments5": (5, True, 2),
+    "onepass": (4, False, 1),
+    "onepass5": (5, False, 1),
 }
 #: All that is measured of ours, in the order of tables.
 OURS = ("dense", "mean", "mean_std", *CERTIFIED)
@@ -146,11 +149,11 @@ def of_trace(path: pathlib.Path, batch: int) -> Shape:
 def spec_of(shape: Shape, variant: str) -> AttentionSpec:
     options: dict = {}
     if variant in CERTIFIED:
-        most = max(SINKS + WINDOW, shape.context // 4)
+        bits, options["moments"], rounds = CERTIFIED[variant]
+        most = max(SINKS + WINDOW, shape.context // 2 // rounds)
         options["policy"] = Policy.certified(
-            TOLERANCE, candidates=most, sinks=SINKS, window=WINDOW, rounds=ROUNDS
+            TOLERANCE, candidates=most, sinks=SINKS, window=WINDOW, rounds=rounds
         )
-        bits, options["moments"] = CERTIFIED[variant]
         options["sketch"] = Sketch(bits=bits)
     elif variant != "dense":
         options["policy"] = Policy(
@@ -192,8 +195,8 @@ def with_counts(text: str) -> str:
         step,
         re.MULTILINE,
     )
-    if len(picks) != ROUNDS:
-        raise AssertionError(f"{len(picks)} picks in\n{step}")
+    if not picks:
+        raise AssertionError(f"no pick in\n{step}")
     names, types = (", ".join(words) for words in zip(*picks))
     step = re.sub(r"\) {\n", f", {types}) {{\n", step, count=1)
     step = re.sub(
@@ -257,6 +260,7 @@ _KERNELS = {
     "pick": (("scores", 0.5),),
     "moment": (("moments", 1.0),),  # or by the scan
     "attend": (("keys and values", 1.0),),
+    "attend_chunks": (("sketch", 1.0), ("keys and values", 1.0)),
     "attend_best": (("keys", 1.0), ("values", 1.0)),
     "route_attend_best": (("summaries", 1.0), ("keys", 1.0), ("values", 1.0)),
 }

@@ -14,8 +14,9 @@ _TITLES = {
     "mean": "64 pages by `mean`, 128 tokens",
     "mean_std": "64 pages by `mean_std`, 128 tokens",
     **{
-        name: f"Certified, {bits} bits{', second moments' * moments}, tau at most 50 %"
-        for name, (bits, moments) in CERTIFIED.items()
+        name: f"Certified, {bits} bits{', second moments' * moments}"
+        f"{', one pass' * (rounds == 1)}, tau at most 50 %"
+        for name, (bits, moments, rounds) in CERTIFIED.items()
     },
 }
 

@@ -9,7 +9,8 @@ For each shape (sequences x KV heads x query heads of each x tokens; D = 128 and
 pages, or others of as many tokens, and 128 of these by `mean` and by `mean_std`, and the
 certified step (4-bit sketch, tau at most 50 %, two rounds, at most a quarter of the
 tokens in each, dense where that does not do), also with second moments of what the
-sketch lacks, with a sketch of 5 bits, and with both. Beside them, over the same keys and
+sketch lacks, with a sketch of 5 bits, and with both; and in one pass: one round, of at
+most half of the tokens, with 4 and with 5 bits. Beside them, over the same keys and
 values, PyTorch's SDPA by cuDNN and, where it can be imported, FlashInfer: its decode
 wrapper without and with tensor cores, and XQA.
 

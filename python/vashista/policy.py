@@ -100,6 +100,9 @@ class Policy:
 
         candidates: most tokens of a KV head's list, in each round; groups that need
           more attend to everything.
+        rounds: of picking. With one, a step of known sizes may be one kernel on a GPU
+          (``fuse`` of ``vashista-assign-schedule``), which is faster for few sequences
+          and short ones: give it what two rounds would have.
 
         What is missed in truth is several times less than what is proved, so that
         0.5 is lossless on the keys of a trained model (docs/quality.md).
