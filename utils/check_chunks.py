@@ -25,6 +25,7 @@ import sys
 import numpy as np
 
 from check_attend import stored
+from check_proofs import add_far_key
 from check_selection import Batch, is_repeatable, log_sum_exp
 from judge_cases import empty_state, judge_all
 
@@ -194,11 +195,7 @@ def judge(counted, case, entry, number, rng):
     q = size_of_q * rng.standard_normal((rows, heads, dim))
     q *= rng.uniform(0.7, 1.3, (rows, heads, 1))
     if number % 4 == 1:
-        for head in range(kv):  # one that no row looks at, some 50 nats above the others
-            looks = q[batch.sequences == 2, head * group : (head + 1) * group].reshape(-1, dim)
-            away = np.linalg.qr(looks.T)[0]
-            key = 24 * rng.standard_normal(dim)
-            k[batch.table[2, 0], head, 0] = key - away @ (away.T @ key)
+        add_far_key(k, batch, q, 24, rng)
     swap = (lambda x: x) if case["layout"] == "hnd" else (lambda x: x.swapaxes(1, 2).copy())
     (q_given, q), (_, k), (_, v) = (stored(x, case["dtype"]) for x in (q, k, v))
     k_given, v_given = (stored(swap(x), case["dtype"])[0] for x in (k, v))

@@ -337,6 +337,18 @@ def judge_pick(where, case, found, given, counted):
     yield f"{where}: what is picked is not the best"
 
 
+def add_far_key(k, batch, q, size, rng):
+    """Makes the first key of the last sequence one that no row looks at, some 50 nats
+    above the others."""
+    kv, dim = k.shape[1], k.shape[3]
+    group = q.shape[1] // kv
+    for head in range(kv):
+        looks = q[batch.sequences == 2, head * group : (head + 1) * group].reshape(-1, dim)
+        away = np.linalg.qr(looks.T)[0]
+        key = size * rng.standard_normal(dim)
+        k[batch.table[2, 0], head, 0] = key - away @ (away.T @ key)
+
+
 def judge(counted, case, entries, number, rng):
     (heads, kv), dim, size = case["heads"], case["dim"], case["page_size"]
     group, batch = heads // kv, Batch(case, number, rng)
@@ -355,11 +367,7 @@ def judge(counted, case, entries, number, rng):
     q = size_of_q * rng.standard_normal((rows, heads, dim))
     q *= rng.uniform(0.7, 1.3, (rows, heads, 1))
     if number % 4 == 1:
-        for head in range(kv):  # one that no row looks at, some 50 nats above the others
-            looks = q[batch.sequences == 2, head * group : (head + 1) * group].reshape(-1, dim)
-            away = np.linalg.qr(looks.T)[0]
-            key = 24 / case["scale"] * rng.standard_normal(dim)
-            k[batch.table[2, 0], head, 0] = key - away @ (away.T @ key)
+        add_far_key(k, batch, q, 24 / case["scale"], rng)
     q, k = stored(q, "f32")[0], stored(k, "f32")[0]
     taken = np.full((rows, kv, 256), -1, np.int32)
     for row, head in np.ndindex(rows, kv):
