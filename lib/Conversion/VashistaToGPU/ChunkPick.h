@@ -48,8 +48,8 @@ public:
   /// Slots of a cluster, whose shares an i32 has room for.
   static constexpr int64_t kMostSlots = (1 << 16) - 1;
 
-  /// Buffers of a block: bins, which no thread needs once the slots are listed
-  /// and the cluster has waited; and all else.
+  /// Buffers of a block: bins, which nobody needs once the slots are listed;
+  /// the list; and all else.
   mlir::MemRefType getBinsType() {
     return b.sharedType({heads, 2, kColumns}, b.getI32Type());
   }
@@ -125,7 +125,8 @@ private:
   Value countMarks(llvm::ArrayRef<Value> marks);
   Value listMarks(llvm::ArrayRef<Value> marks);
   Value addUpLanes(Value sum);
-  /// body(slot), of the block, for the first of a lane's slots at a time.
+  /// Turns of a warp in which lanes look at all of its slots, consecutive ones
+  /// each; and the first of those of a lane.
   int64_t getNumTurns() const {
     return llvm::divideCeil(slots, kAtOnce * warps);
   }

@@ -117,9 +117,7 @@ vashista::assignChunks(AttendOp op, const ScheduleTarget &target) {
   const char *obstacle = nullptr;
   std::optional<ProvenChunks> chunks = findProvenChunks(op, obstacle);
   if (!chunks && written)
-    return op.emitOpError("expected a schedule with fuse = false of what is "
-                          "not one kernel, got true: ")
-           << obstacle;
+    return refuseFuse(op, obstacle);
   if (!chunks)
     return std::optional<ProvenChunks>();
   ScheduleDraft draft = makeDraft(*chunks, written, target);

@@ -98,6 +98,9 @@ private:
 
 struct ScheduleTarget;
 
+/// The error of a written schedule with fuse, of an attend that is not one
+/// kernel with what its list is from.
+mlir::InFlightDiagnostic refuseFuse(mlir::Operation *op, const char *obstacle);
 /// Of one row, where rows are not known.
 int64_t countGroups(int64_t rows, int64_t kvHeads);
 /// Multiprocessors, as a power of two, which blocks and groups mostly are.

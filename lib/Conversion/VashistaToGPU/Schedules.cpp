@@ -45,6 +45,12 @@ static ShapedType getShape(Value value) {
   return cast<ShapedType>(value.getType());
 }
 
+InFlightDiagnostic vashista::refuseFuse(Operation *op, const char *obstacle) {
+  return op->emitOpError("expected a schedule with fuse = false of what is not "
+                         "one kernel, got true: ")
+         << obstacle;
+}
+
 int64_t vashista::countGroups(int64_t rows, int64_t kvHeads) {
   return ShapedType::isDynamic(rows) ? kvHeads : rows * kvHeads;
 }
@@ -597,9 +603,7 @@ assignFused(AttendOp op, const ScheduleTarget &target) {
   const char *obstacle = nullptr;
   std::optional<BestTokens> best = findBestTokens(op, obstacle);
   if (!best && written)
-    return op.emitOpError("expected a schedule with fuse = false of what is "
-                          "not one kernel, got true: ")
-           << obstacle;
+    return refuseFuse(op, obstacle);
   if (!best)
     return std::optional<BestTokens>();
   const int64_t groups = getGroups(*best);
