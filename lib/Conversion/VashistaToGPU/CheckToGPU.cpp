@@ -18,7 +18,7 @@
 
 #include "../VashistaToVector/Faults.h"
 #include "Kernels.h"
-#include "WarpBuilder.h"
+#include "Warp/WarpBuilder.h"
 
 #include <limits>
 

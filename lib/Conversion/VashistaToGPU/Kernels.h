@@ -6,6 +6,18 @@
 //
 //===----------------------------------------------------------------------===//
 
+//
+// Each folder has the kernels of some ops, and Warp what all are built of:
+//
+//   Score      scores by summaries, exact keys or a sketch; moments
+//   Pick       pages and tokens that are best, or that prove
+//   Attend     attention to pages, tokens or all; its merge; the fallback
+//   Best       routing, scores and attention to the best, in one kernel
+//   Chunks     scan, pick and attention by chunks, in one kernel
+//   Certify    what a state proves
+//   Summarize  summaries, sketches and moments of keys
+//
+
 #ifndef VASHISTA_LIB_CONVERSION_VASHISTATOGPU_KERNELS_H
 #define VASHISTA_LIB_CONVERSION_VASHISTATOGPU_KERNELS_H
 

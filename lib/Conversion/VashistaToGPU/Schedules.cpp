@@ -14,14 +14,14 @@
 
 #include "Schedules.h"
 
-#include "AttendChunks.h"
-#include "AttendKernels.h"
-#include "BestTokens.h"
+#include "Attend/AttendKernels.h"
+#include "Best/BestTokens.h"
+#include "Chunks/AttendChunks.h"
 #include "Kernels.h"
-#include "PickKernels.h"
+#include "Pick/PickKernels.h"
 #include "ScheduleDraft.h"
-#include "SketchScan.h"
-#include "VectorScan.h"
+#include "Score/SketchScan.h"
+#include "Score/VectorScan.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
