@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "../HostInterface/HoistScratch.h"
+#include "HostWork.h"
 #include "KernelArguments.h"
 #include "vashista/Conversion/Passes.h"
 
@@ -178,9 +179,7 @@ LogicalResult Outliner::outline(LoopLikeOpInterface loop) {
 /// The host sees no memory of the device.
 static LogicalResult verifyHost(func::FuncOp function) {
   WalkResult result = function.walk([](Operation *op) {
-    if (!isa<memref::LoadOp, memref::StoreOp, memref::CopyOp, memref::AllocaOp,
-             vector::LoadOp, vector::StoreOp, vector::TransferReadOp,
-             vector::TransferWriteOp, linalg::LinalgOp>(op))
+    if (!touchesMemory(op))
       return WalkResult::advance();
     op->emitOpError("expected only parallel loops to touch memory, which the "
                     "host cannot");
@@ -198,6 +197,8 @@ struct OutlineKernelsPass
 
   void runOnOperation() override {
     hoistScratch(getOperation());
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      wrapHostWork(function);
     SmallVector<LoopLikeOpInterface> loops;
     // Only the outermost: a thread runs its own loops itself.
     for (auto function : getOperation().getOps<func::FuncOp>())

@@ -1,11 +1,11 @@
 // RUN: vashista-opt %s -split-input-file -verify-diagnostics -vashista-outline-kernels
 
-func.func @host_reads(%a: memref<4xf32>) {
+func.func @host_reads(%a: memref<4xf32>) -> f32 {
   %c0 = arith.constant 0 : index
   // expected-error @below {{'memref.load' op expected only parallel loops to touch memory, which the host cannot}}
   %x = memref.load %a[%c0] : memref<4xf32>
   memref.store %x, %a[%c0] : memref<4xf32>
-  return
+  return %x : f32
 }
 
 // -----

@@ -92,3 +92,47 @@ func.func @constants(%a: memref<4xf32>) {
   }
   return
 }
+
+// -----
+
+// What is in no parallel loop is a thread's, with its scratch; what is before
+// and after another kernel are two.
+// CHECK-LABEL: func.func @folded(
+// CHECK-NOT: memref.alloca
+// CHECK: scf.if
+// CHECK:   gpu.launch_func @kernels::@folded_0
+// CHECK:   gpu.launch_func @kernels::@folded_1
+// CHECK:   gpu.launch_func @kernels::@folded_2
+// CHECK: gpu.func @folded_0
+// CHECK:   memref.alloca() : memref<4xf32>
+// CHECK:   scf.for
+// CHECK:   memref.store
+// CHECK: gpu.func @folded_2
+// CHECK:   memref.load
+// CHECK:   memref.store
+func.func @folded(%a: memref<4xf32>, %n: memref<1xi32>, %there: i1) {
+  %s = memref.alloca() : memref<4xf32>
+  scf.if %there {
+    %c0 = arith.constant 0 : index
+    %c1 = arith.constant 1 : index
+    %length = memref.load %n[%c0] : memref<1xi32>
+    %end = arith.index_cast %length : i32 to index
+    %sum = arith.addi %c1, %c1 : index
+    scf.for %i = %c0 to %end step %c1 {
+      %x = memref.load %a[%i] : memref<4xf32>
+      memref.store %x, %s[%i] : memref<4xf32>
+      scf.parallel (%j) = (%c0) to (%sum) step (%c1) {
+        %y = memref.load %s[%j] : memref<4xf32>
+        memref.store %y, %a[%j] : memref<4xf32>
+      }
+    }
+    scf.forall (%i) in (4) {
+      %x = memref.load %a[%i] : memref<4xf32>
+      %y = arith.addf %x, %x : f32
+      memref.store %y, %a[%i] : memref<4xf32>
+    }
+    %x = memref.load %a[%c0] : memref<4xf32>
+    memref.store %x, %a[%c1] : memref<4xf32>
+  }
+  return
+}
