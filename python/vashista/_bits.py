@@ -27,7 +27,7 @@ class Bits:
     dtype: str
 
     def __post_init__(self):
-        if self.dtype != "bf16" and not self.dtype.startswith("f8"):
+        if self.dtype != "bf16" and not str(self.dtype).startswith("f8"):
             raise ValueError(f"expected the type bf16 or an f8 type, got {self.dtype}")
         unit = np.uint16 if self.dtype == "bf16" else np.uint8
         if getattr(self.bits, "dtype", None) != unit:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 from typing import Any, Sequence
 
@@ -33,9 +34,19 @@ def integer(where: str, x: Any, least: int, most: int = LARGEST) -> int:
 
 
 def one_of(where: str, x: Any, names: Sequence[Any]) -> Any:
-    if x not in names:
+    """One of some names, integers or bools: 4.0 is no 4."""
+    is_fraction = isinstance(x, numbers.Real) and not isinstance(x, numbers.Integral)
+    if is_fraction or x not in names:
         raise refuse(where, " or ".join(map(repr, names)), repr(x))
     return x
+
+
+def sequences(where: str, x: Any) -> tuple[Any, ...]:
+    """Of anything that can be walked; what is in it is looked up later."""
+    try:
+        return tuple(x)
+    except TypeError:
+        raise refuse(where, "numbers of sequences, as in [0]", repr(x)) from None
 
 
 def positive(where: str, x: Any) -> float:

@@ -106,7 +106,8 @@ class PageTable:
         for number in sequences:
             sequence = self._get(number)
             pages = self._num_pages(sequence.length + tokens)
-            if pages > self.max_pages:
+            # What a pool holds at most is a matter of its memory.
+            if self.max_pages < min(pages, len(self._holders)):
                 raise _check.refuse(
                     f"cache: sequence {number}",
                     f"at most {self.max_pages * self.page_size} tokens",

@@ -99,7 +99,7 @@ class Chunk:
 
     def __init__(self, cache: PagedKVCache, sequences: Sequence[int], tokens: int):
         self.cache, self.tokens = cache, _check.integer("chunk: tokens", tokens, 0)
-        self.sequences = tuple(sequences)
+        self.sequences = _check.sequences("chunk: sequences", sequences)
         table, size, upload = cache._pages, cache.spec.page_size, cache._memory.upload
         starts = [table.length(s) for s in self.sequences]
         cache._apply(table.grow(self.sequences, tokens))
@@ -164,7 +164,7 @@ class Step:
 
     def __init__(self, cache: PagedKVCache, sequences, tokens: int, pages: int | None):
         self.cache, self.tokens = cache, _check.integer("step: tokens", tokens, 0)
-        self.sequences = tuple(sequences)
+        self.sequences = _check.sequences("step: sequences", sequences)
         if not self.sequences:
             raise _check.refuse("step: sequences", "one or more", "none")
         if tokens > 1 and not cache.spec.shared_rows:

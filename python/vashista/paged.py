@@ -95,8 +95,6 @@ class PagedKVCache:
         artefact: Artefact | None = None,
         **options: Any,
     ):
-        if not isinstance(spec, AttentionSpec):
-            raise _check.refuse("cache: spec", "a vashista.AttentionSpec", repr(spec))
         max_pages = _max_pages(spec, pages, sequences, max_length, layers)
         self.spec, self.num_pages, self.layers = spec, pages, layers
         self.max_pages = max_pages
@@ -105,6 +103,8 @@ class PagedKVCache:
             on_gpu = getattr(memory.device, "type", "cpu") == "cuda"
             where = {"device": str(memory.device)} if on_gpu else {}
             artefact = compile(spec, target or memory.target, **where, **options)
+        elif not isinstance(artefact, Artefact):
+            raise _check.refuse("cache: artefact", "a vashista.Artefact", repr(artefact))
         #: The compiled entries.
         self.artefact: Artefact = artefact
         self._entries = {
@@ -222,7 +222,7 @@ class PagedKVCache:
           type; for one layer also without the first dimension.
         """
         # Where neither has a dimension of tokens, that is what is refused next.
-        tokens = int(getattr(keys, "shape", (0, 0, 0))[-3:][0])
+        tokens = int((0, 0, 0, *getattr(keys, "shape", ()))[-3])
         k, v = self._given(tokens, keys, values)
         chunk = self.chunk([sequence], tokens)
         for layer in range(self.layers):
@@ -239,6 +239,7 @@ class PagedKVCache:
         keys, values: `[layers, R, Hkv, D]` and `[layers, R, Hkv, Dv]`; for one layer
           also without the first dimension.
         """
+        sequences = _check.sequences("cache: sequences", sequences)
         k, v = self._given(len(sequences), keys, values)
         step = self.step(sequences)
         for layer in range(self.layers):
@@ -315,6 +316,8 @@ class PagedKVCache:
 
 
 def _max_pages(spec, pages, sequences, max_length, layers) -> int:
+    if not isinstance(spec, AttentionSpec):
+        raise _check.refuse("cache: spec", "a vashista.AttentionSpec", repr(spec))
     _check.integer("cache: pages", pages, 1)
     _check.integer("cache: sequences", sequences, 1)
     _check.integer("cache: layers", layers, 1)

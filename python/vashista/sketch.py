@@ -60,6 +60,8 @@ class Sketch:
         types: `scales` and `norms`. What the text does not name is "none", and a norm
         of a "group", as in a module.
         """
+        if not isinstance(text, str):
+            raise _check.refuse("sketch", "a text, as in 'bits = 4'", repr(text))
         found = {"rotation": "none", "norm": "group"}
         for word in filter(None, (w.strip() for w in text.strip("<> ").split(","))):
             match = re.fullmatch(r"(bits|group|rotation|norm|centre)\s*=\s*(\w+)", word)

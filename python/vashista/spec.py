@@ -113,6 +113,7 @@ class AttentionSpec:
         if self.soft_cap is not None:
             cap = _check.positive("spec: soft_cap", self.soft_cap)
             object.__setattr__(self, "soft_cap", cap)
+            _check.positive("spec: scale / soft_cap", self.scale / cap)
         if not isinstance(self.policy, Policy):
             raise _check.refuse("spec: policy", "a vashista.Policy", repr(self.policy))
         self._check_sources()

@@ -718,6 +718,14 @@ class MistakesTest(unittest.TestCase):
             ("step: append: expected a step of 1 or more tokens, got 0",
              lambda: cache.step([a], 0).append(k[0], v[0])),
             ("cache: layer: expected 0 to 1, got 2", lambda: cache.attend(q, [a], 2)),
+            ("step: sequences: expected numbers of sequences, as in [0], got 0",
+             lambda: cache.attend(q, 0)),
+            ("chunk: sequences: expected numbers of sequences, as in [0], got 0",
+             lambda: cache.chunk(0, 1)),
+            ("cache: sequences: expected numbers of sequences, as in [0], got 0",
+             lambda: cache.append(0, k, v)),
+            (f"cache: keys: expected {what} f32 [2, 0, 2, 32]",
+             lambda: cache.extend(a, np.float32(1), np.float32(1))),
             (f"cache: values: expected {what} f32 [2, 1, 2, 16]",
              lambda: cache.append([a], k, k)),
             (f"cache: keys: expected {what} f32 [2, 1, 2, 32]",
@@ -746,6 +754,26 @@ class MistakesTest(unittest.TestCase):
             vashista.Error, "cache: spec: expected a vashista.Att"
         ):
             PagedKVCache("spec", 1, 1)
+        with self.assertRaisesRegex(
+            vashista.Error, "cache: spec: expected a vashista.Att"
+        ):
+            PagedKVCache.price(None, 1, 1)
+        with self.assertRaisesRegex(
+            vashista.Error, "cache: artefact: expected a vashista.Artefact, got 3"
+        ):
+            PagedKVCache(FULL[0], 1, 1, artefact=3)
+
+    def test_pool_is_full(self):
+        # Whoever has the pages: nobody else, or another sequence.
+        for others in (0, 1):
+            model = Model(FULL[0], pages=2)
+            size = FULL[0].page_size
+            a, b = model.add(), model.add()
+            model.extend(b, others)
+            with self.assertRaises(vashista.Error) as caught:
+                model.extend(a, (2 - others) * size + 1)
+            self.assertEqual(caught.exception.kind, "out of memory")
+            self.assertEqual(model.cache.free_pages, 2 - others)
 
 
 if __name__ == "__main__":

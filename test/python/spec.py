@@ -176,6 +176,9 @@ class SpecTest(unittest.TestCase):
              {"dtype": "float32"}),
             ("spec: layout: expected 'hnd' or 'nhd', got 'HND'", {"layout": "HND"}),
             ("spec: scale: expected a positive number that f32 holds, got 0", {"scale": 0}),
+            ("spec: scale / soft_cap: expected a positive number that f32 holds, got "
+             "2.4000000000000003e-40",
+             {"scale": 1.2e-38, "soft_cap": 50.0}),
             ("spec: scale: expected a number, got None", {"scale": None}),
             ("spec: soft_cap: expected a positive number that f32 holds, got nan",
              {"soft_cap": float("nan")}),
@@ -242,6 +245,10 @@ class SpecTest(unittest.TestCase):
             self.assertEqual(str(Sketch.parse(text)), f"<{text}>")
         self.expect("sketch: bits: expected 2 or 3 or 4 or 5 or 6 or 8, got 7",
                     lambda: Sketch(bits=7))  # fmt: skip
+        self.expect("sketch: bits: expected 2 or 3 or 4 or 5 or 6 or 8, got 4.0",
+                    lambda: Sketch(bits=4.0))  # fmt: skip
+        self.expect("sketch: expected a text, as in 'bits = 4', got 4",
+                    lambda: Sketch.parse(4))  # fmt: skip
         self.expect("sketch: expected 'group = ...', got none",
                     lambda: Sketch.parse("bits = 4"))  # fmt: skip
         self.expect(
