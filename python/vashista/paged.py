@@ -104,7 +104,9 @@ class PagedKVCache:
             where = {"device": str(memory.device)} if on_gpu else {}
             artefact = compile(spec, target or memory.target, **where, **options)
         elif not isinstance(artefact, Artefact):
-            raise _check.refuse("cache: artefact", "a vashista.Artefact", repr(artefact))
+            raise _check.refuse(
+                "cache: artefact", "a vashista.Artefact", repr(artefact)
+            )
         #: The compiled entries.
         self.artefact: Artefact = artefact
         self._entries = {
