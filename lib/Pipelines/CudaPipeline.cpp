@@ -105,8 +105,8 @@ static void buildOutlinePipeline(OpPassManager &pm,
   workspace.tasks = !planWorkspace;
   pm.addNestedPass<func::FuncOp>(createVashistaPlanWorkspacePass(workspace));
   pm.addPass(createConvertLinalgToParallelLoopsPass());
-  // No canonicalisation here: it would leave a loop of one iteration's memory
-  // to the host.
+  // No canonicalisation here: it would fold loops of one iteration, of which
+  // each is a kernel.
   pm.addPass(createCSEPass());
   pm.addPass(createVashistaApproximateMathPass());
   pm.addPass(createVashistaOutlineKernelsPass());

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 import operator
 from typing import Any, Sequence
 
@@ -35,8 +34,12 @@ def integer(where: str, x: Any, least: int, most: int = LARGEST) -> int:
 
 def one_of(where: str, x: Any, names: Sequence[Any]) -> Any:
     """One of some names, integers or bools: 4.0 is no 4."""
-    is_fraction = isinstance(x, numbers.Real) and not isinstance(x, numbers.Integral)
-    if is_fraction or x not in names:
+    try:
+        is_name = isinstance(x, str) or type(x).__name__ in ("bool", "bool_")
+        found = x in names and (is_name or operator.index(x) in names)
+    except (TypeError, ValueError):
+        found = False
+    if not found:
         raise refuse(where, " or ".join(map(repr, names)), repr(x))
     return x
 
@@ -53,7 +56,7 @@ def positive(where: str, x: Any) -> float:
     """A positive normal f32: what the ops take as a scale, cap or tolerance."""
     try:
         value = float(x)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise refuse(where, "a number", repr(x)) from None
     # The largest f32 and the smallest normal one.
     if not 2.0**-126 <= value <= (2 - 2.0**-23) * 2.0**127 or math.isnan(value):

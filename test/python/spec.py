@@ -8,6 +8,7 @@
 # RUN: %numpy_python %s
 
 import dataclasses
+import decimal
 import itertools
 import pathlib
 import re
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import unittest
 
+import numpy as np
 import vashista
 from vashista import AttentionSpec, Policy, Sketch, ir
 
@@ -180,6 +182,7 @@ class SpecTest(unittest.TestCase):
              "2.4000000000000003e-40",
              {"scale": 1.2e-38, "soft_cap": 50.0}),
             ("spec: scale: expected a number, got None", {"scale": None}),
+            (f"spec: scale: expected a number, got {10**400}", {"scale": 10**400}),
             ("spec: soft_cap: expected a positive number that f32 holds, got nan",
              {"soft_cap": float("nan")}),
             ("spec: policy: expected a vashista.Policy, got 'dense'", {"policy": "dense"}),
@@ -247,6 +250,10 @@ class SpecTest(unittest.TestCase):
                     lambda: Sketch(bits=7))  # fmt: skip
         self.expect("sketch: bits: expected 2 or 3 or 4 or 5 or 6 or 8, got 4.0",
                     lambda: Sketch(bits=4.0))  # fmt: skip
+        for four in (np.array([4, 4]), 4 + 0j, decimal.Decimal(4), np.array(4.0), None):
+            self.expect("sketch: bits: expected 2 or 3 or 4 or 5 or 6 or 8, got "
+                        f"{four!r}", lambda: Sketch(bits=four))  # fmt: skip
+        self.assertEqual(Sketch(bits=np.int64(4)), Sketch(bits=4))
         self.expect("sketch: expected a text, as in 'bits = 4', got 4",
                     lambda: Sketch.parse(4))  # fmt: skip
         self.expect("sketch: expected 'group = ...', got none",

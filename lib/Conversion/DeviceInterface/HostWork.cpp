@@ -14,14 +14,24 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "mlir/Transforms/RegionUtils.h"
 
 using namespace mlir;
 using namespace vashista;
 
 bool vashista::touchesMemory(Operation *op) {
-  return isa<memref::LoadOp, memref::StoreOp, memref::CopyOp, memref::AllocaOp,
-             vector::LoadOp, vector::StoreOp, vector::TransferReadOp,
-             vector::TransferWriteOp, linalg::LinalgOp>(op);
+  if (isa<memref::AllocaOp, linalg::LinalgOp>(op))
+    return true;
+  auto effects = dyn_cast<MemoryEffectOpInterface>(op);
+  if (!effects || isa<gpu::LaunchFuncOp>(op))
+    return false;
+  SmallVector<MemoryEffects::EffectInstance> all;
+  effects.getEffects(all);
+  return llvm::any_of(all, [](const MemoryEffects::EffectInstance &effect) {
+    return isa<MemoryEffects::Read, MemoryEffects::Write>(effect.getEffect()) &&
+           effect.getValue() &&
+           isa<BaseMemRefType>(effect.getValue().getType());
+  });
 }
 
 namespace {
@@ -53,6 +63,13 @@ bool HostWork::isOfRun(Operation *op) {
       inner = inner->getParentOp();
     return isa<scf::ForallOp, scf::ParallelOp>(inner);
   };
+  // A loop of a thread's own scratch is the thread's; one that wants to know
+  // what is in memory is not to become one thread's for that.
+  if (isa<scf::ForallOp, scf::ParallelOp>(op)) {
+    bool isOfThread = false;
+    op->walk([&](Operation *inner) { isOfThread |= needs(scratch, inner); });
+    return isOfThread;
+  }
   bool launches = false, touches = false, needsRun = false;
   op->walk([&](Operation *inner) {
     launches |= isa<gpu::LaunchFuncOp>(inner);
@@ -60,6 +77,26 @@ bool HostWork::isOfRun(Operation *op) {
     needsRun |= needs(run, inner) || needs(scratch, inner);
   });
   return !launches && (touches || needsRun);
+}
+
+/// No kernel is given a vector: what the host makes of one, a thread makes.
+static void takeVectors(scf::ForallOp loop) {
+  for (bool isDone = false; !isDone;) {
+    isDone = true;
+    SetVector<Value> used;
+    getUsedValuesDefinedAbove(loop.getRegion(), used);
+    for (Value value : used) {
+      Operation *op = value.getDefiningOp();
+      if (!isa<VectorType>(value.getType()) || !op || !isPure(op))
+        continue;
+      OpBuilder b = OpBuilder::atBlockBegin(loop.getBody());
+      Operation *own = b.clone(*op);
+      for (auto [old, taken] :
+           llvm::zip_equal(op->getResults(), own->getResults()))
+        replaceAllUsesInRegionWith(old, taken, loop.getRegion());
+      isDone = false;
+    }
+  }
 }
 
 void HostWork::wrapRun(Block &block) {
@@ -73,7 +110,7 @@ void HostWork::wrapRun(Block &block) {
   if (!run.empty() && llvm::all_of(run, isAlone)) {
     SmallVector<Operation *> all(run.getArrayRef());
     for (Operation *op : llvm::reverse(scratch.getArrayRef()))
-      if (isAlone(op)) {
+      if (!op->use_empty() && isAlone(op)) {
         run.insert(op);
         all.insert(all.begin(), op);
       }
@@ -84,6 +121,7 @@ void HostWork::wrapRun(Block &block) {
         /*outputs=*/ValueRange(), /*mapping=*/std::nullopt);
     for (Operation *op : all)
       op->moveBefore(loop.getBody()->getTerminator());
+    takeVectors(loop);
   }
   run.clear();
 }
@@ -103,7 +141,8 @@ bool HostWork::isOfHost(Operation *op) {
 
 void HostWork::wrap(Block &block) {
   for (Operation &op : llvm::make_early_inc_range(block.without_terminator()))
-    if (isa<memref::AllocaOp>(op) || (isPure(&op) && needs(scratch, &op))) {
+    if (isa<memref::AllocaOp>(op) ||
+        (isPure(&op) && needs(scratch, &op) && !needs(run, &op))) {
       scratch.insert(&op);
     } else if (isOfHost(&op)) {
       wrapRun(block);

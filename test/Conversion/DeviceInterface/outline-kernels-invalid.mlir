@@ -50,3 +50,25 @@ func.func @variable(%a: memref<4xf32>) {
   }
   return
 }
+
+// -----
+
+// A loop of many threads is not made one thread's.
+func.func @many(%a: memref<64xf32>, %n: memref<1xf32>) {
+  %c0 = arith.constant 0 : index
+  // expected-error @below {{'memref.load' op expected only parallel loops to touch memory, which the host cannot}}
+  %x = memref.load %n[%c0] : memref<1xf32>
+  scf.forall (%i) in (64) {
+    memref.store %x, %a[%i] : memref<64xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @masked(%a: memref<8xf32>, %x: vector<4xf32>, %m: vector<4xi1>) {
+  %c0 = arith.constant 0 : index
+  // expected-error @below {{cannot give a kernel a value of type 'vector<4xi1>'}}
+  vector.maskedstore %a[%c0], %m, %x : memref<8xf32>, vector<4xi1>, vector<4xf32>
+  return
+}

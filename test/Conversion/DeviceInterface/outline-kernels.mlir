@@ -136,3 +136,30 @@ func.func @folded(%a: memref<4xf32>, %n: memref<1xi32>, %there: i1) {
   }
   return
 }
+
+// -----
+
+// A vector that the host could make is made by the thread; a view of scratch
+// at a place that memory says is the thread's, too.
+// CHECK-LABEL: func.func @taken(
+// CHECK-NOT: memref.alloca
+// CHECK-NOT: vector.maskedstore
+// CHECK: gpu.launch_func @kernels::@taken_0
+// CHECK-NOT: gpu.launch_func
+// CHECK: gpu.func @taken_0
+// CHECK:   vector.broadcast
+// CHECK:   memref.subview
+// CHECK:   vector.maskedstore
+func.func @taken(%a: memref<8xf32>, %n: memref<1xi32>, %x: f32, %m: i1) {
+  %s = memref.alloca() : memref<8xf32>
+  %c0 = arith.constant 0 : index
+  %all = vector.broadcast %x : f32 to vector<4xf32>
+  %mask = vector.broadcast %m : i1 to vector<4xi1>
+  %first = memref.load %n[%c0] : memref<1xi32>
+  %i = arith.index_cast %first : i32 to index
+  %own = memref.subview %s[%i] [4] [1] : memref<8xf32> to memref<4xf32, strided<[1], offset: ?>>
+  vector.store %all, %own[%c0] : memref<4xf32, strided<[1], offset: ?>>, vector<4xf32>
+  %read = vector.load %own[%c0] : memref<4xf32, strided<[1], offset: ?>>, vector<4xf32>
+  vector.maskedstore %a[%c0], %mask, %read : memref<8xf32>, vector<4xi1>, vector<4xf32>
+  return
+}
