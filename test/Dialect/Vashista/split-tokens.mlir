@@ -98,3 +98,20 @@ func.func @short(
       -> (tensor<4x8x64xf32>, tensor<4x8xf32>)
   return %1#0 : tensor<4x8x64xf32>
 }
+
+// -----
+
+// Nor of no rows, of which no split has a state.
+// CHECK-LABEL: func.func @no_rows(
+// CHECK-NOT: scf.forall (
+func.func @no_rows(
+    %q: tensor<0x8x64xbf16>, %k: tensor<?x2x16x64xbf16>,
+    %table: tensor<0x256xi32>, %lens: tensor<0xi32>, %o0: tensor<0x8x64xf32>,
+    %lse0: tensor<0x8xf32>) -> tensor<0x8x64xf32> {
+  %0:2 = vashista.attend %q keys(%k) values(%k) table(%table) lens(%lens)
+      outs(%o0, %lse0) scale 0.125
+      : (tensor<0x8x64xbf16>, tensor<?x2x16x64xbf16>, tensor<?x2x16x64xbf16>,
+         tensor<0x256xi32>, tensor<0xi32>, tensor<0x8x64xf32>,
+         tensor<0x8xf32>) -> (tensor<0x8x64xf32>, tensor<0x8xf32>)
+  return %0#0 : tensor<0x8x64xf32>
+}

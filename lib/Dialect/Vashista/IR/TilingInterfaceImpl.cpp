@@ -145,9 +145,14 @@ public:
                      }) &&
         llvm::equal(tileSizes, whole, isSame))
       return value;
+    auto tensor = dyn_cast<RankedTensorType>(value.getType());
+    // Of a dimension without elements MLIR has no slice.
+    if (tensor && llvm::is_contained(tensor.getShape(), 0))
+      return tensor::EmptyOp::create(b, loc, tileSizes,
+                                     tensor.getElementType());
     SmallVector<OpFoldResult> strides(tileSizes.size(), b.getIndexAttr(1));
     Operation *made;
-    if (isa<TensorType>(value.getType()))
+    if (tensor)
       made = tensor::ExtractSliceOp::create(b, loc, value, tileOffsets,
                                             tileSizes, strides);
     else
