@@ -11,6 +11,7 @@
 #include "KernelCode.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/MC/MCSubtargetInfo.h"
@@ -91,9 +92,11 @@ vashista::generateImage(ModuleOp module, const CudaTarget &target, bool asPTX) {
     return failure();
   auto kernels = module.getOps<gpu::GPUModuleOp>();
   // Nothing to launch leaves no kernels.
-  if (kernels.empty())
-    return module.emitError("expected a module with work for a device, got one "
-                            "without");
+  if (kernels.empty()) {
+    auto functions = module.getOps<FunctionOpInterface>();
+    return emitError((*functions.begin()).getLoc())
+           << "expected an entry with work for a device, got none";
+  }
   FailureOr<std::string> text = generatePTX(*kernels.begin());
   if (failed(text) || asPTX)
     return text;

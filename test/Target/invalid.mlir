@@ -16,6 +16,8 @@
 // SYNTAX: syntax.mlir:1:14: error: expected non-function type
 // RUN: not vashista-compile %t/dynamic.mlir -o %t/out.vso 2>&1 | FileCheck %s --check-prefix=DYNAMIC --implicit-check-not=note:
 // DYNAMIC: dynamic.mlir:{{.*}}: error: 'vashista.score' op has no CPU lowering for this solver, source or these sizes
+// RUN: not vashista-compile --target=cuda:compute_90a %t/no-work.mlir -o %t/out.vso 2>&1 | FileCheck %s --check-prefix=WORK
+// WORK: no-work.mlir:1:1: error: expected an entry with work for a device, got none
 // RUN: not ls %t/out.vso
 
 //--- scalar.mlir
@@ -60,4 +62,16 @@ func.func @f(%q: tensor<1x?x32xf32>, %k: tensor<?x2x4x32xf32>,
       : (tensor<1x?x32xf32>, tensor<?x2x4x32xf32>, tensor<1x?xi32>,
          tensor<1xi32>) -> (tensor<1x?x?xf32>, tensor<1x?x?xf32>)
   return %s, %b : tensor<1x?x?xf32>, tensor<1x?x?xf32>
+}
+
+//--- no-work.mlir
+func.func @f(%q: tensor<0x2x64xbf16>, %k: tensor<?x1x16x64xbf16>, %table: tensor<0x?xi32>, %lens: tensor<0xi32>, %mean: tensor<?x1x64xbf16>)
+    -> tensor<0x2x64xf32> {
+  %r:6 = vashista.attention %q keys(%k) values(%k) table(%table) lens(%lens)
+      summary <mean>(%mean) policy <pages = 4, candidates = 32> scale 0.125
+      : (tensor<0x2x64xbf16>, tensor<?x1x16x64xbf16>, tensor<?x1x16x64xbf16>,
+         tensor<0x?xi32>, tensor<0xi32>, tensor<?x1x64xbf16>)
+      -> (tensor<0x2x64xf32>, tensor<0x2xf32>, tensor<0x2xf32>, tensor<0x2xf32>,
+          tensor<0x1xi32>, tensor<0x1xi1>)
+  return %r#0 : tensor<0x2x64xf32>
 }
