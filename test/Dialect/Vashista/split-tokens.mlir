@@ -104,6 +104,7 @@ func.func @short(
 // Nor of no rows, of which no split has a state.
 // CHECK-LABEL: func.func @no_rows(
 // CHECK-NOT: scf.forall (
+// CHECK: vashista.attend %{{.*}} outs(
 func.func @no_rows(
     %q: tensor<0x8x64xbf16>, %k: tensor<?x2x16x64xbf16>,
     %table: tensor<0x256xi32>, %lens: tensor<0xi32>, %o0: tensor<0x8x64xf32>,

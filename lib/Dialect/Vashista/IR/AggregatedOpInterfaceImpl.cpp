@@ -222,7 +222,13 @@ int64_t AttentionDecomposition::getPageSize() {
 static Value concatLists(OpBuilder &b, Location loc, Value lhs, Value rhs) {
   if (!lhs)
     return rhs;
-  return tensor::ConcatOp::create(b, loc, /*dim=*/2, ValueRange{lhs, rhs});
+  constexpr int64_t dim = 2;
+  RankedTensorType type =
+      tensor::ConcatOp::inferResultType(dim, {lhs.getType(), rhs.getType()});
+  // Of no rows: nothing can be inserted there.
+  if (type.hasStaticShape() && type.getNumElements() == 0)
+    return tensor::EmptyOp::create(b, loc, type, ValueRange());
+  return tensor::ConcatOp::create(b, loc, type, dim, ValueRange{lhs, rhs});
 }
 
 /// Routes and selects for a direction. The first round spends the budgets as
