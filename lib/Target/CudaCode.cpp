@@ -95,7 +95,7 @@ vashista::generateImage(ModuleOp module, const CudaTarget &target, bool asPTX) {
   if (kernels.empty()) {
     auto functions = module.getOps<FunctionOpInterface>();
     return emitError((*functions.begin()).getLoc())
-           << "expected an entry with work for a device, got none";
+           << "expected a module with work for a device, got one without";
   }
   FailureOr<std::string> text = generatePTX(*kernels.begin());
   if (failed(text) || asPTX)

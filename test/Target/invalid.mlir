@@ -17,7 +17,7 @@
 // RUN: not vashista-compile %t/dynamic.mlir -o %t/out.vso 2>&1 | FileCheck %s --check-prefix=DYNAMIC --implicit-check-not=note:
 // DYNAMIC: dynamic.mlir:{{.*}}: error: 'vashista.score' op has no CPU lowering for this solver, source or these sizes
 // RUN: not vashista-compile --target=cuda:compute_90a %t/no-work.mlir -o %t/out.vso 2>&1 | FileCheck %s --check-prefix=WORK
-// WORK: no-work.mlir:1:1: error: expected an entry with work for a device, got none
+// WORK: no-work.mlir:1:1: error: expected a module with work for a device, got one without
 // RUN: not ls %t/out.vso
 
 //--- scalar.mlir

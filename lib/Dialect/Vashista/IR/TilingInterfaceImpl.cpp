@@ -145,14 +145,13 @@ public:
                      }) &&
         llvm::equal(tileSizes, whole, isSame))
       return value;
-    auto tensor = dyn_cast<RankedTensorType>(value.getType());
+    auto type = dyn_cast<RankedTensorType>(value.getType());
     // Of a dimension without elements MLIR has no slice.
-    if (tensor && llvm::is_contained(tensor.getShape(), 0))
-      return tensor::EmptyOp::create(b, loc, tileSizes,
-                                     tensor.getElementType());
+    if (type && llvm::is_contained(type.getShape(), 0))
+      return tensor::EmptyOp::create(b, loc, tileSizes, type.getElementType());
     SmallVector<OpFoldResult> strides(tileSizes.size(), b.getIndexAttr(1));
     Operation *made;
-    if (tensor)
+    if (type)
       made = tensor::ExtractSliceOp::create(b, loc, value, tileOffsets,
                                             tileSizes, strides);
     else

@@ -39,7 +39,8 @@ static int64_t getSplit(AttendOp op, int64_t byDefault) {
   int64_t pages = dims.size(Dim::seqPages), size = dims.size(Dim::pageSize);
   bool isShort = !ShapedType::isDynamic(pages) &&
                  !ShapedType::isDynamic(size) && pages * size <= split;
-  return isShort || dims.size(Dim::rows) == 0 ? 0 : split;
+  bool isEmpty = dims.size(Dim::rows) == 0;
+  return isShort || isEmpty ? 0 : split;
 }
 
 static LogicalResult splitTokens(AttendOp op, int64_t split,
