@@ -1,5 +1,5 @@
-// What a proof needs is marked, and what it leaves is added up, two slots at a
-// time.
+// Slots are counted; what a proof needs is marked, and what it leaves is added
+// up, two slots at a time.
 
 // RUN: vashista-opt %s -vashista-lower-to-nvvm='format=isa' | sed 's/\\0A/\n/g' \
 // RUN:   | FileCheck %s --implicit-check-not=.local
@@ -12,10 +12,29 @@
 // CHECK: shfl.sync.bfly.b32 {{.*}}, 8, 31, -1
 // CHECK: st.global.v2.b32
 
+// Each of four heads counts eight slots of a lane, and their masses, where the
+// top of any tile of the warp matters.
+// CHECK: .entry pick_0(
+// CHECK: setp.le.s32 {{.*}}[[MATTERS:%p[0-9]+]]
+// CHECK-NEXT: vote.sync.ballot.b32 {{.*}}, [[MATTERS]], -1;
+// CHECK: bra
+// CHECK-COUNT-16: atom.shared.add.u32
+// CHECK: setp.le.s32 {{.*}}[[MATTERS:%p[0-9]+]]
+// CHECK-NEXT: vote.sync.ballot.b32 {{.*}}, [[MATTERS]], -1;
+// CHECK: bra
+// CHECK-COUNT-16: atom.shared.add.u32
+// CHECK: setp.le.s32 {{.*}}[[MATTERS:%p[0-9]+]]
+// CHECK-NEXT: vote.sync.ballot.b32 {{.*}}, [[MATTERS]], -1;
+// CHECK: bra
+// CHECK-COUNT-16: atom.shared.add.u32
+// CHECK: setp.le.s32 {{.*}}[[MATTERS:%p[0-9]+]]
+// CHECK-NEXT: vote.sync.ballot.b32 {{.*}}, [[MATTERS]], -1;
+// CHECK: bra
+// CHECK-COUNT-16: atom.shared.add.u32
+
 // Of eight slots of four heads: the levels of two in the halves of a word; what
 // is left of them, their highest bits everywhere in a half; masses without an
 // exponential, each no less than 0; and the sums of a head in its column.
-// CHECK: .entry pick_0(
 // CHECK: prmt.b32 {{.*}}, 0, 0x4140U
 // CHECK: prmt.b32 {{.*}}, 0, 0x4342U
 // CHECK-COUNT-4: prmt.b32 {{.*}}, 0xbb99U

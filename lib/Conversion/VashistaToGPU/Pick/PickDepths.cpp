@@ -14,7 +14,8 @@
 // is taken. That several heads together need 3 to 6 % less is not worth the
 // passes that find it. A pick that follows takes these numbers from the one
 // before: it knows the mass that is attended, and what is left from a depth on
-// is at most what was counted.
+// is at most what was counted. Tiles that lie so deep that all slots together
+// would not matter there are not counted, but all are added as if they were.
 //
 // Of many slots a sample is counted, and the highest of each tile, whose score
 // the scan has left: what is attended is mostly the mass of such, and what is
@@ -193,6 +194,15 @@ Value PickLauncher::getSampleShift() {
   return b.select(isSampled, shift, b.i32(0));
 }
 
+Value PickLauncher::getDeepest(Value head) {
+  // Of what may be left beside the best score alone, whose key may have much
+  // less of a logit.
+  constexpr float kNegligible = 0x1p-12f;
+  Value number = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(numSlots));
+  Value most = b.divF(b.mulF(number, b.f32(1 / kNegligible)), getRatio());
+  return b.addF(b.log(most), getFact(head, Fact::reach));
+}
+
 PickLauncher::CountedHead PickLauncher::getCounted(Value first, Value at) {
   CountedHead head;
   // A head that is not there counts as the last one does, for nothing.
@@ -209,6 +219,10 @@ PickLauncher::CountedHead PickLauncher::getCounted(Value first, Value at) {
   head.shift = math::CountTrailingZerosOp::create(b, width);
   head.lack = b.mulF(getFact(head.number, Fact::lack), b.f32(kLog2E));
   head.slope = b.mulF(getFact(head.number, Fact::slope), b.f32(-kLog2E));
+  // At most deeper than all tiles.
+  Value deepest = b.mulF(getDeepest(head.number), b.f32(ScanFindings::kPerNat));
+  head.deepest = arith::FPToSIOp::create(b, b.getI32Type(),
+                                         b.minNumber(deepest, b.f32(0x1p20f)));
   return head;
 }
 
@@ -269,6 +283,37 @@ SmallVector<Value> PickLauncher::countDepths(Value first) {
       });
 }
 
+Value PickLauncher::countSlots(const CountedHead &head, const Levels &levels,
+                               Value below, ArrayRef<Slot> slots,
+                               ArrayRef<Value> spreads, const Weight &weight) {
+  // Levels are half a level too high, on average.
+  Value half = levels.scale(b, 0.5f / ScanFindings::kLevelsOfBit);
+  Value lack = b.subF(head.lack, half);
+  Value none = b.f32(0.0f), taken = none;
+  for (auto [i, slot] : llvm::enumerate(slots)) {
+    Value depth = getDepth(levels, below, i), isOut;
+    if (areTogether(slots) && countsTileTops())
+      isOut = isLevel(levels, i, 0);
+    if (slot.isAlways)
+      isOut = slot.isAlways;
+    if (slot.isOpen)
+      isOut = isOut ? b.orI(isOut, notI(slot.isOpen)) : notI(slot.isOpen);
+    Value share = math::FmaOp::create(b, head.slope, spreads[i], lack);
+    countDepth(head, isOut, depth, share, weight);
+    if (!slot.isAlways)
+      continue;
+    Value isTaken = andOpen(slot, slot.isAlways);
+    // It may be lower than any level is.
+    Value isLowest = isLevel(levels, i, ScanFindings::kLowest);
+    Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
+    isKnown = b.andI(isKnown, notI(isLowest));
+    Value mass = getMassOfScore(getMassOfDepth(depth), head.number, spreads[i]);
+    mass = b.select(b.andI(isTaken, isKnown), mass, none);
+    taken = b.addF(taken, mass);
+  }
+  return taken;
+}
+
 SmallVector<Value> PickLauncher::countDepthsOf(Value first, Value at,
                                                Value sampleShift) {
   const int64_t heads = getCountedAtOnce();
@@ -301,35 +346,22 @@ SmallVector<Value> PickLauncher::countDepthsOf(Value first, Value at,
         for (int64_t i = 0; i < heads; ++i)
           all.push_back(Levels::unpack(loaded, slots.size()));
         SmallVector<Value> spreads = getSpreads(loaded);
-        for (auto [i, head] : llvm::enumerate(counted)) {
+        for (int64_t i = 0; i < heads; ++i) {
+          const CountedHead &head = counted[i];
           Value below = getBelow(head.top, all[i].top);
-          // Levels are half a level too high, on average.
-          Value half = all[i].scale(b, 0.5f / ScanFindings::kLevelsOfBit);
-          Value lack = b.subF(head.lack, half);
-          for (auto [j, slot] : llvm::enumerate(slots)) {
-            Value depth = getDepth(all[i], below, j), isOut;
-            const bool together = areTogether(slots);
-            if (together && countsTileTops())
-              isOut = isLevel(all[i], j, 0);
-            if (slot.isAlways)
-              isOut = slot.isAlways;
-            if (slot.isOpen)
-              isOut =
-                  isOut ? b.orI(isOut, notI(slot.isOpen)) : notI(slot.isOpen);
-            Value share = math::FmaOp::create(b, head.slope, spreads[j], lack);
-            countDepth(head, isOut, depth, share, together ? weight : once);
-            if (!slot.isAlways)
-              continue;
-            Value isTaken = andOpen(slot, slot.isAlways);
-            // It may be lower than any level is.
-            Value isLowest = isLevel(all[i], j, ScanFindings::kLowest);
-            Value isKnown = b.compare(CmpIPredicate::sge, depth, b.i32(0));
-            isKnown = b.andI(isKnown, notI(isLowest));
-            Value mass =
-                getMassOfScore(getMassOfDepth(depth), head.number, spreads[j]);
-            mass = b.select(b.andI(isTaken, isKnown), mass, none);
-            next[i] = b.addF(next[i], mass);
+          auto count = [&](const Weight &weight) {
+            return countSlots(head, all[i], below, slots, spreads, weight);
+          };
+          if (!areTogether(slots)) {
+            next[i] = b.addF(next[i], count(once));
+            continue;
           }
+          // Most tiles of a sharp head of trained attention do not matter; none
+          // of these slots is picked in any case.
+          Value matters =
+              b.ballot(b.compare(CmpIPredicate::sle, below, head.deepest));
+          b.ifThen(b.compare(CmpIPredicate::ne, matters, b.i32(0)),
+                   [&] { count(weight); });
         }
         return next;
       },

@@ -115,6 +115,7 @@ private:
   WarpBuilder &b;
   const Value head, taken;
   Value none, ratio, size, width, nats, firstBin, share;
+  Value deepest; // that was counted, below the highest bound: negative
   const Value sampleShift;
   const int64_t numMasses;
   Value chunk;                   // of this lane, the last chunk first
@@ -334,9 +335,9 @@ Value DepthEnd::makeSafe(End &found) {
   auto isAtMost = [&](Value number, Value most) {
     return b.compare(CmpFPredicate::OLE, number, most);
   };
-  // Not where they are too deep for bins.
-  Value isWorthIt = b.compare(CmpIPredicate::ult, safe.getNumber(b),
-                              b.i32(PickLauncher::kBins));
+  // Not where they are too deep to be counted.
+  Value depth = arith::UIToFPOp::create(b, b.getF32Type(), safe.getNumber(b));
+  Value isWorthIt = b.compare(CmpFPredicate::OGE, b.mulF(depth, nats), deepest);
   Value more = b.subF(needOfSafe, need);
   isWorthIt =
       b.andI(isWorthIt, isAtMost(b.mulF(more, heads), b.f32(kWorthARound)));
@@ -436,9 +437,11 @@ void DepthEnd::find() {
   // What was too deep to be counted: where so little is attended that it may
   // matter, all are taken.
   slots = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(pick.numSlots));
-  Value deepest = pick.estimate(math::FmaOp::create(
-      b, b.f32(PickLauncher::kBins - 1), nats, b.f32(PickLauncher::kHeadroom)));
-  outsideToo = math::FmaOp::create(b, slots, deepest, outsideToo);
+  deepest = b.maxNumber(b.mulF(nats, b.f32(PickLauncher::kBins - 1)),
+                        b.subF(none, pick.getDeepest(head)));
+  Value ofDeepest =
+      pick.estimate(b.addF(deepest, b.f32(PickLauncher::kHeadroom)));
+  outsideToo = math::FmaOp::create(b, slots, ofDeepest, outsideToo);
   if (pick.hasMoment())
     ofChunk = pick.getLacking({sums[numbers], sums[ofBounds], sums[ofScores]});
   std::tie(leftOfChunk, thetaOfChunk) =

@@ -270,9 +270,13 @@ private:
   /// a score 2^(lack + slope * spread) times what is expected.
   struct CountedHead {
     Value firstBin, number, top, shift, lack, slope;
+    Value deepest;   // as getDeepest, in steps
     Value uncounted; // the bin of what is not
   };
   CountedHead getCounted(Value first, Value at);
+  /// From where on, below a head's highest bound, all slots together do not
+  /// matter: nats.
+  Value getDeepest(Value head);
   /// How often a slot is counted, i32, and what a share is multiplied by.
   struct Weight {
     Value number, ofShare;
@@ -281,6 +285,11 @@ private:
   /// Counts a slot, unless `isLeftOut`, i1 or null; `share`: in bits.
   void countDepth(const CountedHead &head, Value isLeftOut, Value depth,
                   Value share, const Weight &weight);
+  /// The same of slots, `below` of their tile; yields the mass of what is
+  /// picked in any case.
+  Value countSlots(const CountedHead &head, const Levels &levels, Value below,
+                   llvm::ArrayRef<Slot> slots, llvm::ArrayRef<Value> spreads,
+                   const Weight &weight);
   /// Whether the highest of each tile of the chunks is counted apart: of these
   /// scores are known.
   bool countsTileTops();
