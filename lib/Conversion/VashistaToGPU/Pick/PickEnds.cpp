@@ -7,7 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 //
-// A warp finds of a head's bins, which PickDepths.cpp has filled, how deep its
+// A warp finds of a head's bins, which PickCounts.cpp has filled, how deep its
 // slots must be taken: until what is left is little enough beside what will be
 // attended, by as much less than scores promise as the worst of all heads may
 // have (docs/theory.md, section 3), where that is few tokens more.

@@ -22,11 +22,11 @@
 // PickToGPU.cpp has the order of things, PickLists.cpp writes what is picked;
 // PickProof.cpp finds what the proofs of a group need, from bounds and scores,
 // PickLevels.cpp from levels, which is all that some scans leave, as deep as
-// PickDepths.cpp says; PickRanks.cpp the best of more than there is room for,
-// PickTails.cpp what is left; PickPairs.cpp looks at two slots at a time,
-// PickSlots.cpp walks slots, PickBlocks.cpp joins what threads and blocks find;
-// PickMoments.cpp bounds what is left by a moment. What is picked and why:
-// PickToLinalg.cpp and ProvingPick.cpp.
+// PickCounts.cpp and PickDepths.cpp say; PickRanks.cpp the best of more than
+// there is room for, PickTails.cpp what is left; PickPairs.cpp looks at two
+// slots at a time, PickSlots.cpp walks slots, PickBlocks.cpp joins what threads
+// and blocks find; PickMoments.cpp bounds what is left by a moment. What is
+// picked and why: PickToLinalg.cpp and ProvingPick.cpp.
 //
 // Bytes, for L slots and G heads: `proving` reads G L scores and (2 G + G (G -
 // 1) / 2) L bounds, and as much as `top` where that is more than the budget;
@@ -51,6 +51,8 @@
 
 namespace vashista {
 
+/// Counts the slots of heads at each depth.
+class DepthCounts;
 /// Finds where what a head needs ends.
 class DepthEnd;
 
@@ -112,6 +114,7 @@ public:
   static int64_t getOwnOfFew(PickOp op, int64_t warps, int64_t clusterBlocks);
 
 private:
+  friend class DepthCounts;
   friend class DepthEnd;
   static constexpr float kLog2E = 1.44269504f;
   /// The mass of a score is counted in units of what is expected, up to so
@@ -222,8 +225,6 @@ private:
   llvm::SmallVector<Value> loadSpreads(llvm::ArrayRef<Slot> slots);
   /// As f32.
   llvm::SmallVector<Value> getSpreads(ValueRange loaded);
-  /// What a score stands for: what its bound does, less what it lacks.
-  Value getMassOfScore(Value massOfBound, Value head, Value spread);
   Levels loadLevels(Value head, llvm::ArrayRef<Slot> slots);
   /// kAtOnce levels from there on, as words.
   llvm::SmallVector<Value> loadTogether(Value queryHead, Value slot);
@@ -263,42 +264,12 @@ private:
   /// yields what this thread has of each that is picked in any case, of which a
   /// score is a bound less what it lacks.
   llvm::SmallVector<Value> countDepths(Value first);
-  /// The same of a few of them, from `at` on.
-  llvm::SmallVector<Value> countDepthsOf(Value first, Value at,
-                                         Value sampleShift);
-  /// Of a head, how depths are counted: a bin is a depth shifted, and a mass of
-  /// a score 2^(lack + slope * spread) times what is expected.
-  struct CountedHead {
-    Value firstBin, number, top, shift, lack, slope;
-    Value deepest;   // as getDeepest, in steps
-    Value uncounted; // the bin of what is not
-  };
-  CountedHead getCounted(Value first, Value at);
   /// From where on, below a head's highest bound, all slots together do not
   /// matter: nats.
   Value getDeepest(Value head);
-  /// How often a slot is counted, i32, and what a share is multiplied by.
-  struct Weight {
-    Value number, ofShare;
-  };
-  Weight getWeight(Value sampleShift = nullptr);
-  /// Counts a slot, unless `isLeftOut`, i1 or null; `share`: in bits.
-  void countDepth(const CountedHead &head, Value isLeftOut, Value depth,
-                  Value share, const Weight &weight);
-  /// The same of slots, `below` of their tile; yields the mass of what is
-  /// picked in any case.
-  Value countSlots(const CountedHead &head, const Levels &levels, Value below,
-                   llvm::ArrayRef<Slot> slots, llvm::ArrayRef<Value> spreads,
-                   const Weight &weight);
   /// Whether the highest of each tile of the chunks is counted apart: of these
   /// scores are known.
   bool countsTileTops();
-  void countTileTops(llvm::ArrayRef<CountedHead> heads);
-  std::pair<Value, Value> getTiles();
-  llvm::SmallVector<Value> loadTileTop(llvm::ArrayRef<CountedHead> heads,
-                                       Value number);
-  void countTileTop(llvm::ArrayRef<CountedHead> heads, Value number,
-                    ValueRange loaded);
   /// One chunk in 2^this is the sample, i32, which is counted as so many, but
   /// for the highest of each tile: 0, or one of these, of some slots or of
   /// many. Null if always all are counted.
