@@ -149,6 +149,21 @@ static void buildNVVMPipeline(OpPassManager &pm) {
   code.addPass(createReconcileUnrealizedCastsPass());
 }
 
+/// As gpu-module-to-binary calls it.
+static StringRef getBinaryFormat(KernelFormat format) {
+  switch (format) {
+  case KernelFormat::isa:
+    return "isa";
+  case KernelFormat::bin:
+    return "bin";
+  case KernelFormat::fatbin:
+    return "fatbin";
+  case KernelFormat::nvvm:
+    break;
+  }
+  llvm_unreachable("no binary");
+}
+
 static void buildDevicePipeline(OpPassManager &pm,
                                 const CudaPipelineOptions &options,
                                 bool planWorkspace) {
@@ -161,10 +176,10 @@ static void buildDevicePipeline(OpPassManager &pm,
   target.features = options.features;
   target.optLevel = 3;
   pm.addPass(createGpuNVVMAttachTarget(target));
-  if (options.format == "nvvm")
+  if (options.format == KernelFormat::nvvm)
     return;
   GpuModuleToBinaryPassOptions binary;
-  binary.compilationTarget = options.format;
+  binary.compilationTarget = getBinaryFormat(options.format);
   pm.addPass(createGpuModuleToBinaryPass(binary));
 }
 

@@ -78,7 +78,7 @@ FailureOr<std::string>
 vashista::generateImage(ModuleOp module, const CudaTarget &target, bool asPTX) {
   CudaPipelineOptions options;
   setOptions(options, target);
-  options.format = "nvvm";
+  options.format = KernelFormat::nvvm;
   std::string assembler;
   if (!asPTX) {
     FailureOr<std::string> found = findAssembler(module);

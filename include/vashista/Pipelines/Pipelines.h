@@ -40,6 +40,10 @@ struct CpuPipelineOptions
       llvm::cl::init(4096)};
 };
 
+/// What kernels of a GPU become: the NVVM dialect, or from there PTX, a cubin
+/// or both, by ptxas.
+enum class KernelFormat { nvvm, isa, bin, fatbin };
+
 /// What `vashista-lower-to-nvvm` needs to know of the GPU.
 struct CudaPipelineOptions
     : public mlir::PassPipelineOptions<CudaPipelineOptions> {
@@ -55,12 +59,14 @@ struct CudaPipelineOptions
       llvm::cl::desc("Multiprocessors that schedules are chosen for "
                      "(default: 132)"),
       llvm::cl::init(132)};
-  Option<std::string> format{
-      *this, "format",
-      llvm::cl::desc(
-          "nvvm (the dialect, the default), isa (PTX), bin (a cubin, "
-          "by ptxas) or fatbin"),
-      llvm::cl::init("nvvm")};
+  Option<KernelFormat> format{
+      *this, "format", llvm::cl::desc("What kernels become (default: nvvm)"),
+      llvm::cl::init(KernelFormat::nvvm),
+      llvm::cl::values(
+          clEnumValN(KernelFormat::nvvm, "nvvm", "The NVVM dialect"),
+          clEnumValN(KernelFormat::isa, "isa", "PTX"),
+          clEnumValN(KernelFormat::bin, "bin", "A cubin, by ptxas"),
+          clEnumValN(KernelFormat::fatbin, "fatbin", "Both, by fatbinary"))};
 };
 
 /// `vashista-lower-to-llvm-cpu`: from vashista ops on tensors or buffers to the
