@@ -7,6 +7,11 @@
 // RUN:   -vashista-lower-to-nvvm='chip=sm_80 features=+ptx80 format=isa' \
 // RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --check-prefix=PTX
 
+// A format that there is not is a mistake of whoever asks, not of the module.
+// RUN: not vashista-opt %s -vashista-lower-to-nvvm='format=ptx' 2>&1 \
+// RUN:   | FileCheck %s --check-prefix=FORMAT
+// FORMAT: for the --format option: Cannot find option named 'ptx'!
+
 // How many rounds there were is counted by a few threads of the last launch,
 // whose counters those of the one before it set to 0.
 // RUN: sed 's/, %%flag$/, %%rounds, %%flag/; \
@@ -120,10 +125,6 @@
 // RUN: sed 's/8x?xi32/8x8192xi32/g' %source_dir/examples/decode.mlir \
 // RUN:   | vashista-opt -vashista-lower-to-nvvm='chip=sm_90 format=isa' \
 // RUN:   | sed 's/\\0A/\n/g' | FileCheck %s --check-prefix=ANY
-// A format that there is not is a mistake of whoever asks, not of the module.
-// RUN: not vashista-opt %s -vashista-lower-to-nvvm='format=ptx' 2>&1 \
-// RUN:   | FileCheck %s --check-prefix=FORMAT
-// FORMAT: for the --format option: Cannot find option named 'ptx'!
 
 // ANY: gpu.launch_func @kernels::@route_attend_best_0
 // ANY-NOT: dynamic_shared_memory_size

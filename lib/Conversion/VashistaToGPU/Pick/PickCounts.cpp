@@ -28,7 +28,7 @@ using arith::CmpIPredicate;
 /// Counts the slots of `getCountedAtOnce` heads.
 class vashista::DepthCounts {
 public:
-  /// Their bins are those from number `at` on, of heads from `first` on;
+  /// Those from `first + at` on, whose bins are from number `at` on;
   /// `sampleShift`: getSampleShift().
   DepthCounts(PickLauncher &pick, Value first, Value at, Value sampleShift);
   /// Yields what this thread has of each head that is picked in any case, of
