@@ -158,6 +158,8 @@ bool boundsByNorm(ScoreOp op);
 /// Whether a pick is of the slots that were scored: of the same lengths and
 /// list.
 bool seesSlotsOf(PickOp op, ScoreOp score);
+/// Whether a pick's budget binds nothing, of slots whose number is known.
+bool hasRoomForAll(PickOp op);
 /// Whether there is a kernel for a pick that needs no more than levels.
 bool picksByLevels(PickOp op);
 /// Notes of a pick, while all who use it are as they were, whether its list may

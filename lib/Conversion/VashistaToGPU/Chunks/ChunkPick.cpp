@@ -49,7 +49,8 @@ Value ChunkPick::emit(const SketchScan::Kept &kept, Value bins, Value list,
   lane = b.remU(thread, b.index(kWarp));
   numSlots = b.subI(own.end, own.first);
 
-  findRoom();
+  if (!hasRoomForAll(op))
+    findRoom();
   clearBins();
   b.clusterBarrier(blocks);
   findFacts();
@@ -61,7 +62,7 @@ Value ChunkPick::emit(const SketchScan::Kept &kept, Value bins, Value list,
   findEnds();
   b.clusterBarrier(blocks);
   which = b.index(0);
-  SmallVector<Value> marks = markWithinBudget();
+  SmallVector<Value> marks = hasRoomForAll(op) ? markAll() : markWithinBudget();
   b.ifThen(b.compare(CmpIPredicate::ult, thread, b.index(heads)), [&] {
     Value tail = b.load(tails, {thread, which});
     // One block of a cluster has that of all: the first, which has slots.
@@ -307,7 +308,9 @@ void ChunkPick::findEnds() {
     End needed{b.i32(kBins - 1), zero, counts};
     // Where there is no room for any, all is left.
     End fitting{b.i32(-1), lefts, zero};
-    Value ofHead = b.mulF(roomBeside, b.f32(1.0f / static_cast<float>(heads)));
+    Value ofHead;
+    if (!hasRoomForAll(op))
+      ofHead = b.mulF(roomBeside, b.f32(1.0f / static_cast<float>(heads)));
     Value many =
         b.divF(b.f32(kMoreCaution / kMany), b.maxNumber(counts, b.f32(1.0f)));
     for (int64_t i = kOfLane - 1; i >= 0; --i) {
@@ -323,30 +326,35 @@ void ChunkPick::findEnds() {
                                  b.mulF(sure, b.f32(need)));
       const End here{all[i].number, deeper, taken};
       needed = needed.orIf(b, isEnough, here);
-      Value isFirst = b.compare(CmpIPredicate::slt, fitting.last, b.i32(0));
-      Value fits = b.compare(CmpFPredicate::OLE, taken, ofHead);
-      fitting = fitting.orIf(b, b.andI(isFirst, fits), here);
+      if (ofHead) {
+        Value isFirst = b.compare(CmpIPredicate::slt, fitting.last, b.i32(0));
+        Value fits = b.compare(CmpFPredicate::OLE, taken, ofHead);
+        fitting = fitting.orIf(b, b.andI(isFirst, fits), here);
+      }
       deeper = b.addF(deeper, all[i].left);
       deeperCount = b.addF(deeperCount, all[i].count);
       deeperShare = b.addF(deeperShare, all[i].share);
       deeperSquare = b.addF(deeperSquare, all[i].square);
     }
     needed = needed.ofWarp(b, b.getLeastOfWarp(needed.last));
-    fitting = fitting.ofWarp(b, b.getMostOfWarp(fitting.last));
-    Value isMore = b.compare(CmpIPredicate::slt, needed.last, fitting.last);
-    fitting = fitting.orIf(b, isMore, needed);
+    SmallVector<End> both = {needed};
+    if (ofHead) {
+      fitting = fitting.ofWarp(b, b.getMostOfWarp(fitting.last));
+      Value isMore = b.compare(CmpIPredicate::slt, needed.last, fitting.last);
+      both.push_back(fitting.orIf(b, isMore, needed));
+    }
     // A lane for each block.
     b.ifThen(b.compare(CmpIPredicate::ult, lane, b.index(blocks)), [&] {
       auto tell = [&](Value value, Value shared, ValueRange at) {
         b.store(value, blocks > 1 ? b.ofBlock(shared, lane) : shared, at);
       };
-      const End both[] = {needed, fitting};
       for (auto [i, found] : llvm::enumerate(both)) {
         Value at[] = {head, b.index(i)};
         tell(toDepth(found.last, shift), ends, at);
         tell(toTail(found.left, top, score), tails, at);
       }
-      tell(needed.taken, needs, head);
+      if (ofHead)
+        tell(needed.taken, needs, head);
     });
   });
 }

@@ -424,18 +424,15 @@ void PickLauncher::pickAndWrite() {
   else if (isProving)
     b.forLoop(b.index(0), b.index(group), 1,
               [&](Value head) { findEnd(head); });
+  const bool fitsAll = hasRoomForAll(op);
   Value isCounted;
-  if (hasLevels() && hasFewHeads() && !isFollowing())
+  if (hasLevels() && hasFewHeads() && !isFollowing() && !fitsAll)
     isCounted = isNearlyOver();
   Marked marked = !hasLevels()    ? markNeeded()
                   : isFollowing() ? markUntilProved()
                                   : markDeep(isCounted);
-  Value isOver =
-      b.compare(CmpIPredicate::sgt, marked.number, b.i32(op.getBudget()));
   const bool hasSums = sumsWhileMarking();
-  // Twice: mostly nothing is over, and no words of what may be picked as well
-  // are looked at.
-  b.ifThen(notI(isOver), [&] {
+  auto writeMarked = [&] {
     writePicks(Value());
     SmallVector<Value> sums, bits;
     for (int64_t head = 0; hasSums && head < group; ++head) {
@@ -445,15 +442,24 @@ void PickLauncher::pickAndWrite() {
     }
     if (hasSums)
       writeTails(sums, bits);
-  });
-  b.ifThen(isOver, [&] {
-    SmallVector<Value> best = markBest(b.i32(op.getBudget()), isCounted);
-    writePicks(best.front());
-    if (hasSums && hasLevels() && hasFewHeads())
-      writeTails(addTiesLeft(ValueRange(best).drop_front()));
-    else if (hasSums)
-      sumTails(/*ofAll=*/false);
-  });
+  };
+  if (fitsAll) {
+    writeMarked();
+  } else {
+    // Twice: mostly nothing is over, and no words of what may be picked as well
+    // are looked at.
+    Value isOver =
+        b.compare(CmpIPredicate::sgt, marked.number, b.i32(op.getBudget()));
+    b.ifThen(notI(isOver), writeMarked);
+    b.ifThen(isOver, [&] {
+      SmallVector<Value> best = markBest(b.i32(op.getBudget()), isCounted);
+      writePicks(best.front());
+      if (hasSums && hasLevels() && hasFewHeads())
+        writeTails(addTiesLeft(ValueRange(best).drop_front()));
+      else if (hasSums)
+        sumTails(/*ofAll=*/false);
+    });
+  }
   if (hasTail && !hasSums)
     sumTails(/*ofAll=*/false);
 }
@@ -464,6 +470,15 @@ const char *vashista::findObstacle(PickOp op) {
   if (cast<RankedTensorType>(op.getScores().getType()).isDynamicDim(1))
     return "expected static heads";
   return nullptr;
+}
+
+bool vashista::hasRoomForAll(PickOp op) {
+  int64_t slots =
+      cast<RankedTensorType>(op.getScores().getType()).getDimSize(2);
+  // Rows of levels are padded.
+  return !ShapedType::isDynamic(slots) &&
+         static_cast<int64_t>(llvm::alignTo(slots, ScanFindings::kTile)) <=
+             static_cast<int64_t>(op.getBudget());
 }
 
 bool vashista::picksByLevels(PickOp op) {
