@@ -33,8 +33,9 @@ from check_selection import Batch, is_repeatable, log_sum_exp
 from judge_cases import judge_all
 
 INF = np.inf
-#: How far a GPU's bins are off, as a share of a mass, and how much it counts on at least.
-OF_BINS, LEAST_PROMISED = 0.02, 0.25
+#: How far a GPU's bins are off, as a share of a mass, and how far it takes a slot's log to
+#: be off at least; and how much it counts on at least.
+OF_BINS, LEAST_OFF, LEAST_PROMISED = 0.02, 0.375, 0.25
 
 
 def draw():
@@ -51,6 +52,7 @@ def draw():
         "longest": 0,
         "scale": 1,
         "moment": False,
+        "static": False,
     }
     for heads, tolerance in itertools.product(
         ((2, 2), (4, 2), (6, 2), (8, 2), (14, 2), (16, 2), (24, 2)), (0.5, 0.1)
@@ -97,16 +99,24 @@ def draw():
     # Warps of a block with KV heads of their own.
     for heads, size in (((16, 4), 1), ((48, 4), 2)):
         yield {**base, "heads": heads, **long, "page_size": size, "longest": 9000}
+    # Tables of a known width, and a budget of all their tokens.
+    budget = 16 * Batch.width(16) + 64
+    for heads, always in (((8, 2), ""), ((2, 2), " sinks 4 window 64"), ((24, 2), "")):
+        yield {**base, "heads": heads, "always": always, "static": True, "budget": budget}
 
 
 def text(name, case):
     (heads, kv), dim, size = case["heads"], case["dim"], case["page_size"]
     groups = dim // 32
     pool = f"tensor<?x{kv}x{size}x"
+    pages = slots = "?"
+    if case["static"]:
+        pages = Batch.width(size, case["longest"])
+        slots = pages * size
     types = {
         "q": f"tensor<?x{heads}x{dim}xf32>",
         "k": f"{pool}{dim}xf32>",
-        "table": "tensor<?x?xi32>",
+        "table": f"tensor<?x{pages}xi32>",
         "lens": "tensor<?xi32>",
         "seq_lens": "tensor<?xi32>",
         "rows": "tensor<?xi32>",
@@ -129,7 +139,7 @@ def text(name, case):
     made = "\n".join(f"  %{n}_any = tensor.empty(%pool) : {of}" for n, of in parts.items())
     results = ", ".join(parts.values())
     sketch = f"<bits = {case['bits']}, group = 32, rotation = hadamard, norm = token>"
-    score, per_head = f"tensor<?x{heads}x?xf32>", f"tensor<?x{heads}xf32>"
+    score, per_head = f"tensor<?x{heads}x{slots}xf32>", f"tensor<?x{heads}xf32>"
     ids, counts = f"tensor<?x{kv}x{case['budget']}xi32>", f"tensor<?x{kv}xi32>"
     operands = ", ".join([types["q"], *parts.values(), types["table"], types["lens"], *row_type])
     mode = f"proving {case['budget']} tokens of(%x#0, %x#1) lens(%lens)"
@@ -194,7 +204,7 @@ def find_enough(scores, bounds, moments, ratio, attended, always, risk):
 
     risk: how many deviations of that mass less than promised are to do, 0 on a CPU, and
     a slot's own as a share of what its score lacks. What is picked in any case may be one
-    slot.
+    slot, of which no more than that is unknown.
     """
     chosen = np.zeros(bounds.shape[1], bool)
     for score, bound, moment, other in zip(scores, bounds, moments, attended):
@@ -206,8 +216,10 @@ def find_enough(scores, bounds, moments, ratio, attended, always, risk):
         deviations, of_lack = risk
         if deviations:
             squares = (mass[chosen] ** 2).sum() + np.append(0, np.cumsum(mass[order] ** 2))
-            off = of_lack * np.mean(bound - score)
-            share = off * np.sqrt(squares + mass[always].sum() ** 2) / np.maximum(got, 1e-300)
+            own = of_lack * np.mean(bound - score)
+            off = max(own, LEAST_OFF)
+            sure = mass[always].sum() * own / off
+            share = off * np.sqrt(squares + sure**2) / np.maximum(got, 1e-300)
             promised = np.exp(-deviations * np.hypot(share, OF_BINS))
             got = got * np.maximum(promised, LEAST_PROMISED)
         got += np.exp(other - top)

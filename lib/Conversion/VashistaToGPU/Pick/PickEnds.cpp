@@ -33,12 +33,18 @@ static constexpr float kOfBins = 0.02f;
 /// Another round takes as long as to attend to some tokens more: so many of all
 /// heads together are worth it that no head needs one.
 static constexpr float kWorthARound = 0x1.8p19f;
+/// Where no round follows, a group that misses its target attends to all: of
+/// its slots so many more are worth it.
+static constexpr float kWorthAFallback = 1.0f / 4;
 /// Where few tokens are needed, few decide, of which a sample of many slots
 /// says little, and more of them cost little; where many are, it is the other
 /// way around. So deviations go with the inverse third root of needs, within
 /// bounds; at so many they are as they are.
 static constexpr float kUsualNeeds = 1536, kLeastCaution = 0.5f,
                        kMostCaution = 1.0f, kMostCautionOfMany = 1.5f;
+/// Where no round follows, deviations are as they are, of slots whose mass is
+/// off by a third of a nat or so at least: samples and bins are, too.
+static constexpr float kLeastOfLast = 3.0f / 8;
 /// What is left is added up as levels make it, which are half a level too high,
 /// 2^(1/16); what exceeds a threshold is more than that of their mean. What is
 /// attended is not.
@@ -66,9 +72,10 @@ private:
   static constexpr float kUnit = 0x1p32f;
 
   /// By how much a slot's mass is mostly off, and how many such deviations less
-  /// than promised are to do.
+  /// than promised are to do; and how much less that of what is picked in any
+  /// case is off.
   struct Risk {
-    Value ofSlot, deviations;
+    Value ofSlot, deviations, ofTaken;
   };
   /// Where the bins that are needed end.
   struct End {
@@ -107,6 +114,8 @@ private:
   /// yields how many slots are needed.
   Value makeSafe(End &found);
   Value getCaution(Value need);
+  /// Whether no pick follows that takes what was counted.
+  bool isLast() const { return !pick.depths; }
   /// Where slots that were found to be too few ended, and deeper.
   Value goDeeper(Value end);
   void store(const End &found, Value need);
@@ -226,9 +235,9 @@ Value DepthEnd::getAttendable(ArrayRef<Value> masses,
   attendable = b.addF(attendable, taken);
   Value promised = b.f32(kPromised);
   if (risk) {
-    // What is taken in any case may be one slot.
+    // What is taken in any case may be one slot, of whose log that is known.
     Value most = b.maxNumber(b.subF(getAll(squares), masses[squares]), none);
-    Value sure = b.mulF(taken, b.f32(1 / kUnit));
+    Value sure = b.mulF(b.mulF(taken, risk->ofTaken), b.f32(1 / kUnit));
     most = b.sqrt(math::FmaOp::create(b, sure, sure, most));
     Value share = pick.divide(b.mulF(most, b.f32(kUnit)),
                               b.maxNumber(attendable, b.f32(0x1p-100f)));
@@ -327,10 +336,17 @@ Value DepthEnd::makeSafe(End &found) {
   Value heads = b.mulI(b.dim(pick.levels, 0), b.index(headsOfRow));
   heads = arith::UIToFPOp::create(b, b.getF32Type(), b.toI32(heads));
   Value deviations = b.sqrt(b.mulF(b.log(heads), b.f32(2)));
-  deviations = b.mulF(deviations, getCaution(need));
+  if (!isLast())
+    deviations = b.mulF(deviations, getCaution(need));
   float ofLack = 1 / std::sqrt(static_cast<float>(pick.findings.channels));
   Value ofSlot = b.mulF(pick.getFact(head, Fact::lack), b.f32(ofLack));
-  End safe = findEnd(Risk{ofSlot, b.subF(none, deviations)});
+  Value ofTaken = b.f32(1.0f);
+  if (isLast()) {
+    Value ofAny = b.maxNumber(ofSlot, b.f32(kLeastOfLast));
+    ofTaken = b.divF(ofSlot, ofAny);
+    ofSlot = ofAny;
+  }
+  End safe = findEnd(Risk{ofSlot, b.subF(none, deviations), ofTaken});
   Value needOfSafe = countNeeds(safe);
   auto isAtMost = [&](Value number, Value most) {
     return b.compare(CmpFPredicate::OLE, number, most);
@@ -339,8 +355,10 @@ Value DepthEnd::makeSafe(End &found) {
   Value depth = arith::UIToFPOp::create(b, b.getF32Type(), safe.getNumber(b));
   Value isWorthIt = b.compare(CmpFPredicate::OGE, b.mulF(depth, nats), deepest);
   Value more = b.subF(needOfSafe, need);
-  isWorthIt =
-      b.andI(isWorthIt, isAtMost(b.mulF(more, heads), b.f32(kWorthARound)));
+  Value ofHead = isLast() ? b.mulF(slots, b.f32(kWorthAFallback /
+                                                static_cast<float>(pick.group)))
+                          : b.divF(b.f32(kWorthARound), heads);
+  isWorthIt = b.andI(isWorthIt, isAtMost(more, ofHead));
   // No group is over its budget for it.
   float most =
       static_cast<float>(op.getBudget()) / static_cast<float>(pick.group);
