@@ -1,6 +1,6 @@
 // A step that proves a sequence by chunks, from a graph to PTX: one kernel scores,
-// picks and attends, and one joins what clusters found. Loads of 16 bytes, nothing
-// in local memory, no function of a library.
+// picks and attends, and one joins and certifies what clusters found. Loads of 16
+// bytes, nothing in local memory, no function of a library.
 
 // RUN: vashista-opt %s -vashista-decompose \
 // RUN:   -vashista-lower-to-nvvm='format=isa' \
@@ -9,7 +9,6 @@
 
 // CHECK: gpu.launch_func @kernels::@attend_chunks_0
 // CHECK: gpu.launch_func @kernels::@merge_0
-// CHECK: gpu.launch_func @kernels::@certify_0
 // CHECK: gpu.launch_func @kernels::@attend_0
 // CHECK-NOT: gpu.launch_func
 
@@ -35,7 +34,9 @@
 // CHECK: cp.async.cg.shared.global
 // CHECK: mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32
 // CHECK: .entry merge_0(
-// CHECK: .entry certify_0(
+// A warp certifies what its block has merged.
+// CHECK-COUNT-2: bar.sync
+// CHECK: sqrt.rn.f64
 // CHECK: .entry attend_0(
 func.func @decode(
     %q: tensor<1x32x128xbf16>, %k: tensor<?x8x16x128xbf16>,

@@ -140,6 +140,8 @@ llvm::LogicalResult launchVectorScan(ScoreOp op, Findings &findings,
                                      mlir::PatternRewriter &rewriter);
 /// Whether a pick of the best pages has use for PageFindings.
 bool picksByBlocks(PickOp op);
+/// Whether a value is there when an op is, in whose block its own maker is.
+bool isBefore(mlir::Value value, mlir::Operation *op);
 /// Whether tensors are filled with the empty state, o and lse.
 bool isEmptyState(mlir::ValueRange outs);
 /// An `attend` to what chunks of a sequence prove, which scans and picks, too:
@@ -148,6 +150,15 @@ llvm::LogicalResult launchAttendChunks(AttendOp op,
                                        const ScheduleTarget &target,
                                        Findings &findings,
                                        mlir::PatternRewriter &rewriter);
+/// The `certify` of what an `attend` from nothing attends to, which the merge
+/// of its splits can do: of pages whose largest norms a scan leaves. Null if
+/// there is none. `tail`: what the op itself leaves, or null.
+CertifyOp findCertifyOfMerge(AttendOp op, mlir::Value tail = nullptr);
+/// An `attend` from nothing, with that.
+llvm::LogicalResult launchAttendCertified(AttendOp op,
+                                          const ScheduleTarget &target,
+                                          const Findings &findings,
+                                          mlir::PatternRewriter &rewriter);
 /// An `attend` to the best tokens of few, which scores and picks them, too:
 /// where its schedule says so.
 llvm::LogicalResult launchAttendBest(AttendOp op, const ScheduleTarget &target,

@@ -64,13 +64,19 @@ struct ConvertPass
     llvm::DenseSet<Operation *> foreign;
     getOperation().walk([&](gpu::GPUFuncOp op) { foreign.insert(op); });
     PatternRewriter rewriter(&getContext());
-    getOperation().walk([&](AttendOp op) {
-      rewriter.setInsertionPoint(op);
-      (void)launchAttendBest(op, target, rewriter);
-    });
     Findings findings;
-    getOperation().walk([&](AttendOp op) {
-      rewriter.setInsertionPoint(op);
+    // Each may take ops with it that are before it or behind it.
+    auto forEachAttend = [&](function_ref<void(AttendOp)> launch) {
+      SmallVector<AttendOp> attends;
+      getOperation().walk([&](AttendOp op) { attends.push_back(op); });
+      for (AttendOp op : attends) {
+        rewriter.setInsertionPoint(op);
+        launch(op);
+      }
+    };
+    forEachAttend(
+        [&](AttendOp op) { (void)launchAttendBest(op, target, rewriter); });
+    forEachAttend([&](AttendOp op) {
       (void)launchAttendChunks(op, target, findings, rewriter);
     });
     SmallVector<ScoreOp> scores;
@@ -87,16 +93,8 @@ struct ConvertPass
       if (findings.scans.lookup(bounds).levels)
         picked.push_back(op);
     }
-    // What no scan has done beside its own.
     SmallVector<PickOp> picks;
-    SmallVector<Operation *> others;
-    getOperation().walk([&](Operation *op) {
-      if (auto pick = dyn_cast<PickOp>(op))
-        picks.push_back(pick);
-      else if (isa_and_present<VashistaDialect>(op->getDialect()) &&
-               !isa<ScoreOp>(op))
-        others.push_back(op);
-    });
+    getOperation().walk([&](PickOp op) { picks.push_back(op); });
     for (PickOp op : picks)
       noteList(op, findings);
     for (PickOp op : llvm::reverse(picks)) {
@@ -105,6 +103,16 @@ struct ConvertPass
     }
     for (ScoreOp op : picked)
       eraseScore(op, rewriter);
+    forEachAttend([&](AttendOp op) {
+      (void)launchAttendCertified(op, target, findings, rewriter);
+    });
+    // What nobody has done beside their own.
+    SmallVector<Operation *> others;
+    getOperation().walk([&](Operation *op) {
+      if (isa_and_present<VashistaDialect>(op->getDialect()) &&
+          !isa<ScoreOp, PickOp>(op))
+        others.push_back(op);
+    });
     for (Operation *op : others) {
       rewriter.setInsertionPoint(op);
       llvm::TypeSwitch<Operation *>(op)

@@ -99,6 +99,16 @@ public:
   };
   std::optional<Condition> condition;
 
+  /// Of a `certify` of what is attended, which the merge does: what it reads,
+  /// the largest norms that a scan has left, and its results, buffers. What is
+  /// left is the splits' own where there is no tail.
+  struct Certified {
+    CertifyOp op;
+    Value direction, tail, largest;
+    llvm::SmallVector<Value> results;
+  };
+  std::optional<Certified> certified;
+
   void launch();
 
   // Of a kernel that picks tokens itself: each block some of its split, whose
@@ -199,6 +209,7 @@ private:
   void mergeByWarp(Value head, Value count);
   void mergeTails(Value head, Value count);
   void addUpCounts(Value head, Value count);
+  void certifyMerged(const Certified &known, Value head);
   /// Those of consecutive heads, if no other block of theirs is still at work.
   void mergeIfLast(Value heads);
   Operands bind(llvm::ArrayRef<Value> values, bool hasPartials);

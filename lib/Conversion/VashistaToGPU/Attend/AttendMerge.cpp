@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "AttendKernels.h"
+#include "Certify/HeadCertificate.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
@@ -35,9 +36,22 @@ void AttendLauncher::launchMerge() {
   auto shared = [&](int64_t size) {
     return b.sharedType({warps, 1, size}, b.getF32Type());
   };
-  b.launch(shape, getRead(), getWritten(), {shared(valueDim), shared(2)},
+  SmallVector<Value> read = getRead(), written = getWritten();
+  const size_t numRead = read.size(), numWritten = written.size();
+  if (certified) {
+    read.append({certified->direction, certified->largest});
+    if (certified->tail)
+      read.push_back(certified->tail);
+    llvm::append_range(written, certified->results);
+    // A warp reads the state that all have written.
+    shape.readsWritten = true;
+  }
+  const size_t numAllRead = read.size();
+  b.launch(shape, read, written, {shared(valueDim), shared(2)},
            [&](ArrayRef<Value> values, ArrayRef<Value> buffers) {
-             its = bind(values, true);
+             SmallVector<Value> own(values.take_front(numRead));
+             llvm::append_range(own, values.slice(numAllRead, numWritten));
+             its = bind(own, true);
              sharedOutputs = buffers[0];
              sharedExponents = buffers[1];
              row = b.blockId(gpu::Dimension::x);
@@ -57,6 +71,16 @@ void AttendLauncher::launchMerge() {
              if (its.tails) {
                mergeTails(head, count);
                addUpCounts(head, count);
+             }
+             if (certified) {
+               Given given(values.slice(numRead, numAllRead - numRead));
+               Certified here = *certified;
+               here.direction = given.take();
+               here.largest = given.take();
+               here.tail =
+                   certified->tail ? given.take() : Value(its.picked.tail);
+               here.results.assign(values.drop_front(numAllRead + numWritten));
+               certifyMerged(here, head);
              }
            });
 }
@@ -194,6 +218,20 @@ void AttendLauncher::addUpCounts(Value head, Value count) {
     b.ifThen(b.compare(CmpIPredicate::eq, lane, b.index(0)), [&] {
       b.store(sum, its.picked.count, {row, kvHead});
     });
+  });
+}
+
+/// By the first warp, as soon as all have written.
+void AttendLauncher::certifyMerged(const Certified &known, Value head) {
+  b.barrier();
+  b.ifThen(b.compare(CmpIPredicate::eq, warp, b.index(0)), [&] {
+    HeadCertificate certificate(known.op, b);
+    HeadCertificate::Loaded loaded = certificate.load(
+        {known.direction, its.o, its.lse, known.tail, Value()}, row, head);
+    std::array<Value, 2> norms =
+        certificate.joinLargest(known.largest, row, kvHead);
+    certificate.store(certificate.certify(loaded, length, norms), known.results,
+                      row, head);
   });
 }
 

@@ -21,8 +21,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../VashistaToVector/Certificate.h"
-#include "../VashistaToVector/UpperBounds.h"
+#include "HeadCertificate.h"
 #include "Kernels.h"
 #include "PageNorms.h"
 #include "Warp/WarpBuilder.h"
@@ -57,13 +56,6 @@ private:
   /// Of the pages that this thread looks at and each KV head of the block: key
   /// and value norm.
   SmallVector<Value> getLargestNorms();
-  /// The same of one KV head and all of its blocks.
-  std::array<Value, 2> joinLargest(Value kvHead);
-  /// A head's vector: of a lane every 32nd channel, and whether it is there.
-  using Vector = SmallVector<std::pair<Value, Value>>;
-  Vector loadVector(Value vectors, Value head);
-  /// In f64; the same in all lanes.
-  Value getNorm(const Vector &vector);
 
   CertifyOp op;
   WarpBuilder &b;
@@ -180,41 +172,23 @@ void CertifyLauncher::emit(ArrayRef<Value> values, Value shared) {
   int64_t heads =
       cast<RankedTensorType>(op.getDirection().getType()).getDimSize(1);
   Value group = b.divU(b.index(heads), b.dim(norms, 1));
-  Certificate certificate(op, b);
+  HeadCertificate certificate(op, b);
   Value all = b.mulI(group, b.index(kvHeads));
   Value first = b.addI(b.mulI(part, b.index(kWarps)), warp);
   b.forLoop(first, all, kWarps * parts, [&](Value number) {
     Value head = b.addI(b.mulI(firstKvHead, group), number);
     Value kvHead = b.divU(number, group), keyNorm = b.mulI(kvHead, b.index(2));
-    Value at[] = {row, head};
-    // All loads first: after what a step reads, each is one from memory.
-    Vector ofDirection = loadVector(direction, head),
-           ofOutput = loadVector(o, head);
-    Value ownLse = b.load(lse, at), ownTail = b.load(tail, at);
+    HeadCertificate::Loaded loaded =
+        certificate.load({direction, o, lse, tail, gap}, row, head);
     std::array<Value, 2> keyAndValue;
     if (largest)
-      keyAndValue = joinLargest(b.addI(firstKvHead, kvHead));
+      keyAndValue =
+          certificate.joinLargest(largest, row, b.addI(firstKvHead, kvHead));
     else
       keyAndValue = {getNormOf(keyNorm),
                      getNormOf(b.addI(keyNorm, b.index(1)))};
-    Certificate::Head known;
-    known.lse = widen(b, ownLse);
-    known.tail = widen(b, ownTail);
-    known.direction = getNorm(ofDirection);
-    known.output = getNorm(ofOutput);
-    known.keyNorm = widen(b, keyAndValue[0]);
-    known.valueNorm = widen(b, keyAndValue[1]);
-    known.tokens = arith::UIToFPOp::create(
-        b, b.getF64Type(),
-        arith::IndexCastOp::create(b, b.getI64Type(), length));
-    if (gap)
-      known.gap = widen(b, b.load(gap, at));
-    SmallVector<Value> made = certificate.certify(known);
-    Value isFirst = b.compare(CmpIPredicate::eq, lane, b.index(0));
-    b.ifThen(isFirst, [&] {
-      for (auto [result, to] : llvm::zip_equal(made, given.values))
-        b.store(result, to, at);
-    });
+    certificate.store(certificate.certify(loaded, length, keyAndValue),
+                      given.values, row, head);
   });
 }
 
@@ -229,49 +203,6 @@ SmallVector<Value> CertifyLauncher::getLargestNorms() {
                           kThreads * parts, pagesAtOnce, [&](Value at) {
                             return b.loadIndex(table, {sequence, at});
                           });
-}
-
-std::array<Value, 2> CertifyLauncher::joinLargest(Value kvHead) {
-  SmallVector<Value> none(2, b.f32(0.0f));
-  SmallVector<Value> own = b.forLoop(
-      lane, b.dim(largest, 2), kWarp, none,
-      [&](Value block, ValueRange carried) -> SmallVector<Value> {
-        Value found =
-            vector::LoadOp::create(b, b.vectorType(2), largest,
-                                   ValueRange{row, kvHead, block, b.index(0)},
-                                   /*nontemporal=*/false, llvm::MaybeAlign(8));
-        SmallVector<Value> next;
-        for (int64_t i = 0; i < 2; ++i)
-          next.push_back(getLargerNorm(
-              b, carried[i],
-              vector::ExtractOp::create(b, found, ArrayRef<int64_t>{i})));
-        return next;
-      });
-  auto join = [&](Value x, Value y) { return getLargerNorm(b, x, y); };
-  return {b.combine(own[0], join), b.combine(own[1], join)};
-}
-
-CertifyLauncher::Vector CertifyLauncher::loadVector(Value vectors, Value head) {
-  Vector loaded;
-  int64_t size = cast<MemRefType>(vectors.getType()).getDimSize(2);
-  for (int64_t first = 0; first < size; first += kWarp) {
-    Value channel = b.addI(lane, b.index(first));
-    Value isThere = b.compare(CmpIPredicate::ult, channel, b.index(size));
-    channel = b.minI(channel, b.index(size - 1));
-    loaded.push_back({b.load(vectors, {row, head, channel}), isThere});
-  }
-  return loaded;
-}
-
-Value CertifyLauncher::getNorm(const Vector &vector) {
-  Value squares = f64(b, 0.0);
-  for (auto [channel, isThere] : vector) {
-    Value x = widen(b, channel);
-    x = b.select(isThere, x, f64(b, 0.0));
-    squares = b.addF(squares, b.mulF(x, x));
-  }
-  return b.sqrt(
-      b.combine(squares, [&](Value x, Value y) { return b.addF(x, y); }));
 }
 
 const char *vashista::findObstacle(CertifyOp op) {

@@ -106,10 +106,12 @@ public:
              schedule.getWarps(), schedule.getCluster(), format.paddedDim),
         pageNorms(pageNorms) {}
 
-  void launch(PatternRewriter &rewriter);
+  /// `certify`: what the merge does as well, or null.
+  void launch(CertifyOp certify, PatternRewriter &rewriter);
   bool hasRoom();
 
   Value o, lse, tail, count, largestNorms;
+  SmallVector<Value> certificates; // results of `certify`
 
 private:
   AttendOp makeAttend();
@@ -232,7 +234,7 @@ AttendOp AttendChunks::makeAttend() {
       op.getSolverAttr(), op.getLayoutAttr(), schedule);
 }
 
-void AttendChunks::launch(PatternRewriter &rewriter) {
+void AttendChunks::launch(CertifyOp certify, PatternRewriter &rewriter) {
   const int64_t cluster = schedule.getCluster();
   AttendOp op = makeAttend();
   AttendLauncher attend(op, b, target, /*startsEmpty=*/true);
@@ -274,6 +276,13 @@ void AttendChunks::launch(PatternRewriter &rewriter) {
            [&](ArrayRef<Value> values, ArrayRef<Value> buffers) {
              emit(attend, values, buffers);
            });
+  if (certify) {
+    certificates = allocateResults(certify, b, certify->getNumResults());
+    // What is left is what the merge adds up.
+    attend.certified =
+        AttendLauncher::Certified{certify, b.readOnly(certify.getDirection()),
+                                  /*tail=*/Value(), largestNorms, certificates};
+  }
   attend.launchMerge();
   rewriter.eraseOp(op);
 }
@@ -377,10 +386,18 @@ LogicalResult vashista::launchAttendChunks(AttendOp op,
   AttendChunks kernel(*chunks, *op.getSchedule(), target,
                       certifies.empty() ? Value() : certifies[0].getNorms(), b);
   SmallVector<Value> outs(op.getOuts());
-  kernel.launch(rewriter);
-  for (CertifyOp certify : certifies)
-    findings.norms.insert({certify, kernel.largestNorms});
   PickOp pick = chunks->pick;
+  CertifyOp certified = findCertifyOfMerge(op, pick.getTail());
+  if (!llvm::is_contained(certifies, certified) ||
+      certified.getTail() != pick.getTail())
+    certified = nullptr;
+  kernel.launch(certified, rewriter);
+  for (CertifyOp certify : certifies)
+    if (certify != certified)
+      findings.norms.insert({certify, kernel.largestNorms});
+  if (certified)
+    rewriter.replaceOp(certified, toTensors(b, kernel.certificates,
+                                            certified->getResultTypes()));
   SmallVector<Value> picked =
       toTensors(b, {kernel.count, kernel.tail},
                 TypeRange{pick.getCount().getType(), pick.getTail().getType()});

@@ -606,7 +606,7 @@ const char *vashista::findObstacle(ScoreOp op) {
 }
 
 /// Whether there is a value before an op.
-static bool isBefore(Value value, Operation *op) {
+bool vashista::isBefore(Value value, Operation *op) {
   Operation *maker = value.getDefiningOp();
   return !maker ||
          (maker->getBlock() == op->getBlock() && maker->isBeforeInBlock(op));
