@@ -15,7 +15,7 @@ _TITLES = {
     "mean_std": "64 pages by `mean_std`, 128 tokens",
     **{
         name: f"Certified, {bits} bits{', second moments' * moments}"
-        f"{', one pass' * (rounds == 1)}, tau at most 50 %"
+        f"{', two rounds' * (rounds == 2)}, tau at most 50 %"
         for name, (bits, moments, rounds) in CERTIFIED.items()
     },
 }

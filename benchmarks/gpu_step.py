@@ -7,12 +7,11 @@
 For each shape (sequences x KV heads x query heads of each x tokens; D = 128 and pages of
 16 tokens, if it does not say otherwise, in a random order, bf16): the dense step, 64
 pages, or others of as many tokens, and 128 of these by `mean` and by `mean_std`, and the
-certified step (4-bit sketch, tau at most 50 %, two rounds, at most a quarter of the
-tokens in each, dense where that does not do), also with second moments of what the
-sketch lacks, with a sketch of 5 bits, and with both; and in one pass: one round, of at
-most half of the tokens, with 4 and with 5 bits. Beside them, over the same keys and
-values, PyTorch's SDPA by cuDNN and, where it can be imported, FlashInfer: its decode
-wrapper without and with tensor cores, and XQA.
+certified step (4-bit sketch, tau at most 50 %, one round of as many tokens as it needs,
+dense where that does not do), also with a sketch of 5 bits, and with either in two
+rounds, with and without second moments of what the sketch lacks. Beside them, over the
+same keys and values, PyTorch's SDPA by cuDNN and, where it can be imported, FlashInfer:
+its decode wrapper without and with tensor cores, and XQA.
 
 Keys and values are normal, and queries so long that a proof needs 7 to 10 % of 131,072
 tokens, or all are a model's (`--trace`). A step is timed as one of a CUDA graph of

@@ -48,6 +48,7 @@ def draw():
         "within": False,
         "longest": 0,
         "schedule": "split = 256",
+        "static": False,
     }
     for heads in ((2, 2), (8, 2), (6, 2), (10, 2), (16, 2), (5, 1)):
         yield {**base, "heads": heads}
@@ -87,6 +88,12 @@ def draw():
     sketch = "bits = 2, group = 32, rotation = hadamard, norm = token"
     schedule = "split = 512, warps = 8, blocks = 1, cluster = 8"
     yield {**base, "sketch": sketch, "schedule": schedule}
+    # Tables of a known width, and a budget of all their tokens.
+    budget = 16 * Batch.width(16) + 64
+    for heads, cluster in (((8, 2), 8), ((2, 2), 1)):
+        schedule = f"split = 256, cluster = {cluster}"
+        known = {"static": True, "budget": budget, "schedule": schedule}
+        yield {**base, "heads": heads, "always": " sinks 4 window 64", **known}
 
 
 def text(name, case):
@@ -103,11 +110,15 @@ def text(name, case):
             else (f"tensor<?x{size}x{kv}x{dim}x{of}>")
         )
 
+    pages = slots = "?"
+    if case["static"]:
+        pages = Batch.width(size, case["longest"])
+        slots = pages * size
     types = {
         "q": f"tensor<?x{heads}x{dim}x{of}>",
         "k": cache(dim),
         "v": cache(value_dim),
-        "table": "tensor<?x?xi32>",
+        "table": f"tensor<?x{pages}xi32>",
         "lens": "tensor<?xi32>",
         "seq_lens": "tensor<?xi32>",
     }
@@ -123,7 +134,7 @@ def text(name, case):
     }
     made = "\n".join(f"  %{n}_any = tensor.empty(%pool) : {t}" for n, t in parts.items())
     results, row = ", ".join(parts.values()), types["lens"]
-    score, per_head = f"tensor<?x{heads}x?xf32>", f"tensor<?x{heads}xf32>"
+    score, per_head = f"tensor<?x{heads}x{slots}xf32>", f"tensor<?x{heads}xf32>"
     o = f"tensor<?x{heads}x{value_dim}xf32>"
     ids, counts = f"tensor<?x{kv}x{case['budget']}xi32>", f"tensor<?x{kv}xi32>"
     scored = ", ".join([types["q"], *parts.values(), types["table"], row, *row_type])

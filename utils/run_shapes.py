@@ -2,13 +2,14 @@
 # Part of the vashista project, under the Apache License v2.0 with LLVM
 # Exceptions. See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Runs steps of 408 shapes, and moments of 34, for a tool to watch: compute-sanitizer,
+"""Runs steps of 459 shapes, and moments of 34, for a tool to watch: compute-sanitizer,
 or valgrind.
 
     compute-sanitizer --tool racecheck python3 utils/run_shapes.py --artefacts DIR
 
 Modules of dynamic sizes (1, 4 and 6 query heads of a KV head; dense, by pages, certified
-without and with moments; some of 12 heads, of routed pages, and of pages of 1, 5 and 8 tokens)
+in one round and in two, without and with moments; some of 12 heads, of routed pages, and of
+pages of 1, 5 and 8 tokens)
 run on batches of 1 to 4 sequences of up to 3000 tokens: a cache is summarised, a token
 appended, and the step taken. What no sequence owns is NaN. Outputs
 must be as near to attention in float64 as was certified, or as rounding allows.
@@ -47,6 +48,10 @@ STEPS = {
 }
 STEPS["moments"] = {**STEPS["certified"], "moments": True}
 STEPS["certified5"] = {**STEPS["certified"], "sketch": Sketch(bits=5)}
+STEPS["oneround"] = {
+    **STEPS["certified"],
+    "policy": Policy.certified(0.5, candidates=3072, rounds=1),
+}
 #: A certificate that covers pages that were not routed to.
 ROUTED = {
     **STEPS["certified"],

@@ -159,10 +159,12 @@ class ProgramTest(unittest.TestCase):
         )
         module = _shapes.with_counts(_shapes.text_of(shape, "certified"))
         decode = module.split("func.func @decode")[1].split("\n  }")[0]
-        # Six results, and the lengths of two lists.
+        # Six results, and the length of a list, of all tokens at most.
         returned = decode.split("return ")[1].split(" : ")[0].split(", ")
-        self.assertEqual(len(returned), 8)
-        self.assertEqual(decode.count("vashista.pick proving 256 tokens"), 2)
+        self.assertEqual(len(returned), 7)
+        self.assertEqual(decode.count("vashista.pick proving 1024 tokens"), 1)
+        module = _shapes.with_counts(_shapes.text_of(shape, "tworounds"))
+        self.assertEqual(module.count("vashista.pick proving 1024 tokens"), 2)
         self.assertIn("tensor<1x64xi32>", decode)
 
     def test_trace_shape(self):
