@@ -173,7 +173,10 @@ class Step:
             )
         if pages is not None:
             _check.integer("step: pages", pages, 1, cache.max_pages)
-        self.pages = pages
+        known = cache.spec.max_pages
+        if pages is not None and known is not None and pages != known:
+            raise _check.refuse("step: pages", f"{known}, as the spec has", pages)
+        self.pages = pages if known is None else known
         table, numbers = self._grow()
         self.table = table
         self._kept = SequenceRows(cache, self.sequences)

@@ -45,7 +45,7 @@ class _Writer:
             "key": tensor((spec.batch, spec.kv_heads, spec.head_dim), spec.dtype),
             "value": tensor((spec.batch, spec.kv_heads, spec.value_dim), spec.dtype),
             "positions": tensor((spec.batch,), "i32"),
-            "table": tensor((sequences, None), "i32"),
+            "table": tensor((sequences, spec.max_pages), "i32"),
             "lens": tensor((spec.batch,), "i32"),
             "rows": tensor((spec.batch,), "i32"),
             "k": tensor((None, *spec.page_shape(spec.head_dim)), spec.dtype),

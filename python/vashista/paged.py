@@ -265,8 +265,9 @@ class PagedKVCache:
           graph keeps its batch. Its output is 0.
         tokens: of each, in order; several need a spec with `shared_rows`. 0: only
           attends.
-        pages: columns of the step's table; default: what its sequences need. A graph
-          that is replayed for later tokens needs those, too: `cache.max_pages`.
+        pages: columns of the step's table; default: those of the spec, or what its
+          sequences need. A graph that is replayed for later tokens needs those, too:
+          `cache.max_pages`.
         """
         return Step(self, sequences, tokens, pages)
 
@@ -323,7 +324,13 @@ def _max_pages(spec, pages, sequences, max_length, layers) -> int:
     _check.integer("cache: pages", pages, 1)
     _check.integer("cache: sequences", sequences, 1)
     _check.integer("cache: layers", layers, 1)
+    most = _check.LARGEST
+    if spec.max_pages is not None:
+        most = spec.max_pages * spec.page_size
+    if max_length is not None:
+        _check.integer("cache: max_length", max_length, 1, most)
+    if spec.max_pages is not None:
+        return spec.max_pages
     if max_length is None:
         return pages
-    _check.integer("cache: max_length", max_length, 1)
     return min(pages, -(-max_length // spec.page_size))

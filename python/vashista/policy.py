@@ -100,9 +100,11 @@ class Policy:
 
         candidates: most tokens of a KV head's list, in each round; groups that need
           more attend to everything.
-        rounds: of picking. With one, a step of known sizes may be one kernel on a GPU
-          (``fuse`` of ``vashista-assign-schedule``), which is faster for few sequences
-          and short ones: give it what two rounds would have.
+        rounds: of picking. On a GPU one is faster, but with second moments, if the list
+          has room for all tokens of a sequence: nothing is over that, and a pick takes
+          as many more as no round follows. Of known sizes (`AttentionSpec`) such a step
+          is one kernel where sequences are few or short (``fuse`` of
+          ``vashista-assign-schedule``).
 
         What is missed in truth is several times less than what is proved, so that
         0.5 is lossless on the keys of a trained model (docs/quality.md).

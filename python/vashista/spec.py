@@ -45,6 +45,9 @@ class AttentionSpec:
       page_size: tokens S of a page.
       layout: of a page in the caches: "hnd" is [Hkv, S, D], "nhd" is [S, Hkv, D].
       batch: rows R, or None, the default: whatever a call brings.
+      max_pages: columns M of the page tables of steps, or None, the default: whatever a
+        call brings. With it and `batch` a GPU's kernels are laid out for these sizes, and
+        a certified step of few or short sequences is one.
       shared_rows: whether rows name the sequence that they are of, as several query
         tokens of one sequence do (speculative decoding). Else row r is of sequence r.
       policy: what is read, proved and fallen back to; default: everything.
@@ -83,6 +86,7 @@ class AttentionSpec:
     page_size: int = 16
     layout: str = "hnd"
     batch: int | None = None
+    max_pages: int | None = None
     shared_rows: bool = False
     policy: Policy = Policy()
     summary: str | None = None
@@ -104,8 +108,9 @@ class AttentionSpec:
             object.__setattr__(self, "value_dim", self.head_dim)
         check("value_dim", 1, 65536)
         check("page_size", 1)
-        if self.batch is not None:
-            check("batch", 1)
+        for name in ("batch", "max_pages"):
+            if getattr(self, name) is not None:
+                check(name, 1)
         _check.one_of("spec: dtype", self.dtype, DTYPES)
         _check.one_of("spec: layout", self.layout, ("hnd", "nhd"))
         _check.one_of("spec: shared_rows", self.shared_rows, (False, True))
@@ -227,9 +232,7 @@ class AttentionSpec:
             kind = (
                 "norms"
                 if name == "norms"
-                else "sketch"
-                if name in self.sketch_parts
-                else "summary"
+                else "sketch" if name in self.sketch_parts else "summary"
             )
             sums[kind] += bytes_of(shape, element)
         return sums

@@ -10,6 +10,7 @@ With `--device=cpu`, or `cuda`, the same on tensors of PyTorch.
 # UNSUPPORTED: asan
 # RUN: %numpy_python %s
 
+import dataclasses
 import functools
 import itertools
 import pathlib
@@ -395,6 +396,31 @@ class PagedTest(unittest.TestCase):
         ):
             step.next()
 
+    def test_known_pages(self):
+        """A spec's columns are those of every step, and no sequence is longer."""
+        known = dataclasses.replace(FULL[0], batch=2, max_pages=4)
+        model = Model(known)
+        a, b = model.add(), model.add()
+        for tokens in (3, known.page_size):
+            model.extend(a, tokens)
+            model.extend(b, 1)
+            step = model.cache.step([a, b], 0)
+            self.assertEqual(tuple(step.table.shape), (2, 4))
+            self.check(model, step)
+        with self.assertRaisesRegex(
+            vashista.Error, "step: pages: expected 4, as the spec has, got 3"
+        ):
+            model.cache.step([a, b], pages=3)
+        most = 4 * known.page_size
+        with self.assertRaisesRegex(vashista.Error, f"expected at most {most} tokens"):
+            model.extend(a, most)
+        with self.assertRaisesRegex(
+            vashista.Error, f"cache: max_length: expected 1 to {most}, got {most + 1}"
+        ):
+            PagedKVCache(known, 40, 4, max_length=most + 1)
+        price = PagedKVCache.price(known, 40, 4)
+        self.assertEqual(price.table, 4 * 4 * 4)
+
     def test_price(self):
         for spec, length in itertools.product(
             [*FULL, make_spec(**CERTIFIED)], (None, 17)
@@ -672,9 +698,7 @@ class TrainedKeysTest(unittest.TestCase):
             )
             cache = PagedKVCache(spec, 512, 1, device=DEVICE)
             sequence, length = cache.add(), 8176
-            cache.extend(
-                sequence, *(numbers(x[:length, None], "bf16") for x in (k, v))
-            )
+            cache.extend(sequence, *(numbers(x[:length, None], "bf16") for x in (k, v)))
             for row in range(4):
                 new = slice(length + row, length + row + 1)
                 tokens = (numbers(x[new, None], "bf16") for x in (k, v))

@@ -142,6 +142,14 @@ class SpecTest(unittest.TestCase):
             decode = fixed.text.splitlines()[0]
             self.assertIn(f"%table: tensor<{rows}x?xi32>", decode)
             self.assertIn(f"%moments: tensor<{rows}x2x96x96xf32>", decode)
+        # The columns of steps; what is rebuilt has as many as there are.
+        known = dataclasses.replace(plain, batch=6, max_pages=64).text
+        self.assertEqual(known.count("%table: tensor<6x64xi32>"), 2)
+        self.assertEqual(known.count("%table: tensor<?x?xi32>"), 1)
+        self.expect(
+            "spec: max_pages: expected 1 to 2147483647, got 0",
+            lambda: dataclasses.replace(plain, max_pages=0),
+        )
         parsed = ir.parse(with_moments.text)
         self.assertEqual(ir.parse(parsed), parsed)
         self.assertEqual(len(re.findall(r"vashista\.\w+ .* moments\(%", parsed)), 3)
