@@ -66,7 +66,11 @@ class BenchmarkTest(unittest.TestCase):
             self.assertLess(step["replayed"], 1e-6)
         for name in ("dense", "certified"):
             self.assertLess(steps["dense"]["found"]["error"], 1e-4)
-        found = steps["certified"]["found"]
+        # On a CPU a first round promises all that scores do: half of it is short.
+        once = steps["certified"]["found"]
+        self.assertEqual(once["false"], 0)
+        self.assertLess(0, once["fallback"])
+        found = steps["tworounds"]["found"]
         self.assertEqual((found["false"], found["proved"]), (0, 1))
         self.assertLess(0, found["tau_true"])
         self.assertLess(found["tau_true"], found["tau"])

@@ -12,6 +12,7 @@
 // that it does. The merge of the splits, which has a block for each head, does
 // it.
 //
+//===----------------------------------------------------------------------===//
 
 #include "AttendKernels.h"
 #include "Kernels.h"

@@ -17,7 +17,8 @@
 // pages that would be few share them, in a cluster; short sequences of few rows
 // have a block for each head. Where a scan has looked at the same pages before,
 // it leaves the largest norms of each of its blocks, and these are all there is
-// to look at.
+// to look at: the merge of what is certified does it, if that is from nothing
+// (AttendCertified.cpp).
 //
 //===----------------------------------------------------------------------===//
 
