@@ -66,7 +66,7 @@ class BenchmarkTest(unittest.TestCase):
             self.assertLess(step["replayed"], 1e-6)
         for name in ("dense", "certified"):
             self.assertLess(steps["dense"]["found"]["error"], 1e-4)
-        # On a CPU a first round promises all that scores do: half of it is short.
+        # On a CPU a first round promises all that scores do: some rows are short.
         once = steps["certified"]["found"]
         self.assertEqual(once["false"], 0)
         self.assertLess(0, once["fallback"])
